@@ -1,0 +1,430 @@
+//! What apps, environments, flags and segments are: the definitions that people write and the log keeps.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::condition::Condition;
+use crate::ids::{
+    AppKey, EnvKey, FlagKey, KillId, Revision, RuleId, ScheduleId, SegmentKey, SplitId, VariantKey,
+};
+use crate::percent::Exposure;
+use crate::time::UnixMs;
+
+/// Most variants of one flag.
+pub const MAX_VARIANTS: usize = 64;
+/// Most rules of one flag state.
+pub const MAX_RULES: usize = 64;
+/// Most units on all target lists of one flag state; longer lists belong in a segment.
+pub const MAX_TARGETS: usize = 1_000;
+/// Longest unit (targeting key) on a list, in bytes.
+pub const MAX_UNIT_BYTES: usize = 256;
+/// Most prerequisites of one flag state, and the longest chain of them.
+pub const MAX_PREREQUISITES: usize = 16;
+/// Most scheduled changes waiting in one flag state.
+pub const MAX_SCHEDULED: usize = 32;
+/// Most environments of one app.
+pub const MAX_ENVIRONMENTS: usize = 64;
+/// Most flags of one app, archived ones included.
+pub const MAX_FLAGS: usize = 100_000;
+/// Most segments of one app, and most shared ones.
+pub const MAX_SEGMENTS: usize = 1_000;
+/// Most members of one segment.
+pub const MAX_SEGMENT_MEMBERS: usize = 1_000_000;
+/// Longest text that people write (descriptions, reasons, owners), in bytes.
+pub const MAX_TEXT_BYTES: usize = 1_000;
+/// Largest value of one variant as JSON, in bytes.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024;
+
+/// How much an app matters. Decides expiry, approvals and what the gate asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Personal: one maker and their friends.
+    #[default]
+    Zero,
+    /// A team depends on it.
+    One,
+    /// The organisation depends on it.
+    Two,
+}
+
+impl Serialize for Tier {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tier {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            0 => Ok(Tier::Zero),
+            1 => Ok(Tier::One),
+            2 => Ok(Tier::Two),
+            other => Err(serde::de::Error::invalid_value(
+                serde::de::Unexpected::Unsigned(other.into()),
+                &"a tier: 0, 1 or 2",
+            )),
+        }
+    }
+}
+
+/// What an environment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvironmentKind {
+    /// Lives for one change and dies on a date. Never asks for a gate or approvals.
+    Preview,
+    /// For trying things. Never asks for a gate or approvals.
+    Sandbox,
+    /// Where users are.
+    Production,
+}
+
+/// An app's environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Its name within the app.
+    pub key: EnvKey,
+    /// What it is for.
+    pub kind: EnvironmentKind,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// When it dies with all its flag states. Previews have one, others have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<UnixMs>,
+}
+
+/// A micro app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppInfo {
+    /// Its name in the API.
+    pub key: AppKey,
+    /// Its name for people.
+    #[serde(default)]
+    pub name: String,
+    /// Who answers for it: a mail address, a team.
+    #[serde(default)]
+    pub owner: String,
+    /// How much it matters.
+    #[serde(default)]
+    pub tier: Tier,
+    /// What it may cost a month, in millionths of `currency`. None: no budget is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_budget_micros: Option<u64>,
+    /// ISO 4217 code of the budget's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// When it was made.
+    pub created_at: UnixMs,
+}
+
+/// What a flag's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlagKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A text.
+    String,
+    /// A number.
+    Number,
+    /// A JSON object.
+    Object,
+}
+
+impl FlagKind {
+    /// Whether a value is of this kind.
+    pub fn admits(self, value: &Value) -> bool {
+        match self {
+            FlagKind::Boolean => value.is_boolean(),
+            FlagKind::String => value.is_string(),
+            FlagKind::Number => value.is_number(),
+            FlagKind::Object => value.is_object(),
+        }
+    }
+}
+
+/// One of the answers that a flag can give.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Its name within the flag.
+    pub key: VariantKey,
+    /// What the app receives.
+    pub value: Value,
+}
+
+/// A flag's definition: what is the same in every environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flag {
+    /// Its name within the app.
+    pub key: FlagKey,
+    /// What its values are.
+    #[serde(rename = "type")]
+    pub kind: FlagKind,
+    /// The answers it can give, in the order that splits count them.
+    pub variants: Vec<Variant>,
+    /// The answer while it is off, killed or expired.
+    pub off_variant: VariantKey,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// Critical flags stay when a budget disables the rest.
+    #[serde(default)]
+    pub critical: bool,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// How often its life was extended.
+    #[serde(default)]
+    pub extensions: u32,
+    /// Set when it was archived: it answers as not found, and its key stays taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<UnixMs>,
+}
+
+/// What to answer: one variant, or a split between several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serve {
+    /// This variant for everyone.
+    Variant(VariantKey),
+    /// Each unit gets one of several, always the same.
+    Split(Split),
+}
+
+/// Divides units between variants.
+///
+/// The bucket is `(murmur3_x86_32(seed + unit) * total_weight) >> 32`, as in flagd's `fractional`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Its name in reports.
+    pub id: SplitId,
+    /// The shares, in bucket order. At least one weight is above zero.
+    pub weights: Vec<Weight>,
+    /// The variant that the others are compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<VariantKey>,
+    /// The attribute that holds the unit; the targeting key if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Hashed before the unit; the flag's key if none is given. Splits with one seed agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
+}
+
+/// One share of a split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weight {
+    /// Who gets this share.
+    pub variant: VariantKey,
+    /// How large it is against the sum of all.
+    pub weight: u32,
+}
+
+/// Units that always get one variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// What they get.
+    pub variant: VariantKey,
+    /// The units, by targeting key.
+    pub units: Vec<Arc<str>>,
+}
+
+/// If the condition holds, serve this.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name; unique in the flag state.
+    pub id: RuleId,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// For whom.
+    pub when: Condition,
+    /// What they get.
+    pub serve: Serve,
+}
+
+/// Another flag that must answer one of these variants in the same environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prerequisite {
+    /// The other flag, of the same app.
+    pub flag: FlagKey,
+    /// The answers that satisfy it.
+    pub variants: Vec<VariantKey>,
+}
+
+/// A change that waits for its time. What lowers takes effect at that moment everywhere, even on a
+/// machine that is cut off; what raises is decided again by the server when it is due.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduledChange {
+    /// Its name; unique in the flag state.
+    pub id: ScheduleId,
+    /// When.
+    pub at: UnixMs,
+    /// Turn the flag on or off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<bool>,
+    /// Set the exposure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+}
+
+/// What people set for a flag in one environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Targeting {
+    /// Off: everyone gets the off variant. Flags are born off.
+    pub on: bool,
+    /// How many of the units that no target and no rule caught get `serve`; the rest get the off variant.
+    pub exposure: Exposure,
+    /// What the exposed units get.
+    pub serve: Serve,
+    /// Units that always get one variant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+    /// In order; the first that holds decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// All must be satisfied, or everyone gets the off variant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prerequisites: Vec<Prerequisite>,
+    /// Changes that wait for their time, by time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<ScheduledChange>,
+}
+
+/// That something was killed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kill {
+    /// The caller's name for the act.
+    pub id: KillId,
+    /// When.
+    pub at: UnixMs,
+}
+
+/// The kills and revivals at one height (everything, an app, a flag).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kills {
+    /// Killed in all environments, those made later included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<Kill>,
+    /// Killed in these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environments: BTreeMap<EnvKey, Kill>,
+    /// Revived in all environments at this revision: what was turned on before it is off.
+    #[serde(default)]
+    pub off_before: Revision,
+    /// The same for single environments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub off_before_in: BTreeMap<EnvKey, Revision>,
+}
+
+impl Kills {
+    /// The kill in effect in an environment, if any.
+    pub fn in_environment(&self, environment: &EnvKey) -> Option<&Kill> {
+        self.all.as_ref().or_else(|| self.environments.get(environment))
+    }
+
+    /// What was turned on at or before this revision is off in the environment.
+    pub fn off_before_in(&self, environment: &EnvKey) -> Revision {
+        self.off_before.max(self.off_before_in.get(environment).copied().unwrap_or_default())
+    }
+}
+
+/// Who holds a flag state at its off variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldCause {
+    /// A guardrail saw harm.
+    Guardrail,
+    /// The app's budget is spent.
+    Budget,
+    /// The gate denies the artifact that is live.
+    Gate,
+}
+
+/// Automation holds a flag state at its off variant until a human raises it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// Who holds.
+    pub cause: HoldCause,
+    /// Since when.
+    pub at: UnixMs,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A flag in one environment: what people set, and what happened to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlagState {
+    /// What people set.
+    pub targeting: Targeting,
+    /// From this moment on it serves its off variant.
+    pub expires_at: UnixMs,
+    /// The revision that last changed `targeting`.
+    #[serde(default)]
+    pub targeting_revision: Revision,
+    /// Set while automation holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// Where a segment lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentScope {
+    /// Usable by every app.
+    Shared,
+    /// Usable by one app.
+    App(AppKey),
+}
+
+/// A reusable set of units and conditions: a unit belongs if it is a member, or if `when` holds for it.
+/// Its members come and go in chunks of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Its name within its scope.
+    pub key: SegmentKey,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Who belongs besides its members. May not name other segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Box<Condition>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serve_reads_as_people_write_it() {
+        let one: Serve = serde_json::from_str(r#"{"variant":"on"}"#).expect("a variant");
+        assert_eq!(one, Serve::Variant(VariantKey::new("on").expect("a key")));
+        let split = r#"{"split":{"id":"s","weights":[{"variant":"a","weight":1}],"control":"a"}}"#;
+        let read: Serve = serde_json::from_str(split).expect("a split");
+        assert_eq!(serde_json::to_string(&read).expect("json"), split);
+    }
+}

@@ -1,0 +1,251 @@
+//! Names of things. Each kind of name is a type of its own, so that an app's key cannot be passed
+//! where a flag's is meant, and a name that exists has the right form.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Longest flag key and variant key, in bytes.
+pub const MAX_FLAG_KEY_BYTES: usize = 128;
+/// Longest key of anything else (apps, environments, segments, rules, splits, ids), in bytes.
+pub const MAX_KEY_BYTES: usize = 64;
+
+/// Why a text is not a valid key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidKey {
+    /// What kind of key was asked for, in words: `app key`.
+    pub kind: &'static str,
+    /// What the text would have to look like.
+    pub expected: &'static str,
+    /// The text, cut to a printable length.
+    pub found: String,
+}
+
+impl fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a valid {}: use {}", self.found, self.kind, self.expected)
+    }
+}
+
+impl core::error::Error for InvalidKey {}
+
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 80;
+    if text.chars().count() <= SHOWN {
+        return text.to_string();
+    }
+    let mut cut: String = text.chars().take(SHOWN).collect();
+    cut.push('…');
+    cut
+}
+
+const SLUG: &str = "1 to 64 lower-case letters, digits, `-` or `_`, beginning with a letter or digit";
+const FLAG: &str = "1 to 128 letters, digits, `.`, `_`, `-`, `/` or `:`, beginning with a letter or digit";
+const NAME: &str = "1 to 64 letters, digits, `.`, `_` or `-`";
+
+fn is_slug(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=MAX_KEY_BYTES).contains(&bytes.len())
+        && (bytes[0].is_ascii_lowercase() || bytes[0].is_ascii_digit())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+}
+
+fn is_flag_key(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=MAX_FLAG_KEY_BYTES).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b':'))
+}
+
+fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=MAX_KEY_BYTES).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident, $expected:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes a text that has the form of this key, or says what is wrong with it.
+            pub fn new(text: &str) -> Result<Self, InvalidKey> {
+                if $check(text) {
+                    Ok(Self(Arc::from(text)))
+                } else {
+                    Err(InvalidKey { kind: $kind, expected: $expected, found: shorten(text) })
+                }
+            }
+
+            /// The key as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = InvalidKey;
+            fn from_str(text: &str) -> Result<Self, InvalidKey> {
+                Self::new(text)
+            }
+        }
+
+        impl core::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = alloc::borrow::Cow::<str>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+key!(/// Names an app.
+    AppKey, "app key", is_slug, SLUG);
+key!(/// Names an environment within its app.
+    EnvKey, "environment key", is_slug, SLUG);
+key!(/// Names a flag within its app. May hold slashes.
+    FlagKey, "flag key", is_flag_key, FLAG);
+key!(/// Names a variant within its flag.
+    VariantKey, "variant key", is_flag_key, FLAG);
+key!(/// Names a segment, within an app or among the shared ones.
+    SegmentKey, "segment key", is_slug, SLUG);
+key!(/// Names a rule within a flag state; stable while rules around it move.
+    RuleId, "rule id", is_name, NAME);
+key!(/// Names a split; reports compare the variants of one split.
+    SplitId, "split id", is_name, NAME);
+key!(/// The caller's name for one act of killing; the same id twice is the same kill.
+    KillId, "kill id", is_name, NAME);
+key!(/// Names a proposal.
+    ProposalId, "proposal id", is_name, NAME);
+key!(/// Names a token. It is no secret: it finds the stored hash that the secret is compared with.
+    TokenId, "token id", is_name, NAME);
+key!(/// The caller's name for one creating request, so that a repeated request creates once.
+    IdempotencyKey, "idempotency key", is_name, NAME);
+key!(/// Names one log. A restored log has a new id, so that no client resumes across the gap.
+    LogId, "log id", is_name, NAME);
+key!(/// Names one server node.
+    NodeId, "node id", is_name, NAME);
+key!(/// Names one scheduled change within a flag state.
+    ScheduleId, "schedule id", is_name, NAME);
+key!(/// Names one running SDK.
+    InstanceId, "instance id", is_name, NAME);
+key!(/// Names an import: a plan of many commands that are shown together in the log.
+    PlanId, "plan id", is_name, NAME);
+
+/// The position of an entry in the log. The first entry is 1; 0 is the empty log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Before the first entry.
+    pub const ZERO: Revision = Revision(0);
+
+    /// The position after this one.
+    pub fn next(self) -> Revision {
+        Revision(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A SHA-256 digest; written as 64 hexadecimal digits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        use sha2::Digest as _;
+        Digest(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The chain hash after an entry: SHA-256 of the hash before it and the entry's bytes.
+    pub fn chain(self, entry: &[u8]) -> Digest {
+        use sha2::Digest as _;
+        let mut hasher = sha2::Sha256::new();
+        hasher.update(self.0);
+        hasher.update(entry);
+        Digest(hasher.finalize().into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl core::str::FromStr for Digest {
+    type Err = InvalidKey;
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let wrong =
+            || InvalidKey { kind: "SHA-256 digest", expected: "64 hexadecimal digits", found: shorten(text) };
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = core::str::from_utf8(pair).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = alloc::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,26 @@
+//! The domain of Tidegate: what flags are, who may change them, and what a check answers.
+//!
+//! A functional core. Nothing here does I/O, reads a clock or draws a random number: time is a value
+//! that callers pass as the last argument, `now`. The same code runs in the server, in the Rust SDK and,
+//! compiled to WebAssembly, in browsers, so that all of them answer alike.
+//!
+//! The life of a change: [`decide`](decide::decide) looks at a [`Snapshot`](snapshot::Snapshot) and a
+//! [`Command`](change::Command) and answers with a [`Change`](change::Change) or a
+//! [`Refusal`](decide::Refusal); the change is written to the log as an [`Entry`](change::Entry);
+//! [`Snapshot::apply`](snapshot::Snapshot::apply) folds it in and is total: whatever is in the log
+//! applies. [`project`](project::project) turns the entry into a [`Frame`](feed::Frame) for the SDKs,
+//! which fold it with [`ClientState`](feed::ClientState) and check flags with
+//! [`evaluate`](evaluate::evaluate).
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+pub mod change;
+pub mod condition;
+pub mod flag;
+pub mod governance;
+pub mod ids;
+pub mod percent;
+pub mod time;
