@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod change;
 pub mod condition;
+pub mod feed;
 pub mod flag;
 pub mod governance;
 pub mod ids;

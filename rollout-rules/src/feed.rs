@@ -1,0 +1,448 @@
+//! What travels to the SDKs. A feed is a stream of [`Frame`]s for one [`Audience`]: a snapshot of
+//! everything that it needs, then changes that carry the new state itself, so that a client never has
+//! to ask back. The JSON form of frames lasts: fields and kinds are added under a new version, never
+//! renamed.
+//!
+//! Actors, approvals, evidence, reasons, owners and descriptions never travel, and of segments only
+//! those that the environment's flags refer to.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::Reach;
+use crate::condition::{Condition, SegmentRef};
+use crate::flag::{Flag, FlagKind, FlagState, Hold, HoldCause, Kill, Kills, Targeting, Variant};
+use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, VariantKey};
+use crate::time::UnixMs;
+
+/// The version of frames that this code writes and reads. A client that receives another one keeps
+/// what it has, and says loudly that it is stale.
+pub const FRAME_VERSION: u16 = 1;
+
+/// Largest frame, in bytes of JSON. A server refuses to send a larger one, a client to read it.
+pub const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
+
+/// Who listens to a feed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Audience {
+    /// Servers of an app in one environment: they get rules and evaluate themselves.
+    Server {
+        /// The app.
+        app: AppKey,
+        /// The environment.
+        environment: EnvKey,
+    },
+}
+
+/// One message of a feed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// The version of this form.
+    #[serde(rename = "v")]
+    pub version: u16,
+    /// The log that it comes from. Revisions of different logs cannot be compared.
+    pub log: LogId,
+    /// Whoever applied it has seen the log up to here.
+    pub revision: Revision,
+    /// What it says.
+    pub body: FrameBody,
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameBody {
+    /// Everything, in place of whatever the client had.
+    Snapshot(Box<Served>),
+    /// What an entry of the log changed.
+    Change(ChangeFrame),
+    /// A kill that takes effect before the log could take it. It holds until the change that carries
+    /// its kill id arrives. It moves no revision.
+    Overlay(Overlay),
+}
+
+/// What an entry of the log changed for an audience.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeFrame {
+    /// The revision that last concerned this audience before. A client that has not come as far has
+    /// missed a frame, and asks for a snapshot.
+    pub follows: Revision,
+    /// Set if the entry is a kill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_id: Option<KillId>,
+    /// What to do, in this order. May be empty: then only the revision moves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ops: Vec<Op>,
+}
+
+/// A kill that the log has not taken yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// The caller's name for the act; the entry that replaces the overlay carries the same.
+    pub kill_id: KillId,
+    /// What is killed.
+    pub reach: Reach,
+    /// When it was killed.
+    pub at: UnixMs,
+}
+
+/// One step of a change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// A flag came to be or changed.
+    PutFlag(Arc<ServedFlag>),
+    /// A flag is gone.
+    RemoveFlag {
+        /// Which.
+        flag: FlagKey,
+    },
+    /// A flag was killed or revived, and nothing else about it changed.
+    FlagKills {
+        /// Which.
+        flag: FlagKey,
+        /// Its kills as they are now.
+        #[serde(flatten)]
+        kills: ServedKills,
+        /// The flag's revision now.
+        revision: Revision,
+    },
+    /// A segment came to be known to the audience, with all its members.
+    PutSegment(ServedSegment),
+    /// A segment's condition changed; its members stay.
+    SegmentCondition {
+        /// Which.
+        segment: SegmentRef,
+        /// Who belongs besides its members now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        when: Option<Box<Condition>>,
+    },
+    /// Members came to or left a segment.
+    SegmentMembers {
+        /// Which.
+        segment: SegmentRef,
+        /// Who came.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        add: Vec<Arc<str>>,
+        /// Who left.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remove: Vec<Arc<str>>,
+    },
+    /// A segment is gone, or no flag of the audience refers to it any more.
+    RemoveSegment {
+        /// Which.
+        segment: SegmentRef,
+    },
+    /// Everything or the app was killed or revived.
+    Kills {
+        /// At which height.
+        height: FeedHeight,
+        /// The kills there as they are now.
+        #[serde(flatten)]
+        kills: ServedKills,
+    },
+    /// The environment's end moved.
+    Environment {
+        /// When it ends now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_at: Option<UnixMs>,
+    },
+    /// The environment is gone, and all flags and segments with it.
+    EnvironmentGone,
+}
+
+/// A height above single flags at which a kill can stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedHeight {
+    /// Every flag of every app.
+    Everything,
+    /// Every flag of the app.
+    App,
+}
+
+/// The kills at one height, as they stand in the audience's environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedKills {
+    /// The kill in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Kill>,
+    /// What was turned on at or before this revision is off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub off_before: Revision,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_zero(revision: &Revision) -> bool {
+    *revision == Revision::ZERO
+}
+
+/// A flag as an SDK needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedFlag {
+    /// Its name.
+    pub key: FlagKey,
+    /// What its values are.
+    #[serde(rename = "type")]
+    pub kind: FlagKind,
+    /// The answers it can give.
+    pub variants: Vec<Variant>,
+    /// The answer while it is off, killed or expired.
+    pub off_variant: VariantKey,
+    /// What people set, without their descriptions, with regular expressions compiled.
+    pub targeting: Targeting,
+    /// From this moment on it serves its off variant.
+    pub expires_at: UnixMs,
+    /// The revision that last changed `targeting`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub targeting_revision: Revision,
+    /// Who holds it at its off variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<ServedHold>,
+    /// The flag's own kills.
+    #[serde(flatten)]
+    pub kills: ServedKills,
+    /// The revision that last changed the flag.
+    pub revision: Revision,
+}
+
+/// That automation holds a flag, without the words for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedHold {
+    /// Who holds.
+    pub cause: HoldCause,
+    /// Since when.
+    pub at: UnixMs,
+}
+
+/// A segment as an SDK needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedSegment {
+    /// Its name, as conditions name it.
+    pub segment: SegmentRef,
+    /// Who belongs besides its members, with regular expressions compiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Box<Condition>>,
+    /// Its members, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Arc<str>>,
+}
+
+/// Everything that an audience needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Served {
+    /// The app.
+    pub app: AppKey,
+    /// The environment.
+    pub environment: EnvKey,
+    /// The environment was removed; there is nothing to serve.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gone: bool,
+    /// When the environment ends, for previews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<UnixMs>,
+    /// Kills of everything.
+    #[serde(default)]
+    pub everything: ServedKills,
+    /// Kills of the app.
+    #[serde(default)]
+    pub app_kills: ServedKills,
+    /// The flags, in order of their keys.
+    #[serde(default)]
+    pub flags: Vec<Arc<ServedFlag>>,
+    /// The segments that the flags refer to, in order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<ServedSegment>,
+    /// Kills that the log has not taken yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<Overlay>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// A frame that cannot be written or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameCodecError {
+    /// Larger than [`MAX_FRAME_BYTES`].
+    TooLarge {
+        /// How large, in bytes.
+        bytes: usize,
+    },
+    /// Of a version that this code does not know.
+    UnknownVersion {
+        /// Which.
+        version: u16,
+    },
+    /// No frame at all.
+    Invalid {
+        /// What is wrong, for logs.
+        problem: String,
+    },
+}
+
+impl fmt::Display for FrameCodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameCodecError::TooLarge { bytes } => {
+                write!(f, "a frame of {bytes} bytes is larger than the {MAX_FRAME_BYTES} that may travel")
+            }
+            FrameCodecError::UnknownVersion { version } => {
+                write!(f, "frames of version {version} are newer than this SDK, which reads {FRAME_VERSION}")
+            }
+            FrameCodecError::Invalid { problem } => write!(f, "not a frame: {problem}"),
+        }
+    }
+}
+
+impl core::error::Error for FrameCodecError {}
+
+impl Frame {
+    /// The token that resumes a feed after this frame. Opaque to clients. Overlays have none, since
+    /// they move no revision.
+    pub fn resume_token(&self) -> Option<ResumeToken> {
+        match self.body {
+            FrameBody::Overlay(_) => None,
+            _ => Some(ResumeToken { log: self.log.clone(), revision: self.revision }),
+        }
+    }
+
+    /// The name of the server-sent event that carries it.
+    pub fn event_name(&self) -> &'static str {
+        match self.body {
+            FrameBody::Snapshot(_) => "snapshot",
+            FrameBody::Change(_) => "change",
+            FrameBody::Overlay(_) => "overlay",
+        }
+    }
+
+    /// Its JSON, on one line.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameCodecError> {
+        let json = serde_json::to_vec(self)
+            .map_err(|error| FrameCodecError::Invalid { problem: alloc::format!("{error}") })?;
+        if json.len() > MAX_FRAME_BYTES {
+            return Err(FrameCodecError::TooLarge { bytes: json.len() });
+        }
+        Ok(json)
+    }
+
+    /// The whole server-sent event that carries it: name, resume token and JSON.
+    pub fn encode_event(&self) -> Result<Vec<u8>, FrameCodecError> {
+        let json = self.encode()?;
+        let mut event = Vec::with_capacity(json.len() + 128);
+        event.extend_from_slice(b"event: ");
+        event.extend_from_slice(self.event_name().as_bytes());
+        if let Some(token) = self.resume_token() {
+            event.extend_from_slice(alloc::format!("\nid: {token}").as_bytes());
+        }
+        event.extend_from_slice(b"\ndata: ");
+        event.extend_from_slice(&json);
+        event.extend_from_slice(b"\n\n");
+        Ok(event)
+    }
+
+    /// Reads JSON. The version is judged before anything else.
+    pub fn decode(json: &[u8]) -> Result<Frame, FrameCodecError> {
+        #[derive(Deserialize)]
+        struct Header {
+            v: u16,
+        }
+        if json.len() > MAX_FRAME_BYTES {
+            return Err(FrameCodecError::TooLarge { bytes: json.len() });
+        }
+        let invalid =
+            |error: serde_json::Error| FrameCodecError::Invalid { problem: alloc::format!("{error}") };
+        match serde_json::from_slice::<Frame>(json) {
+            Ok(frame) if frame.version == FRAME_VERSION => Ok(frame),
+            Ok(frame) => Err(FrameCodecError::UnknownVersion { version: frame.version }),
+            // A newer frame need not have our fields: the version tells the two cases apart.
+            Err(error) => match serde_json::from_slice::<Header>(json) {
+                Ok(header) if header.v != FRAME_VERSION => {
+                    Err(FrameCodecError::UnknownVersion { version: header.v })
+                }
+                _ => Err(invalid(error)),
+            },
+        }
+    }
+}
+
+/// Where a client stands: `<log id>:<revision>`. Sent as the id of each event, and given back as
+/// `Last-Event-ID` to go on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeToken {
+    /// The log.
+    pub log: LogId,
+    /// How far the client has seen it.
+    pub revision: Revision,
+}
+
+impl fmt::Display for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.log, self.revision)
+    }
+}
+
+impl ResumeToken {
+    /// Reads a token. `None` if it is none of ours: then the client gets a snapshot.
+    pub fn parse(text: &str) -> Option<ResumeToken> {
+        let (log, revision) = text.rsplit_once(':')?;
+        Some(ResumeToken { log: LogId::new(log).ok()?, revision: Revision(revision.parse().ok()?) })
+    }
+}
+
+impl ServedKills {
+    /// What of the kills at some height holds in an environment.
+    pub fn of(kills: &Kills, environment: &EnvKey) -> ServedKills {
+        ServedKills {
+            killed: kills.in_environment(environment).cloned(),
+            off_before: kills.off_before_in(environment),
+        }
+    }
+
+    /// The same as kills in all environments: a client knows only one.
+    pub fn to_kills(&self) -> Kills {
+        Kills {
+            all: self.killed.clone(),
+            environments: BTreeMap::new(),
+            off_before: self.off_before,
+            off_before_in: BTreeMap::new(),
+        }
+    }
+}
+
+impl ServedFlag {
+    /// The flag's definition as the evaluator takes it, without what did not travel.
+    pub fn definition(&self) -> Flag {
+        Flag {
+            key: self.key.clone(),
+            kind: self.kind,
+            variants: self.variants.clone(),
+            off_variant: self.off_variant.clone(),
+            description: String::new(),
+            owner: String::new(),
+            critical: false,
+            created_at: UnixMs(0),
+            extensions: 0,
+            archived_at: None,
+        }
+    }
+
+    /// The flag's state as the evaluator takes it.
+    pub fn state(&self) -> FlagState {
+        FlagState {
+            targeting: self.targeting.clone(),
+            expires_at: self.expires_at,
+            targeting_revision: self.targeting_revision,
+            hold: self.hold.map(|hold| Hold { cause: hold.cause, at: hold.at, reason: String::new() }),
+        }
+    }
+}
