@@ -1,0 +1,90 @@
+# What people run here. `make test` is all that CI runs: it brings what the tests need, then runs
+# every check. It is quick when everything is there already.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+CARGO_FLAGS ?= --locked
+PYTHON ?= python3
+CLIENTS := target/clients
+PYTHON_STAMP := $(CLIENTS)/python/.ready
+NODE_STAMP := tests/clients/node/node_modules/.package-lock.json
+WEB_STAMP := tests/clients/web/node_modules/.package-lock.json
+RUST_CLIENT := $(CLIENTS)/rust/debug/tidegate-client-rust
+
+.PHONY: help test lint docs tools clients wasm fmt bench clean-clients
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+test: tools clients wasm lint docs ## Install what is missing, then run every check and test
+	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
+	cargo build $(CARGO_FLAGS) --workspace --bins
+	cargo nextest run $(CARGO_FLAGS) --workspace
+
+lint: ## Formatting and clippy
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+docs: ## Every public item documented, every link sound
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps --quiet
+
+fmt: ## Format the code
+	cargo fmt --all
+
+bench: ## Run the benches, each beside its baseline
+	for bench in loadtest/src/bin/*-bench.rs loadtest/src/bin/*_bench.rs; do
+		[ -e "$$bench" ] || continue
+		name=$$(basename "$$bench" .rs)
+		cargo run $(CARGO_FLAGS) --release -p tidegate-loadtest --bin "$${name//_/-}"
+	done
+
+tools: ## The test runner
+	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+
+# The clients that nobody here wrote. One that cannot be built is missing, not fatal: its tests are
+# then counted as skipped, and the build of the tests says so.
+clients: ## The real OpenFeature clients that the tests drive
+	@for client in $(PYTHON_STAMP) $(NODE_STAMP) $(WEB_STAMP) $(RUST_CLIENT); do
+		$(MAKE) --no-print-directory "$$client" || echo "MISSING: $$client could not be made; its tests will be skipped" >&2
+	done
+
+$(PYTHON_STAMP): tests/clients/python/requirements.txt
+	command -v $(PYTHON) >/dev/null || { echo "needs python3 with venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(CLIENTS)/python
+	$(CLIENTS)/python/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(NODE_STAMP): tests/clients/node/package-lock.json tests/clients/node/package.json
+	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
+	cd tests/clients/node && npm ci --silent
+	touch node_modules/.package-lock.json
+
+$(WEB_STAMP): tests/clients/web/package-lock.json tests/clients/web/package.json
+	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
+	cd tests/clients/web && npm ci --silent
+	touch node_modules/.package-lock.json
+
+$(RUST_CLIENT): tests/clients/rust/Cargo.toml tests/clients/rust/Cargo.lock tests/clients/rust/src/main.rs
+	CARGO_TARGET_DIR=$(CLIENTS)/rust cargo build --locked --quiet --manifest-path tests/clients/rust/Cargo.toml
+	touch $@
+
+# Proving that the core needs no standard library takes the sources of Rust's own libraries: rustup's
+# `rust-src`, or Debian's toolchain for the web.
+wasm: ## A toolchain that can build the core without the standard library
+	@sysroot=$$(rustc --print sysroot)
+	if [ -d "$$sysroot/lib/rustlib/src/rust/library/core" ] || [ -d /usr/lib/rustlib/src ] && [ -x /usr/bin/cargo ]; then
+		exit 0
+	fi
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src && exit 0
+	fi
+	echo "MISSING: no sources of Rust's core library (rustup component add rust-src, or as root on Debian:" \
+		"apt-get install rustc-web cargo-web rust-web-src); the no_std test will be skipped" >&2
+
+clean-clients: ## Remove the clients, to build them anew
+	rm -rf $(CLIENTS) tests/clients/node/node_modules tests/clients/web/node_modules
