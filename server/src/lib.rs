@@ -1,1 +1,6 @@
-//! Placeholder.
+//! The server of Tidegate and its operator's tool. The binary is thin: it reads the settings
+//! ([`config`]), starts the parts and waits; or it speaks HTTP to a running server ([`cli`]).
+#![deny(missing_docs)]
+
+pub mod config;
+pub mod duration;

@@ -1,0 +1,215 @@
+//! Every setting in one table: its name, its default and why. The file's keys, the names in the
+//! environment and the flags all come from here, and so does what `--print-config` says.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in a file: `limits.connections` is `connections` in the table `[limits]`.
+    pub path: &'static str,
+    /// Its value where nobody gives one, as it would be typed. Empty: none.
+    pub default: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    /// Why the default is what it is.
+    pub why: &'static str,
+}
+
+impl Setting {
+    /// Its name in the environment: `TIDEGATE_LIMITS_CONNECTIONS`.
+    pub fn env_name(&self) -> String {
+        format!("TIDEGATE_{}", self.path.replace('.', "_").to_uppercase())
+    }
+
+    /// Its flag without the dashes: `limits-connections`.
+    pub fn flag_name(&self) -> String {
+        self.path.replace(['.', '_'], "-")
+    }
+
+    /// Whether it is one that many will touch, so that short help shows it.
+    pub fn is_common(&self) -> bool {
+        !self.path.contains('.') || self.path.starts_with("log.")
+    }
+}
+
+/// The setting of that name.
+pub fn find(path: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.path == path)
+}
+
+/// The name most like a mistyped one, if any is like it at all.
+pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// From here on two names are taken for one with a slip in it.
+    const ALIKE: f64 = 0.8;
+    names
+        .into_iter()
+        .map(|name| (strsim::normalized_damerau_levenshtein(typed, name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+const fn setting(
+    path: &'static str,
+    default: &'static str,
+    what: &'static str,
+    why: &'static str,
+) -> Setting {
+    Setting { path, default, what, why }
+}
+
+const LIFE: &str = "long enough to finish a rollout, short enough that a forgotten flag dies by itself";
+const CAP: &str = "a flag that must live longer is extended with a reason, which the log keeps and counts";
+
+/// All settings, in the order that they are printed.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "listen",
+        "127.0.0.1:8080",
+        "Address and port to listen on; port 0 takes a free one",
+        "this machine only: the server speaks plain HTTP, and tokens must not cross a network in the clear",
+    ),
+    setting(
+        "insecure_http",
+        "false",
+        "Allow `listen` to be an address that other machines reach, over plain HTTP",
+        "put a TLS proxy in front instead, or set this inside a network that you trust",
+    ),
+    setting(
+        "data_dir",
+        "./tidegate-data",
+        "Directory of the change log, checkpoints and kill journal; made if absent",
+        "next to where you start it, so that a first try leaves nothing elsewhere",
+    ),
+    setting(
+        "node_id",
+        "node-1",
+        "This server's name in the log",
+        "one server needs no more; servers that share a log need a name each",
+    ),
+    setting(
+        "shutdown_grace",
+        "10s",
+        "How long requests in progress may take after SIGTERM or Ctrl-C",
+        "well below the 30 s after which orchestrators kill; streams end at once, so that clients move on",
+    ),
+    setting(
+        "log.level",
+        "info",
+        "What is logged to stderr: error, warn, info, debug or trace",
+        "one line for what an operator should know; `debug` adds one for each request",
+    ),
+    setting(
+        "log.format",
+        "text",
+        "How a log line looks: text or json",
+        "a person reads it first; choose json where a collector does",
+    ),
+    setting(
+        "metrics.access",
+        "loopback",
+        "Who may read /metrics without a token: loopback, everyone or nobody",
+        "a collector on the same machine just works; others send a viewer's token",
+    ),
+    setting(
+        "cors.origins",
+        "*",
+        "Web origins whose pages may check flags, separated by commas; * is any",
+        "checks carry a token and no cookie, so an origin adds no right; name yours to be strict",
+    ),
+    setting(
+        "limits.connections",
+        "25000",
+        "Most connections open at once; more wait in the system's queue",
+        "10,000 feed clients and room for requests, in under 1 GiB",
+    ),
+    setting(
+        "limits.streams",
+        "20000",
+        "Most event streams open at once; more get 503",
+        "leaves connections for requests when streams are at their bound",
+    ),
+    setting(
+        "limits.in_flight",
+        "1024",
+        "Most requests worked on at once, streams aside; more get 503",
+        "beyond it waiting grows and nothing is done sooner",
+    ),
+    setting(
+        "limits.body",
+        "256KiB",
+        "Largest request body; more gets 413",
+        "four times the largest log entry",
+    ),
+    setting(
+        "limits.requests_per_second",
+        "5000",
+        "Requests a second of one token; more get 429. Kills are never refused. 0: no limit",
+        "one runaway loop cannot starve the rest; a busy app checks in process through an SDK",
+    ),
+    setting(
+        "limits.failed_logins_per_minute",
+        "60",
+        "Refused tokens a minute from one address; more get 429",
+        "guessing stays hopeless, and a wrong token in a script does not lock its machine out for long",
+    ),
+    setting(
+        "limits.queued_commands",
+        "1024",
+        "Most changes waiting to be written; more get 503. Kills have a lane of their own",
+        "about a second of work for one disk",
+    ),
+    setting("expiry.default.tier0.preview", "7d", "Life of a new tier 0 flag in previews", LIFE),
+    setting("expiry.default.tier0.sandbox", "14d", "Life of a new tier 0 flag in sandboxes", LIFE),
+    setting("expiry.default.tier0.production", "14d", "Life of a new tier 0 flag in production", LIFE),
+    setting("expiry.default.tier1.preview", "7d", "Life of a new tier 1 flag in previews", LIFE),
+    setting("expiry.default.tier1.sandbox", "30d", "Life of a new tier 1 flag in sandboxes", LIFE),
+    setting("expiry.default.tier1.production", "30d", "Life of a new tier 1 flag in production", LIFE),
+    setting("expiry.default.tier2.preview", "7d", "Life of a new tier 2 flag in previews", LIFE),
+    setting("expiry.default.tier2.sandbox", "30d", "Life of a new tier 2 flag in sandboxes", LIFE),
+    setting("expiry.default.tier2.production", "90d", "Life of a new tier 2 flag in production", LIFE),
+    setting("expiry.longest.tier0.preview", "7d", "Longest life of a tier 0 flag in previews", CAP),
+    setting("expiry.longest.tier0.sandbox", "30d", "Longest life of a tier 0 flag in sandboxes", CAP),
+    setting("expiry.longest.tier0.production", "14d", "Longest life of a tier 0 flag in production", CAP),
+    setting("expiry.longest.tier1.preview", "14d", "Longest life of a tier 1 flag in previews", CAP),
+    setting("expiry.longest.tier1.sandbox", "90d", "Longest life of a tier 1 flag in sandboxes", CAP),
+    setting("expiry.longest.tier1.production", "30d", "Longest life of a tier 1 flag in production", CAP),
+    setting("expiry.longest.tier2.preview", "14d", "Longest life of a tier 2 flag in previews", CAP),
+    setting("expiry.longest.tier2.sandbox", "90d", "Longest life of a tier 2 flag in sandboxes", CAP),
+    setting("expiry.longest.tier2.production", "90d", "Longest life of a tier 2 flag in production", CAP),
+    setting(
+        "approvals.tier0",
+        "0",
+        "Approvals by other people that a raise in production needs, tier 0",
+        "a personal app has one person",
+    ),
+    setting(
+        "approvals.tier1",
+        "1",
+        "Approvals by other people that a raise in production needs, tier 1",
+        "a second pair of eyes where a team depends on it",
+    ),
+    setting(
+        "approvals.tier2",
+        "2",
+        "Approvals by other people that a raise in production needs, tier 2",
+        "two where the organisation depends on it",
+    ),
+    setting(
+        "approvals.proposal_life",
+        "7d",
+        "How long a proposal and its approvals stand",
+        "what was approved last week was approved for last week's state",
+    ),
+    setting(
+        "previews.default_life",
+        "2d",
+        "Life of a preview environment that names none",
+        "a preview serves one change under review",
+    ),
+    setting(
+        "previews.longest_life",
+        "14d",
+        "Longest life of a preview environment, from now",
+        "longer than any review; what lives on is a sandbox",
+    ),
+];
