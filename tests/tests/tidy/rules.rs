@@ -1,0 +1,194 @@
+//! The rules of the house: who may use what, and how long, named and ordered things are.
+
+use crate::source::{Named, Source};
+
+/// Longest file, test modules not counted, in lines.
+pub(crate) const LONGEST_FILE: usize = 450;
+/// Longest function, in lines.
+pub(crate) const LONGEST_FUNCTION: usize = 90;
+/// Names that say nothing.
+const EMPTY_NAMES: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "manager", "misc", "stuff"];
+
+/// One row of the table of who may use what.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The folders or files it holds for, from the top of the repository.
+    pub(crate) within: &'static [&'static str],
+    /// Those inside which it does not hold.
+    pub(crate) except: &'static [&'static str],
+    /// Starts of paths that code there may not name. A trailing `*` stands for the rest of a name.
+    pub(crate) forbidden: &'static [&'static str],
+    /// Why, for who reads the failure.
+    pub(crate) why: &'static str,
+}
+
+const LOG_IMPLEMENTATIONS: [&str; 6] = [
+    "crate::log::sled",
+    "crate::log::jetstream",
+    "crate::log::memory",
+    "tidegate::log::sled",
+    "tidegate::log::jetstream",
+    "tidegate::log::memory",
+];
+
+/// The table.
+pub(crate) const TABLE: &[Row] = &[
+    Row {
+        within: &["rollout-rules/src/"],
+        except: &[],
+        forbidden: &["std", "tidegate*", "rand*", "getrandom*", "tokio*"],
+        why: "the core is no_std, reads no clock, does no I/O, draws no lots and imports nothing of ours",
+    },
+    Row {
+        within: &["rollout-rules/src/bucketing"],
+        except: &[],
+        forbidden: &["f32", "f64"],
+        why: "buckets are the same on every machine: no floats",
+    },
+    Row {
+        within: &["server/src/", "sdk-rust/src/", "sdk-wasm/src/"],
+        except: &["server/src/log/", "server/src/log.rs"],
+        forbidden: &["sled", "async_nats*"],
+        why: "only the log knows its engines",
+    },
+    Row {
+        within: &["server/src/log/", "server/src/log.rs"],
+        except: &[],
+        forbidden: &["actix*", "arc_swap", "crate::clock", "crate::http", "crate::state"],
+        why: "the log is beneath everything else and takes time as a value",
+    },
+    Row {
+        within: &["server/src/"],
+        except: &["server/src/http/", "server/src/http.rs"],
+        forbidden: &["actix*"],
+        why: "only http knows the web framework",
+    },
+    Row {
+        within: &["server/src/state/", "server/src/state.rs"],
+        except: &[],
+        forbidden: &["crate::http"],
+        why: "state is beneath http and sees the log as a trait",
+    },
+    Row {
+        within: &["server/src/state/", "server/src/http/", "server/src/effects/", "server/src/cli/"],
+        except: &[],
+        forbidden: &LOG_IMPLEMENTATIONS,
+        why: "the log is used through its trait",
+    },
+    Row {
+        within: &["server/src/cli/"],
+        except: &[],
+        forbidden: &[
+            "crate::log",
+            "crate::state",
+            "crate::http",
+            "tidegate::log",
+            "tidegate::state",
+            "tidegate::http",
+        ],
+        why: "the command line speaks to a server over HTTP only",
+    },
+    Row {
+        within: &["server/src/"],
+        except: &["server/src/effects/", "server/src/cli/"],
+        forbidden: &["ureq*", "reqwest*", "minreq*", "awc*", "hyper_util::client", "attohttpc*"],
+        why: "only effects and the command line call others over HTTP",
+    },
+    Row {
+        within: &["server/src/"],
+        except: &["server/src/clock.rs", "server/src/clock/"],
+        forbidden: &[
+            "std::time::SystemTime",
+            "std::time::UNIX_EPOCH",
+            "libc::clock_gettime",
+            "time::OffsetDateTime::now_utc",
+            "time::UtcDateTime::now",
+            "chrono::Utc",
+            "chrono::Local",
+        ],
+        why: "one module reads the system clock; everyone else is handed the time",
+    },
+    Row {
+        within: &["sdk-rust/src/", "sdk-wasm/src/"],
+        except: &[],
+        forbidden: &["tidegate::*", "tidegate", "actix*"],
+        why: "an SDK is built of the core, not of the server",
+    },
+];
+
+/// What is wrong with one file, a line each.
+pub(crate) fn judge(path: &str, source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in TABLE.iter().filter(|row| row.holds_for(path)) {
+        for named in source.named.iter().filter(|named| row.forbids(&named.path)) {
+            found.push(format!("{path}:{}: {} is not for here: {}", named.line, named.path, row.why));
+        }
+    }
+    if path == "rollout-rules/src/lib.rs" && !source.is_no_std {
+        found.push(format!("{path}:1: the core is #![no_std]"));
+    }
+    found.extend(style(path, source));
+    found
+}
+
+fn style(path: &str, source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut say = |line: usize, what: String| found.push(format!("{path}:{line}: {what}"));
+    if source.lines > LONGEST_FILE {
+        say(1, format!("{} lines: a file tells one story in at most {LONGEST_FILE}", source.lines));
+    }
+    for name in path.split(['/', '.']).filter(|name| is_empty_name(name)) {
+        say(1, format!("`{name}` says nothing: name it after what it does"));
+    }
+    for Named { path: name, line } in source.declared.iter().filter(|named| is_empty_name(&named.path)) {
+        say(*line, format!("`{name}` says nothing: name it after what it does"));
+    }
+    for Named { path: name, line } in &source.macros {
+        if matches!(name.as_str(), "todo" | "unimplemented" | "dbg") {
+            say(*line, format!("{name}! is not for finished code"));
+        }
+    }
+    for function in &source.functions {
+        if function.lines > LONGEST_FUNCTION {
+            say(
+                function.line,
+                format!("fn {} has {} lines, at most {LONGEST_FUNCTION}", function.name, function.lines),
+            );
+        }
+        if !function.now_is_last {
+            say(function.line, format!("fn {}: `now` is the last argument", function.name));
+        }
+    }
+    if !is_test(path) {
+        for named in source.methods.iter().filter(|named| named.path == "unwrap") {
+            say(
+                named.line,
+                "unwrap outside tests: say in an `expect` why it holds, or return the error".to_owned(),
+            );
+        }
+    }
+    found
+}
+
+fn is_test(path: &str) -> bool {
+    path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples") || part == "tests.rs")
+}
+
+fn is_empty_name(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    EMPTY_NAMES.contains(&lower.as_str()) || (name.len() > 7 && name.ends_with("Manager"))
+}
+
+impl Row {
+    fn holds_for(&self, path: &str) -> bool {
+        self.within.iter().any(|start| path.starts_with(start))
+            && !self.except.iter().any(|start| path.starts_with(start))
+    }
+
+    fn forbids(&self, path: &str) -> bool {
+        self.forbidden.iter().any(|rule| match rule.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => path == *rule || path.strip_prefix(rule).is_some_and(|rest| rest.starts_with("::")),
+        })
+    }
+}
