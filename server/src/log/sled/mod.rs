@@ -1,0 +1,288 @@
+//! The embedded log, on sled 0.34.
+//!
+//! What sled leaves to us, and where: its `flush` does not sync the device, so the writer follows it with
+//! an fdatasync (`writer`); its concurrent flushes can deadlock, so there is one writer thread; pages
+//! over 128 KB go to files that it never syncs, so entries are stored in small parts (`rows`); a full
+//! disk ruins it until it is reopened, so space is claimed before it is written (`space`), and a ruined
+//! database is reopened all the same (`writer`).
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use rollout_rules::ids::{LogId, Revision};
+
+use super::checkpoints::CheckpointFiles;
+use super::durable::{Durable, History};
+use super::{
+    Anchor, AppendError, BoxFuture, ChangeLog, CheckpointError, Expect, LogEntry, MAX_ENTRY_BYTES, OpenError,
+    ReadError, StoredCheckpoint, Tail,
+};
+
+mod rows;
+mod space;
+mod writer;
+
+use rows::Rows;
+use writer::{Submission, Writer};
+
+/// Most of the database that sled keeps in memory, in bytes. Entries are read rarely: the recent ones
+/// are kept by the log itself.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Kept aside so that a database on a full disk can still be opened, in bytes.
+const BALLAST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The log on disk. Dropping it closes it: what was queued is still written.
+pub struct SledLog {
+    id: LogId,
+    durable: Arc<Durable>,
+    store: Arc<SharedStore>,
+    checkpoints: CheckpointFiles,
+    submissions: Option<std::sync::mpsc::SyncSender<Submission>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// An open database.
+#[derive(Clone)]
+pub(super) struct Store {
+    db: ::sled::Db,
+    entries: Rows,
+}
+
+/// The database that is open now, if any: while it is being reopened there is none.
+#[derive(Default)]
+pub(super) struct SharedStore(RwLock<Option<Store>>);
+
+impl SharedStore {
+    fn set(&self, store: Option<Store>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+}
+
+impl History for SharedStore {
+    fn read(&self, after: Revision, up_to: Revision, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
+        let store = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let store = store.as_ref().ok_or_else(|| {
+            ReadError::Unavailable(Arc::new(io::Error::other("the database is being reopened")))
+        })?;
+        store.entries.read(after, up_to, limit)
+    }
+}
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The last entry.
+    pub head: Anchor,
+    /// Whether something unfinished lies after it, which the next start drops.
+    pub torn: bool,
+}
+
+impl SledLog {
+    /// Opens the log in a directory, making it if it is not there, and checks the chain from the newest
+    /// checkpoint on. Whoever calls it holds the directory's [lock](super::lock::DirectoryLock).
+    ///
+    /// A torn tail is dropped. A break before that, and a checkpoint of entries that are no longer there,
+    /// are refused.
+    pub fn open(directory: &Path) -> Result<SledLog, OpenError> {
+        let checkpoints = CheckpointFiles::open(&directory.join("checkpoints"))
+            .map_err(|error| OpenError::storage("making", directory.join("checkpoints"), error))?;
+        let place = Place { directory: directory.join("log"), ballast: directory.join("ballast") };
+        let store = place.open()?;
+        let id = place.log_id(&store)?;
+        let from = trusted(&store, &checkpoints)?;
+        let (head, torn) = store.entries.verify(from).map_err(|problem| problem.into_open_error(&place))?;
+        if torn {
+            tracing::warn!(revision = %head.revision, "dropping an unfinished entry at the end of the log");
+            store.entries.cut_after(head.revision).map_err(|error| place.failed("cutting", error))?;
+        }
+        place.sync(&store)?;
+        let durable = Durable::new(head);
+        let shared = Arc::new(SharedStore::default());
+        shared.set(Some(store.clone()));
+        let (submissions, queue) = std::sync::mpsc::sync_channel(writer::MAX_QUEUED);
+        let writer = Writer::new(place, store, Arc::clone(&durable), Arc::clone(&shared))?;
+        let writer = std::thread::Builder::new()
+            .name("tidegate-log".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| OpenError::storage("starting the writer of", directory, error))?;
+        Ok(SledLog {
+            id,
+            durable,
+            store: shared,
+            checkpoints,
+            submissions: Some(submissions),
+            writer: Some(writer),
+        })
+    }
+}
+
+/// Checks the whole chain of a log that no server has open, from its first entry on.
+pub fn verify(directory: &Path) -> Result<Verified, OpenError> {
+    let place = Place { directory: directory.join("log"), ballast: directory.join("ballast") };
+    let store = place.open()?;
+    let checked = store.entries.verify(Anchor::default());
+    let (head, torn) = checked.map_err(|problem| problem.into_open_error(&place))?;
+    let checkpoints = CheckpointFiles::open(&directory.join("checkpoints"))
+        .map_err(|error| OpenError::storage("opening", directory.join("checkpoints"), error))?;
+    trusted(&store, &checkpoints)?;
+    Ok(Verified { head, torn })
+}
+
+/// The newest checkpoint's anchor that the log confirms: the chain need not be checked before it.
+fn trusted(store: &Store, checkpoints: &CheckpointFiles) -> Result<Anchor, OpenError> {
+    let mut at_most = Revision(u64::MAX);
+    loop {
+        let newest =
+            checkpoints.load(at_most).map_err(|error| OpenError::storage("reading", "checkpoints", error))?;
+        let Some(anchor) = newest.map(|checkpoint| checkpoint.anchor) else {
+            return Ok(Anchor::default());
+        };
+        let stored = store
+            .entries
+            .anchor(anchor.revision)
+            .map_err(|error| OpenError::storage("reading the log at", "checkpoints", error))?;
+        match stored {
+            Some(found) if found == anchor => return Ok(anchor),
+            Some(_) => {
+                tracing::warn!(revision = %anchor.revision, "a checkpoint is of another log; passing it over");
+            }
+            None => {
+                let (head, _) = store.entries.verify(Anchor::default()).unwrap_or_default();
+                return Err(OpenError::Broken {
+                    last_good: head.revision,
+                    problem: "a checkpoint holds later entries, which were durable and are gone",
+                });
+            }
+        }
+        at_most = Revision(anchor.revision.0 - 1);
+    }
+}
+
+impl ChangeLog for SledLog {
+    fn log_id(&self) -> &LogId {
+        &self.id
+    }
+
+    fn head(&self) -> Anchor {
+        self.durable.head()
+    }
+
+    fn append(&self, expect: Expect, entry: Arc<[u8]>) -> BoxFuture<'static, Result<Anchor, AppendError>> {
+        if entry.len() > MAX_ENTRY_BYTES {
+            return Box::pin(std::future::ready(Err(AppendError::TooLarge { bytes: entry.len() })));
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let queued = match &self.submissions {
+            Some(queue) => queue.try_send(Submission { expect, entry, reply }).is_ok(),
+            None => false,
+        };
+        if !queued {
+            let cause = io::Error::new(ErrorKind::WouldBlock, "the writer's queue is full");
+            return Box::pin(std::future::ready(Err(AppendError::Unavailable(Arc::new(cause)))));
+        }
+        Box::pin(async { answer.await.unwrap_or(Err(AppendError::Unknown)) })
+    }
+
+    fn tail(&self, after: Revision) -> Result<Box<dyn Tail>, ReadError> {
+        let history: Arc<dyn History> = self.store.clone();
+        self.durable.tail(after, history)
+    }
+
+    fn load_checkpoint(&self, at_most: Revision) -> Result<Option<StoredCheckpoint>, CheckpointError> {
+        self.checkpoints.load(at_most)
+    }
+
+    fn store_checkpoint(&self, checkpoint: &StoredCheckpoint) -> Result<(), CheckpointError> {
+        self.checkpoints.store(checkpoint)
+    }
+}
+
+impl Drop for SledLog {
+    fn drop(&mut self) {
+        self.submissions = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+        self.store.set(None);
+    }
+}
+
+/// Where a database lives, and how it is opened.
+pub(super) struct Place {
+    directory: PathBuf,
+    ballast: PathBuf,
+}
+
+impl Place {
+    fn db_file(&self) -> PathBuf {
+        self.directory.join("db")
+    }
+
+    fn failed(&self, doing: &'static str, error: ::sled::Error) -> OpenError {
+        OpenError::storage(doing, &self.directory, error)
+    }
+
+    /// Opens the database; on a full disk, with the space of the ballast, which is put back when there
+    /// is some.
+    fn open(&self) -> Result<Store, OpenError> {
+        let store = match self.try_open() {
+            Err(error) if is_full(&error) && fs::remove_file(&self.ballast).is_ok() => {
+                tracing::warn!("the disk is full; opening the log in the space kept aside for this");
+                self.try_open()
+            }
+            other => other,
+        };
+        let store = store.map_err(|error| self.failed("opening the log in", error))?;
+        if fs::metadata(&self.ballast).is_err()
+            && let Err(error) = space::claim_file(&self.ballast, BALLAST_BYTES)
+        {
+            tracing::warn!(%error, "no space to keep aside for opening the log on a full disk");
+        }
+        Ok(store)
+    }
+
+    fn try_open(&self) -> Result<Store, ::sled::Error> {
+        let db = ::sled::Config::new()
+            .path(&self.directory)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .open()?;
+        let entries = Rows::new(db.open_tree("entries")?);
+        db.flush()?;
+        Ok(Store { db, entries })
+    }
+
+    fn log_id(&self, store: &Store) -> Result<LogId, OpenError> {
+        let stored = store.db.get("log id").map_err(|error| self.failed("reading", error))?;
+        if let Some(id) = stored {
+            let text = String::from_utf8_lossy(&id);
+            return LogId::new(&text).map_err(|error| OpenError::storage("reading", &self.directory, error));
+        }
+        let id = format!("{:016x}", rand::random::<u64>());
+        store.db.insert("log id", id.as_str()).map_err(|error| self.failed("writing", error))?;
+        LogId::new(&id).map_err(|error| OpenError::storage("naming", &self.directory, error))
+    }
+
+    /// Puts everything that opening wrote on the device, directory entries included.
+    fn sync(&self, store: &Store) -> Result<(), OpenError> {
+        store.db.flush().map_err(|error| self.failed("flushing", error))?;
+        let parent = self.directory.parent().unwrap_or(Path::new("."));
+        for path in [&self.db_file(), &self.directory.join("conf"), &self.directory, parent] {
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(|error| OpenError::storage("syncing", path, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether sled failed for want of space.
+fn is_full(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(error)
+        if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
