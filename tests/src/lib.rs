@@ -1,3 +1,14 @@
 //! What the tests share: the real server under test, its API, and the real clients that drive it.
 
+mod api;
+mod binary;
+mod client;
+mod patience;
 pub mod prerequisites;
+mod server;
+
+pub use api::{Api, Reply, encode};
+pub use binary::tidegate;
+pub use client::{Client, Question};
+pub use patience::{PATIENCE, eventually};
+pub use server::Server;

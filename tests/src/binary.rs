@@ -1,0 +1,70 @@
+//! Finds the server's binary beside the running test, and builds it when it is missing or old.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use crate::prerequisites::repository;
+
+/// What the binary is made of.
+const SOURCES: [&str; 5] = ["rollout-rules", "server", "Cargo.toml", "Cargo.lock", "rustfmt.toml"];
+
+/// The real `tidegate`, of the profile that the running test was built with.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn tidegate() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let folder = profile_folder();
+        let binary = folder.join("tidegate");
+        // Cargo leaves a binary untouched that needed no building, so a file of our own says when it looked.
+        let looked = folder.join("tidegate.looked");
+        if newest(&binary).max(newest(&looked)) < newest_source() || !binary.exists() {
+            build(&folder);
+            std::fs::write(&looked, "").expect("the target folder takes a file");
+        }
+        binary
+    })
+}
+
+/// `target/debug` or the like: tests run from its `deps`, binaries from itself.
+fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let folder = test.parent().expect("a file lies in a folder");
+    if folder.ends_with("deps") {
+        folder.parent().expect("deps lies in a profile").to_path_buf()
+    } else {
+        folder.to_path_buf()
+    }
+}
+
+fn build(folder: &Path) {
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    // The same selection as `make test` builds, so that both share what they compile.
+    let built = Command::new(env!("CARGO"))
+        .current_dir(repository())
+        .args(["build", "--quiet", "--workspace", "--bin", "tidegate", "--profile", profile])
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "the server does not build");
+}
+
+fn newest_source() -> SystemTime {
+    let top = repository();
+    SOURCES.iter().map(|part| newest(&top.join(part))).max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// When the newest file at or below a path was written.
+fn newest(path: &Path) -> SystemTime {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        let written = std::fs::metadata(path).and_then(|data| data.modified());
+        return written.unwrap_or(SystemTime::UNIX_EPOCH);
+    };
+    let inside = entries.flatten().map(|entry| entry.path());
+    inside.map(|path| newest(&path)).max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
