@@ -4,9 +4,10 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,10 @@ pub struct Entry {
     /// The caller's name for the request that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
+    /// With an idempotency key: the fingerprint of the command that was asked for, so that the key
+    /// cannot stand for another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Digest>,
     /// The proposal whose command this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<ProposalId>,
@@ -293,6 +298,185 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         outcome: String,
     },
+}
+
+/// Why bytes of the log are not an entry that this code knows. A node that meets one stops folding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnknownEntry {
+    /// Written by newer code.
+    Version {
+        /// Its version.
+        found: u16,
+    },
+    /// No entry of a version that this code knows: another kind of change, or broken.
+    Malformed {
+        /// What the reader stumbled over.
+        problem: String,
+    },
+}
+
+impl fmt::Display for UnknownEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnknownEntry::Version { found } => write!(
+                f,
+                "the entry has version {found}, and this program reads up to {ENTRY_VERSION}: use a newer one"
+            ),
+            UnknownEntry::Malformed { problem } => write!(f, "the entry cannot be read: {problem}"),
+        }
+    }
+}
+
+impl core::error::Error for UnknownEntry {}
+
+impl Entry {
+    /// The bytes that the log keeps.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an entry has no map with keys other than text")
+    }
+
+    /// Reads the bytes of the log. The version is looked at before anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Entry, UnknownEntry> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            v: u16,
+        }
+        let malformed = |error: serde_json::Error| UnknownEntry::Malformed { problem: error.to_string() };
+        let Versioned { v } = serde_json::from_slice(bytes).map_err(malformed)?;
+        if v == 0 || v > ENTRY_VERSION {
+            return Err(UnknownEntry::Version { found: v });
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+}
+
+/// The kind of a change, without its content. Written as the `kind` of the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is documented on the change of the same name")]
+pub enum ChangeKind {
+    AppCreated,
+    AppUpdated,
+    EnvironmentCreated,
+    EnvironmentUpdated,
+    EnvironmentRemoved,
+    FlagCreated,
+    FlagUpdated,
+    TargetingChanged,
+    FlagExtended,
+    FlagArchived,
+    Killed,
+    Revived,
+    HoldChanged,
+    SegmentPut,
+    SegmentMembersChanged,
+    SegmentRemoved,
+    TokenCreated,
+    TokenRevoked,
+    Proposed,
+    ProposalApproved,
+    ProposalRejected,
+    EffectRequested,
+    EffectClaimed,
+    EffectDone,
+}
+
+impl ChangeKind {
+    /// Every kind.
+    pub const ALL: &[ChangeKind] = &[
+        ChangeKind::AppCreated,
+        ChangeKind::AppUpdated,
+        ChangeKind::EnvironmentCreated,
+        ChangeKind::EnvironmentUpdated,
+        ChangeKind::EnvironmentRemoved,
+        ChangeKind::FlagCreated,
+        ChangeKind::FlagUpdated,
+        ChangeKind::TargetingChanged,
+        ChangeKind::FlagExtended,
+        ChangeKind::FlagArchived,
+        ChangeKind::Killed,
+        ChangeKind::Revived,
+        ChangeKind::HoldChanged,
+        ChangeKind::SegmentPut,
+        ChangeKind::SegmentMembersChanged,
+        ChangeKind::SegmentRemoved,
+        ChangeKind::TokenCreated,
+        ChangeKind::TokenRevoked,
+        ChangeKind::Proposed,
+        ChangeKind::ProposalApproved,
+        ChangeKind::ProposalRejected,
+        ChangeKind::EffectRequested,
+        ChangeKind::EffectClaimed,
+        ChangeKind::EffectDone,
+    ];
+
+    /// As it is written in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::AppCreated => "app_created",
+            ChangeKind::AppUpdated => "app_updated",
+            ChangeKind::EnvironmentCreated => "environment_created",
+            ChangeKind::EnvironmentUpdated => "environment_updated",
+            ChangeKind::EnvironmentRemoved => "environment_removed",
+            ChangeKind::FlagCreated => "flag_created",
+            ChangeKind::FlagUpdated => "flag_updated",
+            ChangeKind::TargetingChanged => "targeting_changed",
+            ChangeKind::FlagExtended => "flag_extended",
+            ChangeKind::FlagArchived => "flag_archived",
+            ChangeKind::Killed => "killed",
+            ChangeKind::Revived => "revived",
+            ChangeKind::HoldChanged => "hold_changed",
+            ChangeKind::SegmentPut => "segment_put",
+            ChangeKind::SegmentMembersChanged => "segment_members_changed",
+            ChangeKind::SegmentRemoved => "segment_removed",
+            ChangeKind::TokenCreated => "token_created",
+            ChangeKind::TokenRevoked => "token_revoked",
+            ChangeKind::Proposed => "proposed",
+            ChangeKind::ProposalApproved => "proposal_approved",
+            ChangeKind::ProposalRejected => "proposal_rejected",
+            ChangeKind::EffectRequested => "effect_requested",
+            ChangeKind::EffectClaimed => "effect_claimed",
+            ChangeKind::EffectDone => "effect_done",
+        }
+    }
+}
+
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Change {
+    /// Its kind.
+    pub fn kind(&self) -> ChangeKind {
+        match self {
+            Change::AppCreated { .. } => ChangeKind::AppCreated,
+            Change::AppUpdated { .. } => ChangeKind::AppUpdated,
+            Change::EnvironmentCreated { .. } => ChangeKind::EnvironmentCreated,
+            Change::EnvironmentUpdated { .. } => ChangeKind::EnvironmentUpdated,
+            Change::EnvironmentRemoved { .. } => ChangeKind::EnvironmentRemoved,
+            Change::FlagCreated { .. } => ChangeKind::FlagCreated,
+            Change::FlagUpdated { .. } => ChangeKind::FlagUpdated,
+            Change::TargetingChanged { .. } => ChangeKind::TargetingChanged,
+            Change::FlagExtended { .. } => ChangeKind::FlagExtended,
+            Change::FlagArchived { .. } => ChangeKind::FlagArchived,
+            Change::Killed { .. } => ChangeKind::Killed,
+            Change::Revived { .. } => ChangeKind::Revived,
+            Change::HoldChanged { .. } => ChangeKind::HoldChanged,
+            Change::SegmentPut { .. } => ChangeKind::SegmentPut,
+            Change::SegmentMembersChanged { .. } => ChangeKind::SegmentMembersChanged,
+            Change::SegmentRemoved { .. } => ChangeKind::SegmentRemoved,
+            Change::TokenCreated { .. } => ChangeKind::TokenCreated,
+            Change::TokenRevoked { .. } => ChangeKind::TokenRevoked,
+            Change::Proposed { .. } => ChangeKind::Proposed,
+            Change::ProposalApproved { .. } => ChangeKind::ProposalApproved,
+            Change::ProposalRejected { .. } => ChangeKind::ProposalRejected,
+            Change::EffectRequested { .. } => ChangeKind::EffectRequested,
+            Change::EffectClaimed { .. } => ChangeKind::EffectClaimed,
+            Change::EffectDone { .. } => ChangeKind::EffectDone,
+        }
+    }
 }
 
 /// What somebody asks for. Keys name what exists; absent fields stay as they are.

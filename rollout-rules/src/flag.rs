@@ -310,6 +310,36 @@ pub struct Targeting {
     pub schedule: Vec<ScheduledChange>,
 }
 
+impl Targeting {
+    /// Born off; turned on without more, it serves `variant` to everyone.
+    pub fn off(variant: VariantKey) -> Targeting {
+        Targeting {
+            on: false,
+            exposure: Exposure::ALL,
+            serve: Serve::Variant(variant),
+            targets: Vec::new(),
+            rules: Vec::new(),
+            prerequisites: Vec::new(),
+            schedule: Vec::new(),
+        }
+    }
+
+    /// On and exposure as they stand now: scheduled steps that have come take effect as far as they
+    /// lower; what raises waits for the server.
+    pub fn lowered(&self, now: UnixMs) -> (bool, Exposure) {
+        let due = self.schedule.iter().filter(|step| step.at <= now);
+        due.fold((self.on, self.exposure), |(on, exposure), step| {
+            (on && step.on != Some(false), step.exposure.map_or(exposure, |to| exposure.min(to)))
+        })
+    }
+
+    /// Makes the lowering of scheduled steps that have come part of what is set. The steps stay until
+    /// they are applied.
+    pub fn lower_until(&mut self, now: UnixMs) {
+        (self.on, self.exposure) = self.lowered(now);
+    }
+}
+
 /// That something was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -318,6 +348,35 @@ pub struct Kill {
     pub id: KillId,
     /// When.
     pub at: UnixMs,
+}
+
+/// How high a kill sits. A higher one wins over every lower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Height {
+    /// Every flag of every app.
+    Everything,
+    /// Every flag of an app.
+    App,
+    /// One flag.
+    Flag,
+}
+
+impl Height {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Height::Everything => "everything",
+            Height::App => "app",
+            Height::Flag => "flag",
+        }
+    }
+}
+
+impl core::fmt::Display for Height {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// The kills and revivals at one height (everything, an app, a flag).

@@ -19,9 +19,12 @@ extern crate alloc;
 
 pub mod change;
 pub mod condition;
+pub mod decide;
 pub mod feed;
 pub mod flag;
 pub mod governance;
 pub mod ids;
 pub mod percent;
+pub mod proposal;
+pub mod snapshot;
 pub mod time;

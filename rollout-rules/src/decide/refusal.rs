@@ -1,0 +1,360 @@
+//! Why a command is refused: what is wrong, and what to do about it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::flag::{Height, HoldCause, Tier};
+use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision};
+use crate::percent::Exposure;
+use crate::proposal::ProposalState;
+use crate::snapshot::Touch;
+use crate::time::UnixMs;
+
+/// What a command named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An app.
+    App(AppKey),
+    /// An environment of an app.
+    Environment(AppKey, EnvKey),
+    /// A flag of an app.
+    Flag(AppKey, FlagKey),
+    /// Something else: its kind in words, and its name.
+    Other(&'static str, String),
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::App(app) => write!(f, "app `{app}`"),
+            What::Environment(app, environment) => write!(f, "environment `{environment}` of app `{app}`"),
+            What::Flag(app, flag) => write!(f, "flag `{flag}` of app `{app}`"),
+            What::Other(kind, name) => write!(f, "{kind} `{name}`"),
+        }
+    }
+}
+
+/// Why a command is refused. Each has a stable [`code`](Refusal::code).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// It is not there.
+    NotFound {
+        /// What was named.
+        what: What,
+    },
+    /// It is there already; keys of archived flags stay taken.
+    AlreadyExists {
+        /// What was named.
+        what: What,
+    },
+    /// Something in the command is not as it must be.
+    Invalid {
+        /// Where: `rules[2].serve.split.weights`.
+        field: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// The flag changed since the caller looked.
+    Stale {
+        /// What the caller saw.
+        seen: Revision,
+        /// What it is now.
+        current: Revision,
+        /// What changed since, as far as it is remembered.
+        changed: Vec<Touch>,
+    },
+    /// A change that does more than lower must name the revision that was seen.
+    RevisionRequired {
+        /// What it is now.
+        current: Revision,
+    },
+    /// The caller may not do this.
+    NotAllowed {
+        /// Who may.
+        who_may: &'static str,
+    },
+    /// An agent asks for what it may only propose.
+    AgentsOnlyPropose,
+    /// Too few people approved.
+    ApprovalsNeeded {
+        /// How many it takes.
+        needed: u8,
+        /// How many valid ones there are.
+        have: u8,
+    },
+    /// The gate does not stand.
+    GateMissing {
+        /// What it misses, in words.
+        missing: Vec<String>,
+    },
+    /// A pipeline asks for more exposure than the app's tier leaves to it.
+    TierLimit {
+        /// The app's tier.
+        tier: Tier,
+        /// How far a pipeline may go.
+        cap: Exposure,
+    },
+    /// A bound was reached.
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The change would not fit one entry of the log.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The largest.
+        limit: usize,
+    },
+    /// It would live longer than it may.
+    ExpiryBeyondCap {
+        /// What was asked for.
+        asked: UnixMs,
+        /// The latest that is allowed now.
+        cap: UnixMs,
+    },
+    /// It needs a reason.
+    ReasonRequired {
+        /// For what.
+        act: &'static str,
+    },
+    /// Flags refer to it.
+    InUse {
+        /// What was to go.
+        what: What,
+        /// Some of those that refer to it.
+        by: Vec<FlagKey>,
+    },
+    /// A flag would be its own prerequisite.
+    PrerequisiteCycle {
+        /// From the flag, by its prerequisites, back to it.
+        path: Vec<FlagKey>,
+    },
+    /// A kill is in effect.
+    Killed {
+        /// How high.
+        height: Height,
+        /// Which.
+        kill_id: KillId,
+    },
+    /// There is no such kill to take back.
+    NotKilled {
+        /// The kill that is in effect elsewhere, and has to be revived there.
+        elsewhere: Option<Height>,
+    },
+    /// Everything is killed in all environments, and cannot be revived in one.
+    KilledEverywhere,
+    /// The kill id names another act.
+    KillIdTaken {
+        /// Which.
+        kill_id: KillId,
+        /// The revision of that act.
+        revision: Revision,
+    },
+    /// The flag's time is over.
+    Expired {
+        /// Since when.
+        at: UnixMs,
+    },
+    /// The preview's time is over.
+    EnvironmentEnded {
+        /// Since when.
+        at: UnixMs,
+    },
+    /// Automation holds the flag at its off variant.
+    Held {
+        /// On whose account.
+        cause: HoldCause,
+    },
+    /// The idempotency key names another request.
+    IdempotencyKeyTaken {
+        /// The revision that the other request made.
+        revision: Revision,
+    },
+    /// The proposal is not the one that was shown.
+    ProposalChanged {
+        /// Which.
+        id: ProposalId,
+    },
+    /// The proposal waits for nobody any more.
+    ProposalClosed {
+        /// Which.
+        id: ProposalId,
+        /// What became of it.
+        state: ProposalState,
+    },
+    /// People approve for others, not for themselves.
+    OwnApproval,
+    /// Such a command cannot be proposed.
+    NotProposable,
+    /// Another node does the effect.
+    EffectClaimed {
+        /// Until when.
+        until: UnixMs,
+    },
+    /// The scheduled change is not due yet.
+    NotDue {
+        /// When it is.
+        at: UnixMs,
+    },
+}
+
+impl Refusal {
+    /// A stable name, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NotFound { .. } => "not_found",
+            Refusal::AlreadyExists { .. } => "already_exists",
+            Refusal::Invalid { .. } => "invalid",
+            Refusal::Stale { .. } => "stale",
+            Refusal::RevisionRequired { .. } => "revision_required",
+            Refusal::NotAllowed { .. } => "not_allowed",
+            Refusal::AgentsOnlyPropose => "agents_only_propose",
+            Refusal::ApprovalsNeeded { .. } => "approvals_needed",
+            Refusal::GateMissing { .. } => "gate_missing",
+            Refusal::TierLimit { .. } => "tier_limit",
+            Refusal::TooMany { .. } => "too_many",
+            Refusal::TooLarge { .. } => "too_large",
+            Refusal::ExpiryBeyondCap { .. } => "expiry_beyond_cap",
+            Refusal::ReasonRequired { .. } => "reason_required",
+            Refusal::InUse { .. } => "in_use",
+            Refusal::PrerequisiteCycle { .. } => "prerequisite_cycle",
+            Refusal::Killed { .. } => "killed",
+            Refusal::NotKilled { .. } => "not_killed",
+            Refusal::KilledEverywhere => "killed_everywhere",
+            Refusal::KillIdTaken { .. } => "kill_id_taken",
+            Refusal::Expired { .. } => "expired",
+            Refusal::EnvironmentEnded { .. } => "environment_ended",
+            Refusal::Held { .. } => "held",
+            Refusal::IdempotencyKeyTaken { .. } => "idempotency_key_taken",
+            Refusal::ProposalChanged { .. } => "proposal_changed",
+            Refusal::ProposalClosed { .. } => "proposal_closed",
+            Refusal::OwnApproval => "own_approval",
+            Refusal::NotProposable => "not_proposable",
+            Refusal::EffectClaimed { .. } => "effect_claimed",
+            Refusal::NotDue { .. } => "not_due",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NotFound { what } => write!(f, "there is no {what}"),
+            Refusal::AlreadyExists { what } => {
+                write!(f, "{what} exists already, or did and its key stays taken: choose another key")
+            }
+            Refusal::Invalid { field, problem } => write!(f, "{field}: {problem}"),
+            Refusal::Stale { seen, current, .. } => write!(
+                f,
+                "it changed since you looked: you saw revision {seen}, it is at {current}; look again, then decide"
+            ),
+            Refusal::RevisionRequired { current } => write!(
+                f,
+                "this change does more than lower: name the revision that you saw (it is at {current})"
+            ),
+            Refusal::NotAllowed { who_may } => write!(f, "you may not do this; {who_may} may"),
+            Refusal::AgentsOnlyPropose => f.write_str(
+                "an agent may not change what production serves, save to lower it: propose the change, and a human applies it",
+            ),
+            Refusal::ApprovalsNeeded { needed, have } => write!(
+                f,
+                "raising in production takes {needed} approval(s) by other people at this app's tier, and there are {have}: propose the change and ask for them"
+            ),
+            Refusal::GateMissing { missing } if missing.is_empty() => {
+                f.write_str("the gate has no passing decision that still stands: run the gate for this release")
+            }
+            Refusal::GateMissing { missing } => {
+                write!(f, "the gate has no passing decision; it misses: {}", missing.join("; "))
+            }
+            Refusal::TierLimit { tier, cap } => write!(
+                f,
+                "a pipeline may raise a flag of a tier {} app in production by its exposure alone, to at most {cap} %: a person does the rest",
+                *tier as u8
+            ),
+            Refusal::TooMany { what, limit } => write!(f, "there may be at most {limit} {what}"),
+            Refusal::TooLarge { bytes, limit } => write!(
+                f,
+                "the change takes {bytes} bytes and one change may take {limit}: put long lists into segments, and change them in chunks"
+            ),
+            Refusal::ExpiryBeyondCap { asked, cap } => {
+                write!(f, "{asked} is too far: the latest allowed now is {cap}; it can be extended later")
+            }
+            Refusal::ReasonRequired { act } => write!(f, "{act} needs a reason"),
+            Refusal::InUse { what, by } => {
+                write!(f, "{what} is in use by ")?;
+                by.iter().enumerate().try_for_each(|(nth, flag)| {
+                    if nth > 0 { write!(f, ", `{flag}`") } else { write!(f, "`{flag}`") }
+                })?;
+                f.write_str(": change those first")
+            }
+            Refusal::PrerequisiteCycle { path } => {
+                f.write_str("the flag would depend on itself: ")?;
+                path.iter().enumerate().try_for_each(|(nth, flag)| {
+                    if nth > 0 { write!(f, " -> `{flag}`") } else { write!(f, "`{flag}`") }
+                })
+            }
+            _ => self.fmt_state(f),
+        }
+    }
+}
+
+impl Refusal {
+    /// The refusals that come from the state that something is in.
+    fn fmt_state(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Killed { height, kill_id } => write!(
+                f,
+                "kill `{kill_id}` ({height}) is in effect: revive it first; the flag is off then, and can be turned on"
+            ),
+            Refusal::NotKilled { elsewhere: None } => f.write_str("nothing is killed there: there is nothing to revive"),
+            Refusal::NotKilled { elsewhere: Some(height) } => {
+                write!(f, "nothing is killed there; the kill in effect is at the height of {height}: revive it there")
+            }
+            Refusal::KilledEverywhere => f.write_str(
+                "everything is killed in all environments, also in those made later: revive it in all, then kill what must stay dead",
+            ),
+            Refusal::KillIdTaken { kill_id, revision } => write!(
+                f,
+                "kill id `{kill_id}` names another kill, made at revision {revision}: use a new id for a new act"
+            ),
+            Refusal::Expired { at } => {
+                write!(f, "the flag expired at {at}: extend it first, with a reason")
+            }
+            Refusal::EnvironmentEnded { at } => {
+                write!(f, "the preview ended at {at}: extend it first, or make a new one")
+            }
+            Refusal::Held { cause } => write!(
+                f,
+                "automation ({}) holds the flag at its off variant: a human or pipeline turns it on again, with `on: true`",
+                match cause {
+                    HoldCause::Guardrail => "guardrail",
+                    HoldCause::Budget => "budget",
+                    HoldCause::Gate => "gate",
+                }
+            ),
+            Refusal::IdempotencyKeyTaken { revision } => write!(
+                f,
+                "the idempotency key was used for another request, which made revision {revision}: use a new key"
+            ),
+            Refusal::ProposalChanged { id } => {
+                write!(f, "proposal `{id}` is not the one you were shown: look at it again")
+            }
+            Refusal::ProposalClosed { id, state } => {
+                write!(f, "proposal `{id}` is {}: make a new one", state.as_str())
+            }
+            Refusal::OwnApproval => f.write_str("nobody approves their own proposal: ask somebody else"),
+            Refusal::NotProposable => f.write_str(
+                "only changes of apps, environments, flags and segments can be proposed",
+            ),
+            Refusal::EffectClaimed { until } => write!(f, "another node does this until {until}"),
+            Refusal::NotDue { at } => write!(f, "the scheduled change is due at {at}, and not before"),
+            other => f.write_str(other.code()),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}

@@ -1,0 +1,140 @@
+//! Proposals: stored commands that wait for approvals, or for a human.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::Command;
+use crate::governance::Actor;
+use crate::ids::{AppKey, Digest, ProposalId, Revision, TokenId};
+use crate::time::UnixMs;
+
+/// Most open proposals of one app, and most of those that belong to no app.
+pub const MAX_OPEN_PROPOSALS: usize = 1_000;
+/// How many closed proposals are kept for people to look at; the log has them all.
+pub const KEPT_CLOSED_PROPOSALS: usize = 100;
+/// Most approvals of one proposal.
+pub const MAX_APPROVALS: usize = 64;
+
+/// A stored command. Its hash binds what was shown: approvals name it, and applying names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Its name.
+    pub id: ProposalId,
+    /// What would be done.
+    pub command: Command,
+    /// SHA-256 of the command's JSON and `seen`.
+    pub hash: Digest,
+    /// The revision of the flag that the proposer saw.
+    pub seen: Option<Revision>,
+    /// The app that it concerns, if it concerns one.
+    pub app: Option<AppKey>,
+    /// Who proposed.
+    pub proposed_by: Actor,
+    /// The token they used.
+    pub token: Option<TokenId>,
+    /// When.
+    pub at: UnixMs,
+    /// Why.
+    pub reason: String,
+    /// When it lapses.
+    pub expires_at: UnixMs,
+    /// What became of it; a lapse shows only in [`Proposal::state`].
+    pub outcome: Outcome,
+    /// Who approved.
+    pub approvals: Vec<Approval>,
+}
+
+/// That somebody approved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub actor: Actor,
+    /// The token they used.
+    pub token: Option<TokenId>,
+    /// When.
+    pub at: UnixMs,
+    /// The hash of what they saw.
+    pub hash: Digest,
+}
+
+/// What became of a proposal, as the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing yet.
+    Open,
+    /// Its command was done.
+    Applied {
+        /// The revision of the entry that did it.
+        revision: Revision,
+    },
+    /// It was turned down or withdrawn.
+    Rejected,
+}
+
+/// What a proposal is at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProposalState {
+    /// It waits.
+    Open,
+    /// Its command was done.
+    Applied,
+    /// It was turned down or withdrawn.
+    Rejected,
+    /// Its time ran out.
+    Lapsed,
+}
+
+impl ProposalState {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProposalState::Open => "open",
+            ProposalState::Applied => "applied",
+            ProposalState::Rejected => "rejected",
+            ProposalState::Lapsed => "lapsed",
+        }
+    }
+}
+
+impl Proposal {
+    /// The hash that binds a command and what its proposer saw.
+    pub fn hash_of(command: &Command, seen: Option<Revision>) -> Digest {
+        let bytes =
+            serde_json::to_vec(&(command, seen)).expect("a command has no map with keys other than text");
+        Digest::of(&bytes)
+    }
+
+    /// What it is now.
+    pub fn state(&self, now: UnixMs) -> ProposalState {
+        match self.outcome {
+            Outcome::Applied { .. } => ProposalState::Applied,
+            Outcome::Rejected => ProposalState::Rejected,
+            Outcome::Open if self.expires_at <= now => ProposalState::Lapsed,
+            Outcome::Open => ProposalState::Open,
+        }
+    }
+
+    /// Whether an actor with a token is the one who proposed, or the person an agent proposed for.
+    pub fn is_own(&self, actor: &Actor, token: Option<&TokenId>) -> bool {
+        (self.token.is_some() && self.token.as_ref() == token) || same_person(&self.proposed_by, actor)
+    }
+}
+
+/// Whether two actors are one person; an agent counts as the person it acts for.
+pub(crate) fn same_person(one: &Actor, other: &Actor) -> bool {
+    fn person(actor: &Actor) -> Option<&str> {
+        match actor {
+            Actor::Human { name } => Some(name),
+            Actor::Agent { on_behalf_of, .. } => Some(on_behalf_of),
+            _ => None,
+        }
+    }
+    match (person(one), person(other)) {
+        (Some(one), Some(other)) => one.trim().eq_ignore_ascii_case(other.trim()),
+        _ => one == other,
+    }
+}

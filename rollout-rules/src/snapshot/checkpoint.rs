@@ -1,0 +1,285 @@
+//! The stored copy of a snapshot. Start-up reads the newest and folds only what came after it.
+
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rpds::{QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+use serde::{Deserialize, Serialize};
+
+use super::app::{App, FlagRecord, SegmentRecord, Touches};
+use super::recall::{PastKill, PastRequest, RequestName};
+use super::uses::Uses;
+use super::{OpenEffect, Snapshot, Whole};
+use crate::flag::{AppInfo, Environment, Kills, Segment};
+use crate::governance::{Actor, Token};
+use crate::ids::{AppKey, Digest, KillId, ProposalId, Revision};
+use crate::proposal::{Outcome, Proposal};
+
+/// The version of checkpoints that this code writes and the only one that it reads: an older or newer
+/// program folds the log instead.
+pub const CHECKPOINT_FORMAT: u16 = 1;
+
+/// A snapshot in the form that is stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Checkpoint {
+    format: u16,
+    revision: Revision,
+    hash: Digest,
+    whole: WholePart,
+    apps: Vec<AppPart>,
+    tokens: Vec<Arc<Token>>,
+    proposals: Vec<Arc<Proposal>>,
+    /// In the order in which they closed.
+    closed_proposals: Vec<ProposalId>,
+    effects: Vec<(Revision, Arc<OpenEffect>)>,
+    requests: Vec<(RequestName, PastRequest)>,
+    kill_ids: Vec<(KillId, PastKill)>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct WholePart {
+    kills: Kills,
+    kills_revision: Revision,
+    served_revision: Revision,
+    touches: Touches,
+    segments: Vec<SegmentPart>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct AppPart {
+    info: Arc<AppInfo>,
+    kills: Kills,
+    revision: Revision,
+    kills_revision: Revision,
+    served_revision: Revision,
+    touches: Touches,
+    environments: Vec<(Environment, Revision)>,
+    segments: Vec<SegmentPart>,
+    flags: Vec<Arc<FlagRecord>>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct SegmentPart {
+    segment: Segment,
+    revision: Revision,
+    members: Vec<Arc<str>>,
+}
+
+/// Why bytes are not a checkpoint that this code reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointError {
+    /// Of another format.
+    Format {
+        /// Its format.
+        found: u16,
+    },
+    /// Broken.
+    Malformed {
+        /// What the reader stumbled over.
+        problem: String,
+    },
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointError::Format { found } => {
+                write!(f, "the checkpoint has format {found}, and this program reads {CHECKPOINT_FORMAT}")
+            }
+            CheckpointError::Malformed { problem } => write!(f, "the checkpoint cannot be read: {problem}"),
+        }
+    }
+}
+
+impl core::error::Error for CheckpointError {}
+
+impl Checkpoint {
+    /// The position of the last entry in it.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The chain hash after the last entry in it.
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a checkpoint has no map with keys other than text")
+    }
+
+    /// Reads stored bytes. The format is looked at before anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u16,
+        }
+        let malformed = |error: serde_json::Error| CheckpointError::Malformed { problem: error.to_string() };
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(malformed)?;
+        if format != CHECKPOINT_FORMAT {
+            return Err(CheckpointError::Format { found: format });
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+}
+
+impl Snapshot {
+    /// The form to store. Cheap: it shares the contents.
+    pub fn to_checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            format: CHECKPOINT_FORMAT,
+            revision: self.revision,
+            hash: self.hash,
+            whole: WholePart {
+                kills: self.whole.kills.clone(),
+                kills_revision: self.whole.kills_revision,
+                served_revision: self.whole.served_revision,
+                touches: self.whole.touches.clone(),
+                segments: self.whole.segments.values().map(|record| SegmentPart::of(record)).collect(),
+            },
+            apps: self.apps.values().map(|app| AppPart::of(app)).collect(),
+            tokens: self.tokens.values().cloned().collect(),
+            proposals: self.proposals.values().cloned().collect(),
+            closed_proposals: self.closed_proposals.iter().cloned().collect(),
+            effects: self.effects.iter().map(|(at, effect)| (*at, Arc::clone(effect))).collect(),
+            requests: self.recalled.requests.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            kill_ids: self.recalled.kills.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }
+    }
+
+    /// The snapshot of which this is the stored form.
+    pub fn from_checkpoint(checkpoint: Checkpoint) -> Snapshot {
+        let mut snapshot =
+            Snapshot { revision: checkpoint.revision, hash: checkpoint.hash, ..Snapshot::default() };
+        let mut actors = Actors::default();
+        let whole = checkpoint.whole;
+        let segments = whole.segments.into_iter().map(SegmentPart::into_record);
+        snapshot.whole = Arc::new(Whole {
+            kills: whole.kills,
+            kills_revision: whole.kills_revision,
+            served_revision: whole.served_revision,
+            touches: actors.intern(whole.touches),
+            segments: segments.map(|record| (record.segment.key.clone(), Arc::new(record))).collect(),
+            segment_uses: Uses::default(),
+        });
+        for part in checkpoint.apps {
+            snapshot.load_app(part, &mut actors);
+        }
+        for token in checkpoint.tokens {
+            snapshot.tokens.insert_mut(token.id.clone(), token);
+        }
+        for proposal in checkpoint.proposals {
+            snapshot.proposals.insert_mut(proposal.id.clone(), proposal);
+        }
+        snapshot.closed_proposals = checkpoint.closed_proposals.into_iter().collect::<QueueSync<_>>();
+        snapshot.index_open_proposals();
+        snapshot.effects = checkpoint.effects.into_iter().collect();
+        for (name, past) in checkpoint.requests {
+            snapshot.recalled.requests.remember(name, past);
+        }
+        for (id, past) in checkpoint.kill_ids {
+            snapshot.recalled.kills.remember(id, past);
+        }
+        snapshot
+    }
+
+    fn load_app(&mut self, part: AppPart, actors: &mut Actors) {
+        let key = part.info.key.clone();
+        let mut app = App {
+            info: part.info,
+            kills: part.kills,
+            revision: part.revision,
+            kills_revision: part.kills_revision,
+            served_revision: part.served_revision,
+            touches: actors.intern(part.touches),
+            environments: alloc::collections::BTreeMap::new(),
+            flags: RedBlackTreeMapSync::new_sync(),
+            segments: RedBlackTreeMapSync::new_sync(),
+            segment_uses: Uses::default(),
+            dependents: Uses::default(),
+        };
+        for record in part.segments.into_iter().map(SegmentPart::into_record) {
+            app.segments.insert_mut(record.segment.key.clone(), Arc::new(record));
+        }
+        for (environment, revision) in &part.environments {
+            self.put_environment(&mut app, environment, *revision);
+        }
+        for record in part.flags {
+            let mut record = Arc::unwrap_or_clone(record);
+            record.touches = actors.intern(record.touches);
+            let key = record.flag.key.clone();
+            self.replace_flag(&mut app, &key, record);
+        }
+        self.apps.insert_mut(key, Arc::new(app));
+    }
+
+    fn index_open_proposals(&mut self) {
+        let closed: alloc::collections::BTreeSet<&ProposalId> = self.closed_proposals.iter().collect();
+        let mut open: alloc::collections::BTreeMap<Option<AppKey>, RedBlackTreeSetSync<ProposalId>> =
+            alloc::collections::BTreeMap::new();
+        for proposal in self.proposals.values() {
+            if proposal.outcome == Outcome::Open && !closed.contains(&proposal.id) {
+                let here = open.entry(proposal.app.clone()).or_insert_with(RedBlackTreeSetSync::new_sync);
+                here.insert_mut(proposal.id.clone());
+            }
+        }
+        self.open_proposals = open.into_iter().collect();
+    }
+}
+
+impl AppPart {
+    fn of(app: &App) -> AppPart {
+        let environments = app.environments.values();
+        AppPart {
+            info: Arc::clone(&app.info),
+            kills: app.kills.clone(),
+            revision: app.revision,
+            kills_revision: app.kills_revision,
+            served_revision: app.served_revision,
+            touches: app.touches.clone(),
+            environments: environments.map(|record| (record.environment.clone(), record.revision)).collect(),
+            segments: app.segments.values().map(|record| SegmentPart::of(record)).collect(),
+            flags: app.flags.values().cloned().collect(),
+        }
+    }
+}
+
+impl SegmentPart {
+    fn of(record: &SegmentRecord) -> SegmentPart {
+        SegmentPart {
+            segment: record.segment.clone(),
+            revision: record.revision,
+            members: record.members.iter().cloned().collect(),
+        }
+    }
+
+    fn into_record(self) -> SegmentRecord {
+        SegmentRecord {
+            segment: self.segment,
+            members: self.members.into_iter().collect(),
+            revision: self.revision,
+        }
+    }
+}
+
+/// Most neighbouring changes are by the same actor: one copy of each serves them all.
+#[derive(Default)]
+struct Actors {
+    last: Option<Arc<Actor>>,
+}
+
+impl Actors {
+    fn intern(&mut self, mut touches: Touches) -> Touches {
+        for touch in &mut touches.0 {
+            match &self.last {
+                Some(known) if **known == *touch.actor => touch.actor = Arc::clone(known),
+                _ => self.last = Some(Arc::clone(&touch.actor)),
+            }
+        }
+        touches.0.shrink_to_fit();
+        touches
+    }
+}

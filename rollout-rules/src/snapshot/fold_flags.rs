@@ -1,0 +1,392 @@
+//! The fold of what happens to apps, environments and flags.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use rpds::RedBlackTreeMapSync;
+
+use super::app::{App, EnvironmentRecord, FlagRecord, StateRecord, Touches};
+use super::apply::Stamp;
+use super::instants::Instants;
+use super::uses::{References, Uses};
+use super::{Due, Snapshot};
+use crate::condition::SegmentRef;
+use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Kills, Targeting, Variant};
+use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
+use crate::time::UnixMs;
+
+/// Which states of a flag an entry touched.
+pub(super) enum Touched<'a> {
+    All,
+    One(&'a EnvKey),
+}
+
+impl Snapshot {
+    pub(super) fn app_created(&mut self, info: &AppInfo, environments: &[Environment], stamp: &Stamp<'_>) {
+        if self.apps.contains_key(&info.key) {
+            return;
+        }
+        let mut app = App {
+            info: Arc::new(info.clone()),
+            kills: Kills::default(),
+            revision: stamp.revision(),
+            kills_revision: Revision::ZERO,
+            served_revision: stamp.revision(),
+            touches: Touches::default(),
+            environments: BTreeMap::new(),
+            flags: RedBlackTreeMapSync::new_sync(),
+            segments: RedBlackTreeMapSync::new_sync(),
+            segment_uses: Uses::default(),
+            dependents: Uses::default(),
+        };
+        app.touches.push(&stamp.touch);
+        for environment in environments {
+            self.put_environment(&mut app, environment, stamp.revision());
+        }
+        self.apps.insert_mut(info.key.clone(), Arc::new(app));
+    }
+
+    pub(super) fn app_updated(&mut self, info: &AppInfo, stamp: &Stamp<'_>) {
+        let Some(app) = self.apps.get_mut(&info.key) else { return };
+        let app = Arc::make_mut(app);
+        app.info = Arc::new(info.clone());
+        app.touch(stamp);
+    }
+
+    pub(super) fn environment_created(
+        &mut self,
+        app: &AppKey,
+        environment: &Environment,
+        expires_at: UnixMs,
+        stamp: &Stamp<'_>,
+    ) {
+        let Some(shared) = self.apps.get(app).filter(|app| !app.environments.contains_key(&environment.key))
+        else {
+            return;
+        };
+        let mut changed = App::clone(shared);
+        self.put_environment(&mut changed, environment, stamp.revision());
+        changed.touch(stamp);
+        let keys: Vec<FlagKey> = changed.flags.keys().cloned().collect();
+        for key in keys {
+            let Some(record) = changed.flags.get(&key) else { continue };
+            let mut record = FlagRecord::clone(record);
+            let targeting = Targeting::off(variant_when_on(&record.flag));
+            let state = FlagState { targeting, expires_at, targeting_revision: stamp.revision(), hold: None };
+            record.put_state(environment.key.clone(), StateRecord { state, revision: stamp.revision() });
+            self.replace_flag(&mut changed, &key, record);
+        }
+        self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    pub(super) fn put_environment(&mut self, app: &mut App, environment: &Environment, revision: Revision) {
+        let mut instants = Instants::default();
+        if let Some(before) = app.environments.get(&environment.key) {
+            instants = before.instants.clone();
+            if let Some(ends_at) = before.environment.ends_at {
+                instants.remove(ends_at);
+                self.instants.remove(ends_at);
+            }
+        }
+        if let Some(ends_at) = environment.ends_at {
+            instants.insert(ends_at);
+            self.instants.insert(ends_at);
+        }
+        let record = EnvironmentRecord { environment: environment.clone(), revision, instants };
+        app.environments.insert(environment.key.clone(), Arc::new(record));
+    }
+
+    pub(super) fn environment_updated(&mut self, app: &AppKey, environment: &Environment, stamp: &Stamp<'_>) {
+        let Some(shared) = self.apps.get(app).filter(|app| app.environments.contains_key(&environment.key))
+        else {
+            return;
+        };
+        let mut changed = App::clone(shared);
+        self.put_environment(&mut changed, environment, stamp.revision());
+        changed.touch(stamp);
+        self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    pub(super) fn environment_removed(&mut self, app: &AppKey, environment: &EnvKey, stamp: &Stamp<'_>) {
+        let Some(shared) = self.apps.get(app).filter(|app| app.environments.contains_key(environment)) else {
+            return;
+        };
+        let mut changed = App::clone(shared);
+        let keys: Vec<FlagKey> = changed.flags.keys().cloned().collect();
+        for key in keys {
+            let Some(record) = changed.flags.get(&key) else { continue };
+            let mut record = FlagRecord::clone(record);
+            record.states.retain(|(state, _)| state != environment);
+            record.kills.environments.remove(environment);
+            record.kills.off_before_in.remove(environment);
+            self.replace_flag(&mut changed, &key, record);
+        }
+        if let Some(gone) = changed.environments.remove(environment)
+            && let Some(ends_at) = gone.environment.ends_at
+        {
+            self.instants.remove(ends_at);
+        }
+        changed.kills.environments.remove(environment);
+        changed.kills.off_before_in.remove(environment);
+        changed.touch(stamp);
+        self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    pub(super) fn flag_created(
+        &mut self,
+        app: &AppKey,
+        flag: &Flag,
+        states: &BTreeMap<EnvKey, FlagState>,
+        stamp: &Stamp<'_>,
+    ) {
+        let Some(shared) = self.apps.get(app).filter(|app| !app.flags.contains_key(&flag.key)) else {
+            return;
+        };
+        let mut changed = App::clone(shared);
+        let mut record = FlagRecord {
+            flag: Arc::new(flag.clone()),
+            kills: Kills::default(),
+            revision: stamp.revision(),
+            states: Vec::with_capacity(states.len()),
+            touches: Touches::default(),
+        };
+        record.touches.push(&stamp.touch);
+        for (environment, state) in states {
+            if changed.environments.contains_key(environment) {
+                let mut state = state.clone();
+                state.targeting_revision = stamp.revision();
+                record.put_state(environment.clone(), StateRecord { state, revision: stamp.revision() });
+            }
+        }
+        self.replace_flag(&mut changed, &flag.key, record);
+        changed.touch_environments(&Touched::All, stamp.revision());
+        self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    pub(super) fn flag_updated(&mut self, app: &AppKey, flag: &Flag, stamp: &Stamp<'_>) {
+        self.change_flag(app, &flag.key, &Touched::All, stamp, |record| {
+            // An archived flag comes back by no update.
+            let archived_at = record.flag.archived_at;
+            record.flag = Arc::new(Flag { archived_at, ..flag.clone() });
+            true
+        });
+    }
+
+    pub(super) fn targeting_changed(
+        &mut self,
+        app: &AppKey,
+        flag: &FlagKey,
+        environment: &EnvKey,
+        targeting: &Targeting,
+        release_hold: bool,
+        stamp: &Stamp<'_>,
+    ) {
+        self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
+            let Some(state) = record.state_mut(environment) else { return false };
+            state.state.targeting = targeting.clone();
+            state.state.targeting_revision = stamp.revision();
+            if release_hold {
+                state.state.hold = None;
+            }
+            true
+        });
+    }
+
+    pub(super) fn flag_extended(
+        &mut self,
+        app: &AppKey,
+        flag: &FlagKey,
+        expires_at: &BTreeMap<EnvKey, UnixMs>,
+        stamp: &Stamp<'_>,
+    ) {
+        self.change_flag(app, flag, &Touched::All, stamp, |record| {
+            let mut known = false;
+            for (environment, expires_at) in expires_at {
+                let Some(state) = record.state_mut(environment) else { continue };
+                state.state.expires_at = *expires_at;
+                known = true;
+            }
+            if known {
+                let flag = Arc::make_mut(&mut record.flag);
+                flag.extensions = flag.extensions.saturating_add(1);
+            }
+            known
+        });
+    }
+
+    pub(super) fn flag_archived(&mut self, app: &AppKey, flag: &FlagKey, stamp: &Stamp<'_>) {
+        self.change_flag(app, flag, &Touched::All, stamp, |record| {
+            Arc::make_mut(&mut record.flag).archived_at = Some(stamp.entry.at);
+            true
+        });
+    }
+
+    pub(super) fn hold_changed(
+        &mut self,
+        app: &AppKey,
+        flag: &FlagKey,
+        environment: &EnvKey,
+        hold: Option<&Hold>,
+        stamp: &Stamp<'_>,
+    ) {
+        self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
+            let Some(state) = record.state_mut(environment) else { return false };
+            state.state.hold = hold.cloned();
+            true
+        });
+    }
+
+    /// Changes a flag that exists and is not archived, if `change` finds what it is about.
+    pub(super) fn change_flag(
+        &mut self,
+        app: &AppKey,
+        flag: &FlagKey,
+        touched: &Touched<'_>,
+        stamp: &Stamp<'_>,
+        change: impl FnOnce(&mut FlagRecord) -> bool,
+    ) {
+        let Some(shared) = self.apps.get(app) else { return };
+        let Some(before) = shared.flags.get(flag).filter(|record| !record.is_archived()) else { return };
+        let mut record = FlagRecord::clone(before);
+        if !change(&mut record) {
+            return;
+        }
+        record.revision = stamp.revision();
+        record.touches.push(&stamp.touch);
+        for (environment, state) in &mut record.states {
+            if touched.holds(environment) {
+                Arc::make_mut(state).revision = stamp.revision();
+            }
+        }
+        let mut changed = App::clone(shared);
+        self.replace_flag(&mut changed, flag, record);
+        changed.touch_environments(touched, stamp.revision());
+        self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    /// Puts a record in the place of the one before, and keeps every index in step.
+    pub(super) fn replace_flag(&mut self, app: &mut App, key: &FlagKey, record: FlagRecord) {
+        let before = app.flags.get(key).map(Arc::clone);
+        let empty = References::default();
+        let (old, new) = (before.as_ref().map_or(empty, |record| record.references()), record.references());
+        app.segment_uses.replace(key, &of_app(&old.segments), &of_app(&new.segments));
+        app.dependents.replace(key, &old.flags, &new.flags);
+        let (old_shared, new_shared) = (of_all(&old.segments), of_all(&new.segments));
+        if !old_shared.is_empty() || !new_shared.is_empty() {
+            let user = (app.info.key.clone(), key.clone());
+            Arc::make_mut(&mut self.whole).segment_uses.replace(&user, &old_shared, &new_shared);
+        }
+        if let Some(before) = &before {
+            self.index_moments(app, before, Some(&record), false);
+        }
+        self.index_moments(app, &record, before.as_deref(), true);
+        app.flags.insert_mut(key.clone(), Arc::new(record));
+    }
+
+    /// Adds or removes the moments of a record's states, save of those that `other` shares with it.
+    fn index_moments(&mut self, app: &mut App, record: &FlagRecord, other: Option<&FlagRecord>, add: bool) {
+        if record.is_archived() {
+            return;
+        }
+        let other = other.filter(|other| !other.is_archived());
+        for (environment, state) in &record.states {
+            let twin = other.and_then(|other| other.state(environment));
+            if twin.is_some_and(|twin| core::ptr::eq(twin, &raw const **state)) {
+                continue;
+            }
+            let state = &state.state;
+            let Some(shared) = app.environments.get_mut(environment) else { continue };
+            let here = &mut Arc::make_mut(shared).instants;
+            let steps = state.targeting.schedule.iter();
+            for at in steps.clone().map(|step| step.at).chain([state.expires_at]) {
+                if add {
+                    here.insert(at);
+                    self.instants.insert(at);
+                } else {
+                    here.remove(at);
+                    self.instants.remove(at);
+                }
+            }
+            for step in steps {
+                let due = Due {
+                    at: step.at,
+                    app: app.info.key.clone(),
+                    flag: record.flag.key.clone(),
+                    environment: environment.clone(),
+                    schedule: step.id.clone(),
+                };
+                if add {
+                    self.schedule.insert_mut(due, ());
+                } else {
+                    self.schedule.remove_mut(&due);
+                }
+            }
+        }
+    }
+}
+
+impl Touched<'_> {
+    pub(super) fn holds(&self, environment: &EnvKey) -> bool {
+        match self {
+            Touched::All => true,
+            Touched::One(one) => *one == environment,
+        }
+    }
+}
+
+impl App {
+    pub(super) fn touch(&mut self, stamp: &Stamp<'_>) {
+        self.revision = stamp.revision();
+        self.touches.push(&stamp.touch);
+    }
+
+    pub(super) fn touch_environments(&mut self, touched: &Touched<'_>, revision: Revision) {
+        for (key, record) in &mut self.environments {
+            if touched.holds(key) {
+                Arc::make_mut(record).revision = revision;
+            }
+        }
+    }
+}
+
+impl FlagRecord {
+    fn put_state(&mut self, environment: EnvKey, state: StateRecord) {
+        match self.states.binary_search_by(|(key, _)| key.cmp(&environment)) {
+            Ok(place) => self.states[place].1 = Arc::new(state),
+            Err(place) => self.states.insert(place, (environment, Arc::new(state))),
+        }
+    }
+
+    /// What it refers to; an archived flag refers to nothing.
+    fn references(&self) -> References {
+        let mut references = References::default();
+        if !self.is_archived() {
+            self.states.iter().for_each(|(_, state)| references.add(&state.state.targeting));
+        }
+        references
+    }
+}
+
+/// What a flag serves once it is turned on and nobody said more: its first variant that is not the off
+/// variant.
+pub(crate) fn variant_when_on(flag: &Flag) -> VariantKey {
+    let other = flag.variants.iter().find(|variant| variant.key != flag.off_variant);
+    other.map_or_else(|| flag.off_variant.clone(), |Variant { key, .. }| key.clone())
+}
+
+fn of_app(segments: &BTreeSet<SegmentRef>) -> BTreeSet<crate::ids::SegmentKey> {
+    let own = |segment: &SegmentRef| match segment {
+        SegmentRef::App(key) => Some(key.clone()),
+        SegmentRef::Shared(_) => None,
+    };
+    segments.iter().filter_map(own).collect()
+}
+
+fn of_all(segments: &BTreeSet<SegmentRef>) -> BTreeSet<crate::ids::SegmentKey> {
+    let shared = |segment: &SegmentRef| match segment {
+        SegmentRef::Shared(key) => Some(key.clone()),
+        SegmentRef::App(_) => None,
+    };
+    segments.iter().filter_map(shared).collect()
+}

@@ -1,0 +1,210 @@
+//! The fold of segments and proposals.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use rpds::RedBlackTreeSetSync;
+
+use super::app::SegmentRecord;
+use super::apply::Stamp;
+use super::{Claim, Snapshot};
+use crate::change::{Change, Command, Entry, Reach};
+use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
+use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey};
+use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
+use crate::time::UnixMs;
+
+impl Snapshot {
+    pub(super) fn segment_put(&mut self, scope: &SegmentScope, segment: &Segment, stamp: &Stamp<'_>) {
+        let members = match self.segment(scope, &segment.key) {
+            Some(before) => before.members.clone(),
+            None => RedBlackTreeSetSync::new_sync(),
+        };
+        let record = SegmentRecord { segment: segment.clone(), members, revision: stamp.revision() };
+        self.replace_segment(scope, &segment.key, Some(record), stamp);
+    }
+
+    pub(super) fn segment_members_changed(
+        &mut self,
+        scope: &SegmentScope,
+        key: &SegmentKey,
+        add: &[Arc<str>],
+        remove: &[Arc<str>],
+        stamp: &Stamp<'_>,
+    ) {
+        let Some(before) = self.segment(scope, key) else { return };
+        let mut record = before.clone();
+        record.revision = stamp.revision();
+        for unit in remove {
+            record.members.remove_mut(&**unit);
+        }
+        for unit in add {
+            if record.members.size() < MAX_SEGMENT_MEMBERS {
+                record.members.insert_mut(Arc::clone(unit));
+            }
+        }
+        self.replace_segment(scope, key, Some(record), stamp);
+    }
+
+    pub(super) fn segment_removed(&mut self, scope: &SegmentScope, key: &SegmentKey, stamp: &Stamp<'_>) {
+        if self.segment(scope, key).is_some() {
+            self.replace_segment(scope, key, None, stamp);
+        }
+    }
+
+    fn replace_segment(
+        &mut self,
+        scope: &SegmentScope,
+        key: &SegmentKey,
+        record: Option<SegmentRecord>,
+        stamp: &Stamp<'_>,
+    ) {
+        let record = record.map(Arc::new);
+        let segments = match scope {
+            SegmentScope::Shared => {
+                let whole = Arc::make_mut(&mut self.whole);
+                whole.served_revision = stamp.revision();
+                &mut whole.segments
+            }
+            SegmentScope::App(app) => {
+                let Some(app) = self.apps.get_mut(app) else { return };
+                let app = Arc::make_mut(app);
+                app.served_revision = stamp.revision();
+                &mut app.segments
+            }
+        };
+        match record {
+            Some(record) => segments.insert_mut(key.clone(), record),
+            None => {
+                segments.remove_mut(key);
+            }
+        }
+    }
+
+    pub(super) fn proposed(&mut self, entry: &Entry) {
+        let Change::Proposed { id, command, hash, seen, expires_at } = &entry.change else { return };
+        if self.proposals.contains_key(id) {
+            return;
+        }
+        let app = command.app().cloned();
+        self.sweep_lapsed(app.as_ref(), entry.at);
+        let proposal = Proposal {
+            id: id.clone(),
+            command: (**command).clone(),
+            hash: *hash,
+            seen: *seen,
+            app: app.clone(),
+            proposed_by: entry.actor.clone(),
+            token: entry.token.clone(),
+            at: entry.at,
+            reason: entry.reason.clone(),
+            expires_at: *expires_at,
+            outcome: Outcome::Open,
+            approvals: Vec::new(),
+        };
+        self.proposals.insert_mut(id.clone(), Arc::new(proposal));
+        match self.open_proposals.get_mut(&app) {
+            Some(open) => open.insert_mut(id.clone()),
+            None => {
+                let mut open = RedBlackTreeSetSync::new_sync();
+                open.insert_mut(id.clone());
+                self.open_proposals.insert_mut(app, open);
+            }
+        }
+    }
+
+    /// Lapsed proposals make room for new ones.
+    fn sweep_lapsed(&mut self, app: Option<&AppKey>, at: UnixMs) {
+        let Some(open) = self.open_proposals.get(&app.cloned()) else { return };
+        let lapsed = |id: &&ProposalId| {
+            self.proposals.get(*id).is_none_or(|proposal| proposal.state(at) == ProposalState::Lapsed)
+        };
+        let lapsed: Vec<ProposalId> = open.iter().filter(lapsed).cloned().collect();
+        for id in lapsed {
+            self.close_proposal(&id);
+        }
+    }
+
+    pub(super) fn proposal_approved(&mut self, id: &ProposalId, hash: Digest, entry: &Entry) {
+        let Some(proposal) = self.proposals.get_mut(id) else { return };
+        let proposal = Arc::make_mut(proposal);
+        if proposal.outcome == Outcome::Open && proposal.approvals.len() < MAX_APPROVALS {
+            let (actor, token) = (entry.actor.clone(), entry.token.clone());
+            proposal.approvals.push(Approval { actor, token, at: entry.at, hash });
+        }
+    }
+
+    pub(super) fn proposal_rejected(&mut self, id: &ProposalId) {
+        self.settle_proposal(id, Outcome::Rejected);
+    }
+
+    pub(super) fn proposal_applied(&mut self, id: &ProposalId, revision: Revision) {
+        self.settle_proposal(id, Outcome::Applied { revision });
+    }
+
+    fn settle_proposal(&mut self, id: &ProposalId, outcome: Outcome) {
+        let Some(proposal) = self.proposals.get_mut(id).filter(|it| it.outcome == Outcome::Open) else {
+            return;
+        };
+        Arc::make_mut(proposal).outcome = outcome;
+        self.close_proposal(id);
+    }
+
+    /// Moves an open proposal to the closed ones, of which the last few are kept.
+    fn close_proposal(&mut self, id: &ProposalId) {
+        let Some(app) = self.proposals.get(id).map(|proposal| proposal.app.clone()) else { return };
+        let Some(open) = self.open_proposals.get_mut(&app) else { return };
+        if !open.remove_mut(id) {
+            return;
+        }
+        if open.is_empty() {
+            self.open_proposals.remove_mut(&app);
+        }
+        self.closed_proposals.enqueue_mut(id.clone());
+        while self.closed_proposals.len() > KEPT_CLOSED_PROPOSALS {
+            if let Some(oldest) = self.closed_proposals.peek() {
+                self.proposals.remove_mut(oldest);
+            }
+            self.closed_proposals.dequeue_mut();
+        }
+    }
+}
+
+impl Claim {
+    /// Whether a node may claim what is claimed thus: its own, or one whose lease is over.
+    pub fn allows(&self, node: &NodeId, now: UnixMs) -> bool {
+        self.node == *node || self.lease_until <= now
+    }
+}
+
+impl Command {
+    /// The app that it concerns, if it concerns one.
+    pub fn app(&self) -> Option<&AppKey> {
+        match self {
+            Command::CreateApp { key, .. } => Some(key),
+            Command::UpdateApp { app, .. }
+            | Command::CreateEnvironment { app, .. }
+            | Command::ExtendEnvironment { app, .. }
+            | Command::RemoveEnvironment { app, .. }
+            | Command::CreateFlag { app, .. }
+            | Command::UpdateFlag { app, .. }
+            | Command::SetTargeting { app, .. }
+            | Command::ExtendFlag { app, .. }
+            | Command::ArchiveFlag { app, .. }
+            | Command::Hold { app, .. }
+            | Command::ApplySchedule { app, .. } => Some(app),
+            Command::Kill { reach, .. } | Command::Revive { reach, .. } => match reach {
+                Reach::Everything => None,
+                Reach::App { app } | Reach::Flag { app, .. } => Some(app),
+            },
+            Command::PutSegment { scope, .. }
+            | Command::ChangeSegmentMembers { scope, .. }
+            | Command::RemoveSegment { scope, .. } => match scope {
+                SegmentScope::Shared => None,
+                SegmentScope::App(app) => Some(app),
+            },
+            Command::Propose { command, .. } => command.app(),
+            _ => None,
+        }
+    }
+}
