@@ -177,7 +177,7 @@ fn is_default(kills: &Kills) -> bool {
 /// A flag's state in one environment.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct StateRecord {
-    pub(super) state: FlagState,
+    pub(super) state: Arc<FlagState>,
     /// The last change of the flag that is seen in this environment.
     #[serde(rename = "served_revision")]
     pub(super) revision: Revision,
@@ -185,7 +185,7 @@ pub struct StateRecord {
 
 impl StateRecord {
     /// What people set, and what happened to it.
-    pub fn state(&self) -> &FlagState {
+    pub fn state(&self) -> &Arc<FlagState> {
         &self.state
     }
 

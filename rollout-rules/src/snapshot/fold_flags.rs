@@ -74,7 +74,10 @@ impl Snapshot {
             let mut record = FlagRecord::clone(record);
             let targeting = Targeting::off(variant_when_on(&record.flag));
             let state = FlagState { targeting, expires_at, targeting_revision: stamp.revision(), hold: None };
-            record.put_state(environment.key.clone(), StateRecord { state, revision: stamp.revision() });
+            record.put_state(
+                environment.key.clone(),
+                StateRecord { state: Arc::new(state), revision: stamp.revision() },
+            );
             self.replace_flag(&mut changed, &key, record);
         }
         self.apps.insert_mut(app.clone(), Arc::new(changed));
@@ -156,7 +159,10 @@ impl Snapshot {
             if changed.environments.contains_key(environment) {
                 let mut state = state.clone();
                 state.targeting_revision = stamp.revision();
-                record.put_state(environment.clone(), StateRecord { state, revision: stamp.revision() });
+                record.put_state(
+                    environment.clone(),
+                    StateRecord { state: Arc::new(state), revision: stamp.revision() },
+                );
             }
         }
         self.replace_flag(&mut changed, &flag.key, record);
@@ -184,10 +190,11 @@ impl Snapshot {
     ) {
         self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
             let Some(state) = record.state_mut(environment) else { return false };
-            state.state.targeting = targeting.clone();
-            state.state.targeting_revision = stamp.revision();
+            let state = Arc::make_mut(&mut state.state);
+            state.targeting = targeting.clone();
+            state.targeting_revision = stamp.revision();
             if release_hold {
-                state.state.hold = None;
+                state.hold = None;
             }
             true
         });
@@ -204,7 +211,7 @@ impl Snapshot {
             let mut known = false;
             for (environment, expires_at) in expires_at {
                 let Some(state) = record.state_mut(environment) else { continue };
-                state.state.expires_at = *expires_at;
+                Arc::make_mut(&mut state.state).expires_at = *expires_at;
                 known = true;
             }
             if known {
@@ -232,7 +239,7 @@ impl Snapshot {
     ) {
         self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
             let Some(state) = record.state_mut(environment) else { return false };
-            state.state.hold = hold.cloned();
+            Arc::make_mut(&mut state.state).hold = hold.cloned();
             true
         });
     }

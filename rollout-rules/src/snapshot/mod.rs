@@ -291,12 +291,19 @@ impl<'a> FlagView<'a> {
         above.max(self.record.kills.off_before_in(environment))
     }
 
+    /// Whether a kill was taken back since the targeting was set: it is off then.
+    pub fn was_revived(&self, environment: &EnvKey) -> bool {
+        let off_before = self.off_before(environment);
+        let set_at = self.record.state(environment).map(|record| record.state().targeting_revision);
+        off_before > Revision::ZERO && set_at.is_some_and(|set_at| set_at <= off_before)
+    }
+
     /// The targeting as it stands now: off, without its schedule, if it was revived since it was set;
     /// scheduled steps that have come are in it as far as they lower. Kills, holds and expiry are not.
     pub fn targeting(&self, environment: &EnvKey, now: UnixMs) -> Option<Targeting> {
         let state = self.record.state(environment)?.state();
         let mut targeting = state.targeting.clone();
-        if state.targeting_revision <= self.off_before(environment) {
+        if self.was_revived(environment) {
             targeting.on = false;
             targeting.schedule.clear();
         }
