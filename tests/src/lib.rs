@@ -6,9 +6,11 @@ mod client;
 mod patience;
 pub mod prerequisites;
 mod server;
+pub mod shop;
 
 pub use api::{Api, Reply, encode};
 pub use binary::tidegate;
 pub use client::{Client, Question};
 pub use patience::{PATIENCE, eventually};
 pub use server::Server;
+pub use shop::Shop;
