@@ -10,11 +10,18 @@ use source::Source;
 use tidegate_tests::prerequisites::repository;
 
 /// What is known to break a rule, with the reason why it may. Each must still be needed.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[(
-    "rollout-rules/src/change.rs",
-    "a file tells one story",
-    "every command and change: the log's format on one page",
-)];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "rollout-rules/src/change.rs",
+        "a file tells one story",
+        "every command and change: the log's format on one page",
+    ),
+    (
+        "rollout-rules/src/flag.rs",
+        "a file tells one story",
+        "every definition that people write, on one page",
+    ),
+];
 
 fn sources() -> Vec<(String, PathBuf)> {
     let top = repository();
