@@ -9,6 +9,11 @@ use serde_json::Value;
 
 use crate::ids::SegmentKey;
 
+mod validate;
+
+pub(crate) use validate::Trail;
+pub use validate::{ConditionError, ConditionProblem};
+
 /// Deepest nesting of a condition tree.
 pub const MAX_DEPTH: usize = 16;
 /// Most tests in one condition tree.

@@ -17,14 +17,21 @@
 
 extern crate alloc;
 
+pub mod bucketing;
 pub mod change;
+pub mod compile;
 pub mod condition;
+pub mod context;
 pub mod decide;
+pub mod evaluate;
 pub mod feed;
 pub mod flag;
 pub mod governance;
 pub mod ids;
 pub mod percent;
 pub mod proposal;
+pub mod segment;
+pub mod semver;
 pub mod snapshot;
+pub mod table;
 pub mod time;

@@ -1,0 +1,176 @@
+//! Condition trees, ready to be asked.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::matcher::Matcher;
+use crate::condition::{
+    AttributePath, Condition, ConditionError, ConditionProblem, MAX_DEPTH, SegmentRef, Test, Trail,
+};
+use crate::context::{Attribute, Context, TARGETING_KEY};
+use crate::ids::SegmentKey;
+use crate::segment::{SegmentTable, Segments};
+use crate::table::hash_of;
+
+/// How a condition finds the slots of the segments that it names.
+#[derive(Clone, Copy)]
+pub(crate) enum Slots<'a> {
+    /// In these tables.
+    Of { shared: &'a SegmentTable, app: &'a SegmentTable },
+    /// By key, at each check.
+    Unknown,
+    /// Not at all: it may name none.
+    Refused,
+}
+
+/// A compiled condition.
+pub(crate) enum Node {
+    All(Box<[Node]>),
+    Any(Box<[Node]>),
+    Not(Box<Node>),
+    Segment { shared: bool, slot: Slot },
+    Test { attribute: Path, matcher: Matcher },
+}
+
+/// Where a segment is found.
+pub(crate) enum Slot {
+    Numbered(u32),
+    /// It was not there when the condition was compiled; it may have come since.
+    Named(SegmentKey),
+}
+
+impl Node {
+    pub(crate) fn compile(condition: &Condition, slots: Slots<'_>) -> Result<Node, ConditionError> {
+        let mut trail = Trail::default();
+        Self::build(condition, slots, 1, &mut trail).map_err(|problem| trail.error(problem))
+    }
+
+    fn build(
+        condition: &Condition,
+        slots: Slots<'_>,
+        depth: usize,
+        trail: &mut Trail,
+    ) -> Result<Node, ConditionProblem> {
+        if depth > MAX_DEPTH {
+            return Err(ConditionProblem::TooDeep);
+        }
+        match condition {
+            Condition::All { all } => {
+                let parts: Vec<Node> =
+                    trail.each("all", all, |part, trail| Self::build(part, slots, depth + 1, trail))?;
+                Ok(Node::All(parts.into()))
+            }
+            Condition::Any { any } => {
+                let parts: Vec<Node> =
+                    trail.each("any", any, |part, trail| Self::build(part, slots, depth + 1, trail))?;
+                Ok(Node::Any(parts.into()))
+            }
+            Condition::Not { not } => {
+                let part = trail.within("not", |trail| Self::build(not, slots, depth + 1, trail))?;
+                Ok(Node::Not(Box::new(part)))
+            }
+            Condition::Segment { segment } => Self::segment(segment, slots),
+            Condition::Test(test) => Self::test(test, trail),
+        }
+    }
+
+    fn segment(segment: &SegmentRef, slots: Slots<'_>) -> Result<Node, ConditionProblem> {
+        let (shared, key) = match segment {
+            SegmentRef::Shared(key) => (true, key),
+            SegmentRef::App(key) => (false, key),
+        };
+        let known = match slots {
+            Slots::Of { shared: table, .. } if shared => table.slot(key),
+            Slots::Of { app: table, .. } => table.slot(key),
+            Slots::Unknown => None,
+            Slots::Refused => return Err(ConditionProblem::SegmentInSegment),
+        };
+        let slot = known.map_or_else(|| Slot::Named(key.clone()), Slot::Numbered);
+        Ok(Node::Segment { shared, slot })
+    }
+
+    fn test(test: &Test, trail: &mut Trail) -> Result<Node, ConditionProblem> {
+        let attribute = Path::compile(&test.attribute).ok_or(ConditionProblem::NoAttribute)?;
+        Ok(Node::Test { attribute, matcher: Matcher::compile(test, trail)? })
+    }
+
+    /// Whether the condition holds.
+    pub(crate) fn holds(&self, context: &Context, segments: Segments<'_>) -> bool {
+        match self {
+            Node::Test { attribute, matcher } => {
+                attribute.find(context).is_some_and(|value| matcher.holds(value))
+            }
+            Node::All(parts) => parts.iter().all(|part| part.holds(context, segments)),
+            Node::Any(parts) => parts.iter().any(|part| part.holds(context, segments)),
+            Node::Not(part) => !part.holds(context, segments),
+            Node::Segment { shared, slot } => {
+                let table = if *shared { segments.shared } else { segments.app };
+                let segment = table.and_then(|table| match slot {
+                    Slot::Numbered(slot) => table.at(*slot),
+                    Slot::Named(key) => table.get(key),
+                });
+                segment.is_some_and(|segment| segment.holds(context))
+            }
+        }
+    }
+}
+
+/// A name with its hash.
+pub(crate) struct Name {
+    hash: u64,
+    name: Box<str>,
+}
+
+impl Name {
+    fn new(name: &str) -> Name {
+        Name { hash: hash_of(name), name: Box::from(name) }
+    }
+
+    #[inline]
+    fn find<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
+        context.find(self.hash, &self.name)
+    }
+}
+
+/// Where an attribute is found.
+pub(crate) enum Path {
+    /// The targeting key.
+    Unit,
+    /// An attribute of this name.
+    Top(Name),
+    /// Name by name; if there is a `whole`, it is tried as one name first.
+    Nested { whole: Option<Name>, first: Name, rest: Box<[Box<str>]> },
+}
+
+impl Path {
+    /// `None` if it names nothing.
+    pub(crate) fn compile(path: &AttributePath) -> Option<Path> {
+        let (whole, names): (Option<&str>, Vec<&str>) = match path {
+            AttributePath::Dotted(text) => (Some(text), text.split('.').collect()),
+            AttributePath::Names(names) => (None, names.iter().map(String::as_str).collect()),
+        };
+        let (first, rest) = names.split_first()?;
+        if rest.is_empty() {
+            return match *first {
+                "" => None,
+                TARGETING_KEY => Some(Path::Unit),
+                name => Some(Path::Top(Name::new(name))),
+            };
+        }
+        let rest = rest.iter().map(|name| Box::from(*name)).collect();
+        Some(Path::Nested { whole: whole.map(Name::new), first: Name::new(first), rest })
+    }
+
+    #[inline]
+    pub(crate) fn find<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
+        match self {
+            Path::Unit => context.unit(),
+            Path::Top(name) => name.find(context),
+            Path::Nested { whole, first, rest } => whole
+                .as_ref()
+                .and_then(|whole| whole.find(context))
+                .or_else(|| rest.iter().try_fold(first.find(context)?, |value, name| value.field(name))),
+        }
+    }
+}

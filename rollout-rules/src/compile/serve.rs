@@ -1,0 +1,185 @@
+//! What a rule or a flag serves: one variant, or a split with its shares summed up.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::node::Path;
+use crate::bucketing::{Murmur3, scale};
+use crate::condition::AttributePath;
+use crate::context::{Attribute, Context};
+use crate::flag::{Flag, Serve, Split};
+use crate::ids::{SplitId, VariantKey};
+
+/// Why a serve cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServeProblem {
+    /// The flag has no such variant.
+    NoSuchVariant(VariantKey),
+    /// All weights are zero.
+    NoWeight,
+    /// The weights add up to more than 2^31 - 1.
+    TooMuchWeight,
+    /// The attribute that holds the unit is not named.
+    NoUnit,
+}
+
+impl fmt::Display for ServeProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeProblem::NoSuchVariant(key) => write!(f, "the flag has no variant `{key}`"),
+            ServeProblem::NoWeight => f.write_str("a split needs a weight above zero"),
+            ServeProblem::TooMuchWeight => f.write_str("the weights of a split add up to at most 2147483647"),
+            ServeProblem::NoUnit => f.write_str("name the attribute that holds the unit"),
+        }
+    }
+}
+
+impl core::error::Error for ServeProblem {}
+
+/// What is served.
+#[derive(Clone)]
+pub(crate) enum CompiledServe {
+    Variant(u16),
+    Split(Arc<CompiledSplit>),
+}
+
+/// A split, ready to be asked.
+pub(crate) struct CompiledSplit {
+    pub(crate) id: SplitId,
+    pub(crate) control: Option<u16>,
+    /// Where the unit is found.
+    unit: Path,
+    /// The hash of a seed of its own; without one the split goes by the flag's.
+    seed: Option<Murmur3>,
+    total: u32,
+    /// The first bucket behind each share, and the share's variant.
+    shares: Box<[(u32, u16)]>,
+}
+
+/// The place of a variant within its flag.
+pub(crate) fn place(flag: &Flag, key: &VariantKey) -> Result<u16, ServeProblem> {
+    let at = flag.variants.iter().position(|variant| variant.key == *key);
+    at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| ServeProblem::NoSuchVariant(key.clone()))
+}
+
+impl CompiledServe {
+    pub(crate) fn compile(serve: &Serve, flag: &Flag) -> Result<CompiledServe, ServeProblem> {
+        match serve {
+            Serve::Variant(key) => place(flag, key).map(CompiledServe::Variant),
+            Serve::Split(split) => {
+                CompiledSplit::compile(split, flag).map(|split| CompiledServe::Split(Arc::new(split)))
+            }
+        }
+    }
+
+    /// The attribute that holds the unit.
+    #[inline]
+    pub(crate) fn unit<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
+        match self {
+            CompiledServe::Variant(_) => context.unit(),
+            CompiledServe::Split(split) => split.unit.find(context),
+        }
+    }
+}
+
+impl CompiledSplit {
+    fn compile(split: &Split, flag: &Flag) -> Result<CompiledSplit, ServeProblem> {
+        let mut total: u32 = 0;
+        let mut shares = Vec::new();
+        for share in &split.weights {
+            let variant = place(flag, &share.variant)?;
+            total = total
+                .checked_add(share.weight)
+                .filter(|total| *total <= i32::MAX as u32)
+                .ok_or(ServeProblem::TooMuchWeight)?;
+            if share.weight > 0 {
+                shares.push((total, variant));
+            }
+        }
+        if shares.is_empty() {
+            return Err(ServeProblem::NoWeight);
+        }
+        let unit = match &split.unit {
+            None => Path::Unit,
+            Some(name) => Path::compile(&AttributePath::Dotted(name.clone())).ok_or(ServeProblem::NoUnit)?,
+        };
+        Ok(CompiledSplit {
+            id: split.id.clone(),
+            control: split.control.as_ref().map(|control| place(flag, control)).transpose()?,
+            unit,
+            seed: split.seed.as_ref().map(|seed| Murmur3::new().write(seed.as_bytes())),
+            total,
+            shares: shares.into(),
+        })
+    }
+
+    /// The variant of a unit; `seen` has seen the flag's key.
+    #[inline]
+    pub(crate) fn pick(&self, seen: Murmur3, unit: Unit<'_>) -> u16 {
+        let bucket = scale(unit.hash_into(self.seed.unwrap_or(seen)).finish(), self.total);
+        let mut variant = 0;
+        for (end, of_share) in &self.shares {
+            variant = *of_share;
+            if bucket < *end {
+                break;
+            }
+        }
+        variant
+    }
+}
+
+/// What is hashed to find a bucket.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit<'c> {
+    Text(&'c str),
+    Integer(i64),
+}
+
+impl<'c> Unit<'c> {
+    /// A text that is not empty, or a whole number. Anything else is no unit.
+    #[inline]
+    pub(crate) fn of(attribute: &'c Attribute) -> Option<Unit<'c>> {
+        /// Above it, neighbouring integers are the same floating-point number.
+        const LARGEST: f64 = 9_007_199_254_740_991.0;
+        match attribute {
+            Attribute::String(text) if !text.is_empty() => Some(Unit::Text(text)),
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                clippy::float_cmp,
+                reason = "in range, and only whole numbers survive the way there and back"
+            )]
+            Attribute::Number(number) if number.abs() <= LARGEST && (*number as i64) as f64 == *number => {
+                Some(Unit::Integer(*number as i64))
+            }
+            _ => None,
+        }
+    }
+
+    /// Hashes it as it is written: a number by its decimal digits.
+    #[inline]
+    pub(crate) fn hash_into(self, seen: Murmur3) -> Murmur3 {
+        match self {
+            Unit::Text(text) => seen.write(text.as_bytes()),
+            Unit::Integer(number) => {
+                let mut digits = [0; 20];
+                let mut at = digits.len();
+                let mut rest = number.unsigned_abs();
+                loop {
+                    at -= 1;
+                    #[allow(clippy::cast_possible_truncation, reason = "a digit")]
+                    let digit = (rest % 10) as u8;
+                    digits[at] = b'0' + digit;
+                    rest /= 10;
+                    if rest == 0 {
+                        break;
+                    }
+                }
+                let seen = if number < 0 { seen.write(b"-") } else { seen };
+                seen.write(&digits[at..])
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The operators on texts, with and without regard to case. Case is ignored by Unicode simple folding,
+//! character by character, so that nothing is allocated while a flag is checked.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+
+use super::matcher::each;
+use crate::condition::{ConditionProblem, Test, Trail};
+
+/// Where a value has to stand in a text.
+#[derive(Clone, Copy)]
+pub(crate) enum TextOp {
+    StartsWith,
+    EndsWith,
+    Contains,
+}
+
+/// The values that a text has to begin with, end with or contain.
+pub(crate) struct Texts {
+    op: TextOp,
+    values: Values,
+}
+
+enum Values {
+    Exact(Box<[Box<str>]>),
+    Folded(Box<[Needle]>),
+}
+
+/// A value to find without regard to case.
+struct Needle {
+    /// Folded.
+    chars: Box<[char]>,
+    /// How long a beginning of `chars` still stands when the character after a beginning of this length
+    /// does not fit (Knuth, Morris and Pratt): a search never goes back, however hostile the text.
+    fallback: Box<[usize]>,
+}
+
+impl Texts {
+    /// On an error the trail stays at the value.
+    pub(crate) fn compile(op: TextOp, test: &Test, trail: &mut Trail) -> Result<Texts, ConditionProblem> {
+        let text = |value: &serde_json::Value| match value {
+            serde_json::Value::String(text) => Ok(Box::from(&**text)),
+            _ => Err(ConditionProblem::NotAText),
+        };
+        let exact: Box<[Box<str>]> = each(&test.values, trail, text)?;
+        let values = if test.ci {
+            Values::Folded(exact.iter().map(|text| Needle::new(text)).collect())
+        } else {
+            Values::Exact(exact)
+        };
+        Ok(Texts { op, values })
+    }
+
+    #[inline]
+    pub(crate) fn hold(&self, text: &str) -> bool {
+        match (&self.values, self.op) {
+            (Values::Exact(values), TextOp::StartsWith) => values.iter().any(|v| text.starts_with(&**v)),
+            (Values::Exact(values), TextOp::EndsWith) => values.iter().any(|v| text.ends_with(&**v)),
+            (Values::Exact(values), TextOp::Contains) => values.iter().any(|v| text.contains(&**v)),
+            (Values::Folded(values), op) => values.iter().any(|needle| needle.is_in(text, op)),
+        }
+    }
+}
+
+impl Needle {
+    fn new(text: &str) -> Needle {
+        let chars: Vec<char> = folded(text).collect();
+        let mut fallback = vec![0; chars.len()];
+        let mut length = 0;
+        for at in 1..chars.len() {
+            while length > 0 && chars[at] != chars[length] {
+                length = fallback[length - 1];
+            }
+            length += usize::from(chars[at] == chars[length]);
+            fallback[at] = length;
+        }
+        Needle { chars: chars.into(), fallback: fallback.into() }
+    }
+
+    fn is_in(&self, text: &str, op: TextOp) -> bool {
+        match op {
+            TextOp::StartsWith => {
+                let mut text = folded(text);
+                self.chars.iter().all(|char| text.next() == Some(*char))
+            }
+            TextOp::EndsWith => {
+                let mut text = text.chars().rev().map(fold_char);
+                self.chars.iter().rev().all(|char| text.next() == Some(*char))
+            }
+            TextOp::Contains => self.is_within(text),
+        }
+    }
+
+    fn is_within(&self, text: &str) -> bool {
+        if self.chars.is_empty() {
+            return true;
+        }
+        let mut found = 0;
+        for char in folded(text) {
+            while found > 0 && self.chars[found] != char {
+                found = self.fallback[found - 1];
+            }
+            found += usize::from(self.chars[found] == char);
+            if found == self.chars.len() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A character without regard to case: the lower case of its upper case, where both are single
+/// characters. That is Unicode's simple folding; the few characters where the two differ are named.
+#[inline]
+fn fold_char(char: char) -> char {
+    if char.is_ascii() {
+        return char.to_ascii_lowercase();
+    }
+    match char {
+        // Its upper case is `I`, and yet it folds to itself outside of Turkey.
+        'ı' => 'ı',
+        // Twins whose upper cases are several characters.
+        '\u{1fd3}' => '\u{390}',
+        '\u{1fe3}' => '\u{3b0}',
+        '\u{fb05}' => '\u{fb06}',
+        _ => {
+            let upper = single(char, char.to_uppercase());
+            single(upper, upper.to_lowercase())
+        }
+    }
+}
+
+/// The only character of a mapping, or the character itself if it maps to several.
+fn single(char: char, mut mapped: impl ExactSizeIterator<Item = char>) -> char {
+    match (mapped.len(), mapped.next()) {
+        (1, Some(only)) => only,
+        _ => char,
+    }
+}
+
+/// The characters of a text without regard to case.
+pub(crate) fn folded(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(fold_char)
+}
+
+/// A text without regard to case.
+pub(crate) fn fold(text: &str) -> String {
+    folded(text).collect()
+}
+
+/// The hash of a text without regard to case.
+pub(crate) fn hash_folded(text: &str) -> u64 {
+    let mut hasher = FixedState::with_seed(0x666f_6c64).build_hasher();
+    folded(text).for_each(|char| hasher.write_u32(u32::from(char)));
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding_is_unicodes_simple_folding() {
+        for (a, b) in [
+            ("STRASSE", "strasse"),
+            ("\u{1e9e}", "ß"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+            ("\u{212a}elvin", "Kelvin"),
+            ("Ångström", "\u{212b}NGSTRÖM"),
+            ("ſoft", "SOFT"),
+            ("\u{1fd3}", "\u{390}"),
+            ("\u{fb05}", "\u{fb06}"),
+            ("Ꭰ", "ꭰ"),
+            ("ǅ", "ǆ"),
+            ("Привет", "ПРИВЕТ"),
+        ] {
+            assert_eq!(fold(a), fold(b), "{a} and {b}");
+        }
+        for (a, b) in [("ß", "ss"), ("İ", "i"), ("ı", "i"), ("ﬀ", "ff"), ("é", "e")] {
+            assert_ne!(fold(a), fold(b), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn a_needle_is_found_wherever_it_begins() {
+        for (needle, text) in [("aab", "xAAAAB"), ("abab", "aBabAc"), ("ß", "STRA\u{1e9e}E"), ("", "")] {
+            assert!(Needle::new(needle).is_in(text, TextOp::Contains), "{needle} in {text}");
+        }
+        for (needle, text) in [("aab", "abaaab "), ("aac", "aaab"), ("a", "")] {
+            assert_eq!(Needle::new(needle).is_in(text, TextOp::Contains), text.contains(needle), "{needle}");
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! Who asks: the targeting key and the attributes that conditions look at.
+//!
+//! Building a context allocates, looking into it does not. Each name is hashed once, when it is added,
+//! and conditions carry the hash of the name they want, so a lookup compares a few integers.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::table::hash_of;
+
+/// Most attributes of one context.
+pub const MAX_ATTRIBUTES: usize = 64;
+/// Deepest nesting of one attribute.
+pub const MAX_ATTRIBUTE_DEPTH: usize = 8;
+/// Largest context, in bytes of names and texts, with [`VALUE_BYTES`] for every value.
+pub const MAX_CONTEXT_BYTES: usize = 32 * 1024;
+/// What each value counts against [`MAX_CONTEXT_BYTES`], besides its text.
+pub const VALUE_BYTES: usize = 8;
+/// The name by which conditions and OFREP's contexts call the targeting key.
+pub const TARGETING_KEY: &str = "targetingKey";
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    /// Counts as not being there.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// Any number; integers above 2^53 lose precision, as in JavaScript.
+    Number(f64),
+    /// A text.
+    String(Box<str>),
+    /// Passes a test if any element does.
+    List(Vec<Attribute>),
+    /// Reached into by paths.
+    Object(Vec<(Box<str>, Attribute)>),
+}
+
+/// Why a context is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextError {
+    /// More than [`MAX_ATTRIBUTES`] attributes.
+    TooManyAttributes,
+    /// An attribute is nested deeper than [`MAX_ATTRIBUTE_DEPTH`].
+    TooDeep,
+    /// Larger than [`MAX_CONTEXT_BYTES`].
+    TooLarge,
+    /// The targeting key is there, but no text.
+    TargetingKeyNotText,
+}
+
+impl fmt::Display for ContextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ContextError::TooManyAttributes => {
+                write!(f, "a context may have at most {MAX_ATTRIBUTES} attributes")
+            }
+            ContextError::TooDeep => {
+                write!(f, "an attribute may be nested at most {MAX_ATTRIBUTE_DEPTH} deep")
+            }
+            ContextError::TooLarge => {
+                write!(f, "a context may have at most {MAX_CONTEXT_BYTES} bytes")
+            }
+            ContextError::TargetingKeyNotText => f.write_str("the targeting key has to be a text"),
+        }
+    }
+}
+
+impl core::error::Error for ContextError {}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Named {
+    hash: u64,
+    name: Box<str>,
+    value: Attribute,
+}
+
+/// Who asks. An empty targeting key counts as none, so that callers without a user are never all
+/// thrown into one bucket.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// A `String` that is not empty.
+    unit: Option<Attribute>,
+    unit_hash: u64,
+    attributes: Vec<Named>,
+    bytes: usize,
+    refused: Option<ContextError>,
+}
+
+impl Context {
+    /// Somebody with a targeting key.
+    pub fn new(targeting_key: &str) -> Context {
+        let mut context = Context::default();
+        let outcome = context.set_targeting_key(Box::from(targeting_key));
+        context.note(outcome);
+        context
+    }
+
+    /// Somebody without a targeting key: splits do not match.
+    pub fn anonymous() -> Context {
+        Context::default()
+    }
+
+    /// Adds an attribute, or replaces the one with this name. One that passes a bound is left out, and
+    /// [`refused`](Context::refused) tells.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Attribute>) -> Context {
+        let outcome = self.insert(Box::from(name), value.into());
+        self.note(outcome);
+        self
+    }
+
+    /// Adds an attribute, or replaces the one with this name.
+    pub fn try_with(mut self, name: &str, value: impl Into<Attribute>) -> Result<Context, ContextError> {
+        self.insert(Box::from(name), value.into())?;
+        Ok(self)
+    }
+
+    /// The first attribute that [`with`](Context::with) left out, if any, and why.
+    pub fn refused(&self) -> Option<&ContextError> {
+        self.refused.as_ref()
+    }
+
+    /// The targeting key.
+    pub fn targeting_key(&self) -> Option<&str> {
+        match &self.unit {
+            Some(Attribute::String(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The attribute of this name; `targetingKey` is the targeting key.
+    pub fn get(&self, name: &str) -> Option<&Attribute> {
+        self.find(hash_of(name), name)
+    }
+
+    /// All attributes but the targeting key, in the order they were added.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &Attribute)> {
+        self.attributes.iter().map(|named| (&*named.name, &named.value))
+    }
+
+    /// [`get`](Context::get) for a name whose hash is known.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, name: &str) -> Option<&Attribute> {
+        for named in &self.attributes {
+            if named.hash == hash && *named.name == *name {
+                return Some(&named.value);
+            }
+        }
+        if name == TARGETING_KEY { self.unit.as_ref() } else { None }
+    }
+
+    /// The targeting key as an attribute.
+    #[inline]
+    pub(crate) fn unit(&self) -> Option<&Attribute> {
+        self.unit.as_ref()
+    }
+
+    /// The targeting key and its hash.
+    #[inline]
+    pub(crate) fn hashed_unit(&self) -> Option<(u64, &str)> {
+        self.targeting_key().map(|key| (self.unit_hash, key))
+    }
+
+    fn note(&mut self, outcome: Result<(), ContextError>) {
+        if let Err(error) = outcome {
+            self.refused.get_or_insert(error);
+        }
+    }
+
+    fn insert(&mut self, name: Box<str>, value: Attribute) -> Result<(), ContextError> {
+        if *name == *TARGETING_KEY {
+            return match value {
+                Attribute::String(key) => self.set_targeting_key(key),
+                Attribute::Null => Ok(()),
+                _ => Err(ContextError::TargetingKeyNotText),
+            };
+        }
+        let weight = name.len() + value.weight(1)?;
+        let hash = hash_of(&name);
+        let place = self.attributes.iter().position(|named| named.hash == hash && named.name == name);
+        let freed = match place {
+            Some(at) => self.attributes[at].name.len() + self.attributes[at].value.weight(1)?,
+            None if self.attributes.len() == MAX_ATTRIBUTES => return Err(ContextError::TooManyAttributes),
+            None => 0,
+        };
+        let bytes = self.bytes - freed + weight;
+        if bytes > MAX_CONTEXT_BYTES {
+            return Err(ContextError::TooLarge);
+        }
+        self.bytes = bytes;
+        let named = Named { hash, name, value };
+        match place {
+            Some(at) => self.attributes[at] = named,
+            None => self.attributes.push(named),
+        }
+        Ok(())
+    }
+
+    fn set_targeting_key(&mut self, key: Box<str>) -> Result<(), ContextError> {
+        if self.bytes + key.len() > MAX_CONTEXT_BYTES {
+            return Err(ContextError::TooLarge);
+        }
+        self.bytes += key.len();
+        self.unit_hash = hash_of(&key);
+        self.unit = if key.is_empty() { None } else { Some(Attribute::String(key)) };
+        Ok(())
+    }
+}
+
+impl Attribute {
+    /// What it counts against [`MAX_CONTEXT_BYTES`].
+    fn weight(&self, depth: usize) -> Result<usize, ContextError> {
+        if depth > MAX_ATTRIBUTE_DEPTH {
+            return Err(ContextError::TooDeep);
+        }
+        Ok(VALUE_BYTES
+            + match self {
+                Attribute::Null | Attribute::Bool(_) | Attribute::Number(_) => 0,
+                Attribute::String(text) => text.len(),
+                Attribute::List(items) => {
+                    items.iter().try_fold(0, |sum, item| Ok(sum + item.weight(depth + 1)?))?
+                }
+                Attribute::Object(fields) => fields
+                    .iter()
+                    .try_fold(0, |sum, (name, field)| Ok(sum + name.len() + field.weight(depth + 1)?))?,
+            })
+    }
+
+    /// The field of this name, if this is an object.
+    pub(crate) fn field(&self, name: &str) -> Option<&Attribute> {
+        match self {
+            Attribute::Object(fields) => {
+                fields.iter().find(|(field, _)| **field == *name).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl TryFrom<&serde_json::Map<String, Value>> for Context {
+    type Error = ContextError;
+
+    fn try_from(object: &serde_json::Map<String, Value>) -> Result<Context, ContextError> {
+        let mut context = Context::default();
+        for (name, value) in object {
+            context.insert(Box::from(&**name), read(value, 1)?)?;
+        }
+        Ok(context)
+    }
+}
+
+/// A JSON value as an attribute.
+fn read(value: &Value, depth: usize) -> Result<Attribute, ContextError> {
+    if depth > MAX_ATTRIBUTE_DEPTH {
+        return Err(ContextError::TooDeep);
+    }
+    Ok(match value {
+        Value::Null => Attribute::Null,
+        Value::Bool(flag) => Attribute::Bool(*flag),
+        Value::Number(number) => Attribute::Number(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => Attribute::String(Box::from(&**text)),
+        Value::Array(items) => {
+            Attribute::List(items.iter().map(|item| read(item, depth + 1)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(fields) => Attribute::Object(
+            fields
+                .iter()
+                .map(|(name, field)| Ok((Box::from(&**name), read(field, depth + 1)?)))
+                .collect::<Result<_, _>>()?,
+        ),
+    })
+}
+
+impl From<&str> for Attribute {
+    fn from(text: &str) -> Attribute {
+        Attribute::String(Box::from(text))
+    }
+}
+
+impl From<String> for Attribute {
+    fn from(text: String) -> Attribute {
+        Attribute::String(text.into_boxed_str())
+    }
+}
+
+impl From<bool> for Attribute {
+    fn from(flag: bool) -> Attribute {
+        Attribute::Bool(flag)
+    }
+}
+
+macro_rules! from_number {
+    ($($number:ty),*) => {$(
+        impl From<$number> for Attribute {
+            #[allow(clippy::cast_precision_loss, clippy::cast_lossless, reason = "numbers are as in JavaScript")]
+            fn from(number: $number) -> Attribute {
+                Attribute::Number(number as f64)
+            }
+        }
+    )*};
+}
+
+from_number!(f64, f32, i64, i32, u64, u32, u16, usize);
+
+impl<T: Into<Attribute>> From<Vec<T>> for Attribute {
+    fn from(items: Vec<T>) -> Attribute {
+        Attribute::List(items.into_iter().map(Into::into).collect())
+    }
+}
+
+/// How much more a context may hold while it is read, so that a hostile one is refused before it is
+/// built.
+struct Reader<'b> {
+    left: &'b mut usize,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn spend<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        *self.left = self.left.checked_sub(bytes).ok_or_else(|| E::custom(ContextError::TooLarge))?;
+        Ok(())
+    }
+
+    fn text<E: serde::de::Error>(&mut self, text: &str) -> Result<Attribute, E> {
+        self.spend(text.len())?;
+        Ok(Attribute::String(Box::from(text)))
+    }
+
+    fn inner(&mut self) -> Reader<'_> {
+        Reader { left: self.left, depth: self.depth + 1 }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Attribute;
+
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<Attribute, D::Error> {
+        if self.depth > MAX_ATTRIBUTE_DEPTH {
+            return Err(D::Error::custom(ContextError::TooDeep));
+        }
+        self.spend(VALUE_BYTES)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Attribute;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value of an attribute")
+    }
+
+    fn visit_unit<E>(self) -> Result<Attribute, E> {
+        Ok(Attribute::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Attribute, E> {
+        Ok(Attribute::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Attribute, E> {
+        Ok(Attribute::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Attribute, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Attribute, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Attribute, E> {
+        Ok(Attribute::Number(number))
+    }
+
+    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<Attribute, E> {
+        self.text(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Attribute, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self.inner())? {
+            list.push(item);
+        }
+        Ok(Attribute::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<Attribute, A::Error> {
+        let mut object = Vec::new();
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            self.spend(name.len())?;
+            let value = fields.next_value_seed(self.inner())?;
+            object.push((Box::from(&*name), value));
+        }
+        Ok(Attribute::Object(object))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Context {
+    /// Reads OFREP's context object: `targetingKey` and attributes beside it.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
+        struct Whole;
+        impl<'de> Visitor<'de> for Whole {
+            type Value = Context;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a context: an object of attributes")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Context, A::Error> {
+                let mut left = MAX_CONTEXT_BYTES;
+                let mut context = Context::default();
+                while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+                    let value = fields.next_value_seed(Reader { left: &mut left, depth: 1 })?;
+                    context.insert(Box::from(&*name), value).map_err(A::Error::custom)?;
+                }
+                Ok(context)
+            }
+        }
+        deserializer.deserialize_map(Whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::vec;
+
+    fn read(json: &str) -> Result<Context, String> {
+        serde_json::from_str(json).map_err(|error| format!("{error}"))
+    }
+
+    #[test]
+    fn an_ofrep_context_is_read_with_its_key_and_attributes() {
+        let context = read(
+            r#"{"targetingKey":"ann","plan":"pro","age":41,"beta":true,"teams":["a","b"],
+            "user":{"address":{"city":"Ulm"}},"gone":null}"#,
+        )
+        .expect("a context");
+        let built = Context::new("ann")
+            .with("plan", "pro")
+            .with("age", 41)
+            .with("beta", true)
+            .with("teams", vec!["a", "b"]);
+        assert_eq!(context.targeting_key(), Some("ann"));
+        for name in ["plan", "age", "beta", "teams", "targetingKey"] {
+            assert_eq!(context.get(name), built.get(name), "{name}");
+        }
+        assert_eq!(context.get("gone"), Some(&Attribute::Null));
+        assert_eq!(context.get("plans"), None);
+    }
+
+    #[test]
+    fn both_ways_of_reading_json_agree() {
+        let json = r#"{"targetingKey":"ann","list":[1,"x",[true]],"o":{"p":{"q":null}}}"#;
+        let object: serde_json::Map<String, Value> = serde_json::from_str(json).expect("an object");
+        assert_eq!(Context::try_from(&object), Ok(read(json).expect("a context")));
+    }
+
+    #[test]
+    fn an_empty_targeting_key_is_none() {
+        assert_eq!(Context::new("").targeting_key(), None);
+        assert_eq!(read(r#"{"targetingKey":null}"#).expect("a context").targeting_key(), None);
+    }
+
+    #[test]
+    fn a_targeting_key_that_is_no_text_is_refused() {
+        let error = read(r#"{"targetingKey":5}"#).expect_err("a number is no key");
+        assert!(error.contains("targeting key"), "{error}");
+    }
+
+    #[test]
+    fn every_bound_of_a_context_is_a_typed_refusal() {
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(8), "]".repeat(8));
+        let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_CONTEXT_BYTES));
+        let many = format!(r#"{{"a":[{}1]}}"#, "1,".repeat(MAX_CONTEXT_BYTES / VALUE_BYTES));
+        let wide: Vec<String> = (0..=MAX_ATTRIBUTES).map(|i| format!(r#""a{i}":1"#)).collect();
+        let wide = format!("{{{}}}", wide.join(","));
+        for (json, error) in [
+            (deep, ContextError::TooDeep),
+            (long, ContextError::TooLarge),
+            (many, ContextError::TooLarge),
+            (wide, ContextError::TooManyAttributes),
+        ] {
+            let found = read(&json).expect_err("past a bound");
+            assert!(found.contains(&format!("{error}")), "{found}");
+            let object: serde_json::Map<String, Value> = serde_json::from_str(&json).expect("an object");
+            assert_eq!(Context::try_from(&object), Err(error));
+        }
+    }
+
+    #[test]
+    fn the_builder_leaves_out_what_passes_a_bound_and_tells() {
+        let context = Context::new("ann").with("big", "x".repeat(MAX_CONTEXT_BYTES)).with("plan", "pro");
+        assert_eq!(context.refused(), Some(&ContextError::TooLarge));
+        assert_eq!(context.get("plan"), Some(&Attribute::from("pro")));
+        assert_eq!(context.get("big"), None);
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_counts() {
+        let context = Context::new("ann").with("plan", "free").with("plan", "pro");
+        assert_eq!(context.attributes().count(), 1);
+        assert_eq!(context.get("plan"), Some(&Attribute::from("pro")));
+    }
+}

@@ -1,0 +1,404 @@
+//! The check of a flag: infallible, without allocation, lock or clock.
+
+use alloc::sync::Arc;
+
+use serde_json::Value;
+
+use crate::bucketing::exposed;
+use crate::compile::{CompiledFlag, CompiledServe, CompiledSplit, Definition, Standing, Unit, is_revived};
+use crate::context::Context;
+use crate::flag::{FlagKind, HoldCause, Kills, MAX_PREREQUISITES, Variant};
+use crate::ids::{EnvKey, FlagKey, Revision, RuleId, SplitId, VariantKey};
+use crate::percent::Exposure;
+use crate::segment::{SegmentTable, Segments};
+use crate::table::{FlagTable, hash_of};
+use crate::time::UnixMs;
+
+/// Most prerequisites that one check looks at, chains included; past it the flag is off. It bounds what
+/// a check costs when many flags depend on many.
+pub const MAX_PREREQUISITE_CHECKS: u16 = 256;
+
+/// What all apps share.
+#[derive(Clone, Debug, Default)]
+pub struct SharedRules {
+    /// The kills and revivals of everything.
+    pub kills: Kills,
+    /// The shared segments.
+    pub segments: SegmentTable,
+}
+
+/// What all environments of an app share.
+#[derive(Clone, Debug, Default)]
+pub struct AppFlags {
+    /// The kills and revivals of the app.
+    pub kills: Kills,
+    /// The segments of the app.
+    pub segments: SegmentTable,
+}
+
+/// The flags of one environment.
+#[derive(Clone, Debug)]
+pub struct EnvironmentFlags {
+    /// Its name.
+    pub key: EnvKey,
+    /// When it dies with all flags in it.
+    pub ends_at: Option<UnixMs>,
+    /// Its flags.
+    pub flags: FlagTable,
+}
+
+/// Everything that a check in one environment looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct FlagSet<'a> {
+    /// What all apps share.
+    pub shared: &'a SharedRules,
+    /// What all environments of the app share.
+    pub app: &'a AppFlags,
+    /// The environment.
+    pub environment: &'a EnvironmentFlags,
+}
+
+/// What was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Height {
+    /// The flag.
+    Flag,
+    /// The whole app.
+    App,
+    /// Everything.
+    Everything,
+}
+
+/// Why a flag answers as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was killed; the off variant.
+    Killed(Height),
+    /// Automation holds it at its off variant.
+    Held(HoldCause),
+    /// Its life is over; the off variant.
+    Expired,
+    /// The life of its preview is over; the off variant.
+    EnvironmentEnded,
+    /// It is off.
+    Off,
+    /// A flag that it depends on does not answer as it should; the off variant.
+    PrerequisiteFailed,
+    /// The unit is on a list.
+    Target,
+    /// A rule holds.
+    Rule {
+        /// Its place among the rules, from 0.
+        index: u16,
+    },
+    /// A rule holds and splits its units.
+    RuleSplit {
+        /// Its place among the rules, from 0.
+        index: u16,
+    },
+    /// The flag splits its units.
+    Split,
+    /// The rollout has reached the unit.
+    Exposed,
+    /// What everyone gets.
+    Default,
+    /// The rollout has not reached the unit; the off variant.
+    NotExposed,
+    /// There is no unit to decide by; the off variant.
+    NoUnit,
+    /// What it should serve cannot be used; the off variant.
+    Broken,
+}
+
+/// What a flag answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    flag: &'a CompiledFlag,
+    variant: u16,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl<'a> Answer<'a> {
+    /// The variant's name.
+    pub fn variant(&self) -> &'a VariantKey {
+        &self.whole().key
+    }
+
+    /// What the app receives.
+    pub fn value(&self) -> &'a Value {
+        &self.whole().value
+    }
+
+    /// The variant's place within the flag.
+    pub fn index(&self) -> u16 {
+        self.variant
+    }
+
+    /// The flag's name.
+    pub fn key(&self) -> &'a FlagKey {
+        &self.flag.key
+    }
+
+    /// The log revision that last changed the flag.
+    pub fn revision(&self) -> Revision {
+        self.flag.revision
+    }
+
+    /// What the flag's values are.
+    pub fn kind(&self) -> FlagKind {
+        self.definition().flag().kind
+    }
+
+    /// The flag that answers.
+    pub fn flag(&self) -> &'a CompiledFlag {
+        self.flag
+    }
+
+    /// The flag's definition, with the serialized answers.
+    pub fn definition(&self) -> &'a Arc<Definition> {
+        &self.flag.definition
+    }
+
+    /// The middle of the OFREP answer, without braces: `"key":"k","variant":"on","value":true`.
+    pub fn serialized(&self) -> &'a str {
+        self.definition().answer(self.variant)
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> Option<&'a RuleId> {
+        let (Reason::Rule { index } | Reason::RuleSplit { index }) = self.reason else { return None };
+        self.flag.state.targeting.rules.get(usize::from(index)).map(|rule| &rule.id)
+    }
+
+    /// The split that decided.
+    pub fn split(&self) -> Option<&'a SplitId> {
+        self.compiled_split().map(|split| &split.id)
+    }
+
+    /// The variant that the others of the split are compared with.
+    pub fn control(&self) -> Option<&'a VariantKey> {
+        let control = self.compiled_split()?.control?;
+        Some(&self.definition().flag().variants[usize::from(control)].key)
+    }
+
+    fn compiled_split(&self) -> Option<&'a CompiledSplit> {
+        let serve = match self.reason {
+            Reason::Split => self.flag.serve.as_ref(),
+            Reason::RuleSplit { index } => {
+                let rules = &self.flag.program.as_ref()?.rules;
+                rules.iter().find(|rule| rule.index == index).map(|rule| &rule.serve)
+            }
+            _ => None,
+        };
+        match serve {
+            Some(CompiledServe::Split(split)) => Some(split),
+            _ => None,
+        }
+    }
+
+    fn whole(&self) -> &'a Variant {
+        &self.flag.definition.flag().variants[usize::from(self.variant)]
+    }
+}
+
+/// Checks a flag. `None` if there is none of this key, or it is archived.
+#[inline]
+pub fn evaluate<'a>(flags: &FlagSet<'a>, key: &str, context: &Context, now: UnixMs) -> Option<Answer<'a>> {
+    let flag = flags.environment.flags.get_hashed(hash_of(key), key)?;
+    evaluate_flag(flags, flag, context, now)
+}
+
+/// Checks a flag of the set that is at hand. `None` if it is archived.
+#[inline]
+pub fn evaluate_flag<'a>(
+    flags: &FlagSet<'a>,
+    flag: &'a CompiledFlag,
+    context: &Context,
+    now: UnixMs,
+) -> Option<Answer<'a>> {
+    if !flag.answers {
+        return None;
+    }
+    let mut check = Check { flags: *flags, context, now, prerequisites_left: MAX_PREREQUISITE_CHECKS };
+    let (variant, reason) = check.run(flag, 0);
+    Some(Answer { flag, variant, reason })
+}
+
+/// Checks all flags that are not archived, by key.
+pub fn evaluate_all<'a>(
+    flags: &FlagSet<'a>,
+    context: &Context,
+    now: UnixMs,
+) -> impl Iterator<Item = Answer<'a>> {
+    let set = *flags;
+    let sorted = set.environment.flags.sorted();
+    sorted.into_iter().filter_map(move |flag| evaluate_flag(&set, flag, context, now))
+}
+
+/// One check, with those of prerequisites that it needs.
+struct Check<'a, 'c> {
+    flags: FlagSet<'a>,
+    context: &'c Context,
+    now: UnixMs,
+    prerequisites_left: u16,
+}
+
+impl<'a> Check<'a, '_> {
+    /// The variant and why. Law 8 gives the order: kill of everything, of the app, of the flag,
+    /// guardrail or budget, expiry, gate, prerequisites, targets, rules, exposure and split, off.
+    #[inline]
+    fn run(&mut self, flag: &'a CompiledFlag, depth: usize) -> (u16, Reason) {
+        match self.stop(flag) {
+            Some(reason) => (flag.off_variant, reason),
+            None => self.decide(flag, depth),
+        }
+    }
+
+    /// What keeps the flag at its off variant, whoever asks.
+    #[inline]
+    fn stop(&self, flag: &CompiledFlag) -> Option<Reason> {
+        let FlagSet { shared, app, environment } = self.flags;
+        if is_killed(&shared.kills, &environment.key) {
+            return Some(Reason::Killed(Height::Everything));
+        }
+        if is_killed(&app.kills, &environment.key) {
+            return Some(Reason::Killed(Height::App));
+        }
+        match flag.standing {
+            Standing::Killed => return Some(Reason::Killed(Height::Flag)),
+            Standing::Held(cause @ (HoldCause::Guardrail | HoldCause::Budget)) => {
+                return Some(Reason::Held(cause));
+            }
+            Standing::Free | Standing::Held(HoldCause::Gate) => {}
+        }
+        if self.now >= flag.expires_at {
+            return Some(Reason::Expired);
+        }
+        if environment.ends_at.is_some_and(|end| self.now >= end) {
+            return Some(Reason::EnvironmentEnded);
+        }
+        if let Standing::Held(cause) = flag.standing {
+            return Some(Reason::Held(cause));
+        }
+        if !flag.on
+            || is_off_since(&shared.kills, &environment.key, flag)
+            || is_off_since(&app.kills, &environment.key, flag)
+        {
+            return Some(Reason::Off);
+        }
+        None
+    }
+
+    /// The answer of a flag that is alive.
+    #[inline]
+    fn decide(&mut self, flag: &'a CompiledFlag, depth: usize) -> (u16, Reason) {
+        let mut exposure = flag.exposure;
+        if let Some(program) = &flag.program {
+            if self.now >= flag.lowers_at {
+                for lowering in program.lowerings.iter().take_while(|lowering| self.now >= lowering.at) {
+                    if lowering.off {
+                        return (flag.off_variant, Reason::Off);
+                    }
+                    exposure = exposure.min(lowering.exposure.unwrap_or(exposure));
+                }
+            }
+            if let Some(answer) = self.decide_by_program(flag, depth) {
+                return answer;
+            }
+        }
+        self.decide_by_default(flag, exposure)
+    }
+
+    /// Prerequisites, targets and rules.
+    fn decide_by_program(&mut self, flag: &'a CompiledFlag, depth: usize) -> Option<(u16, Reason)> {
+        let program = flag.program.as_ref()?;
+        if !program.prerequisites.is_empty() && !self.are_satisfied(flag, depth) {
+            return Some((flag.off_variant, Reason::PrerequisiteFailed));
+        }
+        if !program.targets.is_empty()
+            && let Some((hash, unit)) = self.context.hashed_unit()
+            && let Some((_, variant)) = program.targets.find(hash, |(other, _)| **other == *unit)
+        {
+            return Some((*variant, Reason::Target));
+        }
+        let segments =
+            Segments { shared: Some(&self.flags.shared.segments), app: Some(&self.flags.app.segments) };
+        for rule in &program.rules {
+            if !rule.when.holds(self.context, segments) {
+                continue;
+            }
+            match &rule.serve {
+                CompiledServe::Variant(variant) => {
+                    return Some((*variant, Reason::Rule { index: rule.index }));
+                }
+                // Without its unit a split does not match, and the next rule has its turn.
+                CompiledServe::Split(split) => {
+                    if let Some(unit) = rule.serve.unit(self.context).and_then(Unit::of) {
+                        return Some((split.pick(flag.seen, unit), Reason::RuleSplit { index: rule.index }));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether all prerequisites are satisfied. Flags that are missing or too deep in a chain fail them.
+    #[cold]
+    fn are_satisfied(&mut self, flag: &'a CompiledFlag, depth: usize) -> bool {
+        let Some(program) = &flag.program else { return true };
+        if depth >= MAX_PREREQUISITES {
+            return false;
+        }
+        program.prerequisites.iter().all(|prerequisite| {
+            let Some(left) = self.prerequisites_left.checked_sub(1) else { return false };
+            self.prerequisites_left = left;
+            let table = &self.flags.environment.flags;
+            let Some(other) = table.get_hashed(prerequisite.hash, prerequisite.key.as_str()) else {
+                return false;
+            };
+            if !other.answers {
+                return false;
+            }
+            let (variant, _) = self.run(other, depth + 1);
+            let answer = &other.definition.flag().variants[usize::from(variant)].key;
+            prerequisite.variants.contains(answer)
+        })
+    }
+
+    /// Exposure and the flag's own serve.
+    #[inline]
+    fn decide_by_default(&self, flag: &CompiledFlag, exposure: u32) -> (u16, Reason) {
+        let off = flag.off_variant;
+        let Some(serve) = &flag.serve else { return (off, Reason::Broken) };
+        if exposure == 0 {
+            return (off, Reason::NotExposed);
+        }
+        if let CompiledServe::Variant(variant) = serve
+            && exposure == Exposure::SCALE
+        {
+            return (*variant, Reason::Default);
+        }
+        let Some(unit) = serve.unit(self.context).and_then(Unit::of) else { return (off, Reason::NoUnit) };
+        if exposure < Exposure::SCALE && !exposed(unit.hash_into(flag.seen), exposure) {
+            return (off, Reason::NotExposed);
+        }
+        match serve {
+            CompiledServe::Variant(variant) => (*variant, Reason::Exposed),
+            CompiledServe::Split(split) => (split.pick(flag.seen, unit), Reason::Split),
+        }
+    }
+}
+
+#[inline]
+fn is_killed(kills: &Kills, environment: &EnvKey) -> bool {
+    kills.all.is_some() || (!kills.environments.is_empty() && kills.environments.contains_key(environment))
+}
+
+/// Whether a revival at this height turned the flag off since its targeting was set.
+#[inline]
+fn is_off_since(kills: &Kills, environment: &EnvKey, flag: &CompiledFlag) -> bool {
+    is_revived(flag.targeting_revision, kills.off_before)
+        || (!kills.off_before_in.is_empty()
+            && is_revived(flag.targeting_revision, kills.off_before_in(environment)))
+}

@@ -1,0 +1,264 @@
+//! Tables that are read without a lock and changed by copying a small part.
+//!
+//! A table is a list of shards; each shard is a hash table of its own. While a table is small it has one
+//! shard. As it grows the shards double, so that a change copies at most one of about [`SHARD`] items,
+//! however large the table is. Readers of the old table keep it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::compile::CompiledFlag;
+
+/// How many items a shard holds, about; past it the shards double.
+pub const SHARD: usize = 128;
+
+/// The hash of a name. The seed is fixed: names in tables are written by people with a token, and what
+/// requests bring is only looked up.
+#[inline]
+pub(crate) fn hash_of(text: &str) -> u64 {
+    let mut hasher = FixedState::with_seed(0x7469_6465).build_hasher();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// What a table can hold: something with a name.
+pub(crate) trait Item: Clone {
+    fn name(&self) -> &str;
+    fn hash(&self) -> u64;
+}
+
+impl Item for Arc<str> {
+    fn name(&self) -> &str {
+        self
+    }
+
+    fn hash(&self) -> u64 {
+        hash_of(self)
+    }
+}
+
+impl Item for Arc<CompiledFlag> {
+    #[inline]
+    fn name(&self) -> &str {
+        self.key().as_str()
+    }
+
+    fn hash(&self) -> u64 {
+        self.key_hash()
+    }
+}
+
+/// Items by name.
+pub(crate) struct Shards<T> {
+    /// A power of two of them.
+    shards: Arc<[Arc<HashTable<T>>]>,
+    len: usize,
+}
+
+impl<T> Clone for Shards<T> {
+    fn clone(&self) -> Self {
+        Shards { shards: Arc::clone(&self.shards), len: self.len }
+    }
+}
+
+impl<T> Default for Shards<T> {
+    fn default() -> Self {
+        Shards { shards: Arc::from([Arc::new(HashTable::new())]), len: 0 }
+    }
+}
+
+impl<T: Item> Shards<T> {
+    /// Another part of the hash than hashbrown looks at, so that shards are filled evenly.
+    #[inline]
+    fn place(hash: u64, shards: usize) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "only a few low bits are used")]
+        let bits = (hash >> 32) as usize;
+        bits & (shards - 1)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, name: &str) -> Option<&T> {
+        self.shards[Self::place(hash, self.shards.len())].find(hash, |item| item.name() == name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.shards.iter().flat_map(|shard| shard.iter())
+    }
+
+    /// The table with these items added or replaced, and those names gone.
+    pub(crate) fn changed<'n>(
+        &self,
+        add: impl IntoIterator<Item = T>,
+        remove: impl IntoIterator<Item = &'n str>,
+    ) -> Self {
+        let mut shards: Vec<Arc<HashTable<T>>> = self.shards.to_vec();
+        let mut len = self.len;
+        for name in remove {
+            let hash = hash_of(name);
+            let at = Self::place(hash, shards.len());
+            if shards[at].find(hash, |item| item.name() == name).is_none() {
+                continue;
+            }
+            if let Ok(found) = Arc::make_mut(&mut shards[at]).find_entry(hash, |item| item.name() == name) {
+                found.remove();
+                len -= 1;
+            }
+        }
+        for item in add {
+            if len >= SHARD * shards.len() {
+                shards = Self::doubled(&shards);
+            }
+            let hash = item.hash();
+            let at = Self::place(hash, shards.len());
+            let shard = Arc::make_mut(&mut shards[at]);
+            match shard.find_mut(hash, |other| other.name() == item.name()) {
+                Some(place) => *place = item,
+                None => {
+                    shard.insert_unique(hash, item, Item::hash);
+                    len += 1;
+                }
+            }
+        }
+        Shards { shards: shards.into(), len }
+    }
+
+    fn doubled(shards: &[Arc<HashTable<T>>]) -> Vec<Arc<HashTable<T>>> {
+        let count = shards.len() * 2;
+        let mut tables: Vec<HashTable<T>> = (0..count).map(|_| HashTable::new()).collect();
+        for item in shards.iter().flat_map(|shard| shard.iter()) {
+            let hash = item.hash();
+            tables[Self::place(hash, count)].insert_unique(hash, item.clone(), Item::hash);
+        }
+        tables.into_iter().map(Arc::new).collect()
+    }
+}
+
+/// The compiled flags of one environment. A clone is cheap and shares everything.
+#[derive(Clone, Default)]
+pub struct FlagTable {
+    flags: Shards<Arc<CompiledFlag>>,
+}
+
+impl FlagTable {
+    /// The flag of this key, archived ones included.
+    #[inline]
+    pub fn get(&self, key: &str) -> Option<&Arc<CompiledFlag>> {
+        self.flags.get(hash_of(key), key)
+    }
+
+    #[inline]
+    pub(crate) fn get_hashed(&self, hash: u64, key: &str) -> Option<&Arc<CompiledFlag>> {
+        self.flags.get(hash, key)
+    }
+
+    /// The table with this flag added or replaced. Copies at most one shard.
+    #[must_use]
+    pub fn with(&self, flag: Arc<CompiledFlag>) -> FlagTable {
+        FlagTable { flags: self.flags.changed([flag], []) }
+    }
+
+    /// The table with all these added or replaced; for many at once, such as a checkpoint's.
+    #[must_use]
+    pub fn with_all(&self, flags: impl IntoIterator<Item = Arc<CompiledFlag>>) -> FlagTable {
+        FlagTable { flags: self.flags.changed(flags, []) }
+    }
+
+    /// The table without this flag. Copies at most one shard.
+    #[must_use]
+    pub fn without(&self, key: &str) -> FlagTable {
+        FlagTable { flags: self.flags.changed([], [key]) }
+    }
+
+    /// How many flags there are, archived ones included.
+    pub fn len(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All flags, in no order that anything may depend on.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<CompiledFlag>> {
+        self.flags.iter()
+    }
+
+    /// All flags by key.
+    pub fn sorted(&self) -> Vec<&Arc<CompiledFlag>> {
+        let mut flags: Vec<_> = self.iter().collect();
+        flags.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        flags
+    }
+}
+
+impl FromIterator<Arc<CompiledFlag>> for FlagTable {
+    fn from_iter<I: IntoIterator<Item = Arc<CompiledFlag>>>(flags: I) -> FlagTable {
+        FlagTable::default().with_all(flags)
+    }
+}
+
+impl fmt::Debug for FlagTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.sorted().iter().map(|flag| flag.key())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use alloc::format;
+    use alloc::string::String;
+
+    fn names(table: &Shards<Arc<str>>) -> BTreeSet<String> {
+        table.iter().map(|name| String::from(&**name)).collect()
+    }
+
+    #[test]
+    fn a_table_that_grows_and_shrinks_holds_what_a_set_holds() {
+        let mut table = Shards::default();
+        let mut set = BTreeSet::new();
+        for step in 0..3_000_u32 {
+            let name = format!("unit-{}", step.wrapping_mul(2_654_435_761) % 1_500);
+            if step % 3 == 2 {
+                table = table.changed([], [&*name]);
+                set.remove(&name);
+            } else {
+                table = table.changed([Arc::from(&*name)], []);
+                set.insert(name);
+            }
+            assert_eq!(table.len(), set.len());
+        }
+        assert!(table.shards.len() > 1, "the test is to see shards double");
+        assert_eq!(names(&table), set);
+        assert!(set.iter().all(|name| table.get(hash_of(name), name).is_some()));
+    }
+
+    #[test]
+    fn a_change_copies_one_shard_and_leaves_the_old_table_alone() {
+        let units = (0..5_000).map(|i| Arc::from(format!("unit-{i}")));
+        let before: Shards<Arc<str>> = Shards::default().changed(units, []);
+        let after = before.changed([Arc::from("newcomer")], []);
+        let copied = before.shards.iter().zip(after.shards.iter()).filter(|(a, b)| !Arc::ptr_eq(a, b));
+        assert_eq!(copied.count(), 1);
+        assert_eq!((before.len(), after.len()), (5_000, 5_001));
+        assert!(before.get(hash_of("newcomer"), "newcomer").is_none());
+    }
+
+    #[test]
+    fn removing_what_is_not_there_copies_nothing() {
+        let before: Shards<Arc<str>> = Shards::default().changed([Arc::from("a")], []);
+        let after = before.changed([], ["b"]);
+        assert!(Arc::ptr_eq(&before.shards[0], &after.shards[0]));
+    }
+}
