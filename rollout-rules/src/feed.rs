@@ -13,8 +13,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub mod machine;
+pub mod sse;
+pub mod state;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::state::{Applied, ClientState, FrameError};
 use crate::change::Reach;
 use crate::condition::{Condition, SegmentRef};
 use crate::flag::{Flag, FlagKind, FlagState, Hold, HoldCause, Kill, Kills, Targeting, Variant};

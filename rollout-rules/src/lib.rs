@@ -29,6 +29,8 @@ pub mod flag;
 pub mod governance;
 pub mod ids;
 pub mod percent;
+#[cfg(feature = "regex-build")]
+pub mod project;
 pub mod proposal;
 pub mod segment;
 pub mod semver;

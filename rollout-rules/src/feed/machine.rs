@@ -1,0 +1,402 @@
+//! A feed client without I/O: told what happened, it says what to do. Every SDK drives the same one.
+//!
+//! The driver opens a connection when told to [`Output::Connect`], passes on what comes of it, and
+//! calls [`Machine::handle`] with [`Input::Tick`] at the latest at [`Machine::wake_at`]. Time is what
+//! has elapsed on a clock that only goes forward; chance is a number that the driver draws.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::sse::{EventParser, Message};
+use super::state::{Applied, ClientState, FrameError};
+use super::{Frame, FrameBody, FrameCodecError, ResumeToken};
+use crate::ids::{KillId, Revision};
+use crate::time::DurationMs;
+
+/// How often a server shows a sign of life on a quiet feed.
+pub const HEARTBEAT: DurationMs = DurationMs(15_000);
+/// A stream that is silent for three heartbeats is given up; so is a connection that takes as long.
+pub const SILENCE: DurationMs = DurationMs(3 * HEARTBEAT.0);
+/// The first delay before a new connection is drawn from zero to this; it doubles with each failure.
+pub const FIRST_BACKOFF: DurationMs = DurationMs(1_000);
+/// The longest delay that doubling leads to.
+pub const LONGEST_BACKOFF: DurationMs = DurationMs(30_000);
+/// The delay after an answer that trying again will hardly change: a wrong key, an unknown version.
+pub const SLOW_RETRY: DurationMs = DurationMs(60_000);
+/// The longest delay that a server may ask for.
+pub const LONGEST_RETRY_AFTER: DurationMs = DurationMs(600_000);
+/// Acknowledgements that are in no hurry wait at least this long for others to join them, and up to
+/// twice as long, so that the clients of one server do not all acknowledge at once.
+pub const ACK_BATCH: DurationMs = DurationMs(2_000);
+/// A resumed stream on which nothing is said counts as live after this.
+const QUIET_RESUME: DurationMs = DurationMs(1_000);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The connection stands; its bytes follow.
+    Connected,
+    /// Bytes arrived.
+    Bytes(&'a [u8]),
+    /// The connection was refused, or ended.
+    Lost(Loss),
+    /// Time passed.
+    Tick,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The server ended the stream; others may be ready to take it.
+    Ended,
+    /// The server could not be reached, or the connection broke.
+    Failed(String),
+    /// The server answered, but not with a stream.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// How long to wait, if the server said so.
+        retry_after: Option<DurationMs>,
+    },
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Open a connection now, with this token as `Last-Event-ID` if there is one.
+    Connect {
+        /// Where to go on from.
+        resume: Option<ResumeToken>,
+    },
+    /// Close the connection; nothing more is wanted from it.
+    Disconnect,
+    /// Answer checks from this state from now on, and keep it on disk.
+    Serve {
+        /// The state.
+        state: Arc<ClientState>,
+        /// What is new in it.
+        applied: Applied,
+    },
+    /// Tell the server what is served.
+    Ack {
+        /// Up to where.
+        revision: Revision,
+        /// Kills that are in effect now. Not empty: send it at once.
+        kill_ids: Vec<KillId>,
+    },
+    /// The standing changed.
+    Standing(Standing),
+}
+
+/// How a client stands with its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has never had a connection, and tries.
+    Starting,
+    /// What it serves is what the server serves.
+    Live,
+    /// It is cut off, and serves what it had last.
+    Stale {
+        /// Since when, on the driver's clock.
+        since: DurationMs,
+        /// What stands in the way.
+        why: Trouble,
+    },
+}
+
+/// What stands between a client and its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The stream ended; a new one is on its way.
+    Ended,
+    /// The server cannot be reached.
+    Unreachable(String),
+    /// The stream was silent for [`SILENCE`].
+    Silent,
+    /// The key is unknown, revoked, expired or not meant for feeds (401, 403).
+    Unauthorized,
+    /// The server refused for another reason.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// What the server sent does not fit what the client has; it asks for a snapshot.
+    OutOfStep(FrameError),
+    /// What the server sent cannot be read.
+    Unreadable(FrameCodecError),
+}
+
+#[derive(Debug)]
+enum Link {
+    Waiting { until: DurationMs },
+    Connecting { since: DurationMs },
+    Open { heard: DurationMs, confirmed: bool },
+}
+
+/// The feed client.
+#[derive(Debug)]
+pub struct Machine {
+    state: Option<Arc<ClientState>>,
+    /// Set when the state must not be resumed from, though it is still served.
+    needs_snapshot: bool,
+    link: Link,
+    parser: EventParser,
+    standing: Standing,
+    failures: u32,
+    asked_delay: Option<DurationMs>,
+    acked: Option<Revision>,
+    ack_at: Option<DurationMs>,
+}
+
+impl Machine {
+    /// A client that begins with what it kept from before, if anything, and connects at once.
+    pub fn new(cached: Option<ClientState>, now: DurationMs) -> Machine {
+        Machine {
+            state: cached.map(Arc::new),
+            needs_snapshot: false,
+            link: Link::Waiting { until: now },
+            parser: EventParser::default(),
+            standing: Standing::Starting,
+            failures: 0,
+            asked_delay: None,
+            acked: None,
+            ack_at: None,
+        }
+    }
+
+    /// The latest moment at which the machine wants to be told the time.
+    pub fn wake_at(&self) -> DurationMs {
+        let link = match self.link {
+            Link::Waiting { until } => until,
+            Link::Connecting { since } => after(since, SILENCE),
+            Link::Open { heard, confirmed: true } => after(heard, SILENCE),
+            Link::Open { heard, confirmed: false } => after(heard, QUIET_RESUME),
+        };
+        self.ack_at.map_or(link, |ack| ack.min(link))
+    }
+
+    /// How the client stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Takes in what happened and says what to do, in this order. `random` is drawn anew for each call.
+    pub fn handle(&mut self, input: Input<'_>, random: u64, now: DurationMs) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Connected => self.connected(now),
+            Input::Bytes(bytes) => self.bytes(bytes, random, now, &mut outputs),
+            Input::Lost(loss) => self.lost(loss, random, now, &mut outputs),
+            Input::Tick => self.tick(random, now, &mut outputs),
+        }
+        self.plan_ack(random, now);
+        outputs
+    }
+
+    fn connected(&mut self, now: DurationMs) {
+        if matches!(self.link, Link::Connecting { .. }) {
+            self.parser = EventParser::default();
+            self.link = Link::Open { heard: now, confirmed: false };
+        }
+    }
+
+    fn tick(&mut self, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+        match self.link {
+            Link::Waiting { until } if now >= until => {
+                self.link = Link::Connecting { since: now };
+                outputs.push(Output::Connect { resume: self.resume() });
+            }
+            Link::Connecting { since: heard } | Link::Open { heard, .. } if now >= after(heard, SILENCE) => {
+                self.give_up(Trouble::Silent, random, now, outputs);
+            }
+            Link::Open { heard, confirmed: false } if now >= after(heard, QUIET_RESUME) => {
+                self.confirm(now, outputs);
+            }
+            _ => {}
+        }
+        if self.ack_at.is_some_and(|at| now >= at) {
+            self.ack_at = None;
+            self.ack(Vec::new(), outputs);
+        }
+    }
+
+    fn resume(&self) -> Option<ResumeToken> {
+        self.state.as_ref().filter(|_| !self.needs_snapshot).map(|state| state.resume_token())
+    }
+
+    /// A sign of life on a stream that needs no snapshot first: what is served is what the server serves.
+    fn confirm(&mut self, now: DurationMs, outputs: &mut Vec<Output>) {
+        let ready = self.state.is_some() && !self.needs_snapshot;
+        // Without a state the stream still owes a snapshot: only the clock of silence runs.
+        self.link = Link::Open { heard: now, confirmed: true };
+        if ready {
+            self.failures = 0;
+            self.stand(Standing::Live, outputs);
+        }
+    }
+
+    fn stand(&mut self, standing: Standing, outputs: &mut Vec<Output>) {
+        if self.standing != standing {
+            self.standing = standing.clone();
+            outputs.push(Output::Standing(standing));
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8], random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+        if !matches!(self.link, Link::Open { .. }) {
+            return;
+        }
+        let mut messages = Vec::new();
+        let parsed = self.parser.push(bytes, |message| messages.push(message));
+        for message in messages {
+            if let Err(trouble) = self.message(message, now, outputs) {
+                return self.give_up(trouble, random, now, outputs);
+            }
+        }
+        if parsed.is_err() {
+            let error = FrameCodecError::TooLarge { bytes: super::MAX_FRAME_BYTES };
+            self.give_up(Trouble::Unreadable(error), random, now, outputs);
+        } else if let Link::Open { heard, .. } = &mut self.link {
+            *heard = now;
+        }
+    }
+
+    fn message(
+        &mut self,
+        message: Message,
+        now: DurationMs,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Trouble> {
+        match message {
+            Message::Retry(delay) => self.asked_delay = Some(delay.min(LONGEST_RETRY_AFTER)),
+            Message::Comment => self.confirm(now, outputs),
+            Message::Id(id) => {
+                self.moved(&id)?;
+                self.confirm(now, outputs);
+            }
+            Message::Event { name, data, .. } => match name.as_str() {
+                "snapshot" | "change" | "overlay" => self.frame(&data, now, outputs)?,
+                // A server may have more to say than this client knows.
+                _ => self.confirm(now, outputs),
+            },
+        }
+        Ok(())
+    }
+
+    /// The server says that nothing up to this token concerned the audience.
+    fn moved(&mut self, id: &str) -> Result<(), Trouble> {
+        let Some(token) = ResumeToken::parse(id) else { return Ok(()) };
+        if self.needs_snapshot {
+            return Ok(());
+        }
+        if let Some(state) = &mut self.state {
+            Arc::make_mut(state)
+                .advance(&token)
+                .map_err(|error| out_of_step(&mut self.needs_snapshot, error))?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, data: &[u8], now: DurationMs, outputs: &mut Vec<Output>) -> Result<(), Trouble> {
+        let frame = Frame::decode(data).map_err(Trouble::Unreadable)?;
+        let is_snapshot = matches!(frame.body, FrameBody::Snapshot(_));
+        let base = self.state.as_deref().filter(|_| !self.needs_snapshot || is_snapshot);
+        let (state, applied) =
+            ClientState::fold(base, &frame).map_err(|error| out_of_step(&mut self.needs_snapshot, error))?;
+        self.needs_snapshot = false;
+        let state = Arc::new(state);
+        self.state = Some(Arc::clone(&state));
+        self.confirm(now, outputs);
+        let kill_ids = applied.kill_ids.clone();
+        if applied.moved {
+            outputs.push(Output::Serve { state, applied });
+        }
+        if !kill_ids.is_empty() {
+            self.ack(kill_ids, outputs);
+        }
+        Ok(())
+    }
+
+    /// What is served and was not acknowledged on this connection will be, in no hurry.
+    fn plan_ack(&mut self, random: u64, now: DurationMs) {
+        let served = self.state.as_ref().map(|state| state.revision());
+        if self.ack_at.is_none() && self.standing == Standing::Live && served != self.acked {
+            self.ack_at = Some(after(now, DurationMs(ACK_BATCH.0 + random % (ACK_BATCH.0 + 1))));
+        }
+    }
+
+    fn ack(&mut self, kill_ids: Vec<KillId>, outputs: &mut Vec<Output>) {
+        let Some(revision) = self.state.as_ref().map(|state| state.revision()) else { return };
+        if self.acked != Some(revision) || !kill_ids.is_empty() {
+            self.acked = Some(revision);
+            outputs.push(Output::Ack { revision, kill_ids });
+        }
+    }
+
+    fn lost(&mut self, loss: Loss, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+        if matches!(self.link, Link::Waiting { .. }) {
+            return;
+        }
+        let trouble = match loss {
+            Loss::Ended => Trouble::Ended,
+            Loss::Failed(what) => Trouble::Unreachable(what),
+            Loss::Refused { status, retry_after } => {
+                self.asked_delay = retry_after.map(|delay| delay.min(LONGEST_RETRY_AFTER));
+                match status {
+                    401 | 403 => Trouble::Unauthorized,
+                    _ => Trouble::Refused { status },
+                }
+            }
+        };
+        self.wait(trouble, random, now, outputs);
+    }
+
+    fn give_up(&mut self, trouble: Trouble, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+        outputs.push(Output::Disconnect);
+        self.wait(trouble, random, now, outputs);
+    }
+
+    fn wait(&mut self, why: Trouble, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+        let delay = self.delay(&why, random);
+        self.failures = self.failures.saturating_add(1);
+        self.link = Link::Waiting { until: after(now, delay) };
+        self.parser = EventParser::default();
+        self.ack_at = None;
+        self.acked = None;
+        let since = match &self.standing {
+            Standing::Stale { since, .. } => *since,
+            _ => now,
+        };
+        self.stand(Standing::Stale { since, why }, outputs);
+    }
+
+    /// Full jitter: anything from nothing to the whole delay, so that clients which lost one server
+    /// do not arrive at the next one together. What a server asks for is a lower bound.
+    fn delay(&mut self, why: &Trouble, random: u64) -> DurationMs {
+        let jitter = |whole: DurationMs| random % (whole.0 + 1);
+        if let Some(asked) = mem::take(&mut self.asked_delay) {
+            return DurationMs(asked.0 + jitter(DurationMs(FIRST_BACKOFF.0.max(asked.0 / 10))));
+        }
+        let hopeless = match why {
+            Trouble::Unauthorized | Trouble::Unreadable(_) => true,
+            Trouble::Refused { status } => matches!(status, 400..=499) && !matches!(status, 408 | 429),
+            _ => false,
+        };
+        if hopeless {
+            return DurationMs(SLOW_RETRY.0 / 2 + jitter(SLOW_RETRY));
+        }
+        let doubled = FIRST_BACKOFF.0 << self.failures.min(16);
+        DurationMs(jitter(DurationMs(doubled.min(LONGEST_BACKOFF.0))))
+    }
+}
+
+fn out_of_step(needs_snapshot: &mut bool, error: FrameError) -> Trouble {
+    *needs_snapshot = true;
+    Trouble::OutOfStep(error)
+}
+
+fn after(at: DurationMs, length: DurationMs) -> DurationMs {
+    DurationMs(at.0.saturating_add(length.0))
+}

@@ -1,0 +1,553 @@
+//! What a client knows: the fold of its feed. A frame applies whole or not at all.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rpds::RedBlackTreeMapSync;
+
+use super::{
+    ChangeFrame, FRAME_VERSION, FeedHeight, Frame, FrameBody, Op, Overlay, ResumeToken, Served, ServedFlag,
+    ServedHold, ServedKills, ServedSegment,
+};
+use crate::change::Reach;
+use crate::compile::{CompiledFlag, Definition, FlagSource};
+use crate::condition::{Condition, SegmentRef};
+use crate::evaluate::{AppFlags, EnvironmentFlags, FlagSet, SharedRules};
+use crate::flag::{Kill, Kills, MAX_VARIANTS, Segment};
+use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, SegmentKey};
+use crate::segment::SegmentTable;
+use crate::snapshot::collect_segments;
+use crate::table::FlagTable;
+use crate::time::UnixMs;
+
+/// Most kills that wait for the log at one time in a client.
+pub const MAX_OVERLAYS: usize = 1_000;
+
+/// Why a frame does not apply. The state stays as it was, and the client asks for a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// A change came before any snapshot.
+    NoState,
+    /// It comes from another log.
+    OtherLog {
+        /// The log of the frame.
+        found: LogId,
+    },
+    /// A frame between was missed.
+    Gap {
+        /// How far the client is.
+        have: Revision,
+        /// How far it would have to be.
+        follows: Revision,
+    },
+    /// It speaks of something that the client does not have, or of nothing that can be served.
+    Inconsistent {
+        /// What, in words.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::NoState => f.write_str("a change came before a snapshot"),
+            FrameError::OtherLog { found } => write!(f, "the frame belongs to another log, {found}"),
+            FrameError::Gap { have, follows } => {
+                write!(f, "a frame is missing: this client is at {have}, the frame follows {follows}")
+            }
+            FrameError::Inconsistent { what } => f.write_str(what),
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// What a frame did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Where the client is now.
+    pub revision: Revision,
+    /// Any flag may answer otherwise now.
+    pub everything: bool,
+    /// Flags that may answer otherwise now, those that depend on them included.
+    pub flags: BTreeSet<FlagKey>,
+    /// Kills that are in effect now because of it.
+    pub kill_ids: Vec<KillId>,
+    /// Whether anything is different, be it only the revision.
+    pub moved: bool,
+}
+
+/// The fold of a feed, ready to answer checks. A clone is cheap and shares everything.
+#[derive(Clone, Debug)]
+pub struct ClientState {
+    log: LogId,
+    revision: Revision,
+    app: AppKey,
+    gone: bool,
+    everything: ServedKills,
+    app_kills: ServedKills,
+    /// Kills of single flags; those without any are left out.
+    flag_kills: RedBlackTreeMapSync<FlagKey, ServedKills>,
+    /// The segments that came, and who belongs besides their members.
+    conditions: RedBlackTreeMapSync<SegmentRef, Option<Box<Condition>>>,
+    overlays: Vec<Overlay>,
+    // What checks read: all of the above, with the overlays laid on top.
+    shared: SharedRules,
+    app_flags: AppFlags,
+    environment: EnvironmentFlags,
+}
+
+impl ClientState {
+    /// Takes in a frame. `base` is what the client had, if anything.
+    pub fn fold(base: Option<&ClientState>, frame: &Frame) -> Result<(ClientState, Applied), FrameError> {
+        let (state, mut applied) = match (&frame.body, base) {
+            (FrameBody::Snapshot(served), _) => {
+                let state = ClientState::from_served(&frame.log, frame.revision, served, base)?;
+                (state, Applied { everything: true, moved: true, ..Applied::default() })
+            }
+            (_, None) => return Err(FrameError::NoState),
+            (_, Some(state)) if state.log != frame.log => {
+                return Err(FrameError::OtherLog { found: frame.log.clone() });
+            }
+            (FrameBody::Change(change), Some(state)) => state.changed(frame.revision, change)?,
+            (FrameBody::Overlay(overlay), Some(state)) => state.overlaid(overlay)?,
+        };
+        applied.revision = state.revision;
+        Ok((state, applied))
+    }
+
+    /// Nothing up to this token concerned the audience.
+    pub fn advance(&mut self, token: &ResumeToken) -> Result<(), FrameError> {
+        if token.log != self.log {
+            return Err(FrameError::OtherLog { found: token.log.clone() });
+        }
+        self.revision = self.revision.max(token.revision);
+        Ok(())
+    }
+
+    /// What checks are answered from.
+    #[inline]
+    pub fn flag_set(&self) -> FlagSet<'_> {
+        FlagSet { shared: &self.shared, app: &self.app_flags, environment: &self.environment }
+    }
+
+    /// How far the client has seen the log.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The log that it follows.
+    pub fn log(&self) -> &LogId {
+        &self.log
+    }
+
+    /// The app whose flags it has.
+    pub fn app(&self) -> &AppKey {
+        &self.app
+    }
+
+    /// The environment whose flags it has.
+    pub fn environment(&self) -> &EnvKey {
+        &self.environment.key
+    }
+
+    /// Whether the environment was removed.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Where to go on from.
+    pub fn resume_token(&self) -> ResumeToken {
+        ResumeToken { log: self.log.clone(), revision: self.revision }
+    }
+
+    /// The keys of the flags, in order.
+    pub fn flag_keys(&self) -> impl Iterator<Item = &FlagKey> {
+        self.environment.flags.sorted().into_iter().map(|flag| flag.key())
+    }
+
+    /// The kills that wait for the log.
+    pub fn overlays(&self) -> &[Overlay] {
+        &self.overlays
+    }
+
+    /// Everything as one frame, for the disk.
+    pub fn to_frame(&self) -> Frame {
+        let segment = |(name, when): (&SegmentRef, &Option<Box<Condition>>)| {
+            let compiled = self.table(name).get(key_of(name));
+            let members = compiled.map(|segment| segment.sorted_members()).unwrap_or_default();
+            ServedSegment { segment: name.clone(), when: when.clone(), members }
+        };
+        let served = Served {
+            app: self.app.clone(),
+            environment: self.environment.key.clone(),
+            gone: self.gone,
+            ends_at: self.environment.ends_at,
+            everything: self.everything.clone(),
+            app_kills: self.app_kills.clone(),
+            flags: self
+                .environment
+                .flags
+                .sorted()
+                .into_iter()
+                .map(|flag| Arc::new(self.served(flag)))
+                .collect(),
+            segments: self.conditions.iter().map(segment).collect(),
+            overlays: self.overlays.clone(),
+        };
+        Frame {
+            version: FRAME_VERSION,
+            log: self.log.clone(),
+            revision: self.revision,
+            body: FrameBody::Snapshot(Box::new(served)),
+        }
+    }
+
+    fn from_served(
+        log: &LogId,
+        revision: Revision,
+        served: &Served,
+        base: Option<&ClientState>,
+    ) -> Result<ClientState, FrameError> {
+        let mut overlays = served.overlays.clone();
+        overlays.truncate(MAX_OVERLAYS);
+        let mut state = ClientState {
+            log: log.clone(),
+            revision,
+            app: served.app.clone(),
+            gone: served.gone,
+            everything: served.everything.clone(),
+            app_kills: served.app_kills.clone(),
+            overlays,
+            flag_kills: RedBlackTreeMapSync::new_sync(),
+            conditions: RedBlackTreeMapSync::new_sync(),
+            shared: SharedRules::default(),
+            app_flags: AppFlags::default(),
+            environment: empty(served.environment.clone(), served.ends_at),
+        };
+        // A node that has not heard of another node's overlay must not lift it: it stays as long as
+        // the log has not moved since.
+        if let Some(base) = base.filter(|base| base.log == *log && revision <= base.revision) {
+            let kept = base.overlays.iter().filter(|old| !served.overlays.contains(old));
+            state.overlays.extend(kept.cloned());
+        }
+        for segment in &served.segments {
+            state.put_segment(segment);
+        }
+        state.lay_kills();
+        let mut compiled = Vec::with_capacity(served.flags.len());
+        for flag in &served.flags {
+            check(flag)?;
+            state.note_kills(&flag.key, &flag.kills);
+            compiled.push(state.compile(flag));
+        }
+        state.environment.flags = compiled.into_iter().collect();
+        Ok(state)
+    }
+
+    fn changed(
+        &self,
+        revision: Revision,
+        change: &ChangeFrame,
+    ) -> Result<(ClientState, Applied), FrameError> {
+        let mut state = self.clone();
+        let mut applied =
+            Applied { kill_ids: change.kill_id.iter().cloned().collect(), ..Applied::default() };
+        if revision <= self.revision {
+            // Heard before: a resumed stream may repeat itself.
+            applied.kill_ids.clear();
+            return Ok((state, applied));
+        }
+        if change.follows > self.revision {
+            return Err(FrameError::Gap { have: self.revision, follows: change.follows });
+        }
+        applied.moved = true;
+        state.revision = revision;
+        for op in &change.ops {
+            state.apply(op, &mut applied)?;
+        }
+        if let Some(id) = &change.kill_id {
+            state.lift(id, &mut applied);
+        }
+        state.lay_kills();
+        state.add_dependents(&mut applied.flags);
+        Ok((state, applied))
+    }
+
+    fn overlaid(&self, overlay: &Overlay) -> Result<(ClientState, Applied), FrameError> {
+        let mut state = self.clone();
+        let mut applied = Applied { kill_ids: Vec::from([overlay.kill_id.clone()]), ..Applied::default() };
+        if self.overlays.iter().any(|known| known.kill_id == overlay.kill_id) {
+            return Ok((state, applied));
+        }
+        if self.overlays.len() == MAX_OVERLAYS {
+            return Err(FrameError::Inconsistent { what: "more kills wait for the log than a client keeps" });
+        }
+        applied.moved = true;
+        state.overlays.push(overlay.clone());
+        state.relay(&overlay.reach, &mut applied);
+        state.add_dependents(&mut applied.flags);
+        Ok((state, applied))
+    }
+
+    /// The log has taken a kill: what it says replaces the overlay.
+    fn lift(&mut self, id: &KillId, applied: &mut Applied) {
+        if let Some(place) = self.overlays.iter().position(|overlay| overlay.kill_id == *id) {
+            let overlay = self.overlays.remove(place);
+            self.relay(&overlay.reach, applied);
+        }
+    }
+
+    /// An overlay came or went: what it reaches is compiled anew.
+    fn relay(&mut self, reach: &Reach, applied: &mut Applied) {
+        match reach {
+            Reach::Everything | Reach::App { .. } => applied.everything = true,
+            Reach::Flag { flag, .. } => {
+                if let Some(known) = self.environment.flags.get(flag.as_str()) {
+                    let compiled = self.compile_again(known, known.revision());
+                    self.environment.flags = self.environment.flags.with(compiled);
+                    applied.flags.insert(flag.clone());
+                }
+            }
+        }
+        self.lay_kills();
+    }
+
+    fn apply(&mut self, op: &Op, applied: &mut Applied) -> Result<(), FrameError> {
+        match op {
+            Op::PutFlag(flag) => {
+                check(flag)?;
+                self.note_kills(&flag.key, &flag.kills);
+                self.environment.flags = self.environment.flags.with(self.compile(flag));
+                applied.flags.insert(flag.key.clone());
+            }
+            Op::FlagKills { flag, kills, revision } => {
+                let known = self.environment.flags.get(flag.as_str()).ok_or(UNKNOWN_FLAG)?.clone();
+                self.note_kills(flag, kills);
+                let compiled = self.compile_again(&known, *revision);
+                self.environment.flags = self.environment.flags.with(compiled);
+                applied.flags.insert(flag.clone());
+            }
+            Op::RemoveFlag { flag } => {
+                self.environment.flags.get(flag.as_str()).ok_or(UNKNOWN_FLAG)?;
+                self.flag_kills.remove_mut(flag);
+                self.environment.flags = self.environment.flags.without(flag.as_str());
+                applied.flags.insert(flag.clone());
+            }
+            Op::PutSegment(segment) => {
+                self.put_segment(segment);
+                self.touch_users(&segment.segment, applied);
+            }
+            Op::SegmentCondition { segment, when } => {
+                self.known_segment(segment)?;
+                self.conditions.insert_mut(segment.clone(), when.clone());
+                let table = self.table(segment).put(definition(segment, when.clone()));
+                self.set_table(segment, table);
+                self.touch_users(segment, applied);
+            }
+            Op::SegmentMembers { segment, add, remove } => {
+                self.known_segment(segment)?;
+                let table = self.table(segment).change_members(key_of(segment), add, remove);
+                self.set_table(segment, table);
+                self.touch_users(segment, applied);
+            }
+            Op::RemoveSegment { segment } => {
+                self.known_segment(segment)?;
+                self.conditions.remove_mut(segment);
+                let table = self.table(segment).remove(key_of(segment));
+                self.set_table(segment, table);
+                self.touch_users(segment, applied);
+            }
+            Op::Kills { height, kills } => {
+                applied.everything = true;
+                match height {
+                    FeedHeight::Everything => self.everything = kills.clone(),
+                    FeedHeight::App => self.app_kills = kills.clone(),
+                }
+            }
+            Op::Environment { ends_at } => {
+                applied.everything = true;
+                self.environment.ends_at = *ends_at;
+            }
+            Op::EnvironmentGone => {
+                applied.everything = true;
+                self.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.gone = true;
+        self.flag_kills = RedBlackTreeMapSync::new_sync();
+        self.conditions = RedBlackTreeMapSync::new_sync();
+        self.shared = SharedRules::default();
+        self.app_flags = AppFlags::default();
+        self.environment = empty(self.environment.key.clone(), None);
+    }
+
+    fn note_kills(&mut self, flag: &FlagKey, kills: &ServedKills) {
+        if *kills == ServedKills::default() {
+            self.flag_kills.remove_mut(flag);
+        } else {
+            self.flag_kills.insert_mut(flag.clone(), kills.clone());
+        }
+    }
+
+    /// The kills of a flag: what the log says, or an overlay where it says nothing yet.
+    fn kills_of(&self, flag: &FlagKey) -> Kills {
+        let mut kills = self.flag_kills.get(flag).map(ServedKills::to_kills).unwrap_or_default();
+        kills.all = kills.all.or_else(|| {
+            self.overlay_on(|reach| {
+                matches!(reach, Reach::Flag { app, flag: killed } if *app == self.app && killed == flag)
+            })
+        });
+        kills
+    }
+
+    fn overlay_on(&self, reaches: impl Fn(&Reach) -> bool) -> Option<Kill> {
+        let overlay = self.overlays.iter().find(|overlay| reaches(&overlay.reach))?;
+        Some(Kill { id: overlay.kill_id.clone(), at: overlay.at })
+    }
+
+    fn compile(&self, flag: &ServedFlag) -> Arc<CompiledFlag> {
+        let source = FlagSource {
+            definition: Definition::new(Arc::new(flag.definition())),
+            state: Arc::new(flag.state()),
+            revision: flag.revision,
+            kills: &self.kills_of(&flag.key),
+            environment: &self.environment.key,
+            shared_segments: &self.shared.segments,
+            app_segments: &self.app_flags.segments,
+            previous: None,
+        };
+        Arc::new(CompiledFlag::compile(source))
+    }
+
+    /// The same flag after its kills changed: no rule is compiled again.
+    fn compile_again(&self, flag: &CompiledFlag, revision: Revision) -> Arc<CompiledFlag> {
+        let source = FlagSource {
+            definition: Arc::clone(flag.definition()),
+            state: Arc::clone(flag.state()),
+            revision,
+            kills: &self.kills_of(flag.key()),
+            environment: &self.environment.key,
+            shared_segments: &self.shared.segments,
+            app_segments: &self.app_flags.segments,
+            previous: Some(flag),
+        };
+        Arc::new(CompiledFlag::compile(source))
+    }
+
+    /// A flag as it came.
+    fn served(&self, flag: &CompiledFlag) -> ServedFlag {
+        let (definition, state) = (flag.definition().flag(), flag.state());
+        ServedFlag {
+            key: definition.key.clone(),
+            kind: definition.kind,
+            variants: definition.variants.clone(),
+            off_variant: definition.off_variant.clone(),
+            targeting: state.targeting.clone(),
+            expires_at: state.expires_at,
+            targeting_revision: state.targeting_revision,
+            hold: state.hold.as_ref().map(|hold| ServedHold { cause: hold.cause, at: hold.at }),
+            kills: self.flag_kills.get(flag.key()).cloned().unwrap_or_default(),
+            revision: flag.revision(),
+        }
+    }
+
+    /// Kills above single flags: what the log says, and overlays where it says nothing yet.
+    fn lay_kills(&mut self) {
+        let mut everything = self.everything.to_kills();
+        everything.all = everything.all.or_else(|| self.overlay_on(|reach| *reach == Reach::Everything));
+        let mut app = self.app_kills.to_kills();
+        app.all = app
+            .all
+            .or_else(|| self.overlay_on(|reach| matches!(reach, Reach::App { app } if *app == self.app)));
+        self.shared.kills = everything;
+        self.app_flags.kills = app;
+    }
+
+    fn put_segment(&mut self, segment: &ServedSegment) {
+        let name = &segment.segment;
+        self.conditions.insert_mut(name.clone(), segment.when.clone());
+        // Members of a segment that was there before do not stay.
+        let table = self.table(name).remove(key_of(name)).put(definition(name, segment.when.clone()));
+        let table = table.change_members(key_of(name), &segment.members, &[]);
+        self.set_table(name, table);
+    }
+
+    fn known_segment(&self, name: &SegmentRef) -> Result<(), FrameError> {
+        if self.conditions.contains_key(name) { Ok(()) } else { Err(UNKNOWN_SEGMENT) }
+    }
+
+    fn table(&self, name: &SegmentRef) -> &SegmentTable {
+        match name {
+            SegmentRef::App(_) => &self.app_flags.segments,
+            SegmentRef::Shared(_) => &self.shared.segments,
+        }
+    }
+
+    fn set_table(&mut self, name: &SegmentRef, table: SegmentTable) {
+        match name {
+            SegmentRef::App(_) => self.app_flags.segments = table,
+            SegmentRef::Shared(_) => self.shared.segments = table,
+        }
+    }
+
+    /// Flags that name a segment may answer otherwise.
+    fn touch_users(&self, segment: &SegmentRef, applied: &mut Applied) {
+        for flag in self.environment.flags.iter() {
+            let mut named = BTreeSet::new();
+            flag.state().targeting.rules.iter().for_each(|rule| collect_segments(&rule.when, &mut named));
+            if named.contains(segment) {
+                applied.flags.insert(flag.key().clone());
+            }
+        }
+    }
+
+    /// Flags that depend on those that changed may answer otherwise, too.
+    fn add_dependents(&self, changed: &mut BTreeSet<FlagKey>) {
+        let mut grew = !changed.is_empty();
+        while grew {
+            let before = changed.len();
+            for flag in self.environment.flags.iter() {
+                let needed = &flag.state().targeting.prerequisites;
+                if needed.iter().any(|other| changed.contains(&other.flag)) {
+                    changed.insert(flag.key().clone());
+                }
+            }
+            grew = changed.len() > before;
+        }
+    }
+}
+
+fn empty(key: EnvKey, ends_at: Option<UnixMs>) -> EnvironmentFlags {
+    EnvironmentFlags { key, ends_at, flags: FlagTable::default() }
+}
+
+const UNKNOWN_FLAG: FrameError = FrameError::Inconsistent { what: "the frame speaks of an unknown flag" };
+const UNKNOWN_SEGMENT: FrameError =
+    FrameError::Inconsistent { what: "the frame speaks of an unknown segment" };
+
+/// What the evaluator needs to be true of every flag.
+fn check(flag: &ServedFlag) -> Result<(), FrameError> {
+    let served = flag.variants.iter().any(|variant| variant.key == flag.off_variant);
+    if served && flag.variants.len() <= MAX_VARIANTS {
+        return Ok(());
+    }
+    Err(FrameError::Inconsistent { what: "a flag in the frame has no off variant, or too many variants" })
+}
+
+fn key_of(name: &SegmentRef) -> &SegmentKey {
+    match name {
+        SegmentRef::App(key) | SegmentRef::Shared(key) => key,
+    }
+}
+
+fn definition(name: &SegmentRef, when: Option<Box<Condition>>) -> Segment {
+    Segment { key: key_of(name).clone(), description: alloc::string::String::new(), when }
+}
