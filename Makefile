@@ -76,9 +76,9 @@ $(RUST_CLIENT): tests/clients/rust/Cargo.toml tests/clients/rust/Cargo.lock test
 # `rust-src`, or Debian's toolchain for the web.
 wasm: ## A toolchain that can build the core without the standard library
 	@sysroot=$$(rustc --print sysroot)
-	if [ -d "$$sysroot/lib/rustlib/src/rust/library/core" ] || [ -d /usr/lib/rustlib/src ] && [ -x /usr/bin/cargo ]; then
-		exit 0
-	fi
+	sources=lib/rustlib/src/rust/library/core
+	if [ -d "$$sysroot/$$sources" ]; then exit 0; fi
+	if [ -d "/usr/$$sources" ] && [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ]; then exit 0; fi
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src && exit 0

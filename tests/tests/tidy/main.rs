@@ -171,6 +171,14 @@ fn names_lengths_and_order_are_checked() {
 }
 
 #[test]
+fn tests_do_not_sleep() {
+    let nap = "use std::thread; fn f() { thread::sleep(d()); tokio::time::sleep(d()); }";
+    check("server/tests/a.rs", nap, &["does not sleep", "does not sleep"]);
+    check("tests/src/patience.rs", nap, &[]);
+    check("server/src/state/watchdog.rs", nap, &[]);
+}
+
+#[test]
 fn unfinished_code_and_unwrap_are_found() {
     check("server/src/a.rs", "fn f() { todo!() }", &["todo!"]);
     check("server/src/a.rs", "fn f(a: Option<u8>) -> u8 { a.unwrap() }", &["unwrap outside tests"]);

@@ -6,6 +6,8 @@ use crate::source::{Named, Source};
 pub(crate) const LONGEST_FILE: usize = 450;
 /// Longest function, in lines.
 pub(crate) const LONGEST_FUNCTION: usize = 90;
+/// Where tests wait for what nothing announces.
+const PATIENCE: &str = "tests/src/patience.rs";
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "manager", "misc", "stuff"];
 
@@ -165,6 +167,13 @@ fn style(path: &str, source: &Source) -> Vec<String> {
                 named.line,
                 "unwrap outside tests: say in an `expect` why it holds, or return the error".to_owned(),
             );
+        }
+    }
+    if is_test(path) && path != PATIENCE {
+        let naps =
+            |named: &&Named| named.path.ends_with("thread::sleep") || named.path.ends_with("time::sleep");
+        for named in source.named.iter().filter(naps) {
+            say(named.line, "a test does not sleep: read what is announced, or ask `eventually`".to_owned());
         }
     }
     found
