@@ -38,7 +38,7 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         within: &["rollout-rules/src/"],
         except: &[],
-        forbidden: &["std", "tidegate*", "rand*", "getrandom*", "tokio*"],
+        forbidden: &["std", "tidegate*", "rand", "rand_*", "getrandom", "tokio", "tokio_*"],
         why: "the core is no_std, reads no clock, does no I/O, draws no lots and imports nothing of ours",
     },
     Row {
