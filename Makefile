@@ -53,7 +53,10 @@ clients: ## The real OpenFeature clients that the tests drive
 	done
 
 $(PYTHON_STAMP): tests/clients/python/requirements.txt
-	command -v $(PYTHON) >/dev/null || { echo "needs python3 with venv" >&2; exit 1; }
+	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv
+	fi
+	$(PYTHON) -c 'import ensurepip' || { echo "needs python3 with venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(CLIENTS)/python
 	$(CLIENTS)/python/bin/pip install --quiet --requirement $<
 	touch $@
