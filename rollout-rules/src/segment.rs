@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::compile::{Node, Slots, Warning};
+use crate::compile::{Node, Slots, Warning, WarningCause};
 use crate::context::Context;
 use crate::flag::Segment;
 use crate::ids::SegmentKey;
@@ -20,7 +20,7 @@ pub struct CompiledSegment {
     definition: Arc<Segment>,
     members: Shards<Arc<str>>,
     when: Option<Arc<Node>>,
-    warning: Option<Arc<Warning>>,
+    warnings: Arc<[Warning]>,
 }
 
 impl CompiledSegment {
@@ -29,7 +29,7 @@ impl CompiledSegment {
         CompiledSegment {
             members: Shards::default(),
             when: None,
-            warning: None,
+            warnings: Arc::from([]),
             definition: Arc::clone(&definition),
         }
         .with_definition(definition)
@@ -38,14 +38,20 @@ impl CompiledSegment {
     /// The segment with a new definition and the same members.
     #[must_use]
     pub fn with_definition(&self, definition: Arc<Segment>) -> CompiledSegment {
-        let (when, warning) = match &definition.when {
-            None => (None, None),
-            Some(condition) => match Node::compile(condition, Slots::Refused) {
-                Ok(node) => (Some(Arc::new(node)), None),
-                Err(error) => (None, Some(Arc::new(Warning::segment(error)))),
-            },
-        };
-        CompiledSegment { definition, members: self.members.clone(), when, warning }
+        let mut warnings = Vec::new();
+        let mut warn = |cause| warnings.push(Warning { rule: None, cause });
+        let when = definition.when.as_ref().and_then(|when| match Node::compile(when, Slots::Refused) {
+            Ok((node, left_out)) => {
+                left_out.into_iter().map(WarningCause::Value).for_each(warn);
+                Some(Arc::new(node))
+            }
+            Err(error) => {
+                warn(WarningCause::Condition(error));
+                None
+            }
+        });
+        let warnings = warnings.into();
+        CompiledSegment { definition, members: self.members.clone(), when, warnings }
     }
 
     /// The segment with members come and gone; `remove` goes first. Copies only the parts it touches.
@@ -82,9 +88,9 @@ impl CompiledSegment {
         members
     }
 
-    /// Why the condition is off, if it could not be compiled.
-    pub fn warning(&self) -> Option<&Warning> {
-        self.warning.as_deref()
+    /// What is off because it cannot be used.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// Whether somebody belongs.
@@ -231,7 +237,8 @@ mod tests {
     fn a_unit_that_leaves_and_comes_in_one_change_is_a_member() {
         let ann: Arc<str> = "ann".into();
         let table = SegmentTable::default().put(segment("beta"));
-        let table = table.change_members(&key("beta"), &[ann.clone()], &[ann]);
+        let table =
+            table.change_members(&key("beta"), core::slice::from_ref(&ann), core::slice::from_ref(&ann));
         assert!(table.get(&key("beta")).expect("it exists").is_member("ann"));
     }
 }

@@ -113,26 +113,23 @@ pub struct Warning {
 /// Why a part of a flag or segment is off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WarningCause {
-    /// The condition cannot be used.
+    /// The condition cannot be used, and its rule is off.
     Condition(ConditionError),
+    /// A value cannot be used and is left out; the rule goes on without it.
+    Value(ConditionError),
     /// What is served cannot be used.
     Serve(ServeProblem),
-}
-
-impl Warning {
-    pub(crate) fn segment(error: ConditionError) -> Warning {
-        Warning { rule: None, cause: WarningCause::Condition(error) }
-    }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(rule) = &self.rule {
-            write!(f, "rule `{rule}` is off: ")?;
+            write!(f, "rule `{rule}`: ")?;
         }
         match &self.cause {
-            WarningCause::Condition(error) => error.fmt(f),
-            WarningCause::Serve(problem) => problem.fmt(f),
+            WarningCause::Condition(error) => write!(f, "off, for its condition cannot be used: {error}"),
+            WarningCause::Value(error) => write!(f, "a value is left out: {error}"),
+            WarningCause::Serve(problem) => write!(f, "off, for what it serves cannot be used: {problem}"),
         }
     }
 }
@@ -254,11 +251,18 @@ impl Program {
         let mut rules = Vec::new();
         for (index, rule) in targeting.rules.iter().enumerate() {
             let serve = noted(CompiledServe::compile(&rule.serve, flag), Some(&rule.id), &mut warnings);
-            let when = Node::compile(&rule.when, slots).map_err(|error| {
-                let cause = WarningCause::Condition(error);
-                warnings.push(Warning { rule: Some(rule.id.clone()), cause });
-            });
-            if let (Some(serve), Ok(when), Ok(index)) = (serve, when, u16::try_from(index)) {
+            let mut warn = |cause| warnings.push(Warning { rule: Some(rule.id.clone()), cause });
+            let when = match Node::compile(&rule.when, slots) {
+                Ok((node, left_out)) => {
+                    left_out.into_iter().map(WarningCause::Value).for_each(warn);
+                    Some(node)
+                }
+                Err(error) => {
+                    warn(WarningCause::Condition(error));
+                    None
+                }
+            };
+            if let (Some(serve), Some(when), Ok(index)) = (serve, when, u16::try_from(index)) {
                 rules.push(CompiledRule { index, when, serve });
             }
         }

@@ -17,19 +17,15 @@ const FEW: usize = 4;
 
 /// A list of values, sorted by kind.
 ///
-/// Values are equal if they are the same JSON value. Besides, a number equals a text that writes it,
-/// and `true` and `false` equal the texts `"true"` and `"false"`: attributes come out of forms, headers
-/// and query strings, where everything is a text.
+/// Values are equal if they are the same JSON value. Besides, a text on the list stands for the number
+/// or the boolean that it writes, since lists are often typed into forms where everything is a text. It
+/// does not go the other way: an attribute that is the text `"3"` is not on the list `[3]`.
 pub(crate) struct List {
     texts: Texts,
-    /// The numbers, in order.
+    /// The numbers and what texts write as numbers, in order.
     numbers: Box<[f64]>,
-    /// The texts that write a number, as numbers, in order.
-    written_numbers: Box<[f64]>,
-    /// Whether `false` and `true` are on it.
+    /// Whether `false` and `true` are on it, or written on it.
     bools: [bool; 2],
-    /// Whether the texts `"false"` and `"true"` are.
-    written_bools: [bool; 2],
     /// Objects and lists.
     others: Box<[Value]>,
 }
@@ -51,35 +47,23 @@ impl List {
                 Value::Null => {}
                 Value::Bool(flag) => bools[usize::from(*flag)] = true,
                 Value::Number(number) => numbers.extend(number.as_f64()),
-                Value::String(text) => texts.push(&**text),
+                Value::String(text) => {
+                    numbers.extend(parse_number(text));
+                    bools[0] |= text == "false";
+                    bools[1] |= text == "true";
+                    texts.push(&**text);
+                }
                 Value::Array(_) | Value::Object(_) => others.push(value.clone()),
             }
         }
-        let written_bools = [texts.contains(&"false"), texts.contains(&"true")];
-        let written = texts.iter().copied().filter_map(parse_number).collect();
-        List {
-            texts: Texts::new(&texts, ci),
-            numbers: sorted(numbers),
-            written_numbers: sorted(written),
-            bools,
-            written_bools,
-            others: others.into(),
-        }
+        List { texts: Texts::new(&texts, ci), numbers: sorted(numbers), bools, others: others.into() }
     }
 
     pub(crate) fn contains(&self, attribute: &Attribute) -> bool {
         match attribute {
-            Attribute::String(text) => {
-                self.texts.contain(text)
-                    || (!self.numbers.is_empty()
-                        && parse_number(text).is_some_and(|number| holds(&self.numbers, number)))
-                    || (self.bools[0] && **text == *"false")
-                    || (self.bools[1] && **text == *"true")
-            }
-            Attribute::Number(number) => {
-                holds(&self.numbers, *number) || holds(&self.written_numbers, *number)
-            }
-            Attribute::Bool(flag) => self.bools[usize::from(*flag)] || self.written_bools[usize::from(*flag)],
+            Attribute::String(text) => self.texts.contain(text),
+            Attribute::Number(number) => holds(&self.numbers, *number),
+            Attribute::Bool(flag) => self.bools[usize::from(*flag)],
             Attribute::Object(_) | Attribute::List(_) => {
                 self.others.iter().any(|value| same(attribute, value))
             }
@@ -130,9 +114,9 @@ impl Texts {
         if texts.len() <= FEW {
             return Texts::Few(texts.iter().map(|text| Box::from(*text)).collect());
         }
-        let mut table = HashTable::with_capacity(texts.len());
+        let mut table: HashTable<Box<str>> = HashTable::with_capacity(texts.len());
         for text in texts {
-            table.insert_unique(hash_of(text), Box::from(*text), |other: &Box<str>| hash_of(other));
+            table.insert_unique(hash_of(text), Box::from(*text), |other| hash_of(other));
         }
         Texts::Many(table)
     }

@@ -1,6 +1,7 @@
 //! The tests of one attribute: operators with their values, read once when the condition is compiled.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::net::IpAddr;
@@ -60,7 +61,7 @@ pub(crate) struct OwnedVersion {
 }
 
 impl Matcher {
-    /// Reads the operator and the values. On an error the trail stays at the value.
+    /// Reads the operator and the values.
     pub(crate) fn compile(test: &Test, trail: &mut Trail) -> Result<Matcher, ConditionProblem> {
         use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
         let values = &test.values;
@@ -95,13 +96,15 @@ impl Matcher {
         })
     }
 
-    /// Whether an attribute passes, itself or by one of its elements.
+    /// Whether an attribute passes, itself or by one of its elements. A list can itself be on a list.
     #[inline]
     pub(crate) fn holds(&self, attribute: &Attribute) -> bool {
         match (attribute, self) {
             (Attribute::Null, _) => false,
             (_, Matcher::Exists) => true,
-            (Attribute::List(items), _) => items.iter().any(|item| self.passes(item)),
+            (Attribute::List(items), _) => {
+                items.iter().any(|item| self.passes(item)) || self.passes(attribute)
+            }
             _ => self.passes(attribute),
         }
     }
@@ -135,13 +138,27 @@ impl Matcher {
     }
 }
 
-/// Reads every value. On an error the trail stays at the value.
+/// Reads every value; those that cannot be used are left out. An error if none can be.
 pub(crate) fn each<T>(
     values: &[Value],
     trail: &mut Trail,
     mut read: impl FnMut(&Value) -> Result<T, ConditionProblem>,
 ) -> Result<Box<[T]>, ConditionProblem> {
-    trail.each("values", values, |value, _| read(value)).map(Vec::into_boxed_slice)
+    let mut usable = Vec::with_capacity(values.len());
+    let mut last = None;
+    for (at, value) in values.iter().enumerate() {
+        match read(value) {
+            Ok(value) => usable.push(value),
+            Err(problem) => {
+                trail.leave_out(&format!("values[{at}]"), problem.clone());
+                last = Some(problem);
+            }
+        }
+    }
+    match last {
+        Some(problem) if usable.is_empty() => Err(problem),
+        _ => Ok(usable.into()),
+    }
 }
 
 #[inline]

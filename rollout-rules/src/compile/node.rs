@@ -41,9 +41,17 @@ pub(crate) enum Slot {
 }
 
 impl Node {
-    pub(crate) fn compile(condition: &Condition, slots: Slots<'_>) -> Result<Node, ConditionError> {
+    /// Compiles a condition. Values that cannot be used are left out; if a test is left without any, the
+    /// whole condition is an error, for its negation must not hold either.
+    pub(crate) fn compile(
+        condition: &Condition,
+        slots: Slots<'_>,
+    ) -> Result<(Node, Vec<ConditionError>), ConditionError> {
         let mut trail = Trail::default();
-        Self::build(condition, slots, 1, &mut trail).map_err(|problem| trail.error(problem))
+        match Self::build(condition, slots, 1, &mut trail) {
+            Ok(node) => Ok((node, trail.into_left_out())),
+            Err(problem) => Err(trail.error(problem)),
+        }
     }
 
     fn build(

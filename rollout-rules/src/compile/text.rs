@@ -41,7 +41,7 @@ struct Needle {
 }
 
 impl Texts {
-    /// On an error the trail stays at the value.
+    /// Reads the values.
     pub(crate) fn compile(op: TextOp, test: &Test, trail: &mut Trail) -> Result<Texts, ConditionProblem> {
         let text = |value: &serde_json::Value| match value {
             serde_json::Value::String(text) => Ok(Box::from(&**text)),

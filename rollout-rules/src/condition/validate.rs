@@ -1,6 +1,8 @@
 //! What is wrong with a condition, and where: checked when people write it.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde_json::Value;
@@ -101,13 +103,13 @@ impl Condition {
     pub fn validate(&self) -> Result<(), ConditionError> {
         let mut trail = Trail::default();
         self.check(1, &mut 0, &mut trail).map_err(|problem| trail.error(problem))?;
-        Node::compile(self, Slots::Unknown).map(|_| ())
+        usable(self, Slots::Unknown)
     }
 
     /// [`validate`](Condition::validate) for the condition of a segment, which names no segments.
     pub fn validate_in_segment(&self) -> Result<(), ConditionError> {
         self.validate()?;
-        Node::compile(self, Slots::Refused).map(|_| ())
+        usable(self, Slots::Refused)
     }
 
     /// Calls `see` with every segment that is named.
@@ -176,6 +178,12 @@ impl Condition {
     }
 }
 
+/// Whether all of it can be compiled.
+fn usable(condition: &Condition, slots: Slots<'_>) -> Result<(), ConditionError> {
+    let (_, left_out) = Node::compile(condition, slots)?;
+    left_out.into_iter().next().map_or(Ok(()), Err)
+}
+
 fn count(tests: &mut usize) -> Result<(), ConditionProblem> {
     *tests += 1;
     if *tests > MAX_TESTS { Err(ConditionProblem::TooManyTests) } else { Ok(()) }
@@ -192,14 +200,28 @@ fn check_length(value: &Value) -> Result<(), ConditionProblem> {
     if long { Err(ConditionProblem::ValueTooLong) } else { Ok(()) }
 }
 
-/// The way to a place in a condition.
+/// The way to a place in a condition, and what was left out on it.
 #[derive(Debug, Default)]
-pub(crate) struct Trail(String);
+pub(crate) struct Trail {
+    path: String,
+    left_out: Vec<ConditionError>,
+}
 
 impl Trail {
     /// An error at this place.
     pub(crate) fn error(self, problem: ConditionProblem) -> ConditionError {
-        ConditionError { path: self.0, problem }
+        ConditionError { path: self.path, problem }
+    }
+
+    /// Notes that what is one step further is left out.
+    pub(crate) fn leave_out(&mut self, step: &str, problem: ConditionProblem) {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        self.left_out.push(ConditionError { path: format!("{}{dot}{step}", self.path), problem });
+    }
+
+    /// Everything that was left out.
+    pub(crate) fn into_left_out(self) -> Vec<ConditionError> {
+        self.left_out
     }
 
     /// Does something one step further. On an error the trail stays there.
@@ -208,13 +230,13 @@ impl Trail {
         step: &str,
         work: impl FnOnce(&mut Trail) -> Result<T, E>,
     ) -> Result<T, E> {
-        let length = self.0.len();
+        let length = self.path.len();
         if length > 0 {
-            self.0.push('.');
+            self.path.push('.');
         }
-        self.0.push_str(step);
+        self.path.push_str(step);
         let done = work(self)?;
-        self.0.truncate(length);
+        self.path.truncate(length);
         Ok(done)
     }
 
@@ -225,7 +247,7 @@ impl Trail {
         parts: &'p [P],
         mut work: impl FnMut(&'p P, &mut Trail) -> Result<T, E>,
     ) -> Result<C, E> {
-        let each = |(at, part)| self.within(&alloc::format!("{step}[{at}]"), |trail| work(part, trail));
+        let each = |(at, part)| self.within(&format!("{step}[{at}]"), |trail| work(part, trail));
         parts.iter().enumerate().map(each).collect()
     }
 }
