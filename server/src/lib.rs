@@ -2,6 +2,7 @@
 //! ([`config`]), starts the parts and waits; or it speaks HTTP to a running server ([`cli`]).
 #![deny(missing_docs)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod duration;

@@ -1,0 +1,182 @@
+//! Changes and commands in one line each, for people who read a log or a proposal.
+
+use rollout_rules::change::{Change, Command, Reach, TargetingPatch};
+use rollout_rules::flag::{SegmentScope, Targeting};
+use rollout_rules::ids::EnvKey;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::reading::text;
+use super::view;
+use super::when;
+
+/// A change in one line. One that this version does not know is told by its kind.
+pub(super) fn change(value: &Value) -> String {
+    match Change::deserialize(value) {
+        Ok(change) => known_change(&change),
+        Err(_) => text(value, "kind"),
+    }
+}
+
+/// A command in one line. One that this version does not know is told by its name.
+pub(super) fn command(value: &Value) -> String {
+    match Command::deserialize(value) {
+        Ok(command) => known_command(&command),
+        Err(_) => text(value, "do"),
+    }
+}
+
+fn known_change(change: &Change) -> String {
+    match change {
+        Change::AppCreated { app, environments } => {
+            let keys: Vec<&str> = environments.iter().map(|e| e.key.as_str()).collect();
+            format!("created app {} with {}", app.key, keys.join(", "))
+        }
+        Change::AppUpdated { app } => format!("updated app {}", app.key),
+        Change::EnvironmentCreated { app, environment, .. } => {
+            format!("created environment {} of {app}", environment.key)
+        }
+        Change::EnvironmentUpdated { app, environment } => {
+            let end =
+                environment.ends_at.map_or_else(String::new, |at| format!(", ends {}", when::minute(at)));
+            format!("changed environment {} of {app}{end}", environment.key)
+        }
+        Change::EnvironmentRemoved { app, environment } => {
+            format!("removed environment {environment} of {app}")
+        }
+        Change::FlagCreated { app, flag, .. } => format!("created flag {} of {app}", flag.key),
+        Change::FlagUpdated { app, flag } => format!("changed flag {} of {app}", flag.key),
+        Change::TargetingChanged { app, flag, environment, targeting, schedule, .. } => {
+            let why = schedule.as_ref().map_or_else(String::new, |id| format!(" (scheduled {id})"));
+            format!("{flag} of {app} in {environment}: {}{why}", targeting_line(targeting))
+        }
+        Change::FlagExtended { app, flag, expires_at } => {
+            let dates: Vec<String> =
+                expires_at.iter().map(|(key, at)| format!("{key} until {}", when::minute(*at))).collect();
+            format!("extended {flag} of {app}: {}", dates.join(", "))
+        }
+        Change::FlagArchived { app, flag } => format!("archived {flag} of {app}"),
+        Change::Killed { reach, environment, .. } => {
+            format!("KILLED {}{}", reached(reach), place(environment))
+        }
+        Change::Revived { reach, environment } => format!("revived {}{}", reached(reach), place(environment)),
+        Change::HoldChanged { app, flag, environment, hold } => match hold {
+            Some(hold) => format!("held {flag} of {app} in {environment}: {}", hold.reason),
+            None => format!("no longer holds {flag} of {app} in {environment}"),
+        },
+        Change::SegmentPut { scope, segment } => format!("stored segment {}{}", segment.key, owner(scope)),
+        Change::SegmentMembersChanged { scope, segment, add, remove } => {
+            format!("segment {segment}{}: {} came, {} left", owner(scope), add.len(), remove.len())
+        }
+        Change::SegmentRemoved { scope, segment } => format!("deleted segment {segment}{}", owner(scope)),
+        Change::TokenCreated { token } => {
+            format!("created token {} ({})", token.id, word(&serde_json::to_value(token.scope)))
+        }
+        Change::TokenRevoked { token } => format!("revoked token {token}"),
+        Change::Proposed { id, command, .. } => format!("proposed {id}: {}", known_command(command)),
+        Change::ProposalApproved { id, .. } => format!("approved proposal {id}"),
+        Change::ProposalRejected { id } => format!("rejected proposal {id}"),
+        Change::EffectRequested { effect, .. } => format!("asked for {effect}"),
+        Change::EffectClaimed { request, node, .. } => {
+            format!("{node} does what revision {request} asked for")
+        }
+        Change::EffectDone { request, succeeded, .. } => {
+            let end = if *succeeded { "worked" } else { "failed" };
+            format!("what revision {request} asked for {end}")
+        }
+    }
+}
+
+fn known_command(command: &Command) -> String {
+    match command {
+        Command::CreateApp { key, .. } => format!("create app {key}"),
+        Command::UpdateApp { app, .. } => format!("update app {app}"),
+        Command::CreateEnvironment { app, environment } => {
+            format!("create environment {} of {app}", environment.key)
+        }
+        Command::ExtendEnvironment { app, environment, ends_at } => {
+            format!("extend environment {environment} of {app} to {}", when::minute(*ends_at))
+        }
+        Command::RemoveEnvironment { app, environment } => {
+            format!("remove environment {environment} of {app}")
+        }
+        Command::CreateFlag { app, key, .. } => format!("create flag {key} of {app}"),
+        Command::UpdateFlag { app, flag, .. } => format!("change the definition of {flag} of {app}"),
+        Command::SetTargeting { app, flag, environment, patch } => {
+            format!("set {flag} of {app} in {environment}: {}", patch_line(patch))
+        }
+        Command::ExtendFlag { app, flag, environment, expires_at } => {
+            let end = expires_at
+                .map_or_else(|| "as far as allowed".to_owned(), |at| format!("to {}", when::minute(at)));
+            format!("extend {flag} of {app}{} {end}", place(environment))
+        }
+        Command::ArchiveFlag { app, flag } => format!("archive {flag} of {app}"),
+        Command::Kill { reach, environment, .. } => format!("kill {}{}", reached(reach), place(environment)),
+        Command::Revive { reach, environment } => format!("revive {}{}", reached(reach), place(environment)),
+        Command::Hold { app, flag, environment, .. } => format!("hold {flag} of {app} in {environment}"),
+        Command::PutSegment { scope, segment } => format!("store segment {}{}", segment.key, owner(scope)),
+        Command::ChangeSegmentMembers { scope, segment, add, remove } => {
+            format!("segment {segment}{}: add {}, remove {}", owner(scope), add.len(), remove.len())
+        }
+        Command::RemoveSegment { scope, segment } => format!("delete segment {segment}{}", owner(scope)),
+        other => word(&serde_json::to_value(other).map(|value| value["do"].clone())),
+    }
+}
+
+/// What a state does now: `on for 30%, 2 rules`.
+fn targeting_line(targeting: &Targeting) -> String {
+    if !targeting.on {
+        return "off".to_owned();
+    }
+    let mut line = format!("on for {}% ({})", targeting.exposure, view::serve(&targeting.serve));
+    for (count, noun) in [
+        (targeting.targets.len(), "target list"),
+        (targeting.rules.len(), "rule"),
+        (targeting.schedule.len(), "scheduled change"),
+    ] {
+        match count {
+            0 => {}
+            1 => line.push_str(&format!(", 1 {noun}")),
+            n => line.push_str(&format!(", {n} {noun}s")),
+        }
+    }
+    line
+}
+
+/// What a patch changes: `on, exposure 30%, 2 rules`.
+fn patch_line(patch: &TargetingPatch) -> String {
+    let mut parts = Vec::new();
+    parts.extend(patch.on.map(|on| if on { "on".to_owned() } else { "off".to_owned() }));
+    parts.extend(patch.exposure.map(|exposure| format!("exposure {exposure}%")));
+    parts.extend(patch.serve.as_ref().map(|serve| format!("serve {}", view::serve(serve))));
+    parts.extend(patch.targets.as_ref().map(|lists| format!("{} target lists", lists.len())));
+    parts.extend(patch.rules.as_ref().map(|rules| format!("{} rules", rules.len())));
+    parts.extend(patch.prerequisites.as_ref().map(|all| format!("{} prerequisites", all.len())));
+    for change in patch.schedule.iter().flatten() {
+        parts.push(format!("{} at {}", view::scheduled(change), when::minute(change.at)));
+    }
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+}
+
+fn reached(reach: &Reach) -> String {
+    match reach {
+        Reach::Everything => "everything".to_owned(),
+        Reach::App { app } => format!("every flag of {app}"),
+        Reach::Flag { app, flag } => format!("{flag} of {app}"),
+    }
+}
+
+fn place(environment: &Option<EnvKey>) -> String {
+    environment.as_ref().map_or_else(String::new, |key| format!(" in {key}"))
+}
+
+fn owner(scope: &SegmentScope) -> String {
+    match scope {
+        SegmentScope::Shared => " (shared)".to_owned(),
+        SegmentScope::App(app) => format!(" of {app}"),
+    }
+}
+
+fn word(value: &Result<Value, serde_json::Error>) -> String {
+    value.as_ref().ok().and_then(Value::as_str).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,215 @@
+//! Why a command did not do what was asked, what to say about it, and the exit code that scripts see.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use super::reading::{actor, moment, text};
+use super::when;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// What was typed cannot be carried out.
+    Usage {
+        /// What is wrong and what to type.
+        problem: String,
+    },
+    /// No answer came.
+    Unreachable {
+        /// From where.
+        url: String,
+        /// Why not.
+        source: Box<ureq::Error>,
+    },
+    /// The server said no.
+    Refused(Box<Problem>),
+    /// What is there is not what the caller was shown.
+    Changed {
+        /// How it differs, and what to do.
+        problem: String,
+    },
+    /// The answer is none that a Tidegate server gives.
+    Strange {
+        /// From where.
+        url: String,
+        /// What is strange about it.
+        problem: String,
+    },
+    /// The output could not be written.
+    Output(std::io::Error),
+}
+
+/// What the server says when it refuses: RFC 9457.
+#[derive(Debug, Default)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable name of the kind.
+    pub code: String,
+    /// The kind in words.
+    pub title: String,
+    /// What happened this time, and what to do.
+    pub detail: String,
+    /// Everything that was said, for programs.
+    pub body: Map<String, Value>,
+    /// After how many seconds to come back.
+    pub retry_after: Option<u64>,
+}
+
+/// What a shell sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done.
+    Done = 0,
+    /// The server refused.
+    Refused = 1,
+    /// What was typed makes no command.
+    Usage = 2,
+    /// What was named does not exist.
+    NotFound = 3,
+    /// No answer from the server.
+    Unreachable = 4,
+    /// It changed since it was seen.
+    Stale = 5,
+    /// Approvals, a gate or a human are missing.
+    NeedsApproval = 6,
+    /// The token is missing, not valid, or does not allow this.
+    Unauthorised = 7,
+}
+
+impl Failure {
+    /// A mistake in what was typed.
+    pub fn usage(problem: impl Into<String>) -> Failure {
+        Failure::Usage { problem: problem.into() }
+    }
+
+    /// What a shell sees.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Usage { .. } => ExitCode::Usage,
+            Failure::Unreachable { .. } => ExitCode::Unreachable,
+            Failure::Changed { .. } => ExitCode::Stale,
+            Failure::Strange { .. } | Failure::Output(_) => ExitCode::Refused,
+            Failure::Refused(problem) => problem.exit_code(),
+        }
+    }
+
+    /// Whether the same request may well succeed a moment later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Failure::Unreachable { .. } => true,
+            Failure::Refused(problem) => problem.status == 429 || problem.status >= 500,
+            _ => false,
+        }
+    }
+
+    /// For `--json`: one object.
+    pub fn as_json(&self) -> Value {
+        let code = self.exit_code() as u8;
+        match self {
+            Failure::Refused(problem) => {
+                let mut body = problem.body.clone();
+                body.insert("exit_code".to_owned(), code.into());
+                Value::Object(body)
+            }
+            other => json!({"detail": other.to_string(), "exit_code": code}),
+        }
+    }
+
+    /// What to do about it, where the tool knows more than the server's text says.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Failure::Unreachable { url, .. } => Some(format!(
+                "is the server running there? `tidegate` starts one; --url or TIDEGATE_URL names another than {url}"
+            )),
+            Failure::Refused(problem) => problem.advice(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage { problem } | Failure::Changed { problem } => f.write_str(problem),
+            Failure::Unreachable { url, source } => write!(f, "no answer from {url}: {source}"),
+            Failure::Refused(problem) => problem.fmt(f),
+            Failure::Strange { url, problem } => write!(f, "{url} does not answer like Tidegate: {problem}"),
+            Failure::Output(error) => write!(f, "the output cannot be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+impl Problem {
+    fn exit_code(&self) -> ExitCode {
+        match (self.status, self.code.as_str()) {
+            (_, "approvals_needed" | "gate_missing" | "agents_only_propose" | "tier_limit") => {
+                ExitCode::NeedsApproval
+            }
+            (401 | 403, _) => ExitCode::Unauthorised,
+            (404, _) => ExitCode::NotFound,
+            (412, _) => ExitCode::Stale,
+            _ => ExitCode::Refused,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        if let Some(seconds) = self.retry_after {
+            return Some(format!("try again in {seconds} s"));
+        }
+        match (self.exit_code(), self.code.as_str()) {
+            (ExitCode::NeedsApproval, _) => {
+                Some("add --propose to store it as a proposal that others approve and apply".to_owned())
+            }
+            (ExitCode::Unauthorised, _) if self.status == 401 => Some(
+                "give a token with --token or TIDEGATE_TOKEN; `tidegate serve --new-admin-token` makes one \
+                 if all are lost"
+                    .to_owned(),
+            ),
+            (ExitCode::Stale, _) => {
+                Some("look at it again and repeat the command if it is still what you want".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Problem {
+    /// What changed since it was seen, one line each; a stale refusal says it.
+    pub fn changes(&self) -> Vec<String> {
+        let changed = self.body.get("changed").and_then(Value::as_array).map(Vec::as_slice);
+        changed.unwrap_or_default().iter().map(change_line).collect()
+    }
+}
+
+fn change_line(change: &Value) -> String {
+    let at = moment(change, "at").map_or_else(String::new, when::minute);
+    let kind = match change.get("change").or_else(|| change.get("kind")) {
+        Some(Value::String(kind)) => kind.clone(),
+        Some(whole) => text(whole, "kind"),
+        None => String::new(),
+    };
+    let kind = kind.replace('_', " ");
+    format!("revision {}: {kind} by {}, {at}", text(change, "revision"), actor(&change["actor"]))
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.title.is_empty(), self.detail.is_empty()) {
+            (false, false) => write!(f, "{}: {}", self.title, self.detail),
+            (false, true) => f.write_str(&self.title),
+            (true, false) => f.write_str(&self.detail),
+            (true, true) => write!(f, "the server answered {}", self.status),
+        }
+    }
+}

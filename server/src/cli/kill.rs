@@ -1,0 +1,156 @@
+//! Killing and reviving, at every height. A kill is sent under one id until a server acknowledges it.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId};
+use rollout_rules::time::DurationMs;
+use serde_json::json;
+use ureq::http::Method;
+
+use super::app;
+use super::client::{Answer, Call, encoded, random_name};
+use super::failure::Failure;
+use super::session::Session;
+use crate::duration;
+
+/// How long one attempt may take before the next is made.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after the first failed attempt; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause between attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How hard to try.
+#[derive(Args, Clone, Debug)]
+pub struct KillOptions {
+    /// Name the act; repeated under the same id it is the same kill
+    #[arg(long, value_name = "ID")]
+    kill_id: Option<KillId>,
+    /// How long to go on trying while no server acknowledges it
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = patience)]
+    give_up_after: DurationMs,
+}
+
+fn patience(text: &str) -> Result<DurationMs, String> {
+    duration::parse(text).ok_or_else(|| format!("write {}", duration::EXPECTED))
+}
+
+/// What is killed or revived.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// Every flag of every app.
+    Everything,
+    /// Every flag of an app.
+    App(AppKey),
+    /// One flag.
+    Flag(AppKey, FlagKey),
+}
+
+impl Target {
+    fn path(&self, verb: &str) -> String {
+        match self {
+            Target::Everything => format!("/v1/{verb}"),
+            Target::App(key) => format!("{}/{verb}", app::path(key)),
+            Target::Flag(key, flag) => {
+                format!("{}/flags/{}/{verb}", app::path(key), encoded(flag.as_str()))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Everything => f.write_str("everything"),
+            Target::App(app) => write!(f, "every flag of {app}"),
+            Target::Flag(app, flag) => write!(f, "{flag} of {app}"),
+        }
+    }
+}
+
+fn place(environment: Option<&EnvKey>) -> String {
+    environment.map_or_else(|| "in all environments".to_owned(), |key| format!("in {key}"))
+}
+
+/// Kills; says how long it took and whether the log has it.
+pub(super) fn kill(
+    session: &mut Session,
+    target: &Target,
+    environment: Option<&EnvKey>,
+    options: &KillOptions,
+) -> Result<(), Failure> {
+    let id = options.kill_id.as_ref().map_or_else(|| random_name("kill"), ToString::to_string);
+    let mut body = json!({"kill_id": id});
+    if let Some(environment) = environment {
+        body["environment"] = environment.as_str().into();
+    }
+    let body = session.with_reason(body);
+    let begun = Instant::now();
+    let answer = until_acknowledged(session, &target.path("kill"), &body, begun, options.give_up_after)?;
+    let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    let durable = answer.body["durable"].as_bool().unwrap_or(answer.status == 200);
+    let already = answer.body["already"].as_bool().unwrap_or(false);
+    if session.json {
+        let mut body = answer.body;
+        body["took_ms"] = ((took_ms * 1000.0).round() / 1000.0).into();
+        return session.print_json(&body);
+    }
+    let done = if already { "was killed already" } else { "is killed" };
+    session.say(format_args!("{target} {done} {} ({took_ms:.1} ms, kill id {id})", place(environment)))?;
+    if durable {
+        let revision = &answer.body["revision"];
+        session.say(format_args!("it is in the log at revision {revision}"))
+    } else {
+        session.say(
+            "it is in effect on the server that answered and in its journal, but not yet in the log: \
+             the log cannot take it now, and the server writes it as soon as it can",
+        )
+    }
+}
+
+fn until_acknowledged(
+    session: &Session,
+    path: &str,
+    body: &serde_json::Value,
+    begun: Instant,
+    patience: DurationMs,
+) -> Result<Answer, Failure> {
+    let patience = Duration::from_millis(patience.0);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let call = Call { body: Some(body), timeout: Some(ATTEMPT_TIMEOUT), ..Call::default() };
+        let failure = match session.client.call(Method::POST, path, &call) {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        if !failure.is_passing() || begun.elapsed() + pause > patience {
+            return Err(failure);
+        }
+        if pause == FIRST_PAUSE {
+            eprintln!("{failure}; trying again under the same kill id");
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Takes a kill back.
+pub(super) fn revive(
+    session: &mut Session,
+    target: &Target,
+    environment: Option<&EnvKey>,
+) -> Result<(), Failure> {
+    if session.reason.is_none() {
+        return Err(Failure::usage("taking a kill back needs --reason: why is it safe now?"));
+    }
+    let mut body = json!({});
+    if let Some(environment) = environment {
+        body["environment"] = environment.as_str().into();
+    }
+    let body = session.with_reason(body);
+    let answer = session.client.change(Method::POST, &target.path("revive"), &body, None)?;
+    let line =
+        format!("{target} is no longer killed {}; it is off until someone turns it on", place(environment));
+    session.answer(&answer.body, line)
+}

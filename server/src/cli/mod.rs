@@ -1,0 +1,227 @@
+//! The operator's tool: the same binary, speaking HTTP to a server like any other client.
+
+mod app;
+mod client;
+mod describe;
+mod environment;
+mod failure;
+mod flag;
+mod flag_definition;
+mod kill;
+mod log;
+mod output;
+mod proposal;
+mod reading;
+mod rule_text;
+mod segment;
+mod serve_options;
+mod session;
+mod targeting;
+mod token;
+mod view;
+mod when;
+
+use std::io::ErrorKind;
+
+use clap::{Args, Parser, Subcommand};
+use rollout_rules::ids::{AppKey, EnvKey};
+
+pub use failure::{ExitCode, Failure};
+use kill::{KillOptions, Target};
+pub use serve_options::ServeOptions;
+use session::{Common, Session};
+
+/// Feature flags that are born off, die on a date, and can be killed everywhere in milliseconds.
+///
+/// Without a command, the server starts. The other commands speak to a running server
+/// (--url, TIDEGATE_URL) with a token (TIDEGATE_TOKEN).
+///
+/// Exit codes: 0 done, 1 refused, 2 not a command, 3 not found, 4 no answer, 5 changed since it was
+/// seen, 6 needs approval or a gate, 7 not authorised.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "tidegate", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the binary can do.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Start the server
+    Serve(Box<ServeOptions>),
+    /// Ask a running server
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
+}
+
+/// What the tool asks of a running server.
+#[allow(clippy::large_enum_variant, reason = "there is one, made once")]
+#[derive(Subcommand, Clone, Debug)]
+pub enum ClientCommand {
+    /// Apps: owners, tiers, budgets
+    App(Group<app::AppCommand>),
+    /// An app's environments
+    Env(InApp<environment::EnvCommand>),
+    /// An app's flags
+    Flag(InApp<flag::FlagCommand>),
+    /// Reusable sets of users, of an app or shared by all
+    Segment(MaybeInApp<segment::SegmentCommand>),
+    /// Who may act
+    Token(Group<token::TokenCommand>),
+    /// Changes that wait for approvals or for a human
+    Proposal(MaybeInApp<proposal::ProposalCommand>),
+    /// Who changed what, when and why
+    Log(WithOptions<log::LogOptions>),
+    /// Kill every flag of every app
+    Kill(WithOptions<KillEverything>),
+    /// Take the kill of everything back; all flags are off then (needs --reason)
+    Revive(WithOptions<Everything>),
+    /// Show whose token is used, and what it may do
+    Whoami(WithOptions<Nothing>),
+}
+
+/// Commands about one kind of thing.
+#[derive(Args, Clone, Debug)]
+pub struct Group<C: Subcommand> {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Commands about things of an app.
+#[derive(Args, Clone, Debug)]
+pub struct InApp<C: Subcommand> {
+    /// The app
+    #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
+    app: Option<AppKey>,
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Commands about things of an app, or of all.
+#[derive(Args, Clone, Debug)]
+pub struct MaybeInApp<C: Subcommand> {
+    /// The app; without it, what all apps share
+    #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
+    app: Option<AppKey>,
+    /// What all apps share, even if TIDEGATE_APP names one
+    #[arg(long, global = true)]
+    shared: bool,
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// A command with nothing below it.
+#[derive(Args, Clone, Debug)]
+pub struct WithOptions<O: Args> {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    options: O,
+}
+
+/// Says that everything is meant, since it is too much to mean by accident.
+#[derive(Args, Clone, Debug)]
+pub struct Everything {
+    /// Yes, every flag of every app
+    #[arg(long, required = true)]
+    everything: bool,
+    /// Only in environments of this name
+    #[arg(long = "env", short = 'e', value_name = "ENV")]
+    environment: Option<EnvKey>,
+}
+
+/// The kill of everything.
+#[derive(Args, Clone, Debug)]
+pub struct KillEverything {
+    #[command(flatten)]
+    everything: Everything,
+    #[command(flatten)]
+    options: KillOptions,
+}
+
+/// No options.
+#[derive(Args, Clone, Debug)]
+pub struct Nothing {}
+
+impl ClientCommand {
+    fn common(&self) -> &Common {
+        match self {
+            ClientCommand::App(group) => &group.common,
+            ClientCommand::Env(group) => &group.common,
+            ClientCommand::Flag(group) => &group.common,
+            ClientCommand::Segment(group) => &group.common,
+            ClientCommand::Token(group) => &group.common,
+            ClientCommand::Proposal(group) => &group.common,
+            ClientCommand::Log(with) => &with.common,
+            ClientCommand::Kill(with) => &with.common,
+            ClientCommand::Revive(with) => &with.common,
+            ClientCommand::Whoami(with) => &with.common,
+        }
+    }
+}
+
+/// Carries a command out and says on stderr what went wrong.
+pub fn run(command: Box<ClientCommand>) -> ExitCode {
+    let json = command.common().json;
+    match dispatch(*command) {
+        Ok(()) => ExitCode::Done,
+        // Whoever reads our output has seen enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::Done,
+        Err(failure) => {
+            report(&failure, json);
+            failure.exit_code()
+        }
+    }
+}
+
+fn report(failure: &Failure, json: bool) {
+    if json {
+        eprintln!("{:#}", failure.as_json());
+        return;
+    }
+    eprintln!("error: {failure}");
+    if let Failure::Refused(problem) = failure {
+        problem.changes().iter().for_each(|line| eprintln!("  {line}"));
+    }
+    if let Some(advice) = failure.advice() {
+        eprintln!("{advice}");
+    }
+}
+
+fn dispatch(command: ClientCommand) -> Result<(), Failure> {
+    let mut session = Session::open(command.common())?;
+    let session = &mut session;
+    match command {
+        ClientCommand::App(group) => app::run(session, group.command),
+        ClientCommand::Env(group) => environment::run(session, &named(group.app)?, group.command),
+        ClientCommand::Flag(group) => flag::run(session, &named(group.app)?, group.command),
+        ClientCommand::Segment(group) => {
+            segment::run(session, group.app.filter(|_| !group.shared).as_ref(), group.command)
+        }
+        ClientCommand::Token(group) => token::run(session, group.command),
+        ClientCommand::Proposal(group) => {
+            proposal::run(session, group.app.filter(|_| !group.shared).as_ref(), group.command)
+        }
+        ClientCommand::Log(with) => log::run(session, &with.options),
+        ClientCommand::Kill(with) => {
+            let environment = with.options.everything.environment.as_ref();
+            kill::kill(session, &Target::Everything, environment, &with.options.options)
+        }
+        ClientCommand::Revive(with) => {
+            kill::revive(session, &Target::Everything, with.options.environment.as_ref())
+        }
+        ClientCommand::Whoami(_) => token::whoami(session),
+    }
+}
+
+fn named(app: Option<AppKey>) -> Result<AppKey, Failure> {
+    app.ok_or_else(|| Failure::usage("say which app with --app, or set TIDEGATE_APP"))
+}

@@ -1,0 +1,39 @@
+//! Reading members of an answer that may or may not be there.
+
+use rollout_rules::time::UnixMs;
+use serde_json::Value;
+
+/// The items of a list's answer.
+pub(super) fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A member as text, however it is written; nothing if it is absent.
+pub(super) fn text(value: &Value, name: &str) -> String {
+    match value.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A member as a moment.
+pub(super) fn moment(value: &Value, name: &str) -> Option<UnixMs> {
+    UnixMs::parse_rfc3339(value.get(name)?.as_str()?)
+}
+
+/// Who acted, in a word or two: `ada`, `service deploy`, `agent claude-5 via editor for ada`.
+pub(super) fn actor(actor: &Value) -> String {
+    match actor["type"].as_str() {
+        Some("human") => text(actor, "name"),
+        Some("service") => format!("service {}", text(actor, "name")),
+        Some("agent") => format!(
+            "agent {} via {} for {}",
+            text(actor, "model"),
+            text(actor, "tool"),
+            text(actor, "on_behalf_of")
+        ),
+        Some(other) => other.to_owned(),
+        None => String::new(),
+    }
+}
