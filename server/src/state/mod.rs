@@ -24,8 +24,6 @@ mod killjournal;
 mod kills;
 mod node;
 mod published;
-#[cfg(test)]
-mod tests;
 mod timers;
 
 pub use command::{Applied, CommandHandle, MAX_WAITING, MAX_WAITING_KILLS, Refusal, Request, SubmitError};

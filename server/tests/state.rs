@@ -9,10 +9,12 @@ use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
 use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
 use rollout_rules::time::{DurationMs, UnixMs};
 
-use super::*;
-use crate::clock::TestClock;
-use crate::log::Expect;
-use crate::log::memory::{Fault, MemoryLog};
+use tidegate::clock::TestClock;
+use tidegate::log::memory::{Fault, MemoryLog};
+use tidegate::log::{ChangeLog as _, Expect};
+use tidegate::state::{
+    Applied, Event, KILL_PATIENCE, Published, Readiness, Request, State, StateConfig, SubmitError,
+};
 
 const START: UnixMs = UnixMs(1_800_000_000_000);
 
