@@ -134,9 +134,8 @@ async fn a_log_that_ends_before_its_checkpoint_has_lost_durable_entries_and_is_r
 async fn the_largest_entries_never_go_to_files_that_are_not_synced() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = SledLog::open(directory.path()).expect("opens");
-    let appends: Vec<_> = (0..200)
-        .map(|n| log.append(Expect::Any, Arc::from(vec![n as u8; MAX_ENTRY_BYTES])))
-        .collect();
+    let appends: Vec<_> =
+        (0..200).map(|n| log.append(Expect::Any, Arc::from(vec![n as u8; MAX_ENTRY_BYTES]))).collect();
     for append in appends {
         append.await.expect("appended");
     }
