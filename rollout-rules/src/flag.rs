@@ -28,6 +28,10 @@ pub const MAX_UNIT_BYTES: usize = 256;
 pub const MAX_PREREQUISITES: usize = 16;
 /// Most scheduled changes waiting in one flag state.
 pub const MAX_SCHEDULED: usize = 32;
+/// Most apps.
+pub const MAX_APPS: usize = 1_000_000;
+/// Most environments that kills and revivals of everything name.
+pub const MAX_KILL_ENVIRONMENTS: usize = 1_000;
 /// Most environments of one app.
 pub const MAX_ENVIRONMENTS: usize = 64;
 /// Most flags of one app, archived ones included.

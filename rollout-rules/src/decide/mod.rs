@@ -3,16 +3,31 @@
 //! [`decide`] looks at one snapshot and may refuse; what it answers is written to the log, if no other
 //! entry came in between, and [`Snapshot::apply`] then folds it without asking again.
 
+mod apps;
+mod authority;
+mod definitions;
+mod direction;
+mod effects;
+mod flags;
+mod kills;
+mod proposals;
 mod refusal;
+mod segments;
+mod targeting;
+mod tokens;
+mod validate;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 
+pub use self::authority::{Authority, Direction, Ground, Row, authority};
+pub use self::effects::MAX_LEASE;
 pub use self::refusal::{Refusal, What};
-use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry};
+use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES};
+use crate::flag::{Environment, MAX_TEXT_BYTES};
 use crate::governance::{Caller, GateStanding, Rules};
-use crate::ids::{IdempotencyKey, PlanId, ProposalId, Revision};
-use crate::snapshot::Snapshot;
+use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, PlanId, ProposalId, Revision};
+use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
 use crate::time::UnixMs;
 
 /// A command with who asks, what they saw, and what the gate says.
@@ -72,29 +87,219 @@ pub fn decide(
     request: &Request,
     now: UnixMs,
 ) -> Result<Verdict, Refusal> {
-    let _ = rules;
-    let (change, proposal): (Change, Option<ProposalId>) = match &request.command {
-        Command::Kill { kill_id, reach, environment } => {
-            if let Some(past) = snapshot.past_kill(kill_id) {
-                return Ok(Verdict::AlreadyDone { revision: past.revision });
-            }
-            let (kill_id, reach) = (kill_id.clone(), reach.clone());
-            (Change::Killed { kill_id, reach, environment: environment.clone() }, None)
+    if request.reason.len() > MAX_TEXT_BYTES {
+        let problem = alloc::format!("longer than {MAX_TEXT_BYTES} bytes");
+        return Err(Refusal::Invalid { field: "reason".into(), problem });
+    }
+    let fingerprint = request.idempotency_key.as_ref().map(|_| fingerprint(&request.command));
+    if let Some(key) = &request.idempotency_key
+        && let Some(past) = snapshot.past_request(request.caller.token.as_ref(), key)
+    {
+        if past.command != fingerprint {
+            return Err(Refusal::IdempotencyKeyTaken { revision: past.revision });
         }
-        _ => return Err(Refusal::NotAllowed { who_may: "nobody yet" }),
+        return Ok(Verdict::AlreadyDone { revision: past.revision });
+    }
+    let case = Case {
+        snapshot,
+        rules,
+        caller: &request.caller,
+        seen: request.seen,
+        gate: &request.gate,
+        reason: &request.reason,
+        mode: Mode::Direct,
+        now,
+    };
+    let (decided, proposal, reason) = case.decide_any(&request.command)?;
+    let change = match decided {
+        Decided::Change(change) => change,
+        Decided::Already(revision) => return Ok(Verdict::AlreadyDone { revision }),
     };
     let entry = Entry {
         version: ENTRY_VERSION,
         at: now,
         actor: request.caller.actor.clone(),
         token: request.caller.token.clone(),
-        reason: request.reason.clone(),
-        anchor: Anchor::default(),
+        reason,
+        // The size is judged with the longest anchor that there can be.
+        anchor: Anchor { revision: Revision(u64::MAX), hash: Digest::default() },
         idempotency_key: request.idempotency_key.clone(),
-        request: None,
+        request: fingerprint,
         proposal,
         plan: request.plan.clone(),
         change,
     };
+    let bytes = entry.encode().len();
+    if bytes > MAX_ENTRY_BYTES {
+        return Err(Refusal::TooLarge { bytes, limit: MAX_ENTRY_BYTES });
+    }
     Ok(Verdict::Change(Box::new(Draft { entry })))
+}
+
+/// Tells commands apart under one idempotency key. What the shell draws anew for each attempt (secrets,
+/// names) does not count.
+fn fingerprint(command: &Command) -> Digest {
+    let mut asked = command.clone();
+    match &mut asked {
+        Command::CreateToken { token } => {
+            token.hash = Digest::default();
+            token.created_at = UnixMs::default();
+            token.id = crate::ids::TokenId::new("drawn").expect("a name of letters");
+        }
+        Command::Propose { id, .. } => *id = ProposalId::new("drawn").expect("a name of letters"),
+        _ => {}
+    }
+    Digest::of(&serde_json::to_vec(&asked).expect("a command has no map with keys other than text"))
+}
+
+/// What a command becomes, before it is an entry.
+enum Decided {
+    Change(Change),
+    /// Nothing is to be done; it was, at this revision.
+    Already(Revision),
+}
+
+/// How a command is decided.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    /// To be done now.
+    Direct,
+    /// To be stored for others: everything is checked but who may raise.
+    Proposing,
+    /// As a proposal says, with so many valid approvals.
+    Applying { approvals: u8 },
+}
+
+/// Everything that a decision looks at.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    snapshot: &'a Snapshot,
+    rules: &'a Rules,
+    caller: &'a Caller,
+    seen: Option<Revision>,
+    gate: &'a GateStanding,
+    reason: &'a str,
+    mode: Mode,
+    now: UnixMs,
+}
+
+impl<'a> Case<'a> {
+    /// Decides any command; says which proposal it applied, and the reason to write down.
+    fn decide_any(&self, command: &Command) -> Result<(Decided, Option<ProposalId>, String), Refusal> {
+        if let Command::ApplyProposal { id, hash } = command {
+            return self.apply_proposal(id, *hash);
+        }
+        let decided = match command {
+            Command::Propose { id, command } => self.propose(id, command)?,
+            Command::ApproveProposal { id, hash } => self.approve_proposal(id, *hash)?,
+            Command::RejectProposal { id } => self.reject_proposal(id)?,
+            other => self.decide_one(other)?,
+        };
+        Ok((decided, None, self.reason.into()))
+    }
+
+    /// Decides a command that is not about proposals.
+    fn decide_one(&self, command: &Command) -> Result<Decided, Refusal> {
+        match command {
+            Command::CreateApp { .. } => self.create_app(command),
+            Command::UpdateApp { app, .. } => self.update_app(app, command),
+            Command::CreateEnvironment { app, environment } => self.create_environment(app, environment),
+            Command::ExtendEnvironment { app, environment, ends_at } => {
+                self.extend_environment(app, environment, *ends_at)
+            }
+            Command::RemoveEnvironment { app, environment } => self.remove_environment(app, environment),
+            Command::CreateFlag { .. } => self.create_flag(command),
+            Command::UpdateFlag { app, flag, .. } => self.update_flag(app, flag, command),
+            Command::SetTargeting { app, flag, environment, patch } => {
+                self.set_targeting(app, flag, environment, patch)
+            }
+            Command::ExtendFlag { app, flag, environment, expires_at } => {
+                self.extend_flag(app, flag, environment.as_ref(), *expires_at)
+            }
+            Command::ArchiveFlag { app, flag } => self.archive_flag(app, flag),
+            Command::Kill { kill_id, reach, environment } => {
+                self.kill(kill_id, reach, environment.as_ref())
+            }
+            Command::Revive { reach, environment } => self.revive(reach, environment.as_ref()),
+            Command::Hold { app, flag, environment, cause } => self.hold(app, flag, environment, *cause),
+            Command::PutSegment { scope, segment } => self.put_segment(scope, segment),
+            Command::ChangeSegmentMembers { scope, segment, add, remove } => {
+                self.change_segment_members(scope, segment, add, remove)
+            }
+            Command::RemoveSegment { scope, segment } => self.remove_segment(scope, segment),
+            Command::CreateToken { token } => self.create_token(token),
+            Command::RevokeToken { token } => self.revoke_token(token),
+            Command::ApplySchedule { app, flag, environment, schedule } => {
+                self.apply_schedule(app, flag, environment, schedule)
+            }
+            Command::RequestEffect { effect, payload } => self.request_effect(effect, payload),
+            Command::ClaimEffect { request, node, lease_until } => {
+                self.claim_effect(*request, node, *lease_until)
+            }
+            Command::FinishEffect { request, node, succeeded, outcome } => {
+                self.finish_effect(*request, node, *succeeded, outcome)
+            }
+            Command::Propose { .. }
+            | Command::ApproveProposal { .. }
+            | Command::RejectProposal { .. }
+            | Command::ApplyProposal { .. } => Err(Refusal::NotProposable),
+        }
+    }
+
+    fn app(&self, key: &AppKey) -> Result<&'a App, Refusal> {
+        self.snapshot.app(key).ok_or_else(|| Refusal::NotFound { what: What::App(key.clone()) })
+    }
+
+    fn environment(&self, app: &'a App, key: &EnvKey) -> Result<&'a Environment, Refusal> {
+        let found = app.environment(key).map(|record| record.environment());
+        let what = || What::Environment(app.info().key.clone(), key.clone());
+        found.ok_or_else(|| Refusal::NotFound { what: what() })
+    }
+
+    /// A flag that is not archived.
+    fn flag(&self, app: &AppKey, key: &FlagKey) -> Result<FlagView<'a>, Refusal> {
+        self.app(app)?;
+        let found = self.snapshot.flag(app, key).filter(|view| !view.record().is_archived());
+        found.ok_or_else(|| Refusal::NotFound { what: What::Flag(app.clone(), key.clone()) })
+    }
+
+    fn state(&self, view: FlagView<'a>, environment: &EnvKey) -> Result<&'a StateRecord, Refusal> {
+        self.environment(view.app(), environment)?;
+        let what = || What::Environment(view.app().info().key.clone(), environment.clone());
+        view.record().state(environment).ok_or_else(|| Refusal::NotFound { what: what() })
+    }
+
+    /// Whether what the caller saw, if they say so, is what is.
+    fn not_stale(&self, view: FlagView<'_>) -> Result<(), Refusal> {
+        match self.seen {
+            Some(seen) if seen != view.revision() => {
+                Err(Refusal::Stale { seen, current: view.revision(), changed: view.changed_since(seen) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller named what they saw, where a change does more than lower. Tidegate itself
+    /// decides on the snapshot and names nothing.
+    fn revision_named(&self, view: FlagView<'_>, direction: Direction) -> Result<(), Refusal> {
+        let tidegate = matches!(self.row(), Row::Timer | Row::Evaluator);
+        if self.seen.is_none() && direction != Direction::Lower && !tidegate {
+            return Err(Refusal::RevisionRequired { current: view.revision() });
+        }
+        Ok(())
+    }
+
+    /// The same for things other than flags, which name a revision only if they wish.
+    fn not_older(&self, current: Revision) -> Result<(), Refusal> {
+        match self.seen {
+            Some(seen) if seen != current => {
+                Err(Refusal::Stale { seen, current, changed: alloc::vec::Vec::new() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reason_given(&self, act: &'static str) -> Result<(), Refusal> {
+        if self.reason.trim().is_empty() { Err(Refusal::ReasonRequired { act }) } else { Ok(()) }
+    }
 }

@@ -10,7 +10,7 @@ use super::apply::Stamp;
 use super::{Claim, Snapshot};
 use crate::change::{Change, Command, Entry, Reach};
 use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
-use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey};
+use crate::ids::{AppKey, Digest, EnvKey, NodeId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
 use crate::time::UnixMs;
 
@@ -204,6 +204,23 @@ impl Command {
                 SegmentScope::App(app) => Some(app),
             },
             Command::Propose { command, .. } => command.app(),
+            _ => None,
+        }
+    }
+
+    /// The one environment that it concerns, if it concerns one.
+    pub fn environment(&self) -> Option<&EnvKey> {
+        match self {
+            Command::CreateEnvironment { environment, .. } => Some(&environment.key),
+            Command::ExtendEnvironment { environment, .. }
+            | Command::RemoveEnvironment { environment, .. }
+            | Command::SetTargeting { environment, .. }
+            | Command::Hold { environment, .. }
+            | Command::ApplySchedule { environment, .. } => Some(environment),
+            Command::ExtendFlag { environment, .. }
+            | Command::Kill { environment, .. }
+            | Command::Revive { environment, .. } => environment.as_ref(),
+            Command::Propose { command, .. } => command.environment(),
             _ => None,
         }
     }

@@ -178,6 +178,11 @@ impl Snapshot {
         self.tokens.range::<TokenId, _>(after(cursor)).map(|(_, token)| &**token)
     }
 
+    /// How many tokens there are, revoked ones included.
+    pub fn token_count(&self) -> usize {
+        self.tokens.size()
+    }
+
     /// One proposal: an open one, or one of the last that closed.
     pub fn proposal(&self, id: &ProposalId) -> Option<&Proposal> {
         self.proposals.get(id).map(|proposal| &**proposal)
@@ -196,6 +201,11 @@ impl Snapshot {
     /// The effects that wait or run, by the revision of their request.
     pub fn effects(&self) -> impl DoubleEndedIterator<Item = (Revision, &OpenEffect)> {
         self.effects.iter().map(|(revision, effect)| (*revision, &**effect))
+    }
+
+    /// How many effects wait or run.
+    pub fn effect_count(&self) -> usize {
+        self.effects.size()
     }
 
     /// One effect that waits or runs.

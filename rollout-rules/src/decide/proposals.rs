@@ -1,0 +1,171 @@
+//! Proposals: storing a command, approving it, and doing it.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use super::authority::{Envs, Right, Row};
+use super::validate::too_many;
+use super::{Case, Decided, Mode, Refusal, What};
+use crate::change::{Change, Command};
+use crate::governance::{Actor, Rules};
+use crate::ids::{Digest, ProposalId};
+use crate::proposal::{
+    Approval, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, same_person,
+};
+use crate::snapshot::Snapshot;
+use crate::time::UnixMs;
+
+impl<'a> Case<'a> {
+    pub(super) fn propose(&self, id: &ProposalId, command: &Command) -> Result<Decided, Refusal> {
+        if !is_proposable(command) {
+            return Err(Refusal::NotProposable);
+        }
+        if matches!(self.row(), Row::Nobody | Row::Timer | Row::Evaluator) {
+            return Err(Refusal::NotAllowed { who_may: "a human, a pipeline or an agent" });
+        }
+        if self.snapshot.proposal(id).is_some() {
+            return Err(Refusal::AlreadyExists { what: What::Other("proposal", id.to_string()) });
+        }
+        let open = self.snapshot.open_proposals(command.app());
+        // Lapsed ones make room when the next one is folded in.
+        if open >= MAX_OPEN_PROPOSALS && !self.any_lapsed(command) {
+            too_many("open proposals of one app", open + 1, MAX_OPEN_PROPOSALS)?;
+        }
+        // A proposal that could not be done now, were it approved, helps nobody.
+        let case = Case { mode: Mode::Proposing, ..*self };
+        if let Decided::Already(revision) = case.decide_one(command)? {
+            return Ok(Decided::Already(revision));
+        }
+        Ok(Decided::Change(Change::Proposed {
+            id: id.clone(),
+            command: Box::new(command.clone()),
+            hash: Proposal::hash_of(command, self.seen),
+            seen: self.seen,
+            expires_at: self.now.plus(self.rules.proposal_life),
+        }))
+    }
+
+    fn any_lapsed(&self, command: &Command) -> bool {
+        let mut of_app = self.snapshot.proposals(None).filter(|it| it.app.as_ref() == command.app());
+        of_app.any(|it| it.state(self.now) == ProposalState::Lapsed)
+    }
+
+    pub(super) fn approve_proposal(&self, id: &ProposalId, hash: Digest) -> Result<Decided, Refusal> {
+        let proposal = self.open_proposal(id)?;
+        self.may_settle(proposal)?;
+        if !matches!(self.caller.actor, Actor::Human { .. }) {
+            return Err(Refusal::NotAllowed { who_may: "a human" });
+        }
+        if proposal.hash != hash {
+            return Err(Refusal::ProposalChanged { id: id.clone() });
+        }
+        if proposal.is_own(&self.caller.actor, self.caller.token.as_ref()) {
+            return Err(Refusal::OwnApproval);
+        }
+        let mine = |approval: &&Approval| {
+            same_person(&approval.actor, &self.caller.actor)
+                || (approval.token.is_some() && approval.token == self.caller.token)
+        };
+        let standing = proposal.approvals.iter().filter(mine);
+        if standing.filter(|it| stands(it, self.rules, self.snapshot, self.now)).count() > 0 {
+            return Ok(Decided::Already(self.snapshot.revision()));
+        }
+        too_many("approvals of one proposal", proposal.approvals.len() + 1, MAX_APPROVALS)?;
+        Ok(Decided::Change(Change::ProposalApproved { id: id.clone(), hash }))
+    }
+
+    pub(super) fn reject_proposal(&self, id: &ProposalId) -> Result<Decided, Refusal> {
+        let proposal = self.open_proposal(id)?;
+        // Its proposer may withdraw it; else a human who could apply it turns it down.
+        if !proposal.is_own(&self.caller.actor, self.caller.token.as_ref()) {
+            self.may_settle(proposal)?;
+            self.no_agent()?;
+        }
+        Ok(Decided::Change(Change::ProposalRejected { id: id.clone() }))
+    }
+
+    pub(super) fn apply_proposal(
+        &self,
+        id: &ProposalId,
+        hash: Digest,
+    ) -> Result<(Decided, Option<ProposalId>, String), Refusal> {
+        let proposal = self.open_proposal(id)?;
+        if !matches!(self.caller.actor, Actor::Human { .. }) {
+            return Err(Refusal::NotAllowed { who_may: "a human with the rights that the command takes" });
+        }
+        if proposal.hash != hash || Proposal::hash_of(&proposal.command, proposal.seen) != hash {
+            return Err(Refusal::ProposalChanged { id: id.clone() });
+        }
+        let approvals = proposal.valid_approvals(self.rules, self.snapshot, self.now);
+        let reason = if self.reason.trim().is_empty() { &proposal.reason } else { self.reason };
+        let mode = Mode::Applying { approvals: u8::try_from(approvals).unwrap_or(u8::MAX) };
+        let case = Case { mode, seen: proposal.seen, reason, ..*self };
+        let decided = case.decide_one(&proposal.command)?;
+        Ok((decided, Some(id.clone()), reason.to_string()))
+    }
+
+    fn open_proposal(&self, id: &ProposalId) -> Result<&'a Proposal, Refusal> {
+        let what = || What::Other("proposal", id.to_string());
+        let proposal = self.snapshot.proposal(id).ok_or_else(|| Refusal::NotFound { what: what() })?;
+        match proposal.state(self.now) {
+            ProposalState::Open => Ok(proposal),
+            state => Err(Refusal::ProposalClosed { id: id.clone(), state }),
+        }
+    }
+
+    /// Whether the caller's rights reach what the proposal is about.
+    fn may_settle(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        let right = if proposal.app.is_some() { Right::Structure } else { Right::Whole };
+        let environment = proposal.command.environment();
+        self.may(right, proposal.app.as_ref(), environment.map_or(Envs::All, Envs::One))
+    }
+}
+
+impl Proposal {
+    /// How many different people approved it as it is, not counting its proposer, whose approvals stand.
+    pub fn valid_approvals(&self, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> usize {
+        let mut counted: Vec<&Approval> = Vec::new();
+        for approval in &self.approvals {
+            let again = |other: &&Approval| {
+                same_person(&other.actor, &approval.actor)
+                    || (other.token.is_some() && other.token == approval.token)
+            };
+            let valid = approval.hash == self.hash
+                && !self.is_own(&approval.actor, approval.token.as_ref())
+                && stands(approval, rules, snapshot, now);
+            if valid && !counted.iter().any(again) {
+                counted.push(approval);
+            }
+        }
+        counted.len()
+    }
+}
+
+/// Whether an approval is young enough, and its token was not revoked since.
+fn stands(approval: &Approval, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> bool {
+    let token = approval.token.as_ref().and_then(|id| snapshot.token(id));
+    let revoked = token.is_some_and(|token| token.revoked_at.is_some());
+    !revoked && approval.at.plus(rules.proposal_life) > now
+}
+
+/// Kills wait for nobody; tokens, holds, schedules and effects are not for others to apply.
+fn is_proposable(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::CreateApp { .. }
+            | Command::UpdateApp { .. }
+            | Command::CreateEnvironment { .. }
+            | Command::ExtendEnvironment { .. }
+            | Command::RemoveEnvironment { .. }
+            | Command::CreateFlag { .. }
+            | Command::UpdateFlag { .. }
+            | Command::SetTargeting { .. }
+            | Command::ExtendFlag { .. }
+            | Command::ArchiveFlag { .. }
+            | Command::Revive { .. }
+            | Command::PutSegment { .. }
+            | Command::ChangeSegmentMembers { .. }
+            | Command::RemoveSegment { .. }
+    )
+}
