@@ -2,6 +2,8 @@
 //! what somebody asks for. The JSON forms of `Entry` and `Change` last: fields and kinds are added,
 //! never renamed, and every form ever written is read for ever.
 
+mod subject;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};

@@ -58,16 +58,7 @@ pub struct FlagSet<'a> {
     pub environment: &'a EnvironmentFlags,
 }
 
-/// What was killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Height {
-    /// The flag.
-    Flag,
-    /// The whole app.
-    App,
-    /// Everything.
-    Everything,
-}
+pub use crate::flag::Height;
 
 /// Why a flag answers as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use crate::time::UnixMs;
 
 impl<'a> Case<'a> {
     pub(super) fn create_app(&self, command: &Command) -> Result<Decided, Refusal> {
-        let Command::CreateApp { key, name, owner, tier, monthly_budget_micros, currency, environments } = command
+        let Command::CreateApp { key, name, owner, tier, monthly_budget_micros, currency, environments } =
+            command
         else {
             return Err(Refusal::NotProposable);
         };

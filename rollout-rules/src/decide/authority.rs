@@ -132,7 +132,9 @@ impl Right {
 
     fn who(self) -> &'static str {
         match self {
-            Right::Flags => "an admin, operator, editor or CI token of the app (and of the environment, if it is bound to one)",
+            Right::Flags => {
+                "an admin, operator, editor or CI token of the app (and of the environment, if it is bound to one)"
+            }
             Right::Structure => "an admin, operator or editor of the app",
             Right::Governance => "an admin or operator of the app",
             Right::Whole => "an admin or operator that is bound to no app",

@@ -106,6 +106,7 @@ fn served_change(before: &Flag, after: &Flag) -> ServedChange {
     {
         return ServedChange::Off;
     }
-    let same = before.variants.iter().all(|variant| value(after, &variant.key).as_ref() == Some(&variant.value));
+    let same =
+        before.variants.iter().all(|variant| value(after, &variant.key).as_ref() == Some(&variant.value));
     if same { ServedChange::None } else { ServedChange::On }
 }

@@ -40,9 +40,7 @@ impl<'a> Case<'a> {
             Some(held) if !held.allows(node, self.now) => {
                 Err(Refusal::EffectClaimed { until: held.lease_until })
             }
-            _ => {
-                Ok(Decided::Change(Change::EffectClaimed { request, node: node.clone(), lease_until }))
-            }
+            _ => Ok(Decided::Change(Change::EffectClaimed { request, node: node.clone(), lease_until })),
         }
     }
 

@@ -18,8 +18,17 @@ pub(super) const NAMED_USERS: usize = 10;
 
 impl<'a> Case<'a> {
     pub(super) fn create_flag(&self, command: &Command) -> Result<Decided, Refusal> {
-        let Command::CreateFlag { app, key, kind, variants, off_variant, description, owner, critical, expires_at } =
-            command
+        let Command::CreateFlag {
+            app,
+            key,
+            kind,
+            variants,
+            off_variant,
+            description,
+            owner,
+            critical,
+            expires_at,
+        } = command
         else {
             return Err(Refusal::NotProposable);
         };
@@ -86,7 +95,9 @@ impl<'a> Case<'a> {
         lives.retain(|key, at| expiry(key).is_some_and(|before| *at > before));
         if lives.is_empty() {
             return match expires_at {
-                Some(_) => Err(invalid("expires_at", "not later than it is now, or than the environment allows")),
+                Some(_) => {
+                    Err(invalid("expires_at", "not later than it is now, or than the environment allows"))
+                }
                 None => Ok(self.nothing_left(view)),
             };
         }

@@ -1,6 +1,6 @@
 //! Killing, which nothing but rights and a wrong name refuses, and taking kills back.
 
-use super::authority::{Direction, Envs, Ground, Right, Row};
+use super::authority::{Direction, Ground, Right, Row};
 use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, Reach};
 use crate::flag::{Height, Kills, MAX_KILL_ENVIRONMENTS};

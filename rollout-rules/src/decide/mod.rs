@@ -217,9 +217,7 @@ impl<'a> Case<'a> {
                 self.extend_flag(app, flag, environment.as_ref(), *expires_at)
             }
             Command::ArchiveFlag { app, flag } => self.archive_flag(app, flag),
-            Command::Kill { kill_id, reach, environment } => {
-                self.kill(kill_id, reach, environment.as_ref())
-            }
+            Command::Kill { kill_id, reach, environment } => self.kill(kill_id, reach, environment.as_ref()),
             Command::Revive { reach, environment } => self.revive(reach, environment.as_ref()),
             Command::Hold { app, flag, environment, cause } => self.hold(app, flag, environment, *cause),
             Command::PutSegment { scope, segment } => self.put_segment(scope, segment),

@@ -10,9 +10,7 @@ use super::{Case, Decided, Mode, Refusal, What};
 use crate::change::{Change, Command};
 use crate::governance::{Actor, Rules};
 use crate::ids::{Digest, ProposalId};
-use crate::proposal::{
-    Approval, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, same_person,
-};
+use crate::proposal::{Approval, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, same_person};
 use crate::snapshot::Snapshot;
 use crate::time::UnixMs;
 

@@ -60,8 +60,10 @@ impl<'a> Case<'a> {
         if let Some(both) = coming.intersection(&going).next() {
             return Err(invalid("remove", alloc::format!("`{both}` is to come and to go")));
         }
-        let add: Vec<Arc<str>> = coming.into_iter().filter(|unit| !record.has_member(unit)).cloned().collect();
-        let remove: Vec<Arc<str>> = going.into_iter().filter(|unit| record.has_member(unit)).cloned().collect();
+        let add: Vec<Arc<str>> =
+            coming.into_iter().filter(|unit| !record.has_member(unit)).cloned().collect();
+        let remove: Vec<Arc<str>> =
+            going.into_iter().filter(|unit| record.has_member(unit)).cloned().collect();
         if add.is_empty() && remove.is_empty() {
             return Ok(Decided::Already(record.revision()));
         }

@@ -155,7 +155,9 @@ impl<'a> Case<'a> {
         cause: HoldCause,
     ) -> Result<Decided, Refusal> {
         if !matches!(self.caller.actor, Actor::Evaluator | Actor::Tidegate) {
-            return Err(Refusal::NotAllowed { who_may: "Tidegate's evaluator (people turn a flag off, or kill it)" });
+            return Err(Refusal::NotAllowed {
+                who_may: "Tidegate's evaluator (people turn a flag off, or kill it)",
+            });
         }
         let view = self.flag(app, flag)?;
         let state = self.state(view, environment)?.state();
@@ -176,8 +178,9 @@ impl<'a> Case<'a> {
 
     /// Whether a flag serves something in an environment, or a scheduled step will make it.
     pub(super) fn is_live(&self, view: FlagView<'a>, environment: &EnvKey) -> bool {
-        view.targeting(environment, self.now)
-            .is_some_and(|targeting| targeting.on || super::direction::raising_steps(&targeting).next().is_some())
+        view.targeting(environment, self.now).is_some_and(|targeting| {
+            targeting.on || super::direction::raising_steps(&targeting).next().is_some()
+        })
     }
 
     /// The revision that changed a flag last, to answer that nothing is left to do.

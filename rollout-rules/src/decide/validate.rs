@@ -37,7 +37,10 @@ pub(super) fn check_flag(flag: &Flag) -> Result<(), Refusal> {
     check_text("owner", &flag.owner)?;
     too_many("variants of one flag", flag.variants.len(), MAX_VARIANTS)?;
     if flag.variants.is_empty() {
-        return Err(invalid("variants", "name at least one answer; only a boolean flag gets `on` and `off` by itself"));
+        return Err(invalid(
+            "variants",
+            "name at least one answer; only a boolean flag gets `on` and `off` by itself",
+        ));
     }
     let mut keys = BTreeSet::new();
     for (nth, variant) in flag.variants.iter().enumerate() {
@@ -153,7 +156,8 @@ pub(super) fn check_variants(flag: &Flag, targeting: &Targeting) -> Result<(), R
     for (nth, target) in targeting.targets.iter().enumerate() {
         known(format!("targets[{nth}].variant"), &target.variant)?;
     }
-    let rules = targeting.rules.iter().enumerate().map(|(nth, rule)| (format!("rules[{nth}].serve"), &rule.serve));
+    let rules =
+        targeting.rules.iter().enumerate().map(|(nth, rule)| (format!("rules[{nth}].serve"), &rule.serve));
     for (field, serve) in rules.chain([("serve".into(), &targeting.serve)]) {
         match serve {
             Serve::Variant(variant) => known(format!("{field}.variant"), variant)?,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::instants::Instants;
 use super::uses::Uses;
 use crate::change::ChangeKind;
+use crate::evaluate::{AppFlags, EnvironmentFlags};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Kills, Segment};
 use crate::governance::Actor;
 use crate::ids::{EnvKey, FlagKey, Revision, SegmentKey};
@@ -51,7 +52,7 @@ impl Touches {
 #[derive(Clone)]
 pub struct App {
     pub(super) info: Arc<AppInfo>,
-    pub(super) kills: Kills,
+    pub(super) rules: AppFlags,
     /// Last change of the app itself, its environments or kills of it.
     pub(super) revision: Revision,
     /// Last kill or revival of the whole app.
@@ -76,7 +77,7 @@ impl App {
 
     /// Kills and revivals of the whole app.
     pub fn kills(&self) -> &Kills {
-        &self.kills
+        &self.rules.kills
     }
 
     /// The last change of the app itself: description, environments, kills. Flags have their own.
@@ -142,6 +143,7 @@ pub struct EnvironmentRecord {
     /// Last change of anything that is served in it and nowhere else.
     pub(super) revision: Revision,
     pub(super) instants: Instants,
+    pub(super) flags: EnvironmentFlags,
 }
 
 impl EnvironmentRecord {

@@ -12,10 +12,12 @@ use super::app::{App, FlagRecord, SegmentRecord, Touches};
 use super::recall::{PastKill, PastRequest, RequestName};
 use super::uses::Uses;
 use super::{OpenEffect, Snapshot, Whole};
+use crate::evaluate::{AppFlags, SharedRules};
 use crate::flag::{AppInfo, Environment, Kills, Segment};
 use crate::governance::{Actor, Token};
-use crate::ids::{AppKey, Digest, KillId, ProposalId, Revision};
+use crate::ids::{AppKey, Digest, KillId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Outcome, Proposal};
+use crate::segment::SegmentTable;
 
 /// The version of checkpoints that this code writes and the only one that it reads: an older or newer
 /// program folds the log instead.
@@ -134,7 +136,7 @@ impl Snapshot {
             revision: self.revision,
             hash: self.hash,
             whole: WholePart {
-                kills: self.whole.kills.clone(),
+                kills: self.whole.rules.kills.clone(),
                 kills_revision: self.whole.kills_revision,
                 served_revision: self.whole.served_revision,
                 touches: self.whole.touches.clone(),
@@ -156,13 +158,13 @@ impl Snapshot {
             Snapshot { revision: checkpoint.revision, hash: checkpoint.hash, ..Snapshot::default() };
         let mut actors = Actors::default();
         let whole = checkpoint.whole;
-        let segments = whole.segments.into_iter().map(SegmentPart::into_record);
+        let (segments, table) = load_segments(whole.segments);
         snapshot.whole = Arc::new(Whole {
-            kills: whole.kills,
+            rules: SharedRules { kills: whole.kills, segments: table },
             kills_revision: whole.kills_revision,
             served_revision: whole.served_revision,
             touches: actors.intern(whole.touches),
-            segments: segments.map(|record| (record.segment.key.clone(), Arc::new(record))).collect(),
+            segments,
             segment_uses: Uses::default(),
         });
         for part in checkpoint.apps {
@@ -188,22 +190,20 @@ impl Snapshot {
 
     fn load_app(&mut self, part: AppPart, actors: &mut Actors) {
         let key = part.info.key.clone();
+        let (segments, table) = load_segments(part.segments);
         let mut app = App {
             info: part.info,
-            kills: part.kills,
+            rules: AppFlags { kills: part.kills, segments: table },
             revision: part.revision,
             kills_revision: part.kills_revision,
             served_revision: part.served_revision,
             touches: actors.intern(part.touches),
             environments: alloc::collections::BTreeMap::new(),
             flags: RedBlackTreeMapSync::new_sync(),
-            segments: RedBlackTreeMapSync::new_sync(),
+            segments,
             segment_uses: Uses::default(),
             dependents: Uses::default(),
         };
-        for record in part.segments.into_iter().map(SegmentPart::into_record) {
-            app.segments.insert_mut(record.segment.key.clone(), Arc::new(record));
-        }
         for (environment, revision) in &part.environments {
             self.put_environment(&mut app, environment, *revision);
         }
@@ -211,8 +211,9 @@ impl Snapshot {
             let mut record = Arc::unwrap_or_clone(record);
             record.touches = actors.intern(record.touches);
             let key = record.flag.key.clone();
-            self.replace_flag(&mut app, &key, record);
+            self.index_flag(&mut app, &key, record);
         }
+        self.serve_all(&mut app, None);
         self.apps.insert_mut(key, Arc::new(app));
     }
 
@@ -235,7 +236,7 @@ impl AppPart {
         let environments = app.environments.values();
         AppPart {
             info: Arc::clone(&app.info),
-            kills: app.kills.clone(),
+            kills: app.rules.kills.clone(),
             revision: app.revision,
             kills_revision: app.kills_revision,
             served_revision: app.served_revision,
@@ -263,6 +264,19 @@ impl SegmentPart {
             revision: self.revision,
         }
     }
+}
+
+type SegmentRecords = RedBlackTreeMapSync<SegmentKey, Arc<SegmentRecord>>;
+
+fn load_segments(parts: Vec<SegmentPart>) -> (SegmentRecords, SegmentTable) {
+    let mut records = SegmentRecords::new_sync();
+    let mut table = SegmentTable::default();
+    for part in parts {
+        let key = part.segment.key.clone();
+        table = table.put(part.segment.clone()).change_members(&key, &part.members, &[]);
+        records.insert_mut(key, Arc::new(part.into_record()));
+    }
+    (records, table)
 }
 
 /// Most neighbouring changes are by the same actor: one copy of each serves them all.

@@ -12,8 +12,10 @@ use super::instants::Instants;
 use super::uses::{References, Uses};
 use super::{Due, Snapshot};
 use crate::condition::SegmentRef;
+use crate::evaluate::{AppFlags, EnvironmentFlags};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Kills, Targeting, Variant};
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
+use crate::table::FlagTable;
 use crate::time::UnixMs;
 
 /// Which states of a flag an entry touched.
@@ -29,7 +31,7 @@ impl Snapshot {
         }
         let mut app = App {
             info: Arc::new(info.clone()),
-            kills: Kills::default(),
+            rules: AppFlags::default(),
             revision: stamp.revision(),
             kills_revision: Revision::ZERO,
             served_revision: stamp.revision(),
@@ -78,15 +80,18 @@ impl Snapshot {
                 environment.key.clone(),
                 StateRecord { state: Arc::new(state), revision: stamp.revision() },
             );
-            self.replace_flag(&mut changed, &key, record);
+            self.index_flag(&mut changed, &key, record);
         }
+        self.serve_all(&mut changed, Some(&environment.key));
         self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
 
     pub(super) fn put_environment(&mut self, app: &mut App, environment: &Environment, revision: Revision) {
         let mut instants = Instants::default();
+        let mut flags = FlagTable::default();
         if let Some(before) = app.environments.get(&environment.key) {
             instants = before.instants.clone();
+            flags = before.flags.flags.clone();
             if let Some(ends_at) = before.environment.ends_at {
                 instants.remove(ends_at);
                 self.instants.remove(ends_at);
@@ -96,7 +101,12 @@ impl Snapshot {
             instants.insert(ends_at);
             self.instants.insert(ends_at);
         }
-        let record = EnvironmentRecord { environment: environment.clone(), revision, instants };
+        let record = EnvironmentRecord {
+            environment: environment.clone(),
+            revision,
+            instants,
+            flags: EnvironmentFlags { key: environment.key.clone(), ends_at: environment.ends_at, flags },
+        };
         app.environments.insert(environment.key.clone(), Arc::new(record));
     }
 
@@ -123,15 +133,15 @@ impl Snapshot {
             record.states.retain(|(state, _)| state != environment);
             record.kills.environments.remove(environment);
             record.kills.off_before_in.remove(environment);
-            self.replace_flag(&mut changed, &key, record);
+            self.index_flag(&mut changed, &key, record);
         }
         if let Some(gone) = changed.environments.remove(environment)
             && let Some(ends_at) = gone.environment.ends_at
         {
             self.instants.remove(ends_at);
         }
-        changed.kills.environments.remove(environment);
-        changed.kills.off_before_in.remove(environment);
+        changed.rules.kills.environments.remove(environment);
+        changed.rules.kills.off_before_in.remove(environment);
         changed.touch(stamp);
         self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
@@ -272,8 +282,14 @@ impl Snapshot {
         self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
 
-    /// Puts a record in the place of the one before, and keeps every index in step.
+    /// Puts a record in the place of the one before, for checks too.
     pub(super) fn replace_flag(&mut self, app: &mut App, key: &FlagKey, record: FlagRecord) {
+        self.serve_flag(app, key, &record, app.flags.get(key).map(Arc::clone).as_deref());
+        self.index_flag(app, key, record);
+    }
+
+    /// Puts a record in the place of the one before, and keeps every index in step. Checks do not see it.
+    pub(super) fn index_flag(&mut self, app: &mut App, key: &FlagKey, record: FlagRecord) {
         let before = app.flags.get(key).map(Arc::clone);
         let empty = References::default();
         let (old, new) = (before.as_ref().map_or(empty, |record| record.references()), record.references());

@@ -54,7 +54,7 @@ impl Snapshot {
         match reach {
             Reach::Everything => {
                 let mut whole = (*self.whole).clone();
-                if change(&mut whole.kills, None) {
+                if change(&mut whole.rules.kills, None) {
                     whole.kills_revision = stamp.revision();
                     whole.served_revision = stamp.revision();
                     whole.touches.push(&stamp.touch);
@@ -68,7 +68,7 @@ impl Snapshot {
                 if environment.is_some_and(|environment| !known.contains(environment)) {
                     return;
                 }
-                if change(&mut changed.kills, Some(&known)) {
+                if change(&mut changed.rules.kills, Some(&known)) {
                     changed.kills_revision = stamp.revision();
                     changed.served_revision = stamp.revision();
                     changed.touch(stamp);

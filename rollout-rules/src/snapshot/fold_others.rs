@@ -8,10 +8,11 @@ use rpds::RedBlackTreeSetSync;
 use super::app::SegmentRecord;
 use super::apply::Stamp;
 use super::{Claim, Snapshot};
-use crate::change::{Change, Command, Entry, Reach};
+use crate::change::{Change, Entry};
 use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
-use crate::ids::{AppKey, Digest, EnvKey, NodeId, ProposalId, Revision, SegmentKey};
+use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
+use crate::segment::SegmentTable;
 use crate::time::UnixMs;
 
 impl Snapshot {
@@ -21,7 +22,7 @@ impl Snapshot {
             None => RedBlackTreeSetSync::new_sync(),
         };
         let record = SegmentRecord { segment: segment.clone(), members, revision: stamp.revision() };
-        self.replace_segment(scope, &segment.key, Some(record), stamp);
+        self.replace_segment(scope, &segment.key, Some(record), stamp, |table| table.put(segment.clone()));
     }
 
     pub(super) fn segment_members_changed(
@@ -38,17 +39,20 @@ impl Snapshot {
         for unit in remove {
             record.members.remove_mut(&**unit);
         }
+        let mut come = Vec::with_capacity(add.len());
         for unit in add {
-            if record.members.size() < MAX_SEGMENT_MEMBERS {
+            if record.members.size() < MAX_SEGMENT_MEMBERS && !record.members.contains(&**unit) {
                 record.members.insert_mut(Arc::clone(unit));
+                come.push(Arc::clone(unit));
             }
         }
-        self.replace_segment(scope, key, Some(record), stamp);
+        let change = |table: &SegmentTable| table.change_members(key, &come, remove);
+        self.replace_segment(scope, key, Some(record), stamp, change);
     }
 
     pub(super) fn segment_removed(&mut self, scope: &SegmentScope, key: &SegmentKey, stamp: &Stamp<'_>) {
         if self.segment(scope, key).is_some() {
-            self.replace_segment(scope, key, None, stamp);
+            self.replace_segment(scope, key, None, stamp, |table| table.remove(key));
         }
     }
 
@@ -58,21 +62,23 @@ impl Snapshot {
         key: &SegmentKey,
         record: Option<SegmentRecord>,
         stamp: &Stamp<'_>,
+        change: impl FnOnce(&SegmentTable) -> SegmentTable,
     ) {
         let record = record.map(Arc::new);
-        let segments = match scope {
+        let (segments, table) = match scope {
             SegmentScope::Shared => {
                 let whole = Arc::make_mut(&mut self.whole);
                 whole.served_revision = stamp.revision();
-                &mut whole.segments
+                (&mut whole.segments, &mut whole.rules.segments)
             }
             SegmentScope::App(app) => {
                 let Some(app) = self.apps.get_mut(app) else { return };
                 let app = Arc::make_mut(app);
                 app.served_revision = stamp.revision();
-                &mut app.segments
+                (&mut app.segments, &mut app.rules.segments)
             }
         };
+        *table = change(table);
         match record {
             Some(record) => segments.insert_mut(key.clone(), record),
             None => {
@@ -174,54 +180,5 @@ impl Claim {
     /// Whether a node may claim what is claimed thus: its own, or one whose lease is over.
     pub fn allows(&self, node: &NodeId, now: UnixMs) -> bool {
         self.node == *node || self.lease_until <= now
-    }
-}
-
-impl Command {
-    /// The app that it concerns, if it concerns one.
-    pub fn app(&self) -> Option<&AppKey> {
-        match self {
-            Command::CreateApp { key, .. } => Some(key),
-            Command::UpdateApp { app, .. }
-            | Command::CreateEnvironment { app, .. }
-            | Command::ExtendEnvironment { app, .. }
-            | Command::RemoveEnvironment { app, .. }
-            | Command::CreateFlag { app, .. }
-            | Command::UpdateFlag { app, .. }
-            | Command::SetTargeting { app, .. }
-            | Command::ExtendFlag { app, .. }
-            | Command::ArchiveFlag { app, .. }
-            | Command::Hold { app, .. }
-            | Command::ApplySchedule { app, .. } => Some(app),
-            Command::Kill { reach, .. } | Command::Revive { reach, .. } => match reach {
-                Reach::Everything => None,
-                Reach::App { app } | Reach::Flag { app, .. } => Some(app),
-            },
-            Command::PutSegment { scope, .. }
-            | Command::ChangeSegmentMembers { scope, .. }
-            | Command::RemoveSegment { scope, .. } => match scope {
-                SegmentScope::Shared => None,
-                SegmentScope::App(app) => Some(app),
-            },
-            Command::Propose { command, .. } => command.app(),
-            _ => None,
-        }
-    }
-
-    /// The one environment that it concerns, if it concerns one.
-    pub fn environment(&self) -> Option<&EnvKey> {
-        match self {
-            Command::CreateEnvironment { environment, .. } => Some(&environment.key),
-            Command::ExtendEnvironment { environment, .. }
-            | Command::RemoveEnvironment { environment, .. }
-            | Command::SetTargeting { environment, .. }
-            | Command::Hold { environment, .. }
-            | Command::ApplySchedule { environment, .. } => Some(environment),
-            Command::ExtendFlag { environment, .. }
-            | Command::Kill { environment, .. }
-            | Command::Revive { environment, .. } => environment.as_ref(),
-            Command::Propose { command, .. } => command.environment(),
-            _ => None,
-        }
     }
 }

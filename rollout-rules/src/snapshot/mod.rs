@@ -12,6 +12,7 @@ mod fold_kills;
 mod fold_others;
 mod instants;
 mod recall;
+mod serving;
 mod uses;
 
 use alloc::sync::Arc;
@@ -29,6 +30,7 @@ pub use self::recall::{KEPT_IDEMPOTENCY_KEYS, KEPT_KILL_IDS, PastKill, PastReque
 use self::recall::{Recalled, RequestName};
 use self::uses::Uses;
 pub(crate) use self::uses::collect_segments;
+use crate::evaluate::SharedRules;
 use crate::flag::{Height, Kill, Kills, SegmentScope, Targeting};
 use crate::governance::Token;
 use crate::ids::{
@@ -63,7 +65,7 @@ pub struct Snapshot {
 /// What all apps share: kills of everything, shared segments.
 #[derive(Clone, Default)]
 struct Whole {
-    kills: Kills,
+    rules: SharedRules,
     /// Last kill or revival of everything.
     kills_revision: Revision,
     /// Last change that every app serves.
@@ -144,7 +146,7 @@ impl Snapshot {
 
     /// Kills and revivals of everything.
     pub fn kills(&self) -> &Kills {
-        &self.whole.kills
+        &self.whole.rules.kills
     }
 
     /// The shared segments by key, from after `cursor`.
@@ -287,8 +289,8 @@ impl<'a> FlagView<'a> {
     /// The highest kill in effect in an environment.
     pub fn killed(&self, environment: &EnvKey) -> Option<(Height, &'a Kill)> {
         let heights = [
-            (Height::Everything, &self.whole.kills),
-            (Height::App, &self.app.kills),
+            (Height::Everything, &self.whole.rules.kills),
+            (Height::App, &self.app.rules.kills),
             (Height::Flag, &self.record.kills),
         ];
         heights.into_iter().find_map(|(height, kills)| Some((height, kills.in_environment(environment)?)))
@@ -296,7 +298,7 @@ impl<'a> FlagView<'a> {
 
     /// What was turned on at or before this revision is off in the environment, since a kill was taken back.
     pub fn off_before(&self, environment: &EnvKey) -> Revision {
-        let (whole, app) = (&self.whole.kills, &self.app.kills);
+        let (whole, app) = (&self.whole.rules.kills, &self.app.rules.kills);
         let above = whole.off_before_in(environment).max(app.off_before_in(environment));
         above.max(self.record.kills.off_before_in(environment))
     }

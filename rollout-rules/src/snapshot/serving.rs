@@ -1,0 +1,99 @@
+//! What checks look at: flags compiled when they are folded in, so that a check only looks up.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Snapshot;
+use super::app::{App, FlagRecord, StateRecord};
+use crate::compile::{CompiledFlag, Definition, FlagSource};
+use crate::evaluate::FlagSet;
+use crate::ids::{AppKey, EnvKey, FlagKey};
+
+impl Snapshot {
+    /// Everything that checks in an app environment look at.
+    pub fn flag_set(&self, app: &AppKey, environment: &EnvKey) -> Option<FlagSet<'_>> {
+        let app = self.app(app)?;
+        let record = app.environment(environment)?;
+        Some(FlagSet { shared: &self.whole.rules, app: &app.rules, environment: &record.flags })
+    }
+
+    /// Compiles those states of a flag that changed. Whoever changes the definition changes all of them.
+    pub(super) fn serve_flag(
+        &self,
+        app: &mut App,
+        key: &FlagKey,
+        record: &FlagRecord,
+        before: Option<&FlagRecord>,
+    ) {
+        let definition = app.definition_of(record);
+        for (environment, state) in &record.states {
+            let twin = before.and_then(|before| before.state(environment));
+            if twin.is_some_and(|twin| core::ptr::eq(twin, &raw const **state)) {
+                continue;
+            }
+            let Some(served) = app.environments.get(environment) else { continue };
+            let table = if record.is_archived() {
+                served.flags.flags.without(key.as_str())
+            } else {
+                let previous = served.flags.flags.get(key.as_str()).cloned();
+                let compiled =
+                    self.compile(app, record, environment, state, &definition, previous.as_deref());
+                served.flags.flags.with(compiled)
+            };
+            if let Some(served) = app.environments.get_mut(environment) {
+                Arc::make_mut(served).flags.flags = table;
+            }
+        }
+    }
+
+    /// Compiles every flag of these environments (of all, without any) at once, which costs less than one by one.
+    pub(super) fn serve_all(&self, app: &mut App, only: Option<&EnvKey>) {
+        let mut tables: BTreeMap<EnvKey, Vec<Arc<CompiledFlag>>> = BTreeMap::new();
+        for record in app.flags.values().filter(|record| !record.is_archived()) {
+            let definition = app.definition_of(record);
+            let states = record.states.iter().filter(|(key, _)| only.is_none_or(|only| key == only));
+            for (environment, state) in states {
+                let compiled = self.compile(app, record, environment, state, &definition, None);
+                tables.entry(environment.clone()).or_default().push(compiled);
+            }
+        }
+        for (environment, flags) in tables {
+            if let Some(served) = app.environments.get_mut(&environment) {
+                Arc::make_mut(served).flags.flags = flags.into_iter().collect();
+            }
+        }
+    }
+
+    fn compile(
+        &self,
+        app: &App,
+        record: &FlagRecord,
+        environment: &EnvKey,
+        state: &StateRecord,
+        definition: &Arc<Definition>,
+        previous: Option<&CompiledFlag>,
+    ) -> Arc<CompiledFlag> {
+        Arc::new(CompiledFlag::compile(FlagSource {
+            definition: Arc::clone(definition),
+            state: Arc::clone(&state.state),
+            revision: state.revision,
+            kills: &record.kills,
+            environment,
+            shared_segments: &self.whole.rules.segments,
+            app_segments: &app.rules.segments,
+            previous,
+        }))
+    }
+}
+
+impl App {
+    /// The serialized answers of a flag: those at hand, if they are of this definition.
+    fn definition_of(&self, record: &FlagRecord) -> Arc<Definition> {
+        let at_hand = self.environments.values().find_map(|served| {
+            let definition = served.flags.flags.get(record.flag.key.as_str())?.definition();
+            Arc::ptr_eq(definition.flag(), &record.flag).then(|| Arc::clone(definition))
+        });
+        at_hand.unwrap_or_else(|| Definition::new(Arc::clone(&record.flag)))
+    }
+}
