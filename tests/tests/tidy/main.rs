@@ -99,7 +99,9 @@ fn the_core_may_not_use_std_however_it_is_named() {
     check(file, "fn f() { assert_eq!(std::env::args().count(), 1); }", &["std::env::args"]);
     check(file, "#[cfg(test)] mod tests { use std::collections::HashMap; }", &[]);
     check(file, "// std::time\n/// std::time\nconst A: &str = \"std::time\";", &[]);
+    check(file, "fn f(tidegate: u8, std: u8) -> u8 { tidegate + std }", &[]);
     check("rollout-rules/src/lib.rs", "//! The core.", &["no_std"]);
+    check("rollout-rules/src/bucketing.rs", "fn f(share: f64) {}", &["f64"]);
 }
 
 #[test]

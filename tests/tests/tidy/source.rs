@@ -12,6 +12,12 @@ use syn::visit::{self, Visit};
 pub(crate) struct Named {
     pub(crate) path: String,
     pub(crate) line: usize,
+    /// Brought in by `use` or `extern crate`. Any other name without `::` is a variable or the like.
+    pub(crate) is_import: bool,
+}
+
+fn named(ident: &syn::Ident) -> Named {
+    Named { path: ident.to_string(), line: ident.span().start().line, is_import: false }
 }
 
 /// A function, with what the house style asks of one.
@@ -52,7 +58,11 @@ impl Source {
     }
 
     fn name(&mut self, path: String, span: proc_macro2::Span) {
-        self.named.push(Named { path, line: span.start().line });
+        self.named.push(Named { path, line: span.start().line, is_import: false });
+    }
+
+    fn import(&mut self, path: String, span: proc_macro2::Span) {
+        self.named.push(Named { path, line: span.start().line, is_import: true });
     }
 
     fn note_use(&mut self, tree: &syn::UseTree, before: &str) {
@@ -62,7 +72,7 @@ impl Source {
                 self.note_use(&path.tree, &format!("{start}{}", path.ident));
             }
             syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.note_use(tree, before)),
-            syn::UseTree::Glob(glob) => self.name(format!("{before}::*"), glob.span()),
+            syn::UseTree::Glob(glob) => self.import(format!("{before}::*"), glob.span()),
             syn::UseTree::Name(name) => self.note_import(before, &name.ident, &name.ident),
             syn::UseTree::Rename(rename) => self.note_import(before, &rename.ident, &rename.rename),
         }
@@ -80,17 +90,17 @@ impl Source {
             alias.to_string()
         };
         self.aliases.insert(alias, path.clone());
-        self.name(path, item.span());
+        self.import(path, item.span());
     }
 
     fn write_out_aliases(&mut self) {
-        for named in &mut self.named {
+        for named in self.named.iter_mut().filter(|named| !named.is_import) {
             let (first, rest) = named.path.split_once("::").unwrap_or((&named.path, ""));
-            if let Some(full) = self.aliases.get(first).filter(|full| full.as_str() != first) {
-                let is_import = full == &named.path;
-                if !is_import && !full.starts_with(&format!("{first}::")) {
-                    named.path = if rest.is_empty() { full.clone() } else { format!("{full}::{rest}") };
-                }
+            if let Some(full) = self.aliases.get(first)
+                && full != first
+                && !full.starts_with(&format!("{first}::"))
+            {
+                named.path = if rest.is_empty() { full.clone() } else { format!("{full}::{rest}") };
             }
         }
     }
@@ -181,20 +191,17 @@ impl<'ast> Visit<'ast> for Source {
         }
         match item {
             syn::Item::Use(item) => self.note_use(&item.tree, ""),
-            syn::Item::ExternCrate(item) => self.name(item.ident.to_string(), item.ident.span()),
+            syn::Item::ExternCrate(item) => self.import(item.ident.to_string(), item.ident.span()),
             syn::Item::Mod(item) => {
                 // `mod sled;` makes `sled::` mean our own module.
                 self.aliases.insert(item.ident.to_string(), format!("self::{}", item.ident));
-                self.declared
-                    .push(Named { path: item.ident.to_string(), line: item.ident.span().start().line });
+                self.declared.push(named(&item.ident));
             }
             syn::Item::Struct(item) => {
-                self.declared
-                    .push(Named { path: item.ident.to_string(), line: item.ident.span().start().line });
+                self.declared.push(named(&item.ident));
             }
             syn::Item::Enum(item) => {
-                self.declared
-                    .push(Named { path: item.ident.to_string(), line: item.ident.span().start().line });
+                self.declared.push(named(&item.ident));
             }
             syn::Item::Fn(item) => self.note_function(&item.sig, item.span()),
             _ => {}
@@ -218,14 +225,14 @@ impl<'ast> Visit<'ast> for Source {
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         if let Some(last) = call.path.segments.last() {
-            self.macros.push(Named { path: last.ident.to_string(), line: last.ident.span().start().line });
+            self.macros.push(named(&last.ident));
         }
         self.note_tokens(call.tokens.clone());
         visit::visit_macro(self, call);
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
-        self.methods.push(Named { path: call.method.to_string(), line: call.method.span().start().line });
+        self.methods.push(named(&call.method));
         visit::visit_expr_method_call(self, call);
     }
 }
