@@ -1,10 +1,12 @@
 //! The tool's side of the HTTP API: one request, its answer, and what a refusal means.
 
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Method, Request, Response, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::failure::{Failure, Problem};
@@ -73,6 +75,9 @@ impl Client {
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
         if here {
             config = config.proxy(None);
+        }
+        if uri.scheme_str() == Some("https") {
+            config = config.tls_config(system_trust()?);
         }
         Ok(Client { agent: config.build().into(), base, token, acting_agent })
     }
@@ -212,6 +217,23 @@ impl Client {
     pub(super) fn strange(&self, problem: &str) -> Failure {
         Failure::Strange { url: self.base.clone(), problem: problem.to_owned() }
     }
+}
+
+/// TLS that trusts whom the system trusts.
+fn system_trust() -> Result<TlsConfig, Failure> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
+        return Err(Failure::usage(format!(
+            "this machine has no certificates to trust, so https cannot be checked{why}; \
+             install its CA certificates, or name them in SSL_CERT_FILE"
+        )));
+    }
+    let roots = found.certs.iter().map(|der| Certificate::from_der(der).to_owned());
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::from(roots))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build())
 }
 
 fn bad_url(url: &str) -> Failure {

@@ -158,7 +158,7 @@ impl Problem {
             }
             (401 | 403, _) => ExitCode::Unauthorised,
             (404, _) => ExitCode::NotFound,
-            (412, _) => ExitCode::Stale,
+            (412, _) | (_, "proposal_changed") => ExitCode::Stale,
             _ => ExitCode::Refused,
         }
     }
