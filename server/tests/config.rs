@@ -164,3 +164,18 @@ fn a_list_may_be_written_as_a_toml_array() {
     let both = vec!["https://a.example".to_owned(), "https://b.example".to_owned()];
     assert_eq!(origins, CorsOrigins::Only(both));
 }
+
+#[test]
+fn the_readme_lists_every_setting_as_it_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(&path).expect("the README");
+    let (begin, end) = ("<!-- settings -->\n", "<!-- /settings -->");
+    let (before, rest) = readme.split_once(begin).expect("the README has a place for settings");
+    let (found, after) = rest.split_once(end).expect("the place ends");
+    let wanted = show::as_markdown();
+    if found != wanted && std::env::var_os("TIDEGATE_TEST_UPDATE").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{wanted}{end}{after}")).expect("the README is ours");
+        return;
+    }
+    assert_eq!(found, wanted, "bring it up to date with TIDEGATE_TEST_UPDATE=1");
+}

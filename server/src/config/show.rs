@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::setting::SETTINGS;
+use super::setting::{SETTINGS, find};
 use super::typed::{Origin, Typed};
 
 /// The settings in effect as TOML, each with what it does, why its default is what it is, and where
@@ -51,4 +51,28 @@ fn as_value(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// The table of settings for the README: lives of flags in one row for each tier.
+pub fn as_markdown() -> String {
+    let mut text =
+        String::from("| setting | default | what it does, and why the default |\n| --- | --- | --- |\n");
+    for setting in SETTINGS.iter().filter(|setting| !setting.path.starts_with("expiry.")) {
+        let _ = writeln!(
+            text,
+            "| `{}` | `{}` | {}: {} |",
+            setting.path, setting.default, setting.what, setting.why
+        );
+    }
+    text.push_str("\nHow long flags live, in previews / sandboxes / production, as `expiry.default.tier0.preview` and so on:\n\n");
+    text.push_str("| | `expiry.default` | `expiry.longest` |\n| --- | --- | --- |\n");
+    for tier in ["tier0", "tier1", "tier2"] {
+        let lives = |table: &str| {
+            let one =
+                |kind: &str| find(&format!("{table}.{tier}.{kind}")).map_or("", |setting| setting.default);
+            format!("{} / {} / {}", one("preview"), one("sandbox"), one("production"))
+        };
+        let _ = writeln!(text, "| `{tier}` | {} | {} |", lives("expiry.default"), lives("expiry.longest"));
+    }
+    text
 }
