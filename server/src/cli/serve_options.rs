@@ -69,11 +69,11 @@ impl Args for ServeOptions {
             let mut arg = Arg::new(setting.path)
                 .long(setting.flag_name())
                 .value_name(setting.path.rsplit('.').next().unwrap_or(setting.path).to_uppercase())
-                .help(format!("{} [default: {}]", setting.what, setting.default))
+                .help(format!("{} [default: {}]", setting.what, setting.shown_default()))
                 .allow_hyphen_values(true)
                 .hide_short_help(!setting.is_common());
             // `--insecure-http` alone says it; `--insecure-http=false` takes it back.
-            if setting.default == "false" {
+            if matches!(setting.default, "true" | "false") {
                 arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
             }
             command = command.arg(arg);

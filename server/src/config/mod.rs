@@ -29,6 +29,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// This server's name in the log.
     pub node_id: NodeId,
+    /// Under which address clients reach the server, if it is not the one that they ask for.
+    pub public_url: Option<String>,
+    /// Threads that serve requests. None: one for each core.
+    pub workers: Option<usize>,
+    /// Whether an OFREP evaluation without a targeting key is refused.
+    pub require_targeting_key: bool,
     /// How long requests in progress may take once the server is asked to stop.
     pub shutdown_grace: Duration,
     /// What is logged.
@@ -115,10 +121,14 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Requests a second of one token. None: no limit.
     pub requests_per_second: Option<u32>,
+    /// Requests that one token may make at once after a pause.
+    pub burst: u32,
     /// Refused tokens a minute from one address.
     pub failed_logins_per_minute: u32,
-    /// Most changes waiting to be written.
-    pub queued_commands: usize,
+    /// How long a client may take to send the head, and then the body, of a request.
+    pub request_timeout: Duration,
+    /// How long a quiet connection is kept.
+    pub keep_alive: Duration,
 }
 
 /// One mistake in the settings.

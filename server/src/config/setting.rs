@@ -25,6 +25,11 @@ impl Setting {
         self.path.replace(['.', '_'], "-")
     }
 
+    /// Its default for people.
+    pub fn shown_default(&self) -> &'static str {
+        if self.default.is_empty() { "none" } else { self.default }
+    }
+
     /// Whether it is one that many will touch, so that short help shows it.
     pub fn is_common(&self) -> bool {
         !self.path.contains('.') || self.path.starts_with("log.")
@@ -87,10 +92,22 @@ pub const SETTINGS: &[Setting] = &[
         "one server needs no more; servers that share a log need a name each",
     ),
     setting(
+        "public_url",
+        "",
+        "Address under which clients reach the server, such as https://flags.example.org",
+        "without it the request's Host is taken; name it behind a proxy that changes Host",
+    ),
+    setting(
+        "workers",
+        "0",
+        "Threads that serve requests; 0 is one for each core",
+        "more than cores gains nothing: no request blocks",
+    ),
+    setting(
         "shutdown_grace",
-        "10s",
+        "5s",
         "How long requests in progress may take after SIGTERM or Ctrl-C",
-        "well below the 30 s after which orchestrators kill; streams end at once, so that clients move on",
+        "requests take milliseconds, and orchestrators kill after 10 to 30 s; streams end at once, so that clients move on",
     ),
     setting(
         "log.level",
@@ -117,22 +134,28 @@ pub const SETTINGS: &[Setting] = &[
         "checks carry a token and no cookie, so an origin adds no right; name yours to be strict",
     ),
     setting(
+        "ofrep.require_targeting_key",
+        "true",
+        "Refuse an OFREP evaluation whose context has no targeting key, as OFREP 0.3 asks",
+        "a missing key is usually a mistake; without it only what needs no unit can be served",
+    ),
+    setting(
         "limits.connections",
-        "25000",
+        "40000",
         "Most connections open at once; more wait in the system's queue",
-        "10,000 feed clients and room for requests, in under 1 GiB",
+        "two in three of the 65,536 file descriptors that services are usually given",
     ),
     setting(
         "limits.streams",
-        "20000",
+        "30000",
         "Most event streams open at once; more get 503",
         "leaves connections for requests when streams are at their bound",
     ),
     setting(
         "limits.in_flight",
-        "1024",
-        "Most requests worked on at once, streams aside; more get 503",
-        "beyond it waiting grows and nothing is done sooner",
+        "2048",
+        "Most requests worked on at once, streams and kills aside; more get 503",
+        "checks take microseconds: so many at once mean that something hangs",
     ),
     setting(
         "limits.body",
@@ -143,20 +166,32 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits.requests_per_second",
         "5000",
-        "Requests a second of one token; more get 429. Kills are never refused. 0: no limit",
+        "Requests a second of one token, on average; more get 429. Kills are never refused. 0: no limit",
         "one runaway loop cannot starve the rest; a busy app checks in process through an SDK",
     ),
     setting(
-        "limits.failed_logins_per_minute",
-        "60",
-        "Refused tokens a minute from one address; more get 429",
-        "guessing stays hopeless, and a wrong token in a script does not lock its machine out for long",
+        "limits.burst",
+        "10000",
+        "Requests that one token may make at once after a pause",
+        "two seconds' worth, so that a fleet may start together",
     ),
     setting(
-        "limits.queued_commands",
-        "1024",
-        "Most changes waiting to be written; more get 503. Kills have a lane of their own",
-        "about a second of work for one disk",
+        "limits.failed_logins_per_minute",
+        "120",
+        "Requests with invalid tokens a minute that one address gets a 401 for; more get 429",
+        "guessing stays hopeless, and a misconfigured fleet shows in the log without filling it",
+    ),
+    setting(
+        "limits.request_timeout",
+        "10s",
+        "How long a client may take to send the head, and then the body, of a request",
+        "a slow network needs seconds; a client that dribbles bytes holds a connection for nothing",
+    ),
+    setting(
+        "limits.keep_alive",
+        "75s",
+        "How long a quiet connection is kept for the next request",
+        "longer than the 60 s of common proxies, so that they close first and never meet a closing connection",
     ),
     setting("expiry.default.tier0.preview", "7d", "Life of a new tier 0 flag in previews", LIFE),
     setting("expiry.default.tier0.sandbox", "14d", "Life of a new tier 0 flag in sandboxes", LIFE),
@@ -199,6 +234,24 @@ pub const SETTINGS: &[Setting] = &[
         "7d",
         "How long a proposal and its approvals stand",
         "what was approved last week was approved for last week's state",
+    ),
+    setting(
+        "ci.exposure_cap.tier0",
+        "100%",
+        "Exposure up to which a CI token may raise in production, tier 0",
+        "a personal app has nobody else to ask",
+    ),
+    setting(
+        "ci.exposure_cap.tier1",
+        "50%",
+        "Exposure up to which a CI token may raise in production, tier 1",
+        "the second half of a team's users waits for a person",
+    ),
+    setting(
+        "ci.exposure_cap.tier2",
+        "100%",
+        "Exposure up to which a CI token may raise in production, tier 2",
+        "its approvals decide already",
     ),
     setting(
         "previews.default_life",

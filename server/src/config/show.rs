@@ -18,7 +18,8 @@ pub fn as_toml(typed: &Typed) -> String {
             let _ = write!(text, "\n[{parent}]");
             table = parent;
         }
-        let _ = write!(text, "\n# {}.\n# Default {}: {}.\n", setting.what, setting.default, setting.why);
+        let _ =
+            write!(text, "\n# {}.\n# Default {}: {}.\n", setting.what, setting.shown_default(), setting.why);
         let value = match typed.get(setting.path) {
             Some(value) => {
                 if value.origin != Origin::Default {
@@ -56,12 +57,15 @@ fn as_value(text: &str) -> String {
 /// The table of settings for the README: lives of flags in one row for each tier.
 pub fn as_markdown() -> String {
     let mut text =
-        String::from("| setting | default | what it does, and why the default |\n| --- | --- | --- |\n");
+        String::from("| setting | default | what it does | why the default |\n| --- | --- | --- | --- |\n");
     for setting in SETTINGS.iter().filter(|setting| !setting.path.starts_with("expiry.")) {
         let _ = writeln!(
             text,
-            "| `{}` | `{}` | {}: {} |",
-            setting.path, setting.default, setting.what, setting.why
+            "| `{}` | `{}` | {} | {} |",
+            setting.path,
+            setting.shown_default(),
+            setting.what,
+            setting.why
         );
     }
     text.push_str("\nHow long flags live, in previews / sandboxes / production, as `expiry.default.tier0.preview` and so on:\n\n");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollout_rules::governance::{ByKind, ByTier, Rules};
 use rollout_rules::ids::NodeId;
+use rollout_rules::percent::Exposure;
 use rollout_rules::time::DurationMs;
 
 use super::setting::{Setting, find};
@@ -19,6 +20,10 @@ const MAX_APPROVALS: u64 = 20;
 const MAX_LIFE: DurationMs = DurationMs::days(3_650);
 /// Longest grace at shutdown: ten minutes.
 const MAX_GRACE: DurationMs = DurationMs(600_000);
+/// Longest time that a quiet connection may be kept: an hour.
+const MAX_KEEP_ALIVE: DurationMs = DurationMs(3_600_000);
+/// Most threads that serve requests: more than machines have cores.
+const MAX_WORKERS: u64 = 1_024;
 /// Most of anything that is counted: more than a machine has.
 const MAX_COUNT: u64 = 10_000_000;
 /// Largest request body that a setting may allow: entries and members' chunks are far smaller.
@@ -38,6 +43,14 @@ pub fn check(
     let data_dir = reader.read("data_dir", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
     let node_id =
         reader.read("node_id", "1 to 64 letters, digits, `.`, `_` or `-`", |text| NodeId::new(text).ok());
+    let public_url = reader.read(
+        "public_url",
+        "an address such as https://flags.example.org, without a path, or nothing",
+        public_url,
+    );
+    let workers = reader.count("workers", 0, MAX_WORKERS);
+    let require_targeting_key =
+        reader.read("ofrep.require_targeting_key", "true or false", |text| text.parse().ok());
     let grace = reader.duration("shutdown_grace", DurationMs(0), MAX_GRACE);
     let log_level = reader.read("log.level", "error, warn, info, debug or trace", level);
     let log_format = reader.read("log.format", "text or json", |text| match text {
@@ -62,6 +75,9 @@ pub fn check(
         listen: listen?,
         data_dir: data_dir?,
         node_id: node_id?,
+        public_url: public_url?,
+        workers: usize::try_from(workers?).ok().filter(|workers| *workers > 0),
+        require_targeting_key: require_targeting_key?,
         shutdown_grace: Duration::from_millis(grace?.0),
         log_level: log_level?,
         log_format: log_format?,
@@ -176,6 +192,16 @@ fn origins(text: &str) -> Option<CorsOrigins> {
         .then(|| CorsOrigins::Only(parts.iter().map(|part| part.to_ascii_lowercase()).collect()))
 }
 
+/// An origin, or nothing.
+#[allow(clippy::option_option, reason = "outside: whether it can be read; inside: whether there is one")]
+fn public_url(text: &str) -> Option<Option<String>> {
+    match (text, origins(text)) {
+        ("", _) => Some(None),
+        (_, Some(CorsOrigins::Only(mut one))) if one.len() == 1 => Some(one.pop()),
+        _ => None,
+    }
+}
+
 /// A number of bytes: plain, or with KiB or MiB.
 fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = match text.strip_suffix("KiB") {
@@ -198,7 +224,9 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
     });
     let rate = reader.count("limits.requests_per_second", 0, MAX_COUNT);
     let failed = reader.count("limits.failed_logins_per_minute", 1, MAX_COUNT);
-    let queued = reader.count("limits.queued_commands", 1, MAX_COUNT);
+    let burst = reader.count("limits.burst", 1, MAX_COUNT);
+    let request_timeout = reader.duration("limits.request_timeout", DurationMs(100), MAX_GRACE);
+    let keep_alive = reader.duration("limits.keep_alive", DurationMs(1_000), MAX_KEEP_ALIVE);
     if let (Some(connections), Some(streams)) = (connections, streams)
         && streams >= connections
     {
@@ -216,7 +244,9 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
         body_bytes: size(body?),
         requests_per_second: Some(rate?).filter(|rate| *rate > 0).map(small),
         failed_logins_per_minute: small(failed?),
-        queued_commands: size(queued?),
+        burst: small(burst?),
+        request_timeout: Duration::from_millis(request_timeout?.0),
+        keep_alive: Duration::from_millis(keep_alive?.0),
     })
 }
 
@@ -243,6 +273,8 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
     let tiers = LIVES.map(|kinds| kinds.map(|paths| life(reader, paths)));
     let approvals = ["approvals.tier0", "approvals.tier1", "approvals.tier2"]
         .map(|path| reader.count(path, 0, MAX_APPROVALS).and_then(|count| u8::try_from(count).ok()));
+    let caps = ["ci.exposure_cap.tier0", "ci.exposure_cap.tier1", "ci.exposure_cap.tier2"]
+        .map(|path| reader.read(path, "a percentage from 0% to 100%", |text| text.parse::<Exposure>().ok()));
     let proposal_life = reader.duration("approvals.proposal_life", DurationMs(60_000), MAX_LIFE);
     let preview = life(reader, ["previews.default_life", "previews.longest_life"]);
     let kinds = |pick: fn(&Life) -> DurationMs, tier: usize| {
@@ -261,6 +293,7 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
         default_life: lives(|life| life.default)?,
         longest_life: lives(|life| life.longest)?,
         approvals: ByTier { tier0: approvals[0]?, tier1: approvals[1]?, tier2: approvals[2]? },
+        ci_exposure_cap: ByTier { tier0: caps[0]?, tier1: caps[1]?, tier2: caps[2]? },
         proposal_life: proposal_life?,
         default_preview_life: preview.default,
         longest_preview_life: preview.longest,
