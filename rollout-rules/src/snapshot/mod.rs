@@ -10,6 +10,7 @@ mod checkpoint;
 mod fold_flags;
 mod fold_kills;
 mod fold_others;
+mod indexing;
 mod instants;
 mod recall;
 mod serving;

@@ -1,0 +1,242 @@
+//! A small world for tests: a snapshot, rules and a clock, and people who ask for things.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses what it needs")]
+
+use rollout_rules::change::{Anchor, Change, Command, Entry};
+use rollout_rules::context::Context;
+use rollout_rules::decide::{Refusal, Request, Verdict, decide};
+use rollout_rules::evaluate::evaluate;
+use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, TokenId};
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::{DAY, DurationMs, UnixMs};
+use serde_json::{Value, json};
+
+/// 2026-01-01T00:00:00Z.
+pub const START: UnixMs = UnixMs(1_767_225_600_000);
+
+pub struct World {
+    pub snapshot: Snapshot,
+    pub entries: Vec<Entry>,
+    pub rules: Rules,
+    pub gate: GateStanding,
+    pub now: UnixMs,
+}
+
+pub fn human(name: &str) -> Caller {
+    caller(Actor::Human { name: name.into() }, Scope::Operator, name)
+}
+
+pub fn admin() -> Caller {
+    caller(Actor::Human { name: "root".into() }, Scope::Admin, "root")
+}
+
+pub fn ci() -> Caller {
+    let mut ci = caller(Actor::Service { name: "pipeline".into() }, Scope::Ci, "ci");
+    ci.app = Some(app("shop"));
+    ci
+}
+
+pub fn agent() -> Caller {
+    let actor = Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "ann".into() };
+    caller(actor, Scope::Operator, "agent")
+}
+
+pub fn timer() -> Caller {
+    Caller { token: None, ..caller(Actor::Timer, Scope::Operator, "timer") }
+}
+
+pub fn evaluator() -> Caller {
+    Caller { token: None, ..caller(Actor::Evaluator, Scope::Operator, "evaluator") }
+}
+
+pub fn caller(actor: Actor, scope: Scope, token: &str) -> Caller {
+    Caller { actor, scope, app: None, environment: None, token: Some(TokenId::new(token).expect("an id")) }
+}
+
+pub fn app(key: &str) -> AppKey {
+    AppKey::new(key).expect("a key")
+}
+
+pub fn env(key: &str) -> EnvKey {
+    EnvKey::new(key).expect("a key")
+}
+
+pub fn flag(key: &str) -> FlagKey {
+    FlagKey::new(key).expect("a key")
+}
+
+/// A command as the API writes it.
+pub fn command(json: Value) -> Command {
+    serde_json::from_value(json.clone()).unwrap_or_else(|error| panic!("{json}: {error}"))
+}
+
+/// Changes the targeting of flag `f` of app `shop`.
+pub fn set(environment: &str, patch: Value) -> Command {
+    let mut json = json!({"do": "set_targeting", "app": "shop", "flag": "f", "environment": environment});
+    let all = json.as_object_mut().expect("an object");
+    all.extend(patch.as_object().expect("an object").clone());
+    command(json)
+}
+
+pub fn kill(id: &str, reach: Value, environment: Option<&str>) -> Command {
+    command(json!({"do": "kill", "kill_id": id, "reach": reach, "environment": environment}))
+}
+
+pub fn revive(reach: Value, environment: Option<&str>) -> Command {
+    command(json!({"do": "revive", "reach": reach, "environment": environment}))
+}
+
+pub fn the_flag() -> Value {
+    json!({"flag": {"app": "shop", "flag": "f"}})
+}
+
+impl World {
+    /// Nothing is there.
+    pub fn empty() -> World {
+        World {
+            snapshot: Snapshot::default(),
+            entries: Vec::new(),
+            rules: Rules::default(),
+            gate: GateStanding::NotRequired,
+            now: START,
+        }
+    }
+
+    /// App `shop` of a tier, with environments `production`, `sandbox` and preview `pr-1`, and the
+    /// boolean flag `f`, off.
+    pub fn shop(tier: u8) -> World {
+        let mut world = World::empty();
+        world.done(
+            &admin(),
+            command(json!({"do": "create_app", "key": "shop", "tier": tier, "environments": [
+            {"key": "production", "kind": "production"},
+            {"key": "sandbox", "kind": "sandbox"},
+            {"key": "pr-1", "kind": "preview"}]})),
+        );
+        world.done(&admin(), command(json!({"do": "create_flag", "app": "shop", "key": "f"})));
+        world
+    }
+
+    /// No approvals are asked: for tests of other laws.
+    pub fn without_approvals(mut self) -> World {
+        (self.rules.approvals.tier1, self.rules.approvals.tier2) = (0, 0);
+        self
+    }
+
+    pub fn request(&self, caller: &Caller, command: Command, seen: Option<Revision>) -> Request {
+        Request {
+            caller: caller.clone(),
+            command,
+            seen,
+            gate: self.gate.clone(),
+            reason: String::new(),
+            idempotency_key: None,
+            plan: None,
+        }
+    }
+
+    /// Asks with what is to be seen now, and a reason.
+    pub fn ask(&self, caller: &Caller, command: Command) -> Result<Verdict, Refusal> {
+        let seen = self.revision_of(&command);
+        self.ask_seen(caller, command, seen)
+    }
+
+    pub fn ask_seen(
+        &self,
+        caller: &Caller,
+        command: Command,
+        seen: Option<Revision>,
+    ) -> Result<Verdict, Refusal> {
+        let request = Request { reason: "a test".into(), ..self.request(caller, command, seen) };
+        self.decide(&request)
+    }
+
+    pub fn decide(&self, request: &Request) -> Result<Verdict, Refusal> {
+        decide(&self.snapshot, &self.rules, request, self.now)
+    }
+
+    /// Asks, and folds in what comes of it. Panics if it is refused.
+    pub fn done(&mut self, caller: &Caller, command: Command) -> Revision {
+        let verdict = self.ask(caller, command.clone());
+        match verdict.unwrap_or_else(|refusal| panic!("{command:?}: {refusal}")) {
+            Verdict::Change(draft) => {
+                self.append(draft.into_entry(self.anchor()));
+                self.snapshot.revision()
+            }
+            Verdict::AlreadyDone { revision } => revision,
+        }
+    }
+
+    /// Asks, and says by which code it is refused.
+    pub fn refused(&self, caller: &Caller, command: Command) -> &'static str {
+        match self.ask(caller, command.clone()) {
+            Err(refusal) => {
+                assert!(!refusal.to_string().contains(char::is_control), "a refusal reads well");
+                refusal.code()
+            }
+            Ok(verdict) => panic!("{command:?} was not refused: {verdict:?}"),
+        }
+    }
+
+    pub fn anchor(&self) -> Anchor {
+        Anchor { revision: self.snapshot.revision(), hash: self.snapshot.hash() }
+    }
+
+    /// Folds an entry in, through its bytes.
+    pub fn append(&mut self, entry: Entry) {
+        let bytes = entry.encode();
+        let entry = Entry::decode(&bytes).expect("what was written is read");
+        let hash = self.snapshot.hash().chain(&bytes);
+        self.snapshot = self.snapshot.apply(self.snapshot.revision().next(), hash, &entry);
+        self.entries.push(entry);
+    }
+
+    /// Folds a change in that nobody decided.
+    pub fn append_change(&mut self, change: Change) {
+        self.append(Entry {
+            version: 1,
+            at: self.now,
+            actor: Actor::Tidegate,
+            token: None,
+            reason: String::new(),
+            anchor: self.anchor(),
+            idempotency_key: None,
+            request: None,
+            proposal: None,
+            plan: None,
+            change,
+        });
+    }
+
+    /// What a careful caller would name: the revision of the flag that the command is about.
+    pub fn revision_of(&self, command: &Command) -> Option<Revision> {
+        let (app, flag) = match command {
+            Command::SetTargeting { app, flag, .. }
+            | Command::UpdateFlag { app, flag, .. }
+            | Command::ExtendFlag { app, flag, .. }
+            | Command::ArchiveFlag { app, flag } => (app, flag),
+            Command::Propose { command, .. } => return self.revision_of(command),
+            _ => return None,
+        };
+        Some(self.snapshot.flag(app, flag)?.revision())
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.snapshot.flag(&app("shop"), &flag("f")).expect("the flag").revision()
+    }
+
+    /// The answer of a flag of app `shop`, for a user.
+    pub fn answer(&self, environment: &str, key: &str, user: &str) -> Option<Value> {
+        let set = self.snapshot.flag_set(&app("shop"), &env(environment))?;
+        evaluate(&set, key, &Context::new(user), self.now).map(|answer| answer.value().clone())
+    }
+
+    /// Whether flag `f` answers `true` in an environment.
+    pub fn is_on(&self, environment: &str) -> bool {
+        self.answer(environment, "f", "ann") == Some(json!(true))
+    }
+
+    pub fn wait_days(&mut self, days: u64) {
+        self.now = self.now.plus(DurationMs(days * DAY.0));
+    }
+}
