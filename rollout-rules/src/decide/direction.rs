@@ -51,15 +51,20 @@ fn later_served(before: &Targeting, after: &Targeting) -> Option<Direction> {
         return Some(Direction::Raise);
     }
     let added = |step: &ScheduledChange| !before.schedule.contains(step);
-    if raising_steps(after).any(added) {
+    let raised_before = |step: &ScheduledChange| raising_steps(before).any(|raising| raising == step);
+    if raising_steps(after).any(|step| added(step) || !raised_before(step)) {
         return Some(Direction::Raise);
     }
     let served = after.on || raises_later;
-    let lost = before.schedule.iter().filter(|step| !after.schedule.contains(step));
+    let steps = after.schedule.iter().filter_map(|step| step.exposure);
+    let highest = steps.fold(after.exposure, Exposure::max);
+    let would_lower = |step: &ScheduledChange| {
+        step.on == Some(false) || step.exposure.is_some_and(|exposure| exposure < highest)
+    };
     let mut direction = None;
-    for step in lost {
-        let raised = raising_steps(before).any(|raising| raising == step);
-        let lost = if raised || !served { Direction::Lower } else { Direction::Raise };
+    for step in before.schedule.iter().filter(|step| !after.schedule.contains(step)) {
+        let missed = served && would_lower(step) && !raised_before(step);
+        let lost = if missed { Direction::Raise } else { Direction::Lower };
         direction = direction.max(Some(lost));
     }
     let come = after.schedule.iter().any(added).then_some(Direction::Lower);
