@@ -1,1 +1,46 @@
-//! Placeholder.
+//! Feature flags from Tidegate.
+//!
+//! A check is a local look-up: it takes nanoseconds, never fails, never blocks and never allocates. A
+//! thread of the SDK's own follows the server's feed and swaps in what changes; a kill is in effect
+//! milliseconds after the operator's call. While the server is down, checks go on with what was known
+//! last, from the disk if the program has restarted meanwhile, and expiry dates are still honoured.
+//!
+//! ```no_run
+//! use tidegate_sdk::{Client, Context};
+//!
+//! # fn main() -> Result<(), tidegate_sdk::BuildError> {
+//! let client = Client::builder("http://127.0.0.1:8080", "tg_sdk-server_…").start()?;
+//! if client.bool("checkout", &Context::new("user-17"), false) {
+//!     // The new checkout.
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Programs without an async runtime need none for this, and programs that have one can start and drop
+//! a client inside it. Clones of a [`Client`] share one connection; dropping the last one ends it.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod builder;
+mod cache;
+mod client;
+mod clock;
+mod detail;
+mod driver;
+mod endpoint;
+#[cfg(feature = "openfeature")]
+pub mod openfeature;
+mod shared;
+mod status;
+
+pub use rollout_rules::context::{Attribute, Context, ContextError};
+pub use rollout_rules::evaluate::{Height, Reason};
+pub use rollout_rules::ids::{FlagKey, InstanceId, KillId, Revision, RuleId, VariantKey};
+pub use rollout_rules::time::UnixMs;
+
+pub use crate::builder::{BuildError, Builder};
+pub use crate::client::Client;
+pub use crate::detail::{Detail, ErrorKind, Json, Text};
+pub use crate::shared::Change;
+pub use crate::status::{NotReady, Problem, Status};

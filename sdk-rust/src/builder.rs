@@ -1,0 +1,164 @@
+//! Making a client.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand::Rng as _;
+use rollout_rules::ids::InstanceId;
+use rollout_rules::time::UnixMs;
+use tokio::sync::oneshot;
+
+use crate::cache::{Cache, Cached};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::endpoint::{Endpoint, EndpointProblem};
+use crate::shared::Shared;
+use crate::status::Status;
+
+/// Says where the server is and how to follow it.
+pub struct Builder {
+    url: String,
+    key: String,
+    cache_dir: Option<PathBuf>,
+    instance: Option<InstanceId>,
+    clock: Clock,
+}
+
+/// Why a client cannot be made. Only mistakes in the program lead here: a server that is down or a key
+/// that was revoked is reported by [`Client::status`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The address is not of the form `http://host:port` or `https://host`.
+    Url {
+        /// The address.
+        url: String,
+    },
+    /// The address begins with `https`, and the SDK was built without its feature `tls`.
+    NoTls,
+    /// The key is empty, or holds characters that no key has.
+    Key,
+    /// The system gave no thread or no means to wait for sockets.
+    System(io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Url { url } => {
+                write!(f, "`{url}` is not the address of a server: use http://host:port or https://host")
+            }
+            BuildError::NoTls => f.write_str("https needs the feature `tls` of tidegate-sdk"),
+            BuildError::Key => f.write_str("the key is empty or damaged: use the text that was shown when the token was made"),
+            BuildError::System(_) => f.write_str("the background thread could not be started"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BuildError::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key is a secret.
+        f.debug_struct("Builder").field("url", &self.url).field("cache_dir", &self.cache_dir).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(url: &str, key: &str) -> Builder {
+        Builder {
+            url: url.to_owned(),
+            key: key.to_owned(),
+            cache_dir: None,
+            instance: None,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Keeps the last good state in this directory, and starts from it while the server is down. Without
+    /// it nothing is written, and a program that starts while the server is down answers defaults. Apps
+    /// may share a directory.
+    #[must_use]
+    pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.cache_dir = Some(directory.into());
+        self
+    }
+
+    /// Names this program among those that follow the feed; a random name if none is given.
+    #[must_use]
+    pub fn instance(mut self, id: InstanceId) -> Builder {
+        self.instance = Some(id);
+        self
+    }
+
+    /// The clock that decides what has expired, in place of the system's; for tests. Called on every
+    /// check.
+    #[must_use]
+    pub fn clock(mut self, now: impl Fn() -> UnixMs + Send + Sync + 'static) -> Builder {
+        self.clock = Clock::given(Box::new(now));
+        self
+    }
+
+    /// Starts the client. It returns at once, with the flags of the cache if there is one; use
+    /// [`Client::ready`] to wait for the server.
+    pub fn start(self) -> Result<Client, BuildError> {
+        let Builder { url, key, cache_dir, instance, clock } = self;
+        let instance = instance.unwrap_or_else(random_instance);
+        let endpoint = Endpoint::new(&url, &key, instance).map_err(|problem| match problem {
+            EndpointProblem::Malformed | EndpointProblem::Scheme => BuildError::Url { url: url.clone() },
+            EndpointProblem::NoTls => BuildError::NoTls,
+            EndpointProblem::Key => BuildError::Key,
+        })?;
+        let cache = cache_dir.map(|directory| Cache::new(&directory, &url, &key));
+        let (cached, problem) = match cache.as_ref().map(Cache::load) {
+            None => (None, None),
+            Some(Ok(cached)) => (cached, None),
+            // A damaged cache is as good as none; it is reported, and overwritten by the next good state.
+            Some(Err(error)) => (None, Some(error)),
+        };
+        let (state, saved_at) = match cached {
+            Some(Cached { state, saved_at }) => (Some(state), Some(saved_at)),
+            None => (None, None),
+        };
+        let status = match saved_at {
+            Some(saved_at) => Status::FromCache { saved_at, why: None },
+            None => Status::Starting,
+        };
+        if let Some(saved_at) = saved_at {
+            clock.at_least(saved_at);
+        }
+        let shared = Arc::new(Shared::new(clock, state.clone(), status));
+        if let Some(error) = problem {
+            shared.note_cache(Err(error));
+        }
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BuildError::System)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), cache, state, saved_at);
+        let thread = std::thread::Builder::new()
+            .name("tidegate-sdk".to_owned())
+            .spawn(move || {
+                runtime.block_on(driver.run(stopped));
+                // A connection that hangs must not hold the program up.
+                runtime.shutdown_background();
+            })
+            .map_err(BuildError::System)?;
+        Ok(Client::new(shared, handle, stop, thread))
+    }
+}
+
+fn random_instance() -> InstanceId {
+    let id = format!("rust-{:016x}", rand::rng().random::<u64>());
+    InstanceId::new(&id).expect("letters, digits and a dash are a name")
+}

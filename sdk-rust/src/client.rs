@@ -1,0 +1,205 @@
+//! The client: checks, and how it stands.
+
+use std::fmt;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rollout_rules::context::Context;
+use rollout_rules::evaluate::{Answer, evaluate};
+use rollout_rules::ids::Revision;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::builder::Builder;
+use crate::detail::{Detail, ErrorKind, Json, Text};
+use crate::shared::{Change, Shared};
+use crate::status::{NotReady, Problem, Status};
+
+/// Checks flags. Clones are cheap and share one connection; when the last one is dropped, the connection
+/// is closed and what is not yet on disk is written.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    background: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Client {
+    /// Begins to make a client: the server's address, and the key of an app's environment.
+    pub fn builder(url: &str, key: &str) -> Builder {
+        Builder::new(url, key)
+    }
+
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        runtime: Handle,
+        stop: oneshot::Sender<()>,
+        thread: JoinHandle<()>,
+    ) -> Client {
+        Client { inner: Arc::new(Inner { shared, runtime, background: Mutex::new(Some((stop, thread))) }) }
+    }
+
+    /// A boolean flag's value, or the default.
+    #[inline]
+    pub fn bool(&self, key: &str, context: &Context, default: bool) -> bool {
+        self.check(key, context, |answer| answer.ok()?.value().as_bool()).unwrap_or(default)
+    }
+
+    /// A boolean flag's value with the story behind it.
+    pub fn bool_detail(&self, key: &str, context: &Context, default: bool) -> Detail<bool> {
+        self.detail(key, context, default, |answer| answer.value().as_bool())
+    }
+
+    /// A string flag's value, or the default. Reads as a `str`.
+    #[inline]
+    pub fn string<'d>(&self, key: &str, context: &Context, default: &'d str) -> Text<'d> {
+        self.check(key, context, |answer| Text::read(&answer.ok()?)).unwrap_or(Text::default(default))
+    }
+
+    /// A string flag's value with the story behind it.
+    pub fn string_detail<'d>(&self, key: &str, context: &Context, default: &'d str) -> Detail<Text<'d>> {
+        self.detail(key, context, Text::default(default), Text::read)
+    }
+
+    /// A number flag's value, or the default.
+    #[inline]
+    pub fn number(&self, key: &str, context: &Context, default: f64) -> f64 {
+        self.check(key, context, |answer| answer.ok()?.value().as_f64()).unwrap_or(default)
+    }
+
+    /// A number flag's value with the story behind it.
+    pub fn number_detail(&self, key: &str, context: &Context, default: f64) -> Detail<f64> {
+        self.detail(key, context, default, |answer| answer.value().as_f64())
+    }
+
+    /// The value of a flag of any type as JSON, or the default. Reads as a [`serde_json::Value`].
+    #[inline]
+    pub fn json<'d>(&self, key: &str, context: &Context, default: &'d Value) -> Json<'d> {
+        self.check(key, context, |answer| Some(Json::read(&answer.ok()?))).unwrap_or(Json::default(default))
+    }
+
+    /// The value of a flag of any type as JSON, with the story behind it.
+    pub fn json_detail<'d>(&self, key: &str, context: &Context, default: &'d Value) -> Detail<Json<'d>> {
+        self.detail(key, context, Json::default(default), |answer| Some(Json::read(answer)))
+    }
+
+    /// One load of the state, one read of the clock, one look-up.
+    #[inline]
+    pub(crate) fn check<T>(
+        &self,
+        key: &str,
+        context: &Context,
+        then: impl FnOnce(Result<Answer<'_>, ErrorKind>) -> T,
+    ) -> T {
+        let shared = &*self.inner.shared;
+        let loaded = shared.state.load();
+        let Some(state) = &*loaded else { return then(Err(ErrorKind::NotReady)) };
+        let answer = evaluate(&state.flag_set(), key, context, shared.clock.now());
+        then(answer.ok_or(ErrorKind::FlagNotFound))
+    }
+
+    fn detail<T>(
+        &self,
+        key: &str,
+        context: &Context,
+        default: T,
+        read: impl FnOnce(&Answer<'_>) -> Option<T>,
+    ) -> Detail<T> {
+        self.check(key, context, |answer| match answer {
+            Err(error) => Detail::default(default, error),
+            Ok(answer) => match read(&answer) {
+                Some(value) => Detail::served(value, &answer),
+                None => Detail::default(default, ErrorKind::TypeMismatch { found: answer.kind() }),
+            },
+        })
+    }
+
+    /// Calls `listener` after changes of flags, on a thread of the SDK's. Checks do not wait for it, nor
+    /// does the feed; what changes while listeners run is told together when they are done. It stays for
+    /// as long as the client; one that holds a clone of the client keeps it alive.
+    pub fn on_change(&self, listener: impl Fn(&Change<'_>) + Send + Sync + 'static) {
+        self.inner.shared.listen(Arc::new(listener));
+    }
+
+    /// How the client stands with its server.
+    pub fn status(&self) -> Status {
+        self.inner.shared.status.borrow().clone()
+    }
+
+    /// The revision of the log that checks are answered from; none without flags.
+    pub fn revision(&self) -> Option<Revision> {
+        self.inner.shared.state.load().as_ref().map(|state| state.revision())
+    }
+
+    /// Why the cache on disk could not be read or written the last time, if so.
+    pub fn cache_problem(&self) -> Option<String> {
+        self.inner.shared.cache_problem()
+    }
+
+    /// Waits until the client is live, or serves its cache because the server is not there. Gives up
+    /// after `timeout`, or at once if the server refuses the key; the client itself goes on trying. Runs
+    /// on any executor.
+    pub async fn ready(&self, timeout: Duration) -> Result<Status, NotReady> {
+        let mut status = self.inner.shared.status.subscribe();
+        let timer = self.inner.runtime.spawn(tokio::time::sleep(timeout));
+        tokio::select! {
+            _ = status.wait_for(is_settled) => {}
+            _ = timer => {}
+        }
+        self.outcome()
+    }
+
+    /// [`ready`](Client::ready) for programs without async: blocks the calling thread.
+    pub fn wait_ready(&self, timeout: Duration) -> Result<Status, NotReady> {
+        let mut status = self.inner.shared.status.subscribe();
+        let (settled, waiting) = sync_channel(1);
+        let watch = self.inner.runtime.spawn(async move {
+            let _ = status.wait_for(is_settled).await;
+            let _ = settled.send(());
+        });
+        if waiting.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+            watch.abort();
+        }
+        self.outcome()
+    }
+
+    fn outcome(&self) -> Result<Status, NotReady> {
+        let status = self.status();
+        if status.has_flags() { Ok(status) } else { Err(NotReady { status }) }
+    }
+}
+
+/// Whether waiting longer is of no use.
+fn is_settled(status: &Status) -> bool {
+    match status {
+        Status::Live { .. } => true,
+        Status::FromCache { why, .. } => why.is_some(),
+        Status::Offline { why, .. } => matches!(why, Problem::Unauthorized),
+        Status::Starting | Status::Stale { .. } => false,
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.status())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let background = self.background.get_mut().ok().and_then(Option::take);
+        let Some((stop, thread)) = background else { return };
+        drop(stop);
+        // A listener may own the last clone: the thread cannot wait for itself.
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The background thread: does what the feed machine says.
+
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use rand::Rng as _;
+use rollout_rules::feed::machine::{Input, Loss, Machine, Output, Standing};
+use rollout_rules::feed::{Applied, ClientState};
+use rollout_rules::ids::{KillId, Revision};
+use rollout_rules::time::{DurationMs, UnixMs};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::cache::Cache;
+use crate::clock::system_ms;
+use crate::endpoint::Endpoint;
+use crate::shared::Shared;
+use crate::status::Status;
+
+/// Changes within this time are written to disk together; kills at once.
+const STORE_DEBOUNCE: Duration = Duration::from_secs(1);
+/// Acknowledgements that wait to be sent; when it is full, the next one carries what this one says.
+const ACKS_WAITING: usize = 64;
+/// How often an acknowledgement is tried before the next one has to do.
+const ACK_TRIES: u32 = 5;
+/// Between tries.
+const ACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Follows the feed until it is told to stop.
+pub(crate) struct Driver {
+    endpoint: Arc<Endpoint>,
+    shared: Arc<Shared>,
+    machine: Machine,
+    epoch: Instant,
+    stream: Stream,
+    store: Store,
+    news: News,
+    saved_at: Option<UnixMs>,
+    was_live: bool,
+    cut_off_since: Option<UnixMs>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        shared: Arc<Shared>,
+        cache: Option<Cache>,
+        state: Option<ClientState>,
+        saved_at: Option<UnixMs>,
+    ) -> Driver {
+        Driver {
+            endpoint,
+            shared,
+            machine: Machine::new(state, DurationMs(0)),
+            epoch: Instant::now(),
+            stream: Stream::None,
+            store: Store { cache, dirty: None, due: None, running: None },
+            news: News::default(),
+            saved_at,
+            was_live: false,
+            cut_off_since: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let (acks, waiting) = mpsc::channel(ACKS_WAITING);
+        tokio::spawn(acknowledge(Arc::clone(&self.endpoint), waiting));
+        loop {
+            let wake = self.epoch + Duration::from_millis(self.machine.wake_at().0);
+            let wake = self.store.wakes_at().map_or(wake, |due| due.min(wake));
+            let happened = tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                happened = self.stream.next() => happened,
+                outcome = self.store.finished() => {
+                    self.shared.note_cache(outcome);
+                    continue;
+                }
+                () = self.news.told() => {
+                    self.news.tell(&self.shared);
+                    continue;
+                }
+                () = sleep_until(wake) => Happened::Nothing,
+            };
+            let now = DurationMs(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let random = rand::rng().random();
+            let outputs = match &happened {
+                Happened::Connected => self.machine.handle(Input::Connected, random, now),
+                Happened::Bytes(bytes) => self.machine.handle(Input::Bytes(bytes), random, now),
+                Happened::Lost(loss) => self.machine.handle(Input::Lost(loss.clone()), random, now),
+                Happened::Nothing => self.machine.handle(Input::Tick, random, now),
+            };
+            self.act(outputs, &acks);
+            self.store.begin_if_due(self.shared.clock.reading());
+        }
+        self.store.finish(self.shared.clock.reading()).await;
+    }
+
+    fn act(&mut self, outputs: Vec<Output>, acks: &mpsc::Sender<Ack>) {
+        for output in outputs {
+            match output {
+                Output::Connect { resume } => {
+                    let endpoint = Arc::clone(&self.endpoint);
+                    self.stream = Stream::Opening(Box::pin(async move { endpoint.open_feed(resume).await }));
+                }
+                Output::Disconnect => self.stream = Stream::None,
+                Output::Serve { state, applied } => {
+                    self.shared.state.store(Some(Arc::clone(&state)));
+                    self.store.keep(state, !applied.kill_ids.is_empty());
+                    if *self.machine.standing() == Standing::Live {
+                        self.report();
+                    }
+                    self.news.add(applied);
+                }
+                // If nothing fits, a later acknowledgement says as much and more.
+                Output::Ack { revision, kill_ids } => {
+                    let _ = acks.try_send(Ack { revision, kill_ids });
+                }
+                Output::Standing(_) => self.report(),
+            }
+        }
+        self.news.tell(&self.shared);
+    }
+
+    fn report(&mut self) {
+        let status = match self.machine.standing() {
+            Standing::Live => {
+                self.was_live = true;
+                self.cut_off_since = None;
+                let revision = self.shared.state.load().as_ref().map(|state| state.revision());
+                Status::Live { revision: revision.unwrap_or_default() }
+            }
+            Standing::Starting => return,
+            Standing::Stale { why, .. } => {
+                let since = *self.cut_off_since.get_or_insert_with(system_ms);
+                match self.saved_at {
+                    _ if self.was_live => Status::Stale { since, why: why.into() },
+                    Some(saved_at) => Status::FromCache { saved_at, why: Some(why.into()) },
+                    None => Status::Offline { since, why: why.into() },
+                }
+            }
+        };
+        self.shared.status.send_replace(status);
+    }
+}
+
+enum Happened {
+    Connected,
+    Bytes(Bytes),
+    Lost(Loss),
+    Nothing,
+}
+
+enum Stream {
+    None,
+    Opening(Pin<Box<dyn Future<Output = Result<Incoming, Loss>> + Send>>),
+    Open(Incoming),
+}
+
+impl Stream {
+    /// The next thing that happens; nothing is lost if it is not waited for to the end.
+    async fn next(&mut self) -> Happened {
+        match self {
+            Stream::None => pending().await,
+            Stream::Opening(opening) => match opening.await {
+                Ok(body) => {
+                    *self = Stream::Open(body);
+                    Happened::Connected
+                }
+                Err(loss) => self.lost(loss),
+            },
+            Stream::Open(body) => match body.frame().await {
+                Some(Ok(frame)) => Happened::Bytes(frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => self.lost(Loss::Failed(error.to_string())),
+                None => self.lost(Loss::Ended),
+            },
+        }
+    }
+
+    fn lost(&mut self, loss: Loss) -> Happened {
+        *self = Stream::None;
+        Happened::Lost(loss)
+    }
+}
+
+/// Brings states to disk, one at a time.
+struct Store {
+    cache: Option<Cache>,
+    dirty: Option<Arc<ClientState>>,
+    due: Option<Instant>,
+    running: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Store {
+    fn keep(&mut self, state: Arc<ClientState>, at_once: bool) {
+        if self.cache.is_none() {
+            return;
+        }
+        self.dirty = Some(state);
+        let due = Instant::now() + if at_once { Duration::ZERO } else { STORE_DEBOUNCE };
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+    }
+
+    fn wakes_at(&self) -> Option<Instant> {
+        self.due.filter(|_| self.running.is_none())
+    }
+
+    fn begin_if_due(&mut self, now: UnixMs) {
+        if self.wakes_at().is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        self.due = None;
+        if let (Some(state), Some(cache)) = (self.dirty.take(), self.cache.clone()) {
+            self.running = Some(tokio::task::spawn_blocking(move || cache.store(&state, now)));
+        }
+    }
+
+    async fn finished(&mut self) -> io::Result<()> {
+        let Some(running) = &mut self.running else { return pending().await };
+        let outcome = running.await;
+        self.running = None;
+        outcome.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// The last state reaches the disk before the thread ends.
+    async fn finish(&mut self, now: UnixMs) {
+        if self.running.is_some() {
+            let _ = self.finished().await;
+        }
+        self.due = self.dirty.as_ref().map(|_| Instant::now());
+        self.begin_if_due(now);
+        if self.running.is_some() {
+            let _ = self.finished().await;
+        }
+    }
+}
+
+/// Tells listeners what changed, on a thread that may take its time: the feed does not wait for it. What
+/// changes meanwhile is told together.
+#[derive(Default)]
+struct News {
+    untold: Option<Applied>,
+    telling: Option<JoinHandle<()>>,
+}
+
+impl News {
+    fn add(&mut self, applied: Applied) {
+        let Some(untold) = &mut self.untold else {
+            self.untold = Some(applied);
+            return;
+        };
+        untold.revision = applied.revision;
+        untold.everything |= applied.everything;
+        untold.flags.extend(applied.flags);
+        untold.kill_ids.extend(applied.kill_ids);
+    }
+
+    fn tell(&mut self, shared: &Arc<Shared>) {
+        if self.telling.is_some() || !shared.has_listeners() {
+            self.untold.take_if(|_| !shared.has_listeners());
+            return;
+        }
+        if let Some(applied) = self.untold.take() {
+            let shared = Arc::clone(shared);
+            self.telling = Some(tokio::task::spawn_blocking(move || shared.tell(&applied)));
+        }
+    }
+
+    async fn told(&mut self) {
+        let Some(telling) = &mut self.telling else { return pending().await };
+        let _ = telling.await;
+        self.telling = None;
+    }
+}
+
+struct Ack {
+    revision: Revision,
+    kill_ids: Vec<KillId>,
+}
+
+/// Sends acknowledgements one after another; what piles up meanwhile goes together.
+async fn acknowledge(endpoint: Arc<Endpoint>, mut waiting: mpsc::Receiver<Ack>) {
+    let mut connection = None;
+    while let Some(mut ack) = waiting.recv().await {
+        for _ in 0..ACK_TRIES {
+            while let Ok(more) = waiting.try_recv() {
+                ack.revision = more.revision;
+                ack.kill_ids.extend(more.kill_ids);
+            }
+            match endpoint.acknowledge(&mut connection, ack.revision, &ack.kill_ids).await {
+                // A refusal will not change by asking again.
+                Ok(()) | Err(Loss::Refused { status: 400..=428 | 430..=499, .. }) => break,
+                Err(_) => sleep(ACK_PAUSE).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Where the server is, and how to talk to it: plain HTTP/1.1 connections, with TLS or without.
+
+use std::fmt;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use rollout_rules::feed::machine::Loss;
+use rollout_rules::feed::{ResumeToken, machine};
+use rollout_rules::ids::{InstanceId, KillId, Revision};
+use rollout_rules::time::DurationMs;
+
+/// How long a connection may take to stand, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an acknowledgement may take.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most of a refusal's body that is read, so that the connection can be used again.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Why an address cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointProblem {
+    Malformed,
+    Scheme,
+    NoTls,
+    Key,
+}
+
+/// Where the server is, and what opens it.
+pub(crate) struct Endpoint {
+    host: String,
+    port: u16,
+    authority: HeaderValue,
+    base: String,
+    key: HeaderValue,
+    instance: InstanceId,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Connector>,
+}
+
+/// A connection on which requests are sent one after another.
+type Connection = SendRequest<Full<Bytes>>;
+
+impl Endpoint {
+    pub(crate) fn new(url: &str, key: &str, instance: InstanceId) -> Result<Endpoint, EndpointProblem> {
+        let uri: Uri = url.trim().parse().map_err(|_| EndpointProblem::Malformed)?;
+        let authority = uri.authority().ok_or(EndpointProblem::Malformed)?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") if cfg!(feature = "tls") => true,
+            Some("https") => return Err(EndpointProblem::NoTls),
+            _ => return Err(EndpointProblem::Scheme),
+        };
+        if uri.query().is_some() || authority.as_str().contains('@') || authority.host().is_empty() {
+            return Err(EndpointProblem::Malformed);
+        }
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| EndpointProblem::Key)?;
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            return Err(EndpointProblem::Key);
+        }
+        bearer.set_sensitive(true);
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Endpoint {
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            authority: HeaderValue::from_str(authority.as_str()).map_err(|_| EndpointProblem::Malformed)?,
+            base: uri.path().trim_end_matches('/').to_owned(),
+            key: bearer,
+            instance,
+            #[cfg(feature = "tls")]
+            tls: if secure { Some(tls::Connector::new(&host).ok_or(EndpointProblem::Malformed)?) } else { None },
+            host,
+        })
+    }
+
+    /// Opens the feed. The body is the stream.
+    pub(crate) async fn open_feed(&self, resume: Option<ResumeToken>) -> Result<Incoming, Loss> {
+        let mut connection = self.connect().await?;
+        let path = format!(
+            "{}/v1/feed?instance={}&sdk=rust/{}",
+            self.base,
+            self.instance,
+            env!("CARGO_PKG_VERSION")
+        );
+        let mut request = self.request(Method::GET, &path, Full::default());
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(token) = resume
+            && let Ok(token) = HeaderValue::from_str(&token.to_string())
+        {
+            request.headers_mut().insert("last-event-id", token);
+        }
+        let wait = Duration::from_millis(machine::SILENCE.0);
+        let answer = timeout(wait, connection.send_request(request)).await;
+        let answer = answer.map_err(|_| failed("the server does not answer"))?.map_err(|e| failed(&e))?;
+        if answer.status().as_u16() != 200 {
+            return Err(refused(&answer));
+        }
+        let is_stream = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+            kind.to_str().is_ok_and(|kind| kind.trim_start().starts_with("text/event-stream"))
+        });
+        if !is_stream {
+            return Err(failed("the answer is no event stream: is this the address of a Tidegate server?"));
+        }
+        Ok(answer.into_body())
+    }
+
+    /// Tells the server what is served, on a connection that is kept in `kept`.
+    pub(crate) async fn acknowledge(
+        &self,
+        kept: &mut Option<Connection>,
+        revision: Revision,
+        kill_ids: &[KillId],
+    ) -> Result<(), Loss> {
+        let body = serde_json::json!({
+            "instance": self.instance, "revision": revision, "kill_ids": kill_ids
+        });
+        let body = Bytes::from(body.to_string());
+        let sent = timeout(ACK_TIMEOUT, async {
+            // A kept connection may have been closed meanwhile: then a new one is worth one try.
+            if let Some(mut connection) = kept.take()
+                && connection.ready().await.is_ok()
+                && let Ok(status) = self.send_ack(&mut connection, body.clone()).await
+            {
+                *kept = Some(connection);
+                return Ok(status);
+            }
+            let mut connection = self.connect().await?;
+            let status = self.send_ack(&mut connection, body).await?;
+            *kept = Some(connection);
+            Ok(status)
+        });
+        sent.await.unwrap_or_else(|_| Err(failed("the server does not answer")))
+    }
+
+    async fn send_ack(&self, connection: &mut Connection, body: Bytes) -> Result<(), Loss> {
+        let path = format!("{}/v1/feed/ack", self.base);
+        let mut request = self.request(Method::POST, &path, Full::new(body));
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = connection.send_request(request).await.map_err(|error| failed(&error))?;
+        let outcome = if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) };
+        let mut body = http_body_util::Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
+        while let Some(piece) = body.frame().await {
+            piece.map_err(|error| failed(&error))?;
+        }
+        outcome
+    }
+
+    fn request(&self, method: Method, path: &str, body: Full<Bytes>) -> Request<Full<Bytes>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.authority.clone());
+        headers.insert(AUTHORIZATION, self.key.clone());
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("tidegate-sdk-rust/", env!("CARGO_PKG_VERSION"))),
+        );
+        request
+    }
+
+    async fn connect(&self) -> Result<Connection, Loss> {
+        let stands = timeout(CONNECT_TIMEOUT, async {
+            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| failed(&e))?;
+            // A kill's acknowledgement is one small packet: it must not wait for a second one.
+            tcp.set_nodelay(true).map_err(|error| failed(&error))?;
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &self.tls {
+                return serve(TokioIo::new(tls.connect(tcp).await.map_err(|error| failed(&error))?)).await;
+            }
+            serve(TokioIo::new(tcp)).await
+        });
+        stands.await.unwrap_or_else(|_| Err(failed("the connection takes too long")))
+    }
+}
+
+async fn serve<S>(stream: S) -> Result<Connection, Loss>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(stream).await.map_err(|error| failed(&error))?;
+    // Ends by itself when its sender and its body are dropped.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+fn failed(what: &(impl fmt::Display + ?Sized)) -> Loss {
+    Loss::Failed(what.to_string())
+}
+
+fn refused(answer: &Response<Incoming>) -> Loss {
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Loss::Refused {
+        status: answer.status().as_u16(),
+        retry_after: retry_after.map(|seconds: u32| DurationMs(u64::from(seconds) * 1000)),
+    }
+}
+
+#[cfg(feature = "tls")]
+mod tls {
+    use std::io;
+    use std::sync::Arc;
+
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    /// Trusts what the system trusts, companies' own authorities included.
+    pub(super) struct Connector {
+        connector: TlsConnector,
+        name: ServerName<'static>,
+    }
+
+    impl Connector {
+        pub(super) fn new(host: &str) -> Option<Connector> {
+            let name = ServerName::try_from(host.to_owned()).ok()?;
+            let mut roots = RootCertStore::empty();
+            // Stores often hold a few certificates that nobody can read; without any, connecting fails.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .ok()?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Some(Connector { connector: TlsConnector::from(Arc::new(config)), name })
+        }
+
+        pub(super) async fn connect(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+            self.connector.connect(self.name.clone(), tcp).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(url: &str, key: &str) -> Option<EndpointProblem> {
+        Endpoint::new(url, key, InstanceId::new("i").expect("an id")).err()
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_used_are_refused_with_the_reason() {
+        assert_eq!(problem("http://127.0.0.1:8080", "tg_key"), None);
+        assert_eq!(problem("http://[::1]:8080/behind/a/proxy/", "tg_key"), None);
+        for malformed in ["", "no address", "/v1", "http://", "http://user@host", "http://host/?query"] {
+            assert_eq!(problem(malformed, "tg_key"), Some(EndpointProblem::Malformed), "{malformed}");
+        }
+        assert_eq!(problem("ftp://host", "tg_key"), Some(EndpointProblem::Scheme));
+        for key in ["", "two words", "line\nbreak"] {
+            assert_eq!(problem("http://host", key), Some(EndpointProblem::Key), "{key}");
+        }
+    }
+}
