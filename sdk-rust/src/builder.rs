@@ -52,7 +52,9 @@ impl fmt::Display for BuildError {
                 write!(f, "`{url}` is not the address of a server: use http://host:port or https://host")
             }
             BuildError::NoTls => f.write_str("https needs the feature `tls` of tidegate-sdk"),
-            BuildError::Key => f.write_str("the key is empty or damaged: use the text that was shown when the token was made"),
+            BuildError::Key => f.write_str(
+                "the key is empty or damaged: use the text that was shown when the token was made",
+            ),
             BuildError::System(_) => f.write_str("the background thread could not be started"),
         }
     }
@@ -70,7 +72,10 @@ impl std::error::Error for BuildError {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The key is a secret.
-        f.debug_struct("Builder").field("url", &self.url).field("cache_dir", &self.cache_dir).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("url", &self.url)
+            .field("cache_dir", &self.cache_dir)
+            .finish_non_exhaustive()
     }
 }
 

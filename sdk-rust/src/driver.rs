@@ -29,6 +29,8 @@ const STORE_DEBOUNCE: Duration = Duration::from_secs(1);
 const ACKS_WAITING: usize = 64;
 /// How often an acknowledgement is tried before the next one has to do.
 const ACK_TRIES: u32 = 5;
+/// Most kill ids in one acknowledgement; the server takes no more.
+const KILL_IDS_IN_ACK: usize = 32;
 /// Between tries.
 const ACK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -262,11 +264,12 @@ impl News {
     }
 
     fn tell(&mut self, shared: &Arc<Shared>) {
-        if self.telling.is_some() || !shared.has_listeners() {
-            self.untold.take_if(|_| !shared.has_listeners());
-            return;
+        if !shared.has_listeners() {
+            self.untold = None;
         }
-        if let Some(applied) = self.untold.take() {
+        if self.telling.is_none()
+            && let Some(applied) = self.untold.take()
+        {
             let shared = Arc::clone(shared);
             self.telling = Some(tokio::task::spawn_blocking(move || shared.tell(&applied)));
         }
@@ -288,15 +291,22 @@ struct Ack {
 async fn acknowledge(endpoint: Arc<Endpoint>, mut waiting: mpsc::Receiver<Ack>) {
     let mut connection = None;
     while let Some(mut ack) = waiting.recv().await {
-        for _ in 0..ACK_TRIES {
+        let mut tries = 0;
+        while tries < ACK_TRIES {
             while let Ok(more) = waiting.try_recv() {
                 ack.revision = more.revision;
                 ack.kill_ids.extend(more.kill_ids);
             }
-            match endpoint.acknowledge(&mut connection, ack.revision, &ack.kill_ids).await {
-                // A refusal will not change by asking again.
-                Ok(()) | Err(Loss::Refused { status: 400..=428 | 430..=499, .. }) => break,
-                Err(_) => sleep(ACK_PAUSE).await,
+            let now = &ack.kill_ids[..ack.kill_ids.len().min(KILL_IDS_IN_ACK)];
+            match endpoint.acknowledge(&mut connection, ack.revision, now).await {
+                Ok(()) if now.len() == ack.kill_ids.len() => break,
+                Ok(()) => drop(ack.kill_ids.drain(..KILL_IDS_IN_ACK)),
+                // A refusal will not change by asking again; being asked to slow down will.
+                Err(Loss::Refused { status: 400..=428 | 430..=499, .. }) => break,
+                Err(_) => {
+                    tries += 1;
+                    sleep(ACK_PAUSE).await;
+                }
             }
         }
     }

@@ -74,7 +74,11 @@ impl Endpoint {
             key: bearer,
             instance,
             #[cfg(feature = "tls")]
-            tls: if secure { Some(tls::Connector::new(&host).ok_or(EndpointProblem::Malformed)?) } else { None },
+            tls: if secure {
+                Some(tls::Connector::new(&host).ok_or(EndpointProblem::Malformed)?)
+            } else {
+                None
+            },
             host,
         })
     }
@@ -125,15 +129,15 @@ impl Endpoint {
             // A kept connection may have been closed meanwhile: then a new one is worth one try.
             if let Some(mut connection) = kept.take()
                 && connection.ready().await.is_ok()
-                && let Ok(status) = self.send_ack(&mut connection, body.clone()).await
+                && let Ok(()) = self.send_ack(&mut connection, body.clone()).await
             {
                 *kept = Some(connection);
-                return Ok(status);
+                return Ok(());
             }
             let mut connection = self.connect().await?;
-            let status = self.send_ack(&mut connection, body).await?;
+            self.send_ack(&mut connection, body).await?;
             *kept = Some(connection);
-            Ok(status)
+            Ok(())
         });
         sent.await.unwrap_or_else(|_| Err(failed("the server does not answer")))
     }
@@ -195,7 +199,8 @@ fn failed(what: &(impl fmt::Display + ?Sized)) -> Loss {
 }
 
 fn refused(answer: &Response<Incoming>) -> Loss {
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after =
+        answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Loss::Refused {
         status: answer.status().as_u16(),
         retry_after: retry_after.map(|seconds: u32| DurationMs(u64::from(seconds) * 1000)),
