@@ -6,5 +6,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod duration;
+pub mod http;
 pub mod log;
+pub mod secret;
 pub mod state;
+pub mod telemetry;

@@ -1,0 +1,290 @@
+//! Apps and their environments.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use rollout_rules::change::{Command, NewEnvironment};
+use rollout_rules::flag::{EnvironmentKind, Tier};
+use rollout_rules::ids::{AppKey, EnvKey, Revision};
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Shared;
+use super::audience::Query;
+use super::auth::Principal;
+use super::body::{Json, JsonBytes, OptionalJson};
+use super::commands::{self, Terms};
+use super::creating::{Creating, Shown};
+use super::paging::Page;
+use super::problem::{self, Problem};
+use super::views;
+
+/// A body that has nothing but a reason.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnlyReason {
+    /// Why.
+    pub reason: String,
+}
+
+impl OnlyReason {
+    /// The reason, which a request without a body may give as `?reason=…`.
+    pub fn or_in_query(self, request: &HttpRequest) -> Result<String, Problem> {
+        let query = Query::of(request)?;
+        query.only(&["reason"])?;
+        if self.reason.is_empty() { Ok(query.get("reason").unwrap_or("").to_owned()) } else { Ok(self.reason) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewEnvironmentBody {
+    key: EnvKey,
+    kind: EnvironmentKind,
+    #[serde(default)]
+    ends_at: Option<UnixMs>,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstEnvironment {
+    key: EnvKey,
+    kind: EnvironmentKind,
+    #[serde(default)]
+    ends_at: Option<UnixMs>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewApp {
+    key: AppKey,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    tier: Tier,
+    #[serde(default)]
+    monthly_budget_micros: Option<u64>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    environments: Option<Vec<FirstEnvironment>>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// What may change of an app.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppPatch {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    owner: Option<String>,
+    #[serde(default)]
+    tier: Option<Tier>,
+    #[serde(default)]
+    monthly_budget_micros: Option<u64>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// What may change of an environment: the end of a preview.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentPatch {
+    ends_at: UnixMs,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) fn missing_app(app: &AppKey) -> Problem {
+    Problem::new(problem::NOT_FOUND, format!("there is no app `{app}`"))
+}
+
+fn missing_environment(app: &AppKey, environment: &EnvKey) -> Problem {
+    Problem::new(problem::NOT_FOUND, format!("there is no environment `{environment}` of app `{app}`"))
+}
+
+fn show_app(snapshot: &Snapshot, app: &AppKey, now: UnixMs) -> Result<(Revision, Value), Problem> {
+    let found = snapshot.app(app).ok_or_else(|| missing_app(app))?;
+    Ok((found.revision(), views::app(found, now)))
+}
+
+fn show_environment(snapshot: &Snapshot, app: &AppKey, key: &EnvKey, now: UnixMs) -> Result<Value, Problem> {
+    let found = snapshot.app(app).ok_or_else(|| missing_app(app))?;
+    let record = found.environment(key).ok_or_else(|| missing_environment(app, key))?;
+    Ok(views::environment(found, record, now))
+}
+
+/// `GET /v1/apps`: those that the token may see.
+pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    who.reads()?;
+    let page: Page<AppKey> = Page::of(&Query::of(&request)?, &[])?;
+    let published = shared.published();
+    let now = shared.clock.coarse();
+    let name = |app: &&rollout_rules::snapshot::App| app.info().key.to_string();
+    Ok(match &who.app {
+        Some(only) => {
+            let wanted = page.cursor.as_ref().is_none_or(|cursor| only > cursor);
+            let one = published.snapshot.app(only).filter(|_| wanted);
+            page.answer(one.into_iter(), name, |app| views::app(app, now))
+        }
+        None => page.answer(published.snapshot.apps(page.cursor.as_ref()), name, |app| views::app(app, now)),
+    })
+}
+
+/// `POST /v1/apps`.
+pub async fn create(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    body: JsonBytes,
+) -> Result<HttpResponse, Problem> {
+    let creating = Creating::new(&shared, &who, &request, body);
+    let created = creating
+        .run(
+            |body: NewApp| {
+                let made = body.key.clone();
+                let environments = body.environments.map(|list| {
+                    let new = |one: FirstEnvironment| NewEnvironment { key: one.key, kind: one.kind, ends_at: one.ends_at };
+                    list.into_iter().map(new).collect()
+                });
+                let command = Command::CreateApp {
+                    key: body.key,
+                    name: body.name,
+                    owner: body.owner,
+                    tier: body.tier,
+                    monthly_budget_micros: body.monthly_budget_micros,
+                    currency: body.currency,
+                    environments,
+                };
+                Ok((command, body.reason, made))
+            },
+            |applied, key| {
+                let (revision, body) = show_app(&applied.published.snapshot, &key, shared.clock.now())?;
+                Ok(Shown { location: format!("/v1/apps/{key}"), revision: Some(revision), body })
+            },
+        )
+        .await?;
+    Ok(created.response())
+}
+
+/// `GET /v1/apps/{app}`.
+pub async fn get(who: Principal, path: web::Path<AppKey>, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    who.reads_app(&path)?;
+    let (revision, body) = show_app(&shared.published().snapshot, &path, shared.clock.coarse())?;
+    Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
+}
+
+/// `PATCH /v1/apps/{app}`.
+pub async fn update(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+    Json(patch): Json<AppPatch>,
+) -> Result<HttpResponse, Problem> {
+    let command = Command::UpdateApp {
+        app: path.clone(),
+        name: patch.name,
+        owner: patch.owner,
+        tier: patch.tier,
+        monthly_budget_micros: patch.monthly_budget_micros,
+        currency: patch.currency,
+    };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
+    let (revision, body) = show_app(&applied.published.snapshot, &path, shared.clock.now())?;
+    Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
+}
+
+/// `GET /v1/apps/{app}/environments`.
+pub async fn list_environments(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    who.reads_app(&path)?;
+    let page: Page<EnvKey> = Page::of(&Query::of(&request)?, &[])?;
+    let published = shared.published();
+    let app = published.snapshot.app(&path).ok_or_else(|| missing_app(&path))?;
+    let now = shared.clock.coarse();
+    let rest = app.environments().filter(|record| {
+        page.cursor.as_ref().is_none_or(|cursor| record.environment().key > *cursor)
+    });
+    Ok(page.answer(rest, |record| record.environment().key.to_string(), |record| views::environment(app, record, now)))
+}
+
+/// `POST /v1/apps/{app}/environments`.
+pub async fn create_environment(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+    body: JsonBytes,
+) -> Result<HttpResponse, Problem> {
+    let app = path.into_inner();
+    let creating = Creating::new(&shared, &who, &request, body);
+    let created = creating
+        .run(
+            |body: NewEnvironmentBody| {
+                let made = body.key.clone();
+                let environment = NewEnvironment { key: body.key, kind: body.kind, ends_at: body.ends_at };
+                Ok((Command::CreateEnvironment { app: app.clone(), environment }, body.reason, made))
+            },
+            |applied, key| {
+                let body = show_environment(&applied.published.snapshot, &app, &key, shared.clock.now())?;
+                Ok(Shown { location: format!("/v1/apps/{app}/environments/{key}"), revision: None, body })
+            },
+        )
+        .await?;
+    Ok(created.response())
+}
+
+/// `GET /v1/apps/{app}/environments/{environment}`.
+pub async fn get_environment(
+    who: Principal,
+    path: web::Path<(AppKey, EnvKey)>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let (app, key) = path.into_inner();
+    who.reads_app(&app)?;
+    Ok(HttpResponse::Ok().json(show_environment(&shared.published().snapshot, &app, &key, shared.clock.coarse())?))
+}
+
+/// `PATCH /v1/apps/{app}/environments/{environment}`: moves the end of a preview.
+pub async fn update_environment(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, EnvKey)>,
+    shared: web::Data<Shared>,
+    Json(patch): Json<EnvironmentPatch>,
+) -> Result<HttpResponse, Problem> {
+    let (app, environment) = path.into_inner();
+    let command =
+        Command::ExtendEnvironment { app: app.clone(), environment: environment.clone(), ends_at: patch.ends_at };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
+    let body = show_environment(&applied.published.snapshot, &app, &environment, shared.clock.now())?;
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// `DELETE /v1/apps/{app}/environments/{environment}`.
+pub async fn remove_environment(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, EnvKey)>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<OnlyReason>,
+) -> Result<HttpResponse, Problem> {
+    let (app, environment) = path.into_inner();
+    let command = Command::RemoveEnvironment { app, environment };
+    let reason = body.or_in_query(&request)?;
+    commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

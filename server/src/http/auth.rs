@@ -1,0 +1,275 @@
+//! Who is asking. A secret text finds its token in the published snapshot, is compared with the hash
+//! there in constant time, and lends the request its scope. What may be *changed* with a scope is decided
+//! by the core; here it is only said what may be read, and whose name a change bears.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{FromRequest, HttpRequest, web};
+use rollout_rules::governance::{Actor, Caller, Scope, Token};
+use rollout_rules::ids::{AppKey, EnvKey, TokenId};
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
+
+use super::Shared;
+use super::problem::{self, Problem};
+use crate::secret;
+
+/// Where tools that know no bearer tokens put the secret.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Where an agent names itself: `model=…; tool=…; on-behalf-of=…`.
+const AGENT: HeaderName = HeaderName::from_static("tidegate-agent");
+/// Longest name of a model, a tool or a person, in bytes.
+const MAX_AGENT_NAME_BYTES: usize = 128;
+
+/// Whoever sent a request, after their token was found valid.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// What they may do.
+    pub scope: Scope,
+    /// Only in this app.
+    pub app: Option<AppKey>,
+    /// Only in this environment.
+    pub environment: Option<EnvKey>,
+    /// In whose name.
+    pub actor: Actor,
+    /// The token.
+    pub token: TokenId,
+    /// When the token stops working.
+    pub expires_at: Option<UnixMs>,
+}
+
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Ready<Result<Principal, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Principal::of(request))
+    }
+}
+
+impl Principal {
+    fn of(request: &HttpRequest) -> Result<Principal, Problem> {
+        let shared = shared(request)?;
+        let published = shared.published();
+        let token = authenticate(shared, request, &published.snapshot)?;
+        let actor = agent(request.headers())?.unwrap_or_else(|| token.actor.clone());
+        Ok(Principal {
+            scope: token.scope,
+            app: token.app.clone(),
+            environment: token.environment.clone(),
+            actor,
+            token: token.id.clone(),
+            expires_at: token.expires_at,
+        })
+    }
+
+    /// The same, as the core wants to know it.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            actor: self.actor.clone(),
+            scope: self.scope,
+            app: self.app.clone(),
+            environment: self.environment.clone(),
+            token: Some(self.token.clone()),
+        }
+    }
+
+    /// Whether the definitions may be read at all: SDKs' tokens only check and follow.
+    pub fn reads(&self) -> Result<(), Problem> {
+        match self.scope {
+            Scope::Admin | Scope::Operator | Scope::Editor | Scope::Viewer | Scope::Ci => Ok(()),
+            Scope::SdkServer | Scope::SdkBrowser => Err(Problem::new(
+                problem::NOT_ALLOWED,
+                "an SDK's token only checks flags; use a token with the scope viewer or higher",
+            )),
+        }
+    }
+
+    /// Whether an app's definitions may be read.
+    pub fn reads_app(&self, app: &AppKey) -> Result<(), Problem> {
+        self.reads()?;
+        match &self.app {
+            Some(bound) if bound != app => {
+                Err(Problem::new(problem::NOT_ALLOWED, format!("this token is bound to the app `{bound}`")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what belongs to no single app may be read.
+    pub fn reads_everything(&self) -> Result<(), Problem> {
+        self.reads()?;
+        match &self.app {
+            Some(bound) => Err(Problem::new(
+                problem::NOT_ALLOWED,
+                format!("this token is bound to the app `{bound}`; what belongs to all apps needs a token without"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether tokens may be read.
+    pub fn administers(&self) -> Result<(), Problem> {
+        match self.scope {
+            Scope::Admin => Ok(()),
+            _ => Err(Problem::new(problem::NOT_ALLOWED, "tokens are seen and made with a token of the scope admin")),
+        }
+    }
+}
+
+/// The shared parts of the server that serves a request.
+pub fn shared(request: &HttpRequest) -> Result<&Shared, Problem> {
+    request
+        .app_data::<web::Data<Shared>>()
+        .map(|shared| shared.get_ref())
+        .ok_or_else(|| Problem::internal("a request came before the server was put together"))
+}
+
+/// The valid token that a request carries.
+pub fn authenticate<'s>(
+    shared: &Shared,
+    request: &HttpRequest,
+    snapshot: &'s Snapshot,
+) -> Result<&'s Token, Problem> {
+    let now = shared.clock.coarse();
+    let Some(text) = credential(request.headers()) else {
+        return Err(Problem::new(
+            problem::UNAUTHENTICATED,
+            "send a token: `Authorization: Bearer tg_…` or `X-API-Key: tg_…`",
+        ));
+    };
+    match look_up(text, snapshot, now) {
+        Ok(token) => Ok(token),
+        Err(why) => {
+            shared.limits.count_failed_login(request.peer_addr().map(|peer| peer.ip()), now)?;
+            metrics::counter!("tidegate_failed_logins_total").increment(1);
+            Err(Problem::new(problem::UNAUTHENTICATED, why))
+        }
+    }
+}
+
+/// That a request carries a valid token, counted against the token's rate. For handlers that look the
+/// token up themselves in what they read once.
+pub struct Counted(TokenId);
+
+impl FromRequest for Counted {
+    type Error = Problem;
+    type Future = Ready<Result<Counted, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Counted::of(request))
+    }
+}
+
+impl Counted {
+    fn of(request: &HttpRequest) -> Result<Counted, Problem> {
+        let shared = shared(request)?;
+        let published = shared.published();
+        let token = authenticate(shared, request, &published.snapshot)?;
+        shared.limits.count_request(&token.id, shared.clock.coarse())?;
+        Ok(Counted(token.id.clone()))
+    }
+
+    /// The token, in a snapshot that may be newer.
+    pub fn token<'s>(&self, snapshot: &'s Snapshot) -> Result<&'s Token, Problem> {
+        snapshot
+            .token(&self.0)
+            .ok_or_else(|| Problem::new(problem::UNAUTHENTICATED, "the token is not valid any more"))
+    }
+}
+
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then_some(text.trim());
+    }
+    headers.get(API_KEY)?.to_str().ok()
+}
+
+fn look_up<'s>(text: &str, snapshot: &'s Snapshot, now: UnixMs) -> Result<&'s Token, &'static str> {
+    // One answer for an unknown id and a wrong secret: a guess learns nothing of which ids exist.
+    const UNKNOWN: &str = "the token is not valid";
+    let id = secret::id_of(text).and_then(|id| TokenId::new(id).ok()).ok_or(UNKNOWN)?;
+    let token = snapshot.token(&id).ok_or(UNKNOWN)?;
+    if !secret::matches(text, &token.hash) {
+        return Err(UNKNOWN);
+    }
+    still_valid(token, now)?;
+    Ok(token)
+}
+
+/// Whether a token still works, and if not why.
+pub fn still_valid(token: &Token, now: UnixMs) -> Result<(), &'static str> {
+    if token.revoked_at.is_some() {
+        return Err("the token was revoked");
+    }
+    if token.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err("the token has expired");
+    }
+    Ok(())
+}
+
+fn agent(headers: &HeaderMap) -> Result<Option<Actor>, Problem> {
+    let Some(value) = headers.get(AGENT) else { return Ok(None) };
+    let wrong = || {
+        Problem::new(
+            problem::INVALID_PARAMETER,
+            "write the header `Tidegate-Agent` as `model=…; tool=…; on-behalf-of=…`",
+        )
+    };
+    let (mut model, mut tool, mut on_behalf_of) = (None, None, None);
+    for part in std::str::from_utf8(value.as_bytes()).map_err(|_| wrong())?.split(';') {
+        let (name, text) = part.split_once('=').ok_or_else(wrong)?;
+        let text = text.trim();
+        if text.is_empty() || text.len() > MAX_AGENT_NAME_BYTES {
+            return Err(wrong());
+        }
+        let place = match name.trim().to_ascii_lowercase().as_str() {
+            "model" => &mut model,
+            "tool" => &mut tool,
+            "on-behalf-of" => &mut on_behalf_of,
+            _ => return Err(wrong()),
+        };
+        if place.replace(text.to_owned()).is_some() {
+            return Err(wrong());
+        }
+    }
+    match (model, tool, on_behalf_of) {
+        (Some(model), Some(tool), Some(on_behalf_of)) => Ok(Some(Actor::Agent { model, tool, on_behalf_of })),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn headers(name: &str, value: &str) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        map.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
+        map
+    }
+
+    #[test]
+    fn a_secret_is_taken_from_either_header() {
+        assert_eq!(credential(&headers("authorization", "Bearer tg_x")), Some("tg_x"));
+        assert_eq!(credential(&headers("authorization", "bearer  tg_x ")), Some("tg_x"));
+        assert_eq!(credential(&headers("x-api-key", "tg_x")), Some("tg_x"));
+        assert_eq!(credential(&headers("authorization", "Basic dXNlcg==")), None);
+        assert_eq!(credential(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_agent_is_named_whole_or_refused() {
+        let named = agent(&headers("tidegate-agent", "model=m-1; tool=editor; on-behalf-of=ada")).unwrap();
+        let ada = Actor::Agent { model: "m-1".into(), tool: "editor".into(), on_behalf_of: "ada".into() };
+        assert_eq!(named, Some(ada));
+        assert_eq!(agent(&HeaderMap::new()).unwrap(), None);
+        for bad in ["", "model=m", "model=m; tool=t; on-behalf-of=", "model=m; model=m; tool=t; on-behalf-of=x"] {
+            assert!(agent(&headers("tidegate-agent", bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From a request to a command and back: the headers that every change may carry, and what a refusal of
+//! the core becomes.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderName};
+use rollout_rules::change::Command;
+use rollout_rules::flag::MAX_TEXT_BYTES;
+use rollout_rules::governance::GateStanding;
+use rollout_rules::ids::{IdempotencyKey, PlanId, Revision};
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::auth::Principal;
+use super::etag;
+use super::problem::{self, Problem};
+use crate::state::{Applied, Refusal, Request, SubmitError};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PLAN: HeaderName = HeaderName::from_static("tidegate-plan");
+
+/// What the headers say about a change.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// The revision that the caller saw, from `If-Match`.
+    pub seen: Option<Revision>,
+    /// The caller's name for the request, from `Idempotency-Key`.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The import that it belongs to, from `Tidegate-Plan`.
+    pub plan: Option<PlanId>,
+}
+
+impl Terms {
+    /// Reads the headers.
+    pub fn of(request: &HttpRequest) -> Result<Terms, Problem> {
+        let seen = match text(request, &header::IF_MATCH)? {
+            None => None,
+            Some(text) => Some(etag::revision(text).ok_or_else(|| {
+                let detail = "`If-Match` has to be a revision as `ETag` gave it, such as \"42\"";
+                Problem::new(problem::INVALID_PARAMETER, detail)
+            })?),
+        };
+        Ok(Terms { seen, idempotency_key: named(request, &IDEMPOTENCY_KEY)?, plan: named(request, &PLAN)? })
+    }
+}
+
+fn text<'r>(request: &'r HttpRequest, name: &HeaderName) -> Result<Option<&'r str>, Problem> {
+    let Some(value) = request.headers().get(name) else { return Ok(None) };
+    value.to_str().map(Some).map_err(|_| {
+        Problem::new(problem::INVALID_PARAMETER, format!("the header `{name}` has to be plain text"))
+    })
+}
+
+fn named<K>(request: &HttpRequest, name: &HeaderName) -> Result<Option<K>, Problem>
+where
+    K: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let Some(text) = text(request, name)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| {
+        Problem::new(problem::INVALID_PARAMETER, format!("the header `{name}`: {error}"))
+    })
+}
+
+/// Hands a command to the core and waits until it is durable, or refused.
+pub async fn submit(
+    shared: &Shared,
+    who: &Principal,
+    command: Command,
+    terms: Terms,
+    reason: String,
+) -> Result<Applied, Problem> {
+    if reason.len() > MAX_TEXT_BYTES {
+        let detail = format!("`reason` may have at most {MAX_TEXT_BYTES} bytes");
+        return Err(Problem::new(problem::INVALID, detail).with("field", "reason"));
+    }
+    // A kill is never turned away for asking too often.
+    if !matches!(command, Command::Kill { .. }) {
+        shared.limits.count_request(&who.token, shared.clock.coarse())?;
+    }
+    let started = std::time::Instant::now();
+    let request = Request {
+        caller: who.caller(),
+        command,
+        seen: terms.seen,
+        // The gate is an issue of its own; until it is there, nothing asks for it.
+        gate: GateStanding::NotRequired,
+        reason,
+        idempotency_key: terms.idempotency_key,
+        plan: terms.plan,
+    };
+    let outcome = shared.commands.submit(request).await;
+    shared.traffic.record_command(outcome.as_ref().map_or_else(code, |_| "done"), started.elapsed());
+    outcome.map_err(problem_of)
+}
+
+fn code(error: &SubmitError) -> &'static str {
+    match error {
+        SubmitError::Refused(refusal) => refusal.code(),
+        SubmitError::Busy => problem::BUSY.code,
+        SubmitError::Full => problem::LOG_FULL.code,
+        SubmitError::Unavailable => problem::LOG_UNAVAILABLE.code,
+        SubmitError::Unknown => problem::OUTCOME_UNKNOWN.code,
+    }
+}
+
+fn problem_of(error: SubmitError) -> Problem {
+    match error {
+        SubmitError::Refused(refusal) => refused(&refusal),
+        SubmitError::Busy => Problem::new(problem::BUSY, error.to_string()).retry_after(1),
+        SubmitError::Full => Problem::new(problem::LOG_FULL, error.to_string()),
+        SubmitError::Unavailable => Problem::new(problem::LOG_UNAVAILABLE, error.to_string()).retry_after(2),
+        SubmitError::Unknown => Problem::new(problem::OUTCOME_UNKNOWN, error.to_string()),
+    }
+}
+
+/// What a refusal of the core becomes.
+pub fn refused(refusal: &Refusal) -> Problem {
+    let kind = problem::kind_of(refusal.code()).unwrap_or(problem::INVALID);
+    let problem = Problem::new(kind, refusal.to_string());
+    match refusal {
+        Refusal::Stale { seen, current, changed } => problem
+            .with("seen_revision", seen.0)
+            .with("current_revision", current.0)
+            .with("changed", serde_json::to_value(changed).unwrap_or(Value::Null)),
+        Refusal::RevisionRequired { current } => problem.with("current_revision", current.0),
+        Refusal::Invalid { field, .. } => problem.with("field", field.as_str()),
+        Refusal::ApprovalsNeeded { needed, have } => problem.with("needed", *needed).with("have", *have),
+        Refusal::GateMissing { missing } => problem.with("missing", json!(missing)),
+        Refusal::TooMany { what, limit } => problem.with("what", *what).with("limit", *limit),
+        Refusal::TooLarge { bytes, limit } => problem.with("bytes", *bytes).with("limit", *limit),
+        Refusal::ExpiryBeyondCap { asked, cap } => {
+            problem.with("asked", asked.to_string()).with("cap", cap.to_string())
+        }
+        Refusal::InUse { by, .. } => problem.with("by", json!(by)),
+        Refusal::PrerequisiteCycle { path } => problem.with("path", json!(path)),
+        Refusal::Killed { height, kill_id } => {
+            problem.with("height", height.as_str()).with("kill_id", kill_id.as_str())
+        }
+        Refusal::KillIdTaken { revision, .. } | Refusal::IdempotencyKeyTaken { revision } => {
+            problem.with("revision", revision.0)
+        }
+        Refusal::ProposalClosed { state, .. } => problem.with("state", state.as_str()),
+        _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollout_rules::decide::What;
+    use rollout_rules::ids::AppKey;
+
+    #[test]
+    fn a_refusal_keeps_its_code_and_tells_what_changed() {
+        let stale = Refusal::Stale { seen: Revision(3), current: Revision(9), changed: Vec::new() };
+        let problem = refused(&stale);
+        assert_eq!((problem.kind().code, problem.kind().status), ("stale", 412));
+        let missing = Refusal::NotFound { what: What::App(AppKey::new("shop").unwrap()) };
+        assert_eq!(refused(&missing).kind().status, 404);
+    }
+}

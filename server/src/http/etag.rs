@@ -1,0 +1,119 @@
+//! What names a state of the flags: the same tag means the same answers.
+
+use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
+use rollout_rules::time::UnixMs;
+use sha2::{Digest as _, Sha256};
+
+/// Enough of a SHA-256 that no two states share it: 128 bits.
+const TAG_BYTES: usize = 16;
+
+/// Everything besides the context that answers depend on.
+fn hash_configuration(
+    log: &LogId,
+    app: &AppKey,
+    environment: &EnvKey,
+    revision: Revision,
+    boundary: UnixMs,
+    overlays: &[KillId],
+) -> Sha256 {
+    let mut hash = Sha256::new();
+    // No name holds a newline, so parts cannot run into each other.
+    for part in [log.as_str(), app.as_str(), environment.as_str()] {
+        hash.update(part.as_bytes());
+        hash.update(b"\n");
+    }
+    hash.update(revision.0.to_le_bytes());
+    hash.update(boundary.0.to_le_bytes());
+    for kill in overlays {
+        hash.update(kill.as_str().as_bytes());
+        hash.update(b"\n");
+    }
+    hash
+}
+
+fn written(hash: Sha256) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(TAG_BYTES * 2);
+    for byte in &hash.finalize()[..TAG_BYTES] {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The tag of what an environment serves at a moment, whoever asks.
+pub fn configuration(
+    log: &LogId,
+    app: &AppKey,
+    environment: &EnvKey,
+    revision: Revision,
+    boundary: UnixMs,
+    overlays: &[KillId],
+) -> String {
+    written(hash_configuration(log, app, environment, revision, boundary, overlays))
+}
+
+/// The tag of what one context is served: as [`configuration`], with the context as it was sent.
+#[allow(clippy::too_many_arguments, reason = "each is a part that answers depend on")]
+pub fn bulk(
+    log: &LogId,
+    app: &AppKey,
+    environment: &EnvKey,
+    revision: Revision,
+    boundary: UnixMs,
+    overlays: &[KillId],
+    context: &[u8],
+) -> String {
+    let mut hash = hash_configuration(log, app, environment, revision, boundary, overlays);
+    hash.update(b"\n\n");
+    hash.update(context);
+    written(hash)
+}
+
+/// Whether an `If-None-Match` names a tag; weak and strong forms are the same here.
+pub fn matches(header: &str, tag: &str) -> bool {
+    header.split(',').map(str::trim).any(|given| {
+        given == "*" || given.strip_prefix("W/").unwrap_or(given).trim_matches('"') == tag
+    })
+}
+
+/// The revision in an `If-Match`: `"7"`, also without quotes.
+pub fn revision(header: &str) -> Option<Revision> {
+    header.trim().trim_matches('"').parse().ok().map(Revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_the_state_makes_another_tag() {
+        let log = LogId::new("log").unwrap();
+        let (app, environment) = (AppKey::new("shop").unwrap(), EnvKey::new("production").unwrap());
+        let kill = [KillId::new("k").unwrap()];
+        let tag = |revision, boundary, overlays: &[KillId], context: &[u8]| {
+            bulk(&log, &app, &environment, Revision(revision), UnixMs(boundary), overlays, context)
+        };
+        let all = [
+            tag(1, 0, &[], b"{}"),
+            tag(2, 0, &[], b"{}"),
+            tag(1, 1, &[], b"{}"),
+            tag(1, 0, &kill, b"{}"),
+            tag(1, 0, &[], b"{ }"),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[..index].contains(one), "{index}");
+        }
+        assert_eq!(tag(1, 0, &[], b"{}"), all[0]);
+    }
+
+    #[test]
+    fn a_list_of_tags_matches_if_one_does() {
+        assert!(matches("\"a\", W/\"b\"", "b"));
+        assert!(matches("b", "b"));
+        assert!(matches("*", "b"));
+        assert!(!matches("\"bb\"", "b"));
+        assert_eq!(revision("\"12\""), Some(Revision(12)));
+        assert_eq!(revision("twelve"), None);
+    }
+}

@@ -1,0 +1,389 @@
+//! Hands what the log says to whoever listens. One call for each entry: it encodes the entry once for
+//! each audience, puts it into that audience's ring and rings the bell. Streams read the rings.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use rollout_rules::change::{Change, Entry, Reach};
+use rollout_rules::feed::{Audience, Frame, FrameBody, Overlay, ResumeToken};
+use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
+use rollout_rules::project::{overlay_frame, project, snapshot_frame};
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
+
+use super::ring::Ring;
+use super::wakers::Bell;
+use crate::state::{Event, Overlay as Standing, Published};
+use crate::http::etag;
+use crate::http::problem::{self, Problem};
+
+/// A channel that nobody listened to for this long is given up.
+const IDLE_CHANNEL_MS: u64 = 10 * 60 * 1000;
+
+/// Whether a kill reaches an app environment.
+pub fn reaches(kill: &Standing, app: &AppKey, environment: &EnvKey) -> bool {
+    let in_app = match &kill.reach {
+        Reach::Everything => true,
+        Reach::App { app: killed } | Reach::Flag { app: killed, .. } => killed == app,
+    };
+    in_app && kill.environment.as_ref().is_none_or(|only| only == environment)
+}
+
+/// What the streams of all audiences are fed from.
+pub struct Hub {
+    log: LogId,
+    /// Wakes the streams.
+    pub bell: Bell,
+    state: Mutex<State>,
+    /// Counts revocations of tokens, after which each stream looks whether its own still stands.
+    revocations: AtomicU64,
+    closing: AtomicBool,
+    connections: AtomicU64,
+}
+
+struct State {
+    /// What was handed out last.
+    published: Arc<Published>,
+    channels: BTreeMap<(AppKey, EnvKey), Arc<Channel>>,
+}
+
+/// What one app environment has to hear.
+pub struct Channel {
+    app: AppKey,
+    environment: EnvKey,
+    audience: Audience,
+    /// Frames for SDKs, from the first SDK on.
+    ring: OnceLock<Ring>,
+    /// The last snapshot that was encoded, and the position in the ring from which it goes on.
+    encoded: tokio::sync::Mutex<Option<(Bytes, u64)>>,
+    /// Counts changes of what is served, for OFREP's event streams.
+    changes: AtomicU64,
+    notice: Mutex<Notice>,
+    /// The last moment that was told of at which answers changed by themselves.
+    boundary: AtomicU64,
+    used_at: AtomicU64,
+    lost: AtomicBool,
+}
+
+/// What OFREP's event streams say of the last change.
+#[derive(Clone)]
+pub struct Notice {
+    /// The data of the event, as a line.
+    pub data: Bytes,
+    /// When the change came.
+    pub at: UnixMs,
+}
+
+/// How a feed begins.
+pub struct Beginning {
+    /// Sent first.
+    pub events: Vec<Bytes>,
+    /// Where in the ring the stream goes on.
+    pub position: u64,
+}
+
+impl Hub {
+    /// A hub that begins at what is published now.
+    pub fn new(log: LogId, published: Arc<Published>) -> Hub {
+        Hub {
+            log,
+            bell: Bell::default(),
+            state: Mutex::new(State { published, channels: BTreeMap::new() }),
+            revocations: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands out what happened.
+    pub fn hand_out(&self, event: Event, now: UnixMs) {
+        match event {
+            Event::Entry { revision, entry, before, published, .. } => {
+                self.entry(revision, &entry, &before, published, now);
+            }
+            Event::Overlaid { overlay, published } => self.overlay(&overlay, published, now),
+            Event::Boundary { at } => self.moment(at, now),
+        }
+    }
+
+    fn entry(
+        &self,
+        revision: Revision,
+        entry: &Entry,
+        before: &Snapshot,
+        published: Arc<Published>,
+        now: UnixMs,
+    ) {
+        let mut state = self.state();
+        if revision <= state.published.revision() {
+            return;
+        }
+        state.published = published;
+        let after = &state.published.folded;
+        for channel in state.channels.values() {
+            if let Some(ring) = channel.ring.get()
+                && let Some(frame) = project(before, after, &self.log, entry, &channel.audience)
+                && let Some(event) = encode(&frame)
+            {
+                ring.push(Some(frame.revision), event);
+            }
+            let served = after.feed_revision(&channel.app, &channel.environment);
+            if served != before.feed_revision(&channel.app, &channel.environment) {
+                channel.notify(&self.log, &state.published, now, now);
+            }
+        }
+        drop(state);
+        if matches!(entry.change, Change::TokenRevoked { .. }) {
+            self.revocations.fetch_add(1, Ordering::Release);
+        }
+        self.bell.ring();
+    }
+
+    fn overlay(&self, kill: &Standing, published: Arc<Published>, now: UnixMs) {
+        let mut state = self.state();
+        state.published = published;
+        let revision = state.published.revision();
+        for channel in state.channels.values() {
+            if !reaches(kill, &channel.app, &channel.environment) {
+                continue;
+            }
+            if let Some(ring) = channel.ring.get()
+                && let Some(event) = self.overlay_event(kill, revision, &channel.audience)
+            {
+                ring.push(None, event);
+            }
+            channel.notify(&self.log, &state.published, now, now);
+        }
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// A moment came at which some answers changed by themselves.
+    fn moment(&self, at: UnixMs, now: UnixMs) {
+        let mut state = self.state();
+        let published = Arc::clone(&state.published);
+        // SDKs judge the moment themselves; OFREP's clients are told to fetch again.
+        for channel in state.channels.values() {
+            let boundary = published.folded.boundary(&channel.app, &channel.environment, at.max(now));
+            if boundary.0 > channel.boundary.swap(boundary.0, Ordering::Relaxed) {
+                channel.notify(&self.log, &published, now, now);
+            }
+        }
+        state.channels.retain(|_, channel| channel.is_used(now));
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// Starts anew from what is published now, since events were missed: every stream ends, and clients
+    /// come back for what they lack.
+    pub fn start_anew(&self, published: Arc<Published>) {
+        let mut state = self.state();
+        state.published = published;
+        for (_, channel) in std::mem::take(&mut state.channels) {
+            channel.lost.store(true, Ordering::Release);
+        }
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// The channel of an app environment.
+    pub fn channel(&self, app: &AppKey, environment: &EnvKey, now: UnixMs) -> Result<Arc<Channel>, Problem> {
+        let mut state = self.state();
+        let folded = &state.published.folded;
+        if folded.app(app).and_then(|app| app.environment(environment)).is_none() {
+            let detail = format!("there is no environment `{environment}` of an app `{app}`");
+            return Err(Problem::new(problem::NOT_FOUND, detail));
+        }
+        let name = (app.clone(), environment.clone());
+        if let Some(channel) = state.channels.get(&name) {
+            return Ok(Arc::clone(channel));
+        }
+        let channel = Arc::new(Channel {
+            app: app.clone(),
+            environment: environment.clone(),
+            audience: Audience::Server { app: app.clone(), environment: environment.clone() },
+            ring: OnceLock::new(),
+            encoded: tokio::sync::Mutex::new(None),
+            changes: AtomicU64::new(0),
+            notice: Mutex::new(Notice { data: Bytes::new(), at: UnixMs(0) }),
+            boundary: AtomicU64::new(folded.boundary(app, environment, now).0),
+            used_at: AtomicU64::new(now.0),
+            lost: AtomicBool::new(false),
+        });
+        channel.notify(&self.log, &state.published, now, UnixMs(0));
+        state.channels.retain(|_, channel| channel.is_used(now));
+        state.channels.insert(name, Arc::clone(&channel));
+        Ok(channel)
+    }
+
+    /// How a client begins that has seen what its resume token says: with what it missed if that is
+    /// still here, else with a snapshot.
+    pub async fn begin(&self, channel: &Arc<Channel>, seen: Option<ResumeToken>) -> Result<Beginning, Problem> {
+        if let Some(beginning) = seen.and_then(|seen| self.resume(channel, &seen)) {
+            return Ok(beginning);
+        }
+        let mut encoded = channel.encoded.lock().await;
+        if let Some((event, position)) = &*encoded
+            && channel.ring().bytes_after(*position).is_some_and(|bytes| bytes <= event.len())
+        {
+            return Ok(Beginning { events: vec![event.clone()], position: *position });
+        }
+        // Position and fold belong together; encoding takes its time without holding anybody up.
+        let (snapshot, overlays, position) = {
+            let state = self.state();
+            let folded = &state.published.folded;
+            let position = channel.open_ring(folded).end();
+            (Arc::clone(folded), channel.overlays(&state.published), position)
+        };
+        let (log, audience) = (self.log.clone(), channel.audience.clone());
+        let event = tokio::task::spawn_blocking(move || {
+            let mut frame = snapshot_frame(&snapshot, &log, &audience)?;
+            if let FrameBody::Snapshot(served) = &mut frame.body {
+                served.overlays = overlays;
+            }
+            encode(&frame)
+        })
+        .await
+        .map_err(Problem::internal)?
+        .ok_or_else(|| Problem::new(problem::NOT_FOUND, "the environment is gone, or too large to be sent"))?;
+        *encoded = Some((event.clone(), position));
+        Ok(Beginning { events: vec![event], position })
+    }
+
+    fn resume(&self, channel: &Channel, seen: &ResumeToken) -> Option<Beginning> {
+        if seen.log != self.log {
+            return None;
+        }
+        let state = self.state();
+        let revision = state.published.revision();
+        // A client of a node that is ahead has seen what this one has not.
+        if seen.revision > revision {
+            return None;
+        }
+        let position = channel.open_ring(&state.published.folded).resume(seen.revision)?;
+        let standing = channel.standing(&state.published);
+        let events = standing.filter_map(|kill| self.overlay_event(kill, revision, &channel.audience)).collect();
+        Some(Beginning { events, position })
+    }
+
+    fn overlay_event(&self, kill: &Standing, revision: Revision, audience: &Audience) -> Option<Bytes> {
+        let frame = overlay_frame(&travelling(kill), kill.environment.as_ref(), &self.log, revision, audience)?;
+        encode(&frame)
+    }
+
+    /// A number for a new connection.
+    pub fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Changes whenever a token was revoked.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::Acquire)
+    }
+
+    /// Ends every stream, so that clients reconnect elsewhere.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Whether streams are to end.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}
+
+impl Channel {
+    /// The app.
+    pub fn app(&self) -> &AppKey {
+        &self.app
+    }
+
+    /// The environment.
+    pub fn environment(&self) -> &EnvKey {
+        &self.environment
+    }
+
+    /// The frames for SDKs. Only for whoever has [begun](Hub::begin).
+    pub fn ring(&self) -> &Ring {
+        self.ring.get().expect("a stream begins before it reads, and beginning makes the ring")
+    }
+
+    fn open_ring(&self, snapshot: &Snapshot) -> &Ring {
+        self.ring.get_or_init(|| Ring::new(snapshot.feed_revision(&self.app, &self.environment)))
+    }
+
+    /// Counts changes of what is served.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// What to say of the last change.
+    pub fn notice(&self) -> Notice {
+        self.notice.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether its events were missed: then its streams end.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Whether anybody listens, or did a while ago.
+    fn is_used(self: &Arc<Self>, now: UnixMs) -> bool {
+        // One is the hub's own.
+        if Arc::strong_count(self) > 1 {
+            self.used_at.store(now.0, Ordering::Relaxed);
+            return true;
+        }
+        now.since(UnixMs(self.used_at.load(Ordering::Relaxed))).0 < IDLE_CHANNEL_MS
+    }
+
+    fn standing<'p>(&'p self, published: &'p Published) -> impl Iterator<Item = &'p Standing> {
+        published.overlays.iter().filter(|kill| reaches(kill, &self.app, &self.environment))
+    }
+
+    fn overlays(&self, published: &Published) -> Vec<Overlay> {
+        self.standing(published).map(travelling).collect()
+    }
+
+    fn notify(&self, log: &LogId, published: &Published, now: UnixMs, at: UnixMs) {
+        let standing: Vec<KillId> = self.standing(published).map(|kill| kill.kill_id.clone()).collect();
+        let tag = etag::configuration(
+            log,
+            &self.app,
+            &self.environment,
+            published.folded.feed_revision(&self.app, &self.environment),
+            published.folded.boundary(&self.app, &self.environment, now),
+            &standing,
+        );
+        let seconds = now.0 / 1000;
+        let data = format!(
+            "data: {{\"type\":\"refetchEvaluation\",\"etag\":\"\\\"{tag}\\\"\",\"lastModified\":{seconds}}}\n\n"
+        );
+        let notice = Notice { data: Bytes::from(data), at };
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A kill as frames carry it.
+fn travelling(kill: &Standing) -> Overlay {
+    Overlay { kill_id: kill.kill_id.clone(), reach: kill.reach.clone(), at: kill.at }
+}
+
+fn encode(frame: &Frame) -> Option<Bytes> {
+    match frame.encode_event() {
+        Ok(event) => Some(Bytes::from(event)),
+        Err(error) => {
+            // The client would ask again and again for what cannot be sent: better silent than flooding.
+            tracing::error!(%error, revision = %frame.revision, "a frame cannot be sent");
+            None
+        }
+    }
+}

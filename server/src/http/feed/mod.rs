@@ -1,0 +1,216 @@
+//! The feed for server-side SDKs: a snapshot or what was missed, then each change as it becomes durable,
+//! kills ahead of everything.
+
+pub mod clients;
+pub mod hub;
+pub mod ring;
+pub mod stream;
+pub mod wakers;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderName;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use rollout_rules::feed::ResumeToken;
+use rollout_rules::governance::Scope;
+use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision, TokenId};
+use serde::Deserialize;
+use serde_json::json;
+
+use self::clients::{Acknowledgement, LiveClient, MAX_KILL_IDS, MAX_SDK_BYTES};
+use self::hub::Channel;
+use self::ring::Next;
+use self::stream::{HEARTBEAT, Source, Step, StreamPlace};
+use self::wakers::Wakeful;
+use super::Shared;
+use super::audience::{self, Query};
+use super::auth::{self, Principal};
+use super::body::Json;
+use super::paging::{DEFAULT_LIMIT, MAX_LIMIT};
+use super::problem::{self, Problem};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Whether a token may follow a feed: it carries the rules, so browsers' tokens may not.
+fn may_follow(who: &Principal) -> Result<(), Problem> {
+    match who.scope {
+        Scope::SdkBrowser => Err(Problem::new(
+            problem::NOT_ALLOWED,
+            "the feed carries the rules: it needs a token with the scope sdk-server or higher",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// `GET /v1/feed`.
+pub async fn feed(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    may_follow(&who)?;
+    let query = Query::of(&request)?;
+    query.only(&["app", "environment", "instance", "sdk"])?;
+    let (app, environment) = audience::resolve(who.app.as_ref(), who.environment.as_ref(), &request, &query)?;
+    let instance: Option<InstanceId> = query.parse("instance")?;
+    let sdk = query.get("sdk").map(str::to_owned);
+    if sdk.as_ref().is_some_and(|sdk| sdk.len() > MAX_SDK_BYTES || sdk.chars().any(char::is_control)) {
+        let detail = format!("`sdk` may have at most {MAX_SDK_BYTES} bytes, as in `name/1.2.3`");
+        return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "sdk"));
+    }
+    let now = shared.clock.coarse();
+    let place = StreamPlace::take(&shared.open_streams, shared.settings.max_streams)?;
+    let channel = shared.hub.channel(&app, &environment, now)?;
+    let seen = request.headers().get(&LAST_EVENT_ID).and_then(|id| ResumeToken::parse(id.to_str().ok()?));
+    let beginning = shared.hub.begin(&channel, seen).await?;
+    let connection = shared.hub.next_connection();
+    let name = instance.map(|instance| (app, environment, instance));
+    if let Some(name) = &name {
+        shared.clients.connected(name.clone(), sdk, connection, now);
+    }
+    let first = if beginning.events.is_empty() { vec![HEARTBEAT] } else { beginning.events };
+    let source = Feed {
+        revocations: Cell::new(shared.hub.revocations()),
+        shared: web::Data::clone(&shared),
+        channel,
+        token: who.token,
+        first: RefCell::new(first.into()),
+        position: Cell::new(beginning.position),
+        connection,
+        name,
+    };
+    Ok(stream::answer(Rc::new(source), &shared.hub.bell, place))
+}
+
+/// One connected SDK.
+struct Feed {
+    shared: web::Data<Shared>,
+    channel: Arc<Channel>,
+    token: TokenId,
+    first: RefCell<VecDeque<Bytes>>,
+    position: Cell<u64>,
+    revocations: Cell<u64>,
+    connection: u64,
+    name: Option<(AppKey, EnvKey, InstanceId)>,
+}
+
+impl Wakeful for Feed {
+    fn has_news(&self) -> bool {
+        self.channel.ring().end() > self.position.get()
+            || self.shared.hub.revocations() != self.revocations.get()
+            || self.shared.hub.is_closing()
+            || self.channel.is_lost()
+    }
+}
+
+impl Feed {
+    fn stands(&self) -> bool {
+        let published = self.shared.published();
+        let token = published.snapshot.token(&self.token);
+        token.is_some_and(|token| auth::still_valid(token, self.shared.clock.coarse()).is_ok())
+    }
+}
+
+impl Source for Feed {
+    fn step(&self, beat: bool) -> Step {
+        let revocations = self.shared.hub.revocations();
+        if self.shared.hub.is_closing() || self.channel.is_lost() {
+            return Step::End;
+        }
+        if (beat || revocations != self.revocations.replace(revocations)) && !self.stands() {
+            return Step::End;
+        }
+        if let Some(event) = self.first.borrow_mut().pop_front() {
+            return Step::Send(event);
+        }
+        match self.channel.ring().at(self.position.get()) {
+            Next::Event(event) => {
+                self.position.set(self.position.get() + 1);
+                Step::Send(event)
+            }
+            Next::Nothing if beat => Step::Send(HEARTBEAT),
+            Next::Nothing => Step::Sleep,
+            Next::Behind => {
+                metrics::counter!("tidegate_feed_slow_readers_total").increment(1);
+                tracing::info!(app = %self.channel.app(), "a feed's reader was too slow and was let go");
+                Step::End
+            }
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            self.shared.clients.disconnected(name, self.connection);
+        }
+    }
+}
+
+/// What an SDK says that it serves.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AckBody {
+    instance: InstanceId,
+    revision: Revision,
+    #[serde(default)]
+    kill_ids: Vec<KillId>,
+    #[serde(default)]
+    app: Option<AppKey>,
+    #[serde(default)]
+    environment: Option<EnvKey>,
+}
+
+/// `POST /v1/feed/ack`.
+pub async fn acknowledge(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    Json(body): Json<AckBody>,
+) -> Result<HttpResponse, Problem> {
+    may_follow(&who)?;
+    if body.kill_ids.len() > MAX_KILL_IDS {
+        let detail = format!("`kill_ids` may have at most {MAX_KILL_IDS} items");
+        return Err(Problem::new(problem::TOO_MANY, detail).with("field", "kill_ids"));
+    }
+    let query = Query::of(&request)?;
+    let app = who.app.as_ref().or(body.app.as_ref());
+    let environment = who.environment.as_ref().or(body.environment.as_ref());
+    let (app, environment) = audience::resolve(app, environment, &request, &query)?;
+    let said = Acknowledgement { instance: body.instance, revision: body.revision, kill_ids: body.kill_ids };
+    shared.clients.acknowledge(app, environment, said, shared.clock.coarse())?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /v1/feed/clients?app=&environment=&kill_id=&limit=`: which SDKs are connected to this node, and
+/// how many have acknowledged the newest revision, or a kill.
+pub async fn connected(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    who.reads()?;
+    let query = Query::of(&request)?;
+    query.only(&["app", "environment", "kill_id", "limit"])?;
+    let app: Option<AppKey> = query.parse("app")?;
+    if let Some(app) = &app {
+        who.reads_app(app)?;
+    }
+    let app = app.or_else(|| who.app.clone());
+    let environment: Option<EnvKey> = query.parse("environment")?;
+    let kill_id: Option<KillId> = query.parse("kill_id")?;
+    let limit = query.parse::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let mut clients = shared.clients.list(|client| {
+        app.as_ref().is_none_or(|app| client.app == *app)
+            && environment.as_ref().is_none_or(|environment| client.environment == *environment)
+    });
+    let published = shared.published();
+    let is_current = |client: &LiveClient| {
+        client.revision >= published.folded.feed_revision(&client.app, &client.environment)
+    };
+    let current = clients.iter().filter(|client| is_current(client)).count();
+    let mut body = json!({ "connected": clients.len(), "current": current, "revision": published.revision() });
+    if let Some(kill_id) = &kill_id {
+        let done = clients.iter().filter(|client| client.kill_ids.contains(kill_id)).count();
+        body["kill_in_effect"] = done.into();
+    }
+    clients.truncate(limit);
+    body["items"] = json!(clients);
+    Ok(HttpResponse::Ok().json(body))
+}

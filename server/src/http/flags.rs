@@ -1,0 +1,279 @@
+//! Flags: their definitions, and what they do in each environment.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use rollout_rules::change::{Command, TargetingPatch};
+use rollout_rules::flag::{FlagKind, Prerequisite, Rule, ScheduledChange, Serve, Target, Variant};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
+use rollout_rules::percent::Exposure;
+use rollout_rules::snapshot::{FlagView, Snapshot};
+use rollout_rules::time::UnixMs;
+use serde::Deserialize;
+
+use super::Shared;
+use super::apps::{OnlyReason, missing_app};
+use super::audience::Query;
+use super::auth::Principal;
+use super::body::{Json, JsonBytes, OptionalJson};
+use super::commands::{self, Terms};
+use super::creating::{Creating, Shown};
+use super::paging::Page;
+use super::problem::{self, Problem};
+use super::views;
+use crate::state::Applied;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewFlag {
+    key: FlagKey,
+    #[serde(default = "boolean", rename = "type")]
+    kind: FlagKind,
+    #[serde(default)]
+    variants: Vec<Variant>,
+    #[serde(default)]
+    off_variant: Option<VariantKey>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    critical: bool,
+    #[serde(default)]
+    expires_at: Option<UnixMs>,
+    #[serde(default)]
+    reason: String,
+}
+
+fn boolean() -> FlagKind {
+    FlagKind::Boolean
+}
+
+/// What may change of a flag's definition.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+pub struct FlagPatch {
+    variants: Option<Vec<Variant>>,
+    off_variant: Option<VariantKey>,
+    description: Option<String>,
+    owner: Option<String>,
+    critical: Option<bool>,
+    reason: String,
+}
+
+/// What may change of what a flag does in an environment.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StatePatch {
+    on: Option<bool>,
+    exposure: Option<Exposure>,
+    serve: Option<Serve>,
+    targets: Option<Vec<Target>>,
+    rules: Option<Vec<Rule>>,
+    prerequisites: Option<Vec<Prerequisite>>,
+    schedule: Option<Vec<ScheduledChange>>,
+    reason: String,
+}
+
+/// How a flag's life is extended.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Extension {
+    environment: Option<EnvKey>,
+    expires_at: Option<UnixMs>,
+    reason: String,
+}
+
+fn missing_flag(app: &AppKey, flag: &FlagKey) -> Problem {
+    Problem::new(problem::NOT_FOUND, format!("there is no flag `{flag}` of app `{app}`"))
+}
+
+fn find<'s>(snapshot: &'s Snapshot, app: &AppKey, flag: &FlagKey) -> Result<FlagView<'s>, Problem> {
+    if snapshot.app(app).is_none() {
+        return Err(missing_app(app));
+    }
+    snapshot.flag(app, flag).ok_or_else(|| missing_flag(app, flag))
+}
+
+fn answer(view: &FlagView<'_>, now: UnixMs) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("etag", format!("\"{}\"", view.revision())))
+        .json(views::flag(view, now))
+}
+
+/// The flag after a change.
+fn answer_changed(shared: &Shared, applied: &Applied, app: &AppKey, flag: &FlagKey) -> Result<HttpResponse, Problem> {
+    Ok(answer(&find(&applied.published.snapshot, app, flag)?, shared.clock.now()))
+}
+
+/// `GET /v1/apps/{app}/flags`; archived ones only with `?archived=true`.
+pub async fn list(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let app = path.into_inner();
+    who.reads_app(&app)?;
+    let query = Query::of(&request)?;
+    let page: Page<FlagKey> = Page::of(&query, &["archived"])?;
+    let archived = query.parse::<bool>("archived")?.unwrap_or(false);
+    let published = shared.published();
+    let snapshot = &published.snapshot;
+    let now = shared.clock.coarse();
+    let records = snapshot.app(&app).ok_or_else(|| missing_app(&app))?.flags(page.cursor.as_ref());
+    let views = records
+        .filter(|record| record.is_archived() == archived)
+        .filter_map(|record| snapshot.flag(&app, &record.flag().key));
+    Ok(page.answer(views, |view| view.record().flag().key.to_string(), |view| views::flag(&view, now)))
+}
+
+/// `POST /v1/apps/{app}/flags`.
+pub async fn create(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+    body: JsonBytes,
+) -> Result<HttpResponse, Problem> {
+    let app = path.into_inner();
+    let creating = Creating::new(&shared, &who, &request, body);
+    let created = creating
+        .run(
+            |body: NewFlag| {
+                let made = body.key.clone();
+                let command = Command::CreateFlag {
+                    app: app.clone(),
+                    key: body.key,
+                    kind: body.kind,
+                    variants: body.variants,
+                    off_variant: body.off_variant,
+                    description: body.description,
+                    owner: body.owner,
+                    critical: body.critical,
+                    expires_at: body.expires_at,
+                };
+                Ok((command, body.reason, made))
+            },
+            |applied, key| {
+                let view = find(&applied.published.snapshot, &app, &key)?;
+                let escaped = key.as_str().replace('/', "%2F");
+                let body = views::flag(&view, shared.clock.now());
+                Ok(Shown { location: format!("/v1/apps/{app}/flags/{escaped}"), revision: Some(view.revision()), body })
+            },
+        )
+        .await?;
+    Ok(created.response())
+}
+
+/// `GET /v1/apps/{app}/flags/{flag}`.
+pub async fn get(
+    who: Principal,
+    path: web::Path<(AppKey, FlagKey)>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag) = path.into_inner();
+    who.reads_app(&app)?;
+    Ok(answer(&find(&shared.published().snapshot, &app, &flag)?, shared.clock.coarse()))
+}
+
+/// `PATCH /v1/apps/{app}/flags/{flag}`: the definition.
+pub async fn update(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, FlagKey)>,
+    shared: web::Data<Shared>,
+    Json(patch): Json<FlagPatch>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag) = path.into_inner();
+    let command = Command::UpdateFlag {
+        app: app.clone(),
+        flag: flag.clone(),
+        variants: patch.variants,
+        off_variant: patch.off_variant,
+        description: patch.description,
+        owner: patch.owner,
+        critical: patch.critical,
+    };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
+    answer_changed(&shared, &applied, &app, &flag)
+}
+
+/// `GET /v1/apps/{app}/flags/{flag}/environments/{environment}`.
+pub async fn get_state(
+    who: Principal,
+    path: web::Path<(AppKey, FlagKey, EnvKey)>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag, environment) = path.into_inner();
+    who.reads_app(&app)?;
+    let published = shared.published();
+    let view = find(&published.snapshot, &app, &flag)?;
+    let Some(state) = view.record().state(&environment) else {
+        let detail = format!("flag `{flag}` has no environment `{environment}`");
+        return Err(Problem::new(problem::NOT_FOUND, detail));
+    };
+    let shown = views::flag_state(&view, &environment, state, shared.clock.coarse());
+    Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{}\"", view.revision()))).json(shown))
+}
+
+/// `PATCH /v1/apps/{app}/flags/{flag}/environments/{environment}`: what the flag does there.
+pub async fn set_state(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, FlagKey, EnvKey)>,
+    shared: web::Data<Shared>,
+    Json(patch): Json<StatePatch>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag, environment) = path.into_inner();
+    let targeting = TargetingPatch {
+        on: patch.on,
+        exposure: patch.exposure,
+        serve: patch.serve,
+        targets: patch.targets,
+        rules: patch.rules,
+        prerequisites: patch.prerequisites,
+        schedule: patch.schedule,
+    };
+    let command = Command::SetTargeting {
+        app: app.clone(),
+        flag: flag.clone(),
+        environment,
+        patch: Box::new(targeting),
+    };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
+    answer_changed(&shared, &applied, &app, &flag)
+}
+
+/// `POST /v1/apps/{app}/flags/{flag}/extend`.
+pub async fn extend(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, FlagKey)>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<Extension>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag) = path.into_inner();
+    let command = Command::ExtendFlag {
+        app: app.clone(),
+        flag: flag.clone(),
+        environment: body.environment,
+        expires_at: body.expires_at,
+    };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, body.reason).await?;
+    answer_changed(&shared, &applied, &app, &flag)
+}
+
+/// `POST /v1/apps/{app}/flags/{flag}/archive`, and `DELETE` of the flag.
+pub async fn archive(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, FlagKey)>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<OnlyReason>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag) = path.into_inner();
+    let reason = body.or_in_query(&request)?;
+    let command = Command::ArchiveFlag { app: app.clone(), flag: flag.clone() };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
+    answer_changed(&shared, &applied, &app, &flag)
+}

@@ -1,0 +1,50 @@
+//! Whether the process runs, whether it can answer, and its metrics.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use super::Shared;
+use super::auth::Principal;
+use super::problem::{self, Problem};
+use crate::config::MetricsAccess;
+use crate::state::Readiness;
+use actix_web::FromRequest as _;
+
+/// `GET /healthz`: 200 for as long as the process runs.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: 200 once the log is folded, else 503 and why.
+pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let revision = shared.published().revision();
+    let why = match shared.live.readiness() {
+        _ if *shared.closing.borrow() => "the server is shutting down".to_owned(),
+        Readiness::Ready => {
+            return Ok(HttpResponse::Ok().json(json!({ "ready": true, "revision": revision })));
+        }
+        Readiness::Folding { at, until } => format!("the log is being read: {at} of {until}"),
+        Readiness::UnknownEntry { revision, problem } => {
+            format!("revision {revision} of the log is not known to this version: {problem}")
+        }
+        Readiness::LogLost { problem } => format!("the log cannot be read: {problem}"),
+        Readiness::Stopped => "the server is shutting down".to_owned(),
+    };
+    Err(Problem::new(problem::NOT_READY, why).with("ready", false).with("revision", revision.0).retry_after(1))
+}
+
+/// `GET /metrics`, in Prometheus' text format.
+pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let local = request.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
+    let open = match shared.settings.metrics {
+        MetricsAccess::Everyone => true,
+        MetricsAccess::Loopback => local,
+        MetricsAccess::Nobody => false,
+    };
+    if !open {
+        Principal::extract(&request).await?.reads_everything()?;
+    }
+    shared.refresh_gauges();
+    let text = shared.telemetry.render();
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}

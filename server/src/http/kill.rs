@@ -1,0 +1,134 @@
+//! Killing and reviving at three heights. A kill needs no revision, may be repeated, and is answered
+//! with 202 if it is in effect before the log could take it.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use rollout_rules::change::{Command, Reach};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Shared;
+use super::auth::Principal;
+use super::body::OptionalJson;
+use super::commands::{self, Terms};
+use super::problem::Problem;
+use crate::secret;
+
+/// What to kill, and under which name. All of it may be left out.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KillBody {
+    kill_id: Option<KillId>,
+    environment: Option<EnvKey>,
+    reason: String,
+}
+
+/// Where a kill is taken back, and why.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReviveBody {
+    environment: Option<EnvKey>,
+    reason: String,
+}
+
+async fn kill(
+    who: &Principal,
+    request: &HttpRequest,
+    shared: &Shared,
+    reach: Reach,
+    body: KillBody,
+) -> Result<HttpResponse, Problem> {
+    let kill_id = match body.kill_id {
+        Some(given) => given,
+        None => KillId::new(&format!("kill-{}", secret::random_id())).map_err(Problem::internal)?,
+    };
+    let command = Command::Kill { kill_id: kill_id.clone(), reach, environment: body.environment };
+    let applied = commands::submit(shared, who, command, Terms::of(request)?, body.reason).await?;
+    if !applied.durable {
+        return Ok(HttpResponse::Accepted().json(json!({ "kill_id": kill_id, "durable": false })));
+    }
+    Ok(HttpResponse::Ok().json(json!({
+        "kill_id": kill_id,
+        "revision": applied.revision,
+        "durable": true,
+        "already": applied.already,
+    })))
+}
+
+async fn revive(
+    who: &Principal,
+    request: &HttpRequest,
+    shared: &Shared,
+    reach: Reach,
+    body: ReviveBody,
+) -> Result<HttpResponse, Problem> {
+    let command = Command::Revive { reach, environment: body.environment };
+    let applied = commands::submit(shared, who, command, Terms::of(request)?, body.reason).await?;
+    Ok(HttpResponse::Ok().json(json!({ "revision": applied.revision, "already": applied.already })))
+}
+
+/// `POST /v1/kill`.
+pub async fn kill_everything(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<KillBody>,
+) -> Result<HttpResponse, Problem> {
+    kill(&who, &request, &shared, Reach::Everything, body).await
+}
+
+/// `POST /v1/apps/{app}/kill`.
+pub async fn kill_app(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<KillBody>,
+) -> Result<HttpResponse, Problem> {
+    kill(&who, &request, &shared, Reach::App { app: path.into_inner() }, body).await
+}
+
+/// `POST /v1/apps/{app}/flags/{flag}/kill`.
+pub async fn kill_flag(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, FlagKey)>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<KillBody>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag) = path.into_inner();
+    kill(&who, &request, &shared, Reach::Flag { app, flag }, body).await
+}
+
+/// `POST /v1/revive`.
+pub async fn revive_everything(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<ReviveBody>,
+) -> Result<HttpResponse, Problem> {
+    revive(&who, &request, &shared, Reach::Everything, body).await
+}
+
+/// `POST /v1/apps/{app}/revive`.
+pub async fn revive_app(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<ReviveBody>,
+) -> Result<HttpResponse, Problem> {
+    revive(&who, &request, &shared, Reach::App { app: path.into_inner() }, body).await
+}
+
+/// `POST /v1/apps/{app}/flags/{flag}/revive`.
+pub async fn revive_flag(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<(AppKey, FlagKey)>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<ReviveBody>,
+) -> Result<HttpResponse, Problem> {
+    let (app, flag) = path.into_inner();
+    revive(&who, &request, &shared, Reach::Flag { app, flag }, body).await
+}

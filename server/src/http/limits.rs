@@ -1,0 +1,149 @@
+//! How much a client may ask for: a bucket for each token, and a count of failed logins for each
+//! address. Both tables are bounded: when one is full, entries that say nothing any more make room.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use dashmap::DashMap;
+use rollout_rules::ids::TokenId;
+use rollout_rules::time::UnixMs;
+
+use super::problem::{self, Problem};
+
+/// Most tokens and most addresses that are kept in mind.
+pub const MAX_TRACKED: usize = 65_536;
+
+/// One request, in the unit that buckets count in: a rate of n an hour fills n units a millisecond.
+const REQUEST: u64 = 60 * 60 * 1_000;
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    left: u64,
+    at: UnixMs,
+}
+
+/// Buckets that fill at a steady rate up to a burst.
+pub struct Buckets<K> {
+    /// Units a millisecond.
+    rate: u64,
+    burst: u64,
+    buckets: DashMap<K, Bucket>,
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    /// Buckets that fill with `per_second` requests each second and hold `burst` at most.
+    pub fn new(per_second: u32, burst: u32) -> Buckets<K> {
+        Buckets::hourly(u64::from(per_second.max(1)) * 3_600, burst)
+    }
+
+    /// Buckets that fill with so many requests each minute, and hold as many.
+    pub fn per_minute(requests: u32) -> Buckets<K> {
+        Buckets::hourly(u64::from(requests.max(1)) * 60, requests)
+    }
+
+    fn hourly(rate: u64, burst: u32) -> Buckets<K> {
+        Buckets { rate, burst: u64::from(burst.max(1)) * REQUEST, buckets: DashMap::new() }
+    }
+
+    /// Takes one request out of a bucket, or says in how many seconds there will be one.
+    pub fn take(&self, key: &K, now: UnixMs) -> Result<(), u64> {
+        if self.buckets.len() >= MAX_TRACKED && !self.buckets.contains_key(key) {
+            self.make_room(now);
+        }
+        let mut bucket = self.buckets.entry(key.clone()).or_insert(Bucket { left: self.burst, at: now });
+        bucket.left = self.filled(*bucket, now);
+        bucket.at = now;
+        if bucket.left >= REQUEST {
+            bucket.left -= REQUEST;
+            return Ok(());
+        }
+        Err((REQUEST - bucket.left).div_ceil(self.rate).div_ceil(1_000).max(1))
+    }
+
+    fn filled(&self, bucket: Bucket, now: UnixMs) -> u64 {
+        let fresh = now.since(bucket.at).0.saturating_mul(self.rate);
+        bucket.left.saturating_add(fresh).min(self.burst)
+    }
+
+    fn make_room(&self, now: UnixMs) {
+        // A bucket that is full again is as good as none.
+        self.buckets.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
+        if self.buckets.len() >= MAX_TRACKED {
+            self.buckets.clear();
+        }
+    }
+}
+
+/// The limits of one server.
+pub struct Limits {
+    tokens: Option<Buckets<TokenId>>,
+    failed_logins: Buckets<IpAddr>,
+}
+
+impl Limits {
+    /// From the settings of the same names.
+    pub fn new(requests_per_second: Option<u32>, burst: u32, failed_logins_per_minute: u32) -> Limits {
+        Limits {
+            tokens: requests_per_second.map(|rate| Buckets::new(rate, burst)),
+            failed_logins: Buckets::per_minute(failed_logins_per_minute),
+        }
+    }
+
+    /// Counts a request of a token.
+    pub fn count_request(&self, token: &TokenId, now: UnixMs) -> Result<(), Problem> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        tokens.take(token, now).map_err(|seconds| {
+            Problem::new(problem::RATE_LIMITED, "this token made too many requests; slow down")
+                .retry_after(seconds)
+        })
+    }
+
+    /// Counts a failed login of an address. A valid token is never refused for it: many clients may
+    /// share one address.
+    pub fn count_failed_login(&self, peer: Option<IpAddr>, now: UnixMs) -> Result<(), Problem> {
+        let Some(peer) = peer else { return Ok(()) };
+        self.failed_logins.take(&peer, now).map_err(|seconds| {
+            Problem::new(
+                problem::TOO_MANY_FAILED_LOGINS,
+                "this address sent too many invalid tokens; check the token that it uses",
+            )
+            .retry_after(seconds)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_then_its_rate_and_names_the_wait() {
+        let buckets = Buckets::new(2, 3);
+        let now = UnixMs(1_000_000);
+        for _ in 0..3 {
+            assert_eq!(buckets.take(&"a", now), Ok(()));
+        }
+        assert_eq!(buckets.take(&"a", now), Err(1));
+        assert_eq!(buckets.take(&"b", now), Ok(()), "others have buckets of their own");
+        assert_eq!(buckets.take(&"a", UnixMs(now.0 + 499)), Err(1));
+        assert_eq!(buckets.take(&"a", UnixMs(now.0 + 1000)), Ok(()));
+        assert_eq!(buckets.take(&"a", UnixMs(now.0 + 1001)), Err(1));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_neither_refills_nor_empties() {
+        let buckets = Buckets::new(1, 1);
+        assert_eq!(buckets.take(&1, UnixMs(10_000)), Ok(()));
+        assert_eq!(buckets.take(&1, UnixMs(5_000)), Err(1));
+        assert_eq!(buckets.take(&1, UnixMs(6_000)), Ok(()));
+    }
+
+    #[test]
+    fn the_table_stays_bounded_however_many_addresses_come() {
+        let buckets = Buckets::new(1, 2);
+        for address in 0..(MAX_TRACKED as u64 * 2) {
+            let _ = buckets.take(&address, UnixMs(1_000_000));
+        }
+        assert!(buckets.buckets.len() <= MAX_TRACKED);
+    }
+}

@@ -1,0 +1,255 @@
+//! The change log as people and tools read it: page by page, or as it grows.
+
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use rollout_rules::change::{Change, Command, Entry, Reach};
+use rollout_rules::flag::SegmentScope;
+use rollout_rules::ids::{AppKey, Revision};
+use rollout_rules::snapshot::Snapshot;
+
+use super::Shared;
+use super::audience::Query;
+use super::auth::{self, Principal};
+use super::feed::stream::{HEARTBEAT, StreamPlace};
+use super::feed::wakers::HEARTBEAT_SECONDS;
+use super::paging::{DEFAULT_LIMIT, MAX_LIMIT};
+use super::problem::{self, Problem};
+use crate::log::{LogEntry, ReadError, Tail};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Which entries are asked for.
+struct Wanted {
+    after: Revision,
+    /// Only what concerns this app, and what concerns all.
+    app: Option<AppKey>,
+}
+
+impl Wanted {
+    fn of(who: &Principal, query: &Query) -> Result<Wanted, Problem> {
+        who.reads()?;
+        let app: Option<AppKey> = query.parse("app")?;
+        if let Some(app) = &app {
+            who.reads_app(app)?;
+        }
+        let after = Revision(query.parse("after")?.unwrap_or(0));
+        Ok(Wanted { after, app: app.or_else(|| who.app.clone()) })
+    }
+
+    fn includes(&self, snapshot: &Snapshot, entry: &LogEntry) -> bool {
+        let Some(app) = &self.app else { return true };
+        // What this program cannot read it cannot place; whoever reads everything sees it.
+        let Ok(entry) = Entry::decode(&entry.bytes) else { return false };
+        match place(snapshot, &entry.change) {
+            Place::App(concerned) => concerned == *app,
+            Place::AllApps => true,
+            Place::NoApp => false,
+        }
+    }
+}
+
+enum Place {
+    App(AppKey),
+    AllApps,
+    NoApp,
+}
+
+impl From<&SegmentScope> for Place {
+    fn from(scope: &SegmentScope) -> Place {
+        match scope {
+            SegmentScope::App(app) => Place::App(app.clone()),
+            SegmentScope::Shared => Place::AllApps,
+        }
+    }
+}
+
+impl From<&Reach> for Place {
+    fn from(reach: &Reach) -> Place {
+        match reach {
+            Reach::Everything => Place::AllApps,
+            Reach::App { app } | Reach::Flag { app, .. } => Place::App(app.clone()),
+        }
+    }
+}
+
+/// Which app a change concerns.
+fn place(snapshot: &Snapshot, change: &Change) -> Place {
+    match change {
+        Change::AppCreated { app, .. } | Change::AppUpdated { app } => Place::App(app.key.clone()),
+        Change::EnvironmentCreated { app, .. }
+        | Change::EnvironmentUpdated { app, .. }
+        | Change::EnvironmentRemoved { app, .. }
+        | Change::FlagCreated { app, .. }
+        | Change::FlagUpdated { app, .. }
+        | Change::TargetingChanged { app, .. }
+        | Change::FlagExtended { app, .. }
+        | Change::FlagArchived { app, .. }
+        | Change::HoldChanged { app, .. } => Place::App(app.clone()),
+        Change::Killed { reach, .. } | Change::Revived { reach, .. } => Place::from(reach),
+        Change::SegmentPut { scope, .. }
+        | Change::SegmentMembersChanged { scope, .. }
+        | Change::SegmentRemoved { scope, .. } => Place::from(scope),
+        Change::Proposed { command, .. } => place_of_command(command),
+        Change::ProposalApproved { id, .. } | Change::ProposalRejected { id } => {
+            let app = snapshot.proposal(id).and_then(|proposal| proposal.app.clone());
+            app.map_or(Place::NoApp, Place::App)
+        }
+        Change::TokenCreated { token } => token.app.clone().map_or(Place::NoApp, Place::App),
+        Change::TokenRevoked { token } => {
+            let app = snapshot.token(token).and_then(|token| token.app.clone());
+            app.map_or(Place::NoApp, Place::App)
+        }
+        Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => Place::NoApp,
+    }
+}
+
+fn place_of_command(command: &Command) -> Place {
+    match command {
+        Command::CreateApp { key: app, .. }
+        | Command::UpdateApp { app, .. }
+        | Command::CreateEnvironment { app, .. }
+        | Command::ExtendEnvironment { app, .. }
+        | Command::RemoveEnvironment { app, .. }
+        | Command::CreateFlag { app, .. }
+        | Command::UpdateFlag { app, .. }
+        | Command::SetTargeting { app, .. }
+        | Command::ExtendFlag { app, .. }
+        | Command::ArchiveFlag { app, .. } => Place::App(app.clone()),
+        Command::Kill { reach, .. } | Command::Revive { reach, .. } => Place::from(reach),
+        Command::PutSegment { scope, .. }
+        | Command::ChangeSegmentMembers { scope, .. }
+        | Command::RemoveSegment { scope, .. } => Place::from(scope),
+        _ => Place::NoApp,
+    }
+}
+
+/// An entry with its position and chain hash, around the bytes that the log keeps.
+fn write(out: &mut Vec<u8>, entry: &LogEntry) {
+    let head = format!("{{\"revision\":{},\"hash\":\"{}\"", entry.revision, entry.hash);
+    out.extend_from_slice(head.as_bytes());
+    // An entry is an object that is never empty: its own first member comes after ours.
+    let rest = entry.bytes.strip_prefix(b"{").unwrap_or(b"}");
+    out.push(b',');
+    out.extend_from_slice(rest);
+}
+
+fn unreadable(error: &ReadError) -> Problem {
+    match error {
+        ReadError::Ahead { head } => {
+            Problem::new(problem::INVALID_PARAMETER, format!("`after` is past the end of the log, which is {head}"))
+                .with("parameter", "after")
+        }
+        other => Problem::new(problem::LOG_UNAVAILABLE, other.to_string()).retry_after(2),
+    }
+}
+
+/// `GET /v1/log?after=&limit=&app=`.
+pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request)?;
+    query.only(&["after", "limit", "app"])?;
+    let wanted = Wanted::of(&who, &query)?;
+    let limit = query.parse::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        let detail = format!("`limit` has to be from 1 to {MAX_LIMIT}");
+        return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "limit"));
+    }
+    // What is not published yet is not shown either.
+    let published = shared.published_full();
+    let end = published.revision();
+    let mut body = b"{\"items\":[".to_vec();
+    let (mut seen, mut shown) = (wanted.after, 0);
+    let mut tail = if seen < end { Some(shared.log.tail(seen).map_err(|error| unreadable(&error))?) } else { None };
+    'reading: while let Some(tail) = &mut tail {
+        for entry in tail.next().await.map_err(|error| unreadable(&error))? {
+            if entry.revision > end || shown == limit {
+                break 'reading;
+            }
+            seen = entry.revision;
+            if wanted.includes(&published.folded, &entry) {
+                if shown > 0 {
+                    body.push(b',');
+                }
+                write(&mut body, &entry);
+                shown += 1;
+            }
+        }
+        if seen >= end || shown == limit {
+            break;
+        }
+    }
+    body.push(b']');
+    if seen < end {
+        body.extend_from_slice(format!(",\"next_after\":{seen}").as_bytes());
+    }
+    body.push(b'}');
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+}
+
+/// `GET /v1/log/stream?after=&app=`: entries as they become durable.
+pub async fn stream(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let query = Query::of(&request)?;
+    query.only(&["after", "app"])?;
+    let mut wanted = Wanted::of(&who, &query)?;
+    let last = request.headers().get(&LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
+    if let Some(last) = last {
+        wanted.after = Revision(last);
+    }
+    let place = StreamPlace::take(&shared.open_streams, shared.settings.max_streams)?;
+    let tail = shared.log.tail(wanted.after).map_err(|error| unreadable(&error))?;
+    let follower = Follower { shared, who, wanted, tail, _place: place, begun: false };
+    let events = unfold(follower, |mut follower| async move {
+        let chunk = follower.next().await?;
+        Some((Ok::<Bytes, Problem>(chunk), follower))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .streaming(events))
+}
+
+struct Follower {
+    shared: web::Data<Shared>,
+    who: Principal,
+    wanted: Wanted,
+    tail: Box<dyn Tail>,
+    _place: StreamPlace,
+    begun: bool,
+}
+
+impl Follower {
+    /// The next events or a heartbeat; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Some(HEARTBEAT);
+        }
+        let mut closing = self.shared.closing.subscribe();
+        let silence = Duration::from_secs(HEARTBEAT_SECONDS as u64);
+        loop {
+            let entries = tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => return None,
+                entries = self.tail.next() => entries.ok()?,
+                () = tokio::time::sleep(silence) => {
+                    let published = self.shared.published();
+                    let token = published.snapshot.token(&self.who.token)?;
+                    auth::still_valid(token, self.shared.clock.coarse()).ok()?;
+                    return Some(HEARTBEAT);
+                }
+            };
+            let folded = self.shared.published_full().folded.clone();
+            let mut events = Vec::new();
+            for entry in entries.iter().filter(|entry| self.wanted.includes(&folded, entry)) {
+                events.extend_from_slice(format!("event: entry\nid: {}\ndata: ", entry.revision).as_bytes());
+                write(&mut events, entry);
+                events.extend_from_slice(b"\n\n");
+            }
+            if !events.is_empty() {
+                return Some(Bytes::from(events));
+            }
+        }
+    }
+}

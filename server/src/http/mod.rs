@@ -1,0 +1,259 @@
+//! The HTTP side: REST, OFREP and the feeds, over what is published and the way to ask for changes.
+//!
+//! Handlers are not generic: all they share is [`Shared`]. Each reads what is published once.
+
+pub mod apps;
+pub mod audience;
+pub mod auth;
+pub mod body;
+pub mod commands;
+pub mod creating;
+pub mod etag;
+pub mod feed;
+pub mod flags;
+pub mod guard;
+pub mod health;
+pub mod kill;
+pub mod limits;
+pub mod log;
+pub mod ofrep;
+pub mod paging;
+pub mod problem;
+pub mod proposals;
+pub mod replays;
+mod routes;
+pub mod segments;
+pub mod settings;
+pub mod stream_token;
+pub mod tokens;
+pub mod views;
+pub mod whoami;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use actix_web::{App, HttpServer, middleware, web};
+use arc_swap::Guard;
+use rollout_rules::governance::Rules;
+use rollout_rules::ids::LogId;
+use tokio::sync::{broadcast, watch};
+
+use self::feed::clients::LiveClients;
+use self::feed::hub::Hub;
+use self::limits::Limits;
+use self::replays::Replays;
+pub use self::settings::Settings;
+use self::stream_token::StreamKey;
+use crate::clock::Clock;
+use crate::log::ChangeLog;
+use crate::state::{CommandHandle, Event, Live, Published, Readiness, State};
+use crate::telemetry::{Telemetry, Traffic};
+
+/// What the HTTP side is given of the rest of the server.
+#[derive(Clone)]
+pub struct Handles {
+    /// Takes commands.
+    pub commands: CommandHandle,
+    /// What is published.
+    pub live: Arc<Live>,
+    /// The log, to be read.
+    pub log: Arc<dyn ChangeLog>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Lives and approvals, for what is shown of proposals.
+    pub rules: Rules,
+    /// Where the metrics are.
+    pub telemetry: Telemetry,
+}
+
+impl Handles {
+    /// The handles of a running state.
+    pub fn of(state: &State, clock: Clock, rules: Rules, telemetry: Telemetry) -> Handles {
+        Handles {
+            commands: state.commands.clone(),
+            live: Arc::clone(&state.live),
+            log: Arc::clone(&state.log),
+            clock,
+            rules,
+            telemetry,
+        }
+    }
+}
+
+/// What all handlers share.
+pub struct Shared {
+    /// What the HTTP side was told.
+    pub settings: Settings,
+    /// Takes commands.
+    pub commands: CommandHandle,
+    /// What is published.
+    pub live: Arc<Live>,
+    /// The log, to be read.
+    pub log: Arc<dyn ChangeLog>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Lives and approvals.
+    pub rules: Rules,
+    /// The streams' source.
+    pub hub: Hub,
+    /// The connected SDKs.
+    pub clients: LiveClients,
+    /// Rates and failed logins.
+    pub limits: Limits,
+    /// Answers to creating requests.
+    pub replays: Replays,
+    /// Signs the tokens of event streams.
+    pub stream_key: StreamKey,
+    /// Where the metrics are.
+    pub telemetry: Telemetry,
+    /// Counts requests.
+    pub traffic: Traffic,
+    /// Requests under way.
+    pub in_flight: AtomicUsize,
+    /// Streams that are open.
+    pub open_streams: Arc<AtomicUsize>,
+    /// Set when the server shuts down.
+    pub closing: watch::Sender<bool>,
+}
+
+impl Shared {
+    fn new(settings: Settings, handles: Handles) -> (Shared, broadcast::Receiver<Event>) {
+        let (published, events) = handles.live.subscribe();
+        let limits =
+            Limits::new(settings.requests_per_second, settings.burst, settings.failed_logins_per_minute);
+        let shared = Shared {
+            hub: Hub::new(handles.log.log_id().clone(), published),
+            commands: handles.commands,
+            live: handles.live,
+            log: handles.log,
+            clock: handles.clock,
+            rules: handles.rules,
+            clients: LiveClients::default(),
+            limits,
+            replays: Replays::default(),
+            stream_key: StreamKey::random(),
+            telemetry: handles.telemetry,
+            traffic: Traffic::default(),
+            in_flight: AtomicUsize::new(0),
+            open_streams: Arc::new(AtomicUsize::new(0)),
+            closing: watch::Sender::new(false),
+            settings,
+        };
+        (shared, events)
+    }
+
+    /// What is published now. One load, no lock.
+    pub fn published(&self) -> Guard<Arc<Published>> {
+        self.live.load()
+    }
+
+    /// What is published now, to be kept while something is waited for.
+    pub fn published_full(&self) -> Arc<Published> {
+        self.live.load_full()
+    }
+
+    /// Brings the gauges up to date; they are only right when somebody looks.
+    pub fn refresh_gauges(&self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let published = self.published();
+        let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
+        gauge("tidegate_streams", self.open_streams.load(Relaxed) as u64);
+        gauge("tidegate_requests_in_flight", self.in_flight.load(Relaxed) as u64);
+        gauge("tidegate_revision", published.revision().0);
+        gauge("tidegate_overlays", published.overlays.len() as u64);
+        gauge("tidegate_ready", u64::from(self.live.readiness() == Readiness::Ready));
+        let (connected, behind) = self.clients.count_behind(&published.folded);
+        gauge("tidegate_feed_clients", connected);
+        gauge("tidegate_feed_clients_behind", behind);
+    }
+
+    /// The log's name.
+    pub fn log_id(&self) -> &LogId {
+        self.log.log_id()
+    }
+}
+
+/// Serves requests until `shutdown` comes; then ends the streams, lets requests under way finish, and
+/// returns.
+pub async fn run(
+    listener: TcpListener,
+    settings: Settings,
+    handles: Handles,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let (shared, events) = Shared::new(settings, handles);
+    let shared = web::Data::new(shared);
+    let workers = match shared.settings.workers {
+        0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        given => given,
+    };
+    let data = web::Data::clone(&shared);
+    let settings = &shared.settings;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::clone(&data))
+            .app_data(routes::path_config())
+            .wrap(middleware::from_fn(guard::guard))
+            .configure(routes::routes)
+            .default_service(web::to(routes::nothing_here))
+    })
+    .workers(workers)
+    .max_connections(settings.max_connections.div_ceil(workers))
+    .max_connection_rate(MAX_CONNECTION_RATE)
+    .backlog(BACKLOG)
+    .client_request_timeout(settings.request_timeout)
+    .keep_alive(settings.keep_alive)
+    .shutdown_timeout(settings.shutdown_grace.as_secs().max(1))
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    let handing_out = tokio::spawn(hand_out(web::Data::clone(&shared), events));
+    let upkeep = tokio::spawn(keep_metrics(shared.telemetry.clone()));
+    tokio::pin!(server);
+    let outcome = tokio::select! {
+        outcome = &mut server => outcome,
+        () = shutdown => {
+            shared.closing.send_replace(true);
+            shared.hub.close();
+            let stopping = handle.stop(true);
+            let (outcome, ()) = tokio::join!(server, stopping);
+            outcome
+        }
+    };
+    handing_out.abort();
+    upkeep.abort();
+    outcome
+}
+
+/// Connections that a worker sets up at once.
+const MAX_CONNECTION_RATE: usize = 4_096;
+/// Connections that the kernel holds until they are accepted: a fleet that reconnects comes all at once.
+const BACKLOG: u32 = 16_384;
+
+/// Brings events from the log to the streams.
+async fn hand_out(shared: web::Data<Shared>, mut events: broadcast::Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(event) => shared.hub.hand_out(event, shared.clock.now()),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "the streams fell behind the log and start anew");
+                let (published, fresh) = shared.live.subscribe();
+                events = fresh;
+                shared.hub.start_anew(published);
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Histograms keep samples until they are summed up: done here, whether anybody reads them or not.
+async fn keep_metrics(telemetry: Telemetry) {
+    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        telemetry.sum_up();
+    }
+}

@@ -1,0 +1,62 @@
+//! OFREP 0.3: flags evaluated over HTTP for OpenFeature clients, one at a time or all at once, and the
+//! event stream that tells them to fetch again.
+
+pub mod answer;
+pub mod bulk;
+pub mod events;
+pub mod single;
+
+use actix_web::HttpRequest;
+use rollout_rules::context::Context;
+use rollout_rules::governance::Token;
+use rollout_rules::ids::{AppKey, EnvKey};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Shared;
+use super::audience;
+use super::problem::{self, Problem};
+
+/// The body of both requests. Members that OFREP may add later are ignored.
+#[derive(Deserialize)]
+struct Body<'b> {
+    #[serde(borrow)]
+    context: &'b RawValue,
+}
+
+/// The context of a request as it was sent, not read yet.
+fn sent_context(body: &[u8]) -> Result<&RawValue, Problem> {
+    match serde_json::from_slice::<Body<'_>>(body) {
+        Ok(body) => Ok(body.context),
+        Err(error) if error.is_data() => Err(Problem::new(
+            problem::INVALID_CONTEXT,
+            "send an object with a `context`, which is an object with a `targetingKey`",
+        )),
+        Err(error) => Err(Problem::new(problem::INVALID_JSON, format!("the body is not JSON: {error}"))),
+    }
+}
+
+fn read_context(sent: &RawValue, shared: &Shared) -> Result<Context, Problem> {
+    let context: Context = serde_json::from_str(sent.get()).map_err(|error| {
+        let text = error.to_string();
+        let cause = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        Problem::new(problem::INVALID_CONTEXT, format!("the context cannot be used: {cause}"))
+    })?;
+    if context.targeting_key().is_none() && shared.settings.require_targeting_key {
+        return Err(targeting_key_missing());
+    }
+    Ok(context)
+}
+
+fn targeting_key_missing() -> Problem {
+    Problem::new(
+        problem::TARGETING_KEY_MISSING,
+        "give the context a `targetingKey` that is not empty: who or what is asking",
+    )
+}
+
+/// The app and environment whose flags a request asks for.
+fn audience_of(token: &Token, request: &HttpRequest) -> Result<(AppKey, EnvKey), Problem> {
+    let query = audience::Query::of(request)?;
+    audience::resolve(token.app.as_ref(), token.environment.as_ref(), request, &query)
+}

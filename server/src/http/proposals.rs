@@ -1,0 +1,184 @@
+//! Proposals: commands that are stored, shown, approved and applied.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use rollout_rules::change::Command;
+use rollout_rules::flag::EnvironmentKind;
+use rollout_rules::governance::Rules;
+use rollout_rules::ids::{AppKey, Digest, ProposalId};
+use rollout_rules::proposal::Proposal;
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Shared;
+use super::apps::OnlyReason;
+use super::audience::Query;
+use super::auth::Principal;
+use super::body::{Json, JsonBytes, OptionalJson};
+use super::commands::{self, Terms};
+use super::creating::{Creating, Shown};
+use super::paging::Page;
+use super::problem::{self, Problem};
+use super::views;
+use crate::secret;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewProposal {
+    command: Command,
+    #[serde(default)]
+    reason: String,
+}
+
+/// What was shown to whoever approves or applies.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownHash {
+    hash: Digest,
+    #[serde(default)]
+    reason: String,
+}
+
+fn show(shared: &Shared, snapshot: &Snapshot, proposal: &Proposal, now: UnixMs) -> Value {
+    views::proposal(proposal, approvals_needed(&shared.rules, snapshot, &proposal.command), now)
+}
+
+/// How many approvals a command takes if it raises: what the tier asks for changes in production.
+fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8 {
+    let (app, environment) = match command {
+        Command::SetTargeting { app, environment, .. } => (app, Some(environment)),
+        Command::ExtendFlag { app, environment, .. } => (app, environment.as_ref()),
+        _ => return 0,
+    };
+    let Some(app) = snapshot.app(app) else { return 0 };
+    let in_production = app.environments().any(|record| {
+        let defined = record.environment();
+        defined.kind == EnvironmentKind::Production && environment.is_none_or(|only| *only == defined.key)
+    });
+    if in_production { *rules.approvals.of(app.info().tier) } else { 0 }
+}
+
+fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<&'s Proposal, Problem> {
+    let missing = || Problem::new(problem::NOT_FOUND, format!("there is no proposal `{id}`, or it closed long ago"));
+    let proposal = snapshot.proposal(id).ok_or_else(missing)?;
+    match &proposal.app {
+        Some(app) => who.reads_app(app)?,
+        None => who.reads_everything()?,
+    }
+    Ok(proposal)
+}
+
+/// `GET /v1/proposals?app=&state=`.
+pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    who.reads()?;
+    let query = Query::of(&request)?;
+    let page: Page<ProposalId> = Page::of(&query, &["app", "state"])?;
+    let app: Option<AppKey> = query.parse("app")?;
+    if let Some(app) = &app {
+        who.reads_app(app)?;
+    }
+    let app = app.or_else(|| who.app.clone());
+    let state = query.get("state");
+    if state.is_some_and(|state| !["open", "applied", "rejected", "lapsed"].contains(&state)) {
+        let detail = "`state` has to be open, applied, rejected or lapsed";
+        return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "state"));
+    }
+    let now = shared.clock.coarse();
+    let published = shared.published();
+    let snapshot = &published.snapshot;
+    let wanted = snapshot.proposals(page.cursor.as_ref()).filter(|proposal| {
+        (app.is_none() || proposal.app == app) && state.is_none_or(|state| proposal.state(now).as_str() == state)
+    });
+    Ok(page.answer(wanted, |proposal| proposal.id.to_string(), |proposal| show(&shared, snapshot, proposal, now)))
+}
+
+/// `POST /v1/proposals`; `If-Match` says which revision of the flag was seen.
+pub async fn create(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    body: JsonBytes,
+) -> Result<HttpResponse, Problem> {
+    let creating = Creating::new(&shared, &who, &request, body);
+    let created = creating
+        .run(
+            |body: NewProposal| {
+                let id = ProposalId::new(&secret::random_id()).map_err(Problem::internal)?;
+                let command = Command::Propose { id: id.clone(), command: Box::new(body.command) };
+                Ok((command, body.reason, id))
+            },
+            |applied, id| {
+                let snapshot = &applied.published.snapshot;
+                let proposal = snapshot.proposal(&id);
+                let proposal = proposal.ok_or_else(|| Problem::internal("a new proposal is not in the snapshot"))?;
+                let body = show(&shared, snapshot, proposal, shared.clock.now());
+                Ok(Shown { location: format!("/v1/proposals/{id}"), revision: None, body })
+            },
+        )
+        .await?;
+    Ok(created.response())
+}
+
+/// `GET /v1/proposals/{id}`.
+pub async fn get(who: Principal, path: web::Path<ProposalId>, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    let published = shared.published();
+    let snapshot = &published.snapshot;
+    let proposal = find(snapshot, &who, &path)?;
+    Ok(HttpResponse::Ok().json(show(&shared, snapshot, proposal, shared.clock.coarse())))
+}
+
+async fn change(
+    who: &Principal,
+    request: &HttpRequest,
+    shared: &Shared,
+    id: &ProposalId,
+    command: Command,
+    reason: String,
+) -> Result<HttpResponse, Problem> {
+    let applied = commands::submit(shared, who, command, Terms::of(request)?, reason).await?;
+    let snapshot = &applied.published.snapshot;
+    let proposal = find(snapshot, who, id)?;
+    let mut body = show(shared, snapshot, proposal, shared.clock.now());
+    body["revision"] = applied.revision.0.into();
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// `POST /v1/proposals/{id}/approve`.
+pub async fn approve(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<ProposalId>,
+    shared: web::Data<Shared>,
+    Json(body): Json<ShownHash>,
+) -> Result<HttpResponse, Problem> {
+    let id = path.into_inner();
+    let command = Command::ApproveProposal { id: id.clone(), hash: body.hash };
+    change(&who, &request, &shared, &id, command, body.reason).await
+}
+
+/// `POST /v1/proposals/{id}/apply`.
+pub async fn apply(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<ProposalId>,
+    shared: web::Data<Shared>,
+    Json(body): Json<ShownHash>,
+) -> Result<HttpResponse, Problem> {
+    let id = path.into_inner();
+    let command = Command::ApplyProposal { id: id.clone(), hash: body.hash };
+    change(&who, &request, &shared, &id, command, body.reason).await
+}
+
+/// `POST /v1/proposals/{id}/reject`.
+pub async fn reject(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<ProposalId>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<OnlyReason>,
+) -> Result<HttpResponse, Problem> {
+    let id = path.into_inner();
+    let command = Command::RejectProposal { id: id.clone() };
+    change(&who, &request, &shared, &id, command, body.reason).await
+}

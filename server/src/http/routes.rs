@@ -1,0 +1,120 @@
+//! Which path leads where. A path that exists with another method answers 405 and names the ones it has.
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{self, PathConfig, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+
+use super::problem::{self, Problem};
+use super::{apps, feed, flags, health, kill, log, ofrep, proposals, segments, tokens, whoami};
+
+/// Anything that no path matches.
+pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let path = problem::percent_decoded(request.path());
+    Err(Problem::new(problem::NOT_FOUND, format!("there is nothing at `{path}`")))
+}
+
+/// Names in paths that have not the form of their kind name nothing.
+pub(super) fn path_config() -> PathConfig {
+    PathConfig::default().error_handler(|error, _| {
+        let text = error.to_string();
+        Problem::new(problem::NOT_FOUND, format!("nothing can be called so: {text}")).into()
+    })
+}
+
+fn resource(path: &str, routes: Vec<(Method, Route)>) -> Resource {
+    let allow = routes.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+    let allow = HeaderValue::from_str(&allow).unwrap_or(HeaderValue::from_static(""));
+    let mut resource = web::resource(path);
+    for (method, route) in routes {
+        resource = resource.route(route.method(method));
+    }
+    resource.default_service(web::to(move |request: HttpRequest| {
+        let allow = allow.clone();
+        async move {
+            let detail = format!("{} is not offered here; these are: {}", request.method(), allow.to_str().unwrap_or(""));
+            let problem = Problem::new(problem::METHOD_NOT_ALLOWED, detail).header(header::ALLOW, allow);
+            Err::<HttpResponse, Problem>(problem)
+        }
+    }))
+}
+
+/// One resource and its handlers by method.
+macro_rules! at {
+    ($path:expr, $($method:ident $handler:expr),+ $(,)?) => {
+        resource($path, vec![$((Method::$method, web::route().to($handler))),+])
+    };
+}
+
+/// All resources.
+pub(super) fn routes(config: &mut ServiceConfig) {
+    checks(config);
+    config
+        .service(at!("/healthz", GET health::healthz, HEAD health::healthz))
+        .service(at!("/readyz", GET health::readyz, HEAD health::readyz))
+        .service(at!("/metrics", GET health::metrics))
+        .service(at!("/v1/whoami", GET whoami::whoami))
+        .service(at!("/v1/feed", GET feed::feed))
+        .service(at!("/v1/feed/ack", POST feed::acknowledge))
+        .service(at!("/v1/feed/clients", GET feed::connected))
+        .service(at!("/v1/kill", POST kill::kill_everything))
+        .service(at!("/v1/revive", POST kill::revive_everything))
+        .service(at!("/v1/tokens", GET tokens::list, POST tokens::create))
+        .service(at!("/v1/tokens/{token}", DELETE tokens::revoke))
+        .service(at!("/v1/log", GET log::list))
+        .service(at!("/v1/log/stream", GET log::stream))
+        .service(at!("/v1/proposals", GET proposals::list, POST proposals::create))
+        .service(at!("/v1/proposals/{id}", GET proposals::get))
+        .service(at!("/v1/proposals/{id}/approve", POST proposals::approve))
+        .service(at!("/v1/proposals/{id}/apply", POST proposals::apply))
+        .service(at!("/v1/proposals/{id}/reject", POST proposals::reject));
+    apps_and_flags(config);
+    segments(config, "/v1");
+    segments(config, "/v1/apps/{app}");
+}
+
+fn checks(config: &mut ServiceConfig) {
+    config
+        .service(at!("/ofrep/v1/evaluate/flags", POST ofrep::bulk::evaluate_flags))
+        .service(at!("/ofrep/v1/evaluate/flags/{key:.*}", POST ofrep::single::evaluate_flag))
+        .service(at!("/ofrep/v1/events", GET ofrep::events::events));
+}
+
+fn apps_and_flags(config: &mut ServiceConfig) {
+    let flag = "/v1/apps/{app}/flags/{flag}";
+    config
+        .service(at!("/v1/apps", GET apps::list, POST apps::create))
+        .service(at!("/v1/apps/{app}", GET apps::get, PATCH apps::update))
+        .service(at!("/v1/apps/{app}/kill", POST kill::kill_app))
+        .service(at!("/v1/apps/{app}/revive", POST kill::revive_app))
+        .service(at!("/v1/apps/{app}/environments", GET apps::list_environments, POST apps::create_environment))
+        .service(at!(
+            "/v1/apps/{app}/environments/{environment}",
+            GET apps::get_environment,
+            PATCH apps::update_environment,
+            DELETE apps::remove_environment,
+        ))
+        .service(at!("/v1/apps/{app}/flags", GET flags::list, POST flags::create))
+        .service(at!(flag, GET flags::get, PATCH flags::update, DELETE flags::archive))
+        .service(at!(&format!("{flag}/extend"), POST flags::extend))
+        .service(at!(&format!("{flag}/archive"), POST flags::archive))
+        .service(at!(&format!("{flag}/kill"), POST kill::kill_flag))
+        .service(at!(&format!("{flag}/revive"), POST kill::revive_flag))
+        .service(at!(&format!("{flag}/environments/{{environment}}"), GET flags::get_state, PATCH flags::set_state));
+}
+
+fn segments(config: &mut ServiceConfig, under: &str) {
+    config
+        .service(at!(&format!("{under}/segments"), GET segments::list))
+        .service(at!(
+            &format!("{under}/segments/{{segment}}"),
+            GET segments::get,
+            PUT segments::put,
+            DELETE segments::remove,
+        ))
+        .service(at!(
+            &format!("{under}/segments/{{segment}}/members"),
+            GET segments::members,
+            POST segments::change_members,
+        ));
+}

@@ -1,0 +1,111 @@
+//! Tokens. The secret is drawn here, shown once and forgotten: the log keeps its hash.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use rollout_rules::change::Command;
+use rollout_rules::governance::{Actor, Scope, Token};
+use rollout_rules::ids::{AppKey, EnvKey, TokenId};
+use rollout_rules::time::UnixMs;
+use serde::Deserialize;
+
+use super::Shared;
+use super::apps::OnlyReason;
+use super::audience::Query;
+use super::auth::Principal;
+use super::body::{JsonBytes, OptionalJson};
+use super::commands::{self, Terms};
+use super::creating::{Creating, Shown};
+use super::paging::Page;
+use super::problem::{self, Problem};
+use super::views;
+use crate::secret;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    scope: Scope,
+    #[serde(default)]
+    app: Option<AppKey>,
+    #[serde(default)]
+    environment: Option<EnvKey>,
+    #[serde(default)]
+    actor: Option<Actor>,
+    #[serde(default)]
+    expires_at: Option<UnixMs>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Whose acts a token signs if nobody is named: a program's, called as its scope.
+fn default_actor(scope: Scope, id: &TokenId) -> Actor {
+    Actor::Service { name: format!("{}-{id}", secret::scope_word(scope)) }
+}
+
+/// `GET /v1/tokens`: without secrets and hashes.
+pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    who.administers()?;
+    let page: Page<TokenId> = Page::of(&Query::of(&request)?, &[])?;
+    let published = shared.published();
+    let seen = published.snapshot.tokens(page.cursor.as_ref()).filter(|token| {
+        who.app.is_none() || who.app == token.app
+    });
+    Ok(page.answer(seen, |token| token.id.to_string(), views::token))
+}
+
+/// `POST /v1/tokens`.
+pub async fn create(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    body: JsonBytes,
+) -> Result<HttpResponse, Problem> {
+    who.administers()?;
+    let now = shared.clock.now();
+    let creating = Creating::new(&shared, &who, &request, body);
+    let created = creating
+        .run(
+            |body: NewToken| {
+                let minted = secret::mint(body.scope);
+                let actor = body.actor.unwrap_or_else(|| default_actor(body.scope, &minted.id));
+                let token = Token {
+                    id: minted.id.clone(),
+                    hash: minted.hash,
+                    scope: body.scope,
+                    app: body.app,
+                    environment: body.environment,
+                    actor,
+                    created_at: now,
+                    expires_at: body.expires_at,
+                    revoked_at: None,
+                };
+                Ok((Command::CreateToken { token }, body.reason, minted))
+            },
+            |applied, minted| {
+                let token = applied.published.snapshot.token(&minted.id);
+                let token = token.ok_or_else(|| Problem::internal("a new token is not in the snapshot"))?;
+                let mut body = views::token(token);
+                body["secret"] = minted.text.into();
+                Ok(Shown { location: format!("/v1/tokens/{}", minted.id), revision: None, body })
+            },
+        )
+        .await?;
+    Ok(created.response())
+}
+
+/// `DELETE /v1/tokens/{token}`.
+pub async fn revoke(
+    who: Principal,
+    request: HttpRequest,
+    path: web::Path<TokenId>,
+    shared: web::Data<Shared>,
+    OptionalJson(body): OptionalJson<OnlyReason>,
+) -> Result<HttpResponse, Problem> {
+    who.administers()?;
+    let id = path.into_inner();
+    let reason = body.or_in_query(&request)?;
+    let command = Command::RevokeToken { token: id.clone() };
+    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
+    match applied.published.snapshot.token(&id) {
+        Some(token) => Ok(HttpResponse::Ok().json(views::token(token))),
+        None => Err(Problem::new(problem::NOT_FOUND, format!("there is no token `{id}`"))),
+    }
+}

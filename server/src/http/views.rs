@@ -1,0 +1,151 @@
+//! How apps, flags and the rest look in answers.
+
+use rollout_rules::change::Reach;
+use rollout_rules::flag::{EnvironmentKind, Kill, Serve, Targeting};
+use rollout_rules::governance::Token;
+use rollout_rules::ids::EnvKey;
+use rollout_rules::percent::Exposure;
+use rollout_rules::proposal::Proposal;
+use rollout_rules::snapshot::{App, EnvironmentRecord, FlagView, SegmentRecord, StateRecord};
+use rollout_rules::time::UnixMs;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Any part of the domain as JSON. All of it has text keys and finite numbers.
+fn json_of(part: &impl Serialize) -> Value {
+    serde_json::to_value(part).unwrap_or(Value::Null)
+}
+
+fn object_of(part: &impl Serialize) -> Map<String, Value> {
+    match json_of(part) {
+        Value::Object(object) => object,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
+}
+
+/// An app with its environments.
+pub fn app(app: &App, now: UnixMs) -> Value {
+    let mut view = object_of(&**app.info());
+    view.insert("revision".into(), json_of(&app.revision()));
+    view.insert("killed".into(), json_of(&app.kills().all));
+    view.insert("flags".into(), app.flag_count().into());
+    let environments = app.environments().map(|record| environment(app, record, now)).collect();
+    view.insert("environments".into(), Value::Array(environments));
+    Value::Object(view)
+}
+
+/// An environment of an app.
+pub fn environment(app: &App, record: &EnvironmentRecord, now: UnixMs) -> Value {
+    let mut view = object_of(record.environment());
+    view.insert("killed".into(), json_of(&app.kills().in_environment(&record.environment().key)));
+    if record.environment().kind == EnvironmentKind::Preview {
+        view.insert("ended".into(), record.ended(now).into());
+    }
+    Value::Object(view)
+}
+
+/// A flag with its state in every environment.
+pub fn flag(view: &FlagView<'_>, now: UnixMs) -> Value {
+    let record = view.record();
+    let mut shown = object_of(&**record.flag());
+    shown.insert("app".into(), json_of(&view.app().info().key));
+    shown.insert("revision".into(), json_of(&view.revision()));
+    let kills = record.kills();
+    shown.insert("killed".into(), json!({ "all": kills.all, "environments": kills.environments }));
+    let states = record
+        .states()
+        .map(|(environment, state)| (environment.to_string(), flag_state(view, environment, state, now)));
+    shown.insert("environments".into(), Value::Object(states.collect()));
+    Value::Object(shown)
+}
+
+/// A flag's state in one environment, as it is in effect now.
+pub fn flag_state(view: &FlagView<'_>, environment: &EnvKey, record: &StateRecord, now: UnixMs) -> Value {
+    let state = record.state();
+    let targeting = view.targeting(environment, now).unwrap_or_else(|| state.targeting.clone());
+    let expired = state.expires_at <= now;
+    let killed = view.killed(environment);
+    let ended = view.app().environment(environment).is_some_and(|record| record.ended(now));
+    let serving = match killed {
+        Some(_) => "killed".to_owned(),
+        None if state.hold.is_some() => "held".to_owned(),
+        None if expired => "expired".to_owned(),
+        None if ended => "preview ended".to_owned(),
+        None => serving(&targeting),
+    };
+    let mut shown = Map::new();
+    shown.insert("on".into(), targeting.on.into());
+    shown.insert("exposure".into(), json_of(&targeting.exposure));
+    shown.insert("serve".into(), json_of(&targeting.serve));
+    shown.insert("targets".into(), json_of(&targeting.targets));
+    shown.insert("rules".into(), json_of(&targeting.rules));
+    shown.insert("prerequisites".into(), json_of(&targeting.prerequisites));
+    shown.insert("schedule".into(), json_of(&targeting.schedule));
+    shown.insert("expires_at".into(), json_of(&state.expires_at));
+    shown.insert("expired".into(), expired.into());
+    shown.insert("hold".into(), json_of(&state.hold));
+    shown.insert("killed".into(), json_of(&killed.map(|(height, _)| height)));
+    shown.insert("serving".into(), serving.into());
+    Value::Object(shown)
+}
+
+/// What a targeting does, in a few words.
+fn serving(targeting: &Targeting) -> String {
+    if !targeting.on {
+        return "off".to_owned();
+    }
+    let how = match &targeting.serve {
+        Serve::Variant(_) => "on",
+        Serve::Split(_) => "split",
+    };
+    let listed = !targeting.targets.is_empty() || !targeting.rules.is_empty();
+    match targeting.exposure {
+        Exposure::ALL => format!("{how} for everyone"),
+        Exposure::NONE if listed => "on for targets and rules only".to_owned(),
+        Exposure::NONE => "on for nobody yet".to_owned(),
+        part => format!("{how} for {part}%"),
+    }
+}
+
+/// A segment, without its members.
+pub fn segment(record: &SegmentRecord) -> Value {
+    let mut view = object_of(record.segment());
+    view.insert("revision".into(), json_of(&record.revision()));
+    view.insert("members".into(), record.member_count().into());
+    Value::Object(view)
+}
+
+/// A token, without its hash.
+pub fn token(token: &Token) -> Value {
+    let mut view = object_of(token);
+    view.remove("hash");
+    Value::Object(view)
+}
+
+/// A proposal; `needed` is how many approvals it takes.
+pub fn proposal(proposal: &Proposal, needed: u8, now: UnixMs) -> Value {
+    let approvals: Vec<Value> = proposal
+        .approvals
+        .iter()
+        .map(|approval| json!({ "actor": approval.actor, "at": approval.at, "hash": approval.hash }))
+        .collect();
+    json!({
+        "id": proposal.id,
+        "app": proposal.app,
+        "command": proposal.command,
+        "hash": proposal.hash,
+        "seen": proposal.seen,
+        "proposed_by": proposal.proposed_by,
+        "at": proposal.at,
+        "reason": proposal.reason,
+        "expires_at": proposal.expires_at,
+        "state": proposal.state(now).as_str(),
+        "approvals": approvals,
+        "needed": needed,
+    })
+}
+
+/// A kill that is in effect, with what it kills.
+pub fn kill(kill: &Kill, reach: &Reach) -> Value {
+    json!({ "kill_id": kill.id, "at": kill.at, "reach": reach })
+}

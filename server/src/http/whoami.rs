@@ -1,0 +1,21 @@
+//! `GET /v1/whoami`: what the token at hand is good for.
+
+use actix_web::HttpResponse;
+use serde_json::json;
+
+use super::auth::Principal;
+
+/// Answers with scope, bounds and actor.
+pub async fn whoami(who: Principal) -> HttpResponse {
+    let mut body = json!({ "scope": who.scope, "actor": who.actor, "token": who.token });
+    if let Some(app) = &who.app {
+        body["app"] = app.as_str().into();
+    }
+    if let Some(environment) = &who.environment {
+        body["environment"] = environment.as_str().into();
+    }
+    if let Some(expires_at) = who.expires_at {
+        body["expires_at"] = expires_at.to_string().into();
+    }
+    HttpResponse::Ok().json(body)
+}

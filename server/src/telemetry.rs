@@ -1,0 +1,135 @@
+//! Metrics and the log of the process.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use metrics::{Counter, Histogram, counter, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Bounds of the latency histograms, in seconds: from a check in memory to a request that gives up.
+const SECONDS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+/// Most combinations of route, method and status that are told apart. There are far fewer.
+const MAX_SERIES: usize = 2_048;
+
+/// Where the metrics are gathered.
+#[derive(Clone)]
+pub struct Telemetry {
+    prometheus: PrometheusHandle,
+}
+
+impl Telemetry {
+    /// Takes over the metrics of this process. In a process that has it already (tests that start
+    /// several servers), all share the first.
+    pub fn install() -> Result<Telemetry, BuildError> {
+        static FIRST: std::sync::Mutex<Option<Telemetry>> = std::sync::Mutex::new(None);
+        let mut first = FIRST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(telemetry) = &*first {
+            return Ok(telemetry.clone());
+        }
+        let prometheus = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            .install_recorder()?;
+        describe();
+        Ok(first.insert(Telemetry { prometheus }).clone())
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.sum_up();
+        self.prometheus.render()
+    }
+
+    /// Sums up the samples that came since.
+    pub fn sum_up(&self) {
+        self.prometheus.run_upkeep();
+    }
+}
+
+fn describe() {
+    metrics::describe_counter!("tidegate_http_requests_total", "Requests by route, method and status.");
+    metrics::describe_histogram!("tidegate_http_request_seconds", "Time from request to answer, by route.");
+    metrics::describe_counter!("tidegate_checks_total", "Flags evaluated over OFREP.");
+    metrics::describe_counter!("tidegate_commands_total", "Commands by outcome.");
+    metrics::describe_histogram!("tidegate_command_seconds", "Time from command to durable and published.");
+    metrics::describe_counter!("tidegate_failed_logins_total", "Requests with invalid tokens.");
+    metrics::describe_counter!("tidegate_feed_slow_readers_total", "Feeds let go since they fell behind.");
+    metrics::describe_gauge!("tidegate_streams", "Event streams that are open.");
+    metrics::describe_gauge!("tidegate_feed_clients", "SDKs that are connected and named themselves.");
+    metrics::describe_gauge!("tidegate_feed_clients_behind", "Connected SDKs that have not acknowledged what is served.");
+    metrics::describe_gauge!("tidegate_requests_in_flight", "Requests under way.");
+    metrics::describe_gauge!("tidegate_revision", "The revision that is published.");
+    metrics::describe_gauge!("tidegate_overlays", "Kills in effect that the log has not taken yet.");
+    metrics::describe_gauge!("tidegate_ready", "1 while the node can answer.");
+}
+
+/// Sends the log of the process to standard error.
+pub fn start_log(level: LogLevel, format: LogFormat) {
+    let filter = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second start in one process keeps the first.
+    let _ = match format {
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
+            registry.with(layer).try_init()
+        }
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+            registry.with(layer).try_init()
+        }
+    };
+}
+
+struct Series {
+    requests: Counter,
+    seconds: Histogram,
+}
+
+/// Counts requests and commands, with the handles of each series looked up once.
+#[derive(Default)]
+pub struct Traffic {
+    series: DashMap<(String, &'static str, u16), Series>,
+}
+
+impl Traffic {
+    /// Counts a request. `route` is the pattern, never the path: paths have no bound.
+    pub fn record(&self, route: Option<String>, method: &'static str, status: u16, took: Duration) {
+        let key = (route.unwrap_or_else(|| "none".to_owned()), method, status);
+        if let Some(series) = self.series.get(&key) {
+            series.requests.increment(1);
+            series.seconds.record(took);
+            return;
+        }
+        if self.series.len() >= MAX_SERIES {
+            return;
+        }
+        let (route, method, status) = key.clone();
+        let requests =
+            counter!("tidegate_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string());
+        let seconds = histogram!("tidegate_http_request_seconds", "route" => route, "method" => method);
+        requests.increment(1);
+        seconds.record(took);
+        self.series.insert(key, Series { requests, seconds });
+    }
+
+    /// Counts a command by its outcome: `done`, or the code of why not.
+    pub fn record_command(&self, outcome: &'static str, took: Duration) {
+        counter!("tidegate_commands_total", "outcome" => outcome).increment(1);
+        if outcome == "done" {
+            histogram!("tidegate_command_seconds").record(took);
+        }
+    }
+}
