@@ -62,7 +62,10 @@ fn describe() {
     metrics::describe_counter!("tidegate_feed_slow_readers_total", "Feeds let go since they fell behind.");
     metrics::describe_gauge!("tidegate_streams", "Event streams that are open.");
     metrics::describe_gauge!("tidegate_feed_clients", "SDKs that are connected and named themselves.");
-    metrics::describe_gauge!("tidegate_feed_clients_behind", "Connected SDKs that have not acknowledged what is served.");
+    metrics::describe_gauge!(
+        "tidegate_feed_clients_behind",
+        "Connected SDKs that have not acknowledged what is served."
+    );
     metrics::describe_gauge!("tidegate_requests_in_flight", "Requests under way.");
     metrics::describe_gauge!("tidegate_revision", "The revision that is published.");
     metrics::describe_gauge!("tidegate_overlays", "Kills in effect that the log has not taken yet.");
@@ -117,8 +120,7 @@ impl Traffic {
             return;
         }
         let (route, method, status) = key.clone();
-        let requests =
-            counter!("tidegate_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string());
+        let requests = counter!("tidegate_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string());
         let seconds = histogram!("tidegate_http_request_seconds", "route" => route, "method" => method);
         requests.increment(1);
         seconds.record(took);

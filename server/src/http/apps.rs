@@ -32,7 +32,11 @@ impl OnlyReason {
     pub fn or_in_query(self, request: &HttpRequest) -> Result<String, Problem> {
         let query = Query::of(request)?;
         query.only(&["reason"])?;
-        if self.reason.is_empty() { Ok(query.get("reason").unwrap_or("").to_owned()) } else { Ok(self.reason) }
+        if self.reason.is_empty() {
+            Ok(query.get("reason").unwrap_or("").to_owned())
+        } else {
+            Ok(self.reason)
+        }
     }
 }
 
@@ -123,7 +127,11 @@ fn show_environment(snapshot: &Snapshot, app: &AppKey, key: &EnvKey, now: UnixMs
 }
 
 /// `GET /v1/apps`: those that the token may see.
-pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     who.reads()?;
     let page: Page<AppKey> = Page::of(&Query::of(&request)?, &[])?;
     let published = shared.published();
@@ -152,7 +160,11 @@ pub async fn create(
             |body: NewApp| {
                 let made = body.key.clone();
                 let environments = body.environments.map(|list| {
-                    let new = |one: FirstEnvironment| NewEnvironment { key: one.key, kind: one.kind, ends_at: one.ends_at };
+                    let new = |one: FirstEnvironment| NewEnvironment {
+                        key: one.key,
+                        kind: one.kind,
+                        ends_at: one.ends_at,
+                    };
                     list.into_iter().map(new).collect()
                 });
                 let command = Command::CreateApp {
@@ -176,7 +188,11 @@ pub async fn create(
 }
 
 /// `GET /v1/apps/{app}`.
-pub async fn get(who: Principal, path: web::Path<AppKey>, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    who: Principal,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     who.reads_app(&path)?;
     let (revision, body) = show_app(&shared.published().snapshot, &path, shared.clock.coarse())?;
     Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
@@ -215,10 +231,14 @@ pub async fn list_environments(
     let published = shared.published();
     let app = published.snapshot.app(&path).ok_or_else(|| missing_app(&path))?;
     let now = shared.clock.coarse();
-    let rest = app.environments().filter(|record| {
-        page.cursor.as_ref().is_none_or(|cursor| record.environment().key > *cursor)
-    });
-    Ok(page.answer(rest, |record| record.environment().key.to_string(), |record| views::environment(app, record, now)))
+    let rest = app
+        .environments()
+        .filter(|record| page.cursor.as_ref().is_none_or(|cursor| record.environment().key > *cursor));
+    Ok(page.answer(
+        rest,
+        |record| record.environment().key.to_string(),
+        |record| views::environment(app, record, now),
+    ))
 }
 
 /// `POST /v1/apps/{app}/environments`.
@@ -255,7 +275,12 @@ pub async fn get_environment(
 ) -> Result<HttpResponse, Problem> {
     let (app, key) = path.into_inner();
     who.reads_app(&app)?;
-    Ok(HttpResponse::Ok().json(show_environment(&shared.published().snapshot, &app, &key, shared.clock.coarse())?))
+    Ok(HttpResponse::Ok().json(show_environment(
+        &shared.published().snapshot,
+        &app,
+        &key,
+        shared.clock.coarse(),
+    )?))
 }
 
 /// `PATCH /v1/apps/{app}/environments/{environment}`: moves the end of a preview.
@@ -267,8 +292,11 @@ pub async fn update_environment(
     Json(patch): Json<EnvironmentPatch>,
 ) -> Result<HttpResponse, Problem> {
     let (app, environment) = path.into_inner();
-    let command =
-        Command::ExtendEnvironment { app: app.clone(), environment: environment.clone(), ends_at: patch.ends_at };
+    let command = Command::ExtendEnvironment {
+        app: app.clone(),
+        environment: environment.clone(),
+        ends_at: patch.ends_at,
+    };
     let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
     let body = show_environment(&applied.published.snapshot, &app, &environment, shared.clock.now())?;
     Ok(HttpResponse::Ok().json(body))

@@ -64,7 +64,8 @@ impl Query {
         match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => {
-                let known = if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
+                let known =
+                    if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
                 let detail = format!("there is no parameter `{name}` here; known: {known}");
                 Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", name.as_str()))
             }

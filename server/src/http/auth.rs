@@ -104,7 +104,9 @@ impl Principal {
         match &self.app {
             Some(bound) => Err(Problem::new(
                 problem::NOT_ALLOWED,
-                format!("this token is bound to the app `{bound}`; what belongs to all apps needs a token without"),
+                format!(
+                    "this token is bound to the app `{bound}`; what belongs to all apps needs a token without"
+                ),
             )),
             None => Ok(()),
         }
@@ -114,7 +116,10 @@ impl Principal {
     pub fn administers(&self) -> Result<(), Problem> {
         match self.scope {
             Scope::Admin => Ok(()),
-            _ => Err(Problem::new(problem::NOT_ALLOWED, "tokens are seen and made with a token of the scope admin")),
+            _ => Err(Problem::new(
+                problem::NOT_ALLOWED,
+                "tokens are seen and made with a token of the scope admin",
+            )),
         }
     }
 }
@@ -268,7 +273,9 @@ mod tests {
         let ada = Actor::Agent { model: "m-1".into(), tool: "editor".into(), on_behalf_of: "ada".into() };
         assert_eq!(named, Some(ada));
         assert_eq!(agent(&HeaderMap::new()).unwrap(), None);
-        for bad in ["", "model=m", "model=m; tool=t; on-behalf-of=", "model=m; model=m; tool=t; on-behalf-of=x"] {
+        for bad in
+            ["", "model=m", "model=m; tool=t; on-behalf-of=", "model=m; model=m; tool=t; on-behalf-of=x"]
+        {
             assert!(agent(&headers("tidegate-agent", bad)).is_err(), "{bad}");
         }
     }

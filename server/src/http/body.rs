@@ -66,11 +66,9 @@ impl<T: DeserializeOwned + Default> FromRequest for OptionalJson<T> {
 }
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
-    let (limit, time) = request
-        .app_data::<web::Data<Shared>>()
-        .map_or((0, Duration::ZERO), |shared| {
-            (shared.settings.max_body_bytes, shared.settings.request_timeout)
-        });
+    let (limit, time) = request.app_data::<web::Data<Shared>>().map_or((0, Duration::ZERO), |shared| {
+        (shared.settings.max_body_bytes, shared.settings.request_timeout)
+    });
     let declared = request
         .headers()
         .get(header::CONTENT_LENGTH)

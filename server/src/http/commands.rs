@@ -55,9 +55,9 @@ where
     K: std::str::FromStr<Err: std::fmt::Display>,
 {
     let Some(text) = text(request, name)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| {
-        Problem::new(problem::INVALID_PARAMETER, format!("the header `{name}`: {error}"))
-    })
+    text.parse()
+        .map(Some)
+        .map_err(|error| Problem::new(problem::INVALID_PARAMETER, format!("the header `{name}`: {error}")))
 }
 
 /// Hands a command to the core and waits until it is durable, or refused.

@@ -72,9 +72,10 @@ pub fn bulk(
 
 /// Whether an `If-None-Match` names a tag; weak and strong forms are the same here.
 pub fn matches(header: &str, tag: &str) -> bool {
-    header.split(',').map(str::trim).any(|given| {
-        given == "*" || given.strip_prefix("W/").unwrap_or(given).trim_matches('"') == tag
-    })
+    header
+        .split(',')
+        .map(str::trim)
+        .any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given).trim_matches('"') == tag)
 }
 
 /// The revision in an `If-Match`: `"7"`, also without quotes.

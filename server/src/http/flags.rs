@@ -101,7 +101,12 @@ fn answer(view: &FlagView<'_>, now: UnixMs) -> HttpResponse {
 }
 
 /// The flag after a change.
-fn answer_changed(shared: &Shared, applied: &Applied, app: &AppKey, flag: &FlagKey) -> Result<HttpResponse, Problem> {
+fn answer_changed(
+    shared: &Shared,
+    applied: &Applied,
+    app: &AppKey,
+    flag: &FlagKey,
+) -> Result<HttpResponse, Problem> {
     Ok(answer(&find(&applied.published.snapshot, app, flag)?, shared.clock.now()))
 }
 
@@ -158,7 +163,11 @@ pub async fn create(
                 let view = find(&applied.published.snapshot, &app, &key)?;
                 let escaped = key.as_str().replace('/', "%2F");
                 let body = views::flag(&view, shared.clock.now());
-                Ok(Shown { location: format!("/v1/apps/{app}/flags/{escaped}"), revision: Some(view.revision()), body })
+                Ok(Shown {
+                    location: format!("/v1/apps/{app}/flags/{escaped}"),
+                    revision: Some(view.revision()),
+                    body,
+                })
             },
         )
         .await?;

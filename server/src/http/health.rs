@@ -30,7 +30,10 @@ pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> 
         Readiness::LogLost { problem } => format!("the log cannot be read: {problem}"),
         Readiness::Stopped => "the server is shutting down".to_owned(),
     };
-    Err(Problem::new(problem::NOT_READY, why).with("ready", false).with("revision", revision.0).retry_after(1))
+    Err(Problem::new(problem::NOT_READY, why)
+        .with("ready", false)
+        .with("revision", revision.0)
+        .retry_after(1))
 }
 
 /// `GET /metrics`, in Prometheus' text format.

@@ -103,7 +103,9 @@ fn place(snapshot: &Snapshot, change: &Change) -> Place {
             let app = snapshot.token(token).and_then(|token| token.app.clone());
             app.map_or(Place::NoApp, Place::App)
         }
-        Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => Place::NoApp,
+        Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => {
+            Place::NoApp
+        }
     }
 }
 
@@ -139,16 +141,21 @@ fn write(out: &mut Vec<u8>, entry: &LogEntry) {
 
 fn unreadable(error: &ReadError) -> Problem {
     match error {
-        ReadError::Ahead { head } => {
-            Problem::new(problem::INVALID_PARAMETER, format!("`after` is past the end of the log, which is {head}"))
-                .with("parameter", "after")
-        }
+        ReadError::Ahead { head } => Problem::new(
+            problem::INVALID_PARAMETER,
+            format!("`after` is past the end of the log, which is {head}"),
+        )
+        .with("parameter", "after"),
         other => Problem::new(problem::LOG_UNAVAILABLE, other.to_string()).retry_after(2),
     }
 }
 
 /// `GET /v1/log?after=&limit=&app=`.
-pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request)?;
     query.only(&["after", "limit", "app"])?;
     let wanted = Wanted::of(&who, &query)?;
@@ -162,7 +169,8 @@ pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared
     let end = published.revision();
     let mut body = b"{\"items\":[".to_vec();
     let (mut seen, mut shown) = (wanted.after, 0);
-    let mut tail = if seen < end { Some(shared.log.tail(seen).map_err(|error| unreadable(&error))?) } else { None };
+    let mut tail =
+        if seen < end { Some(shared.log.tail(seen).map_err(|error| unreadable(&error))?) } else { None };
     'reading: while let Some(tail) = &mut tail {
         for entry in tail.next().await.map_err(|error| unreadable(&error))? {
             if entry.revision > end || shown == limit {
@@ -190,7 +198,11 @@ pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared
 }
 
 /// `GET /v1/log/stream?after=&app=`: entries as they become durable.
-pub async fn stream(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn stream(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let query = Query::of(&request)?;
     query.only(&["after", "app"])?;
     let mut wanted = Wanted::of(&who, &query)?;

@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn an_ofrep_path_gets_the_form_its_clients_read() {
         let problem = Problem::new(FLAG_NOT_FOUND, "no flag `a/b`");
-        let body: Value = serde_json::from_str(&problem.ofrep_body("/ofrep/v1/evaluate/flags/a%2Fb")).unwrap();
+        let body: Value =
+            serde_json::from_str(&problem.ofrep_body("/ofrep/v1/evaluate/flags/a%2Fb")).unwrap();
         assert_eq!(
             body,
             json!({"key": "a/b", "errorCode": "FLAG_NOT_FOUND", "errorDetails": "no flag `a/b`"})

@@ -60,7 +60,8 @@ fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8
 }
 
 fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<&'s Proposal, Problem> {
-    let missing = || Problem::new(problem::NOT_FOUND, format!("there is no proposal `{id}`, or it closed long ago"));
+    let missing =
+        || Problem::new(problem::NOT_FOUND, format!("there is no proposal `{id}`, or it closed long ago"));
     let proposal = snapshot.proposal(id).ok_or_else(missing)?;
     match &proposal.app {
         Some(app) => who.reads_app(app)?,
@@ -70,7 +71,11 @@ fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<
 }
 
 /// `GET /v1/proposals?app=&state=`.
-pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     who.reads()?;
     let query = Query::of(&request)?;
     let page: Page<ProposalId> = Page::of(&query, &["app", "state"])?;
@@ -88,9 +93,14 @@ pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared
     let published = shared.published();
     let snapshot = &published.snapshot;
     let wanted = snapshot.proposals(page.cursor.as_ref()).filter(|proposal| {
-        (app.is_none() || proposal.app == app) && state.is_none_or(|state| proposal.state(now).as_str() == state)
+        (app.is_none() || proposal.app == app)
+            && state.is_none_or(|state| proposal.state(now).as_str() == state)
     });
-    Ok(page.answer(wanted, |proposal| proposal.id.to_string(), |proposal| show(&shared, snapshot, proposal, now)))
+    Ok(page.answer(
+        wanted,
+        |proposal| proposal.id.to_string(),
+        |proposal| show(&shared, snapshot, proposal, now),
+    ))
 }
 
 /// `POST /v1/proposals`; `If-Match` says which revision of the flag was seen.
@@ -111,7 +121,8 @@ pub async fn create(
             |applied, id| {
                 let snapshot = &applied.published.snapshot;
                 let proposal = snapshot.proposal(&id);
-                let proposal = proposal.ok_or_else(|| Problem::internal("a new proposal is not in the snapshot"))?;
+                let proposal =
+                    proposal.ok_or_else(|| Problem::internal("a new proposal is not in the snapshot"))?;
                 let body = show(&shared, snapshot, proposal, shared.clock.now());
                 Ok(Shown { location: format!("/v1/proposals/{id}"), revision: None, body })
             },
@@ -121,7 +132,11 @@ pub async fn create(
 }
 
 /// `GET /v1/proposals/{id}`.
-pub async fn get(who: Principal, path: web::Path<ProposalId>, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn get(
+    who: Principal,
+    path: web::Path<ProposalId>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let published = shared.published();
     let snapshot = &published.snapshot;
     let proposal = find(snapshot, &who, &path)?;

@@ -32,7 +32,11 @@ fn resource(path: &str, routes: Vec<(Method, Route)>) -> Resource {
     resource.default_service(web::to(move |request: HttpRequest| {
         let allow = allow.clone();
         async move {
-            let detail = format!("{} is not offered here; these are: {}", request.method(), allow.to_str().unwrap_or(""));
+            let detail = format!(
+                "{} is not offered here; these are: {}",
+                request.method(),
+                allow.to_str().unwrap_or("")
+            );
             let problem = Problem::new(problem::METHOD_NOT_ALLOWED, detail).header(header::ALLOW, allow);
             Err::<HttpResponse, Problem>(problem)
         }

@@ -79,7 +79,11 @@ pub struct MembersBody {
     reason: String,
 }
 
-fn find<'s>(snapshot: &'s Snapshot, scope: &SegmentScope, key: &SegmentKey) -> Result<&'s SegmentRecord, Problem> {
+fn find<'s>(
+    snapshot: &'s Snapshot,
+    scope: &SegmentScope,
+    key: &SegmentKey,
+) -> Result<&'s SegmentRecord, Problem> {
     snapshot
         .segment(scope, key)
         .ok_or_else(|| Problem::new(problem::NOT_FOUND, format!("there is no segment `{key}` here")))
@@ -91,7 +95,11 @@ fn answer(record: &SegmentRecord) -> HttpResponse {
         .json(views::segment(record))
 }
 
-fn answer_changed(applied: &Applied, scope: &SegmentScope, key: &SegmentKey) -> Result<HttpResponse, Problem> {
+fn answer_changed(
+    applied: &Applied,
+    scope: &SegmentScope,
+    key: &SegmentKey,
+) -> Result<HttpResponse, Problem> {
     find(&applied.published.snapshot, scope, key).map(answer)
 }
 
@@ -108,7 +116,9 @@ pub async fn list(
     let published = shared.published();
     let snapshot = &published.snapshot;
     Ok(match &place.0 {
-        SegmentScope::Shared => page.answer(snapshot.shared_segments(page.cursor.as_ref()), name, views::segment),
+        SegmentScope::Shared => {
+            page.answer(snapshot.shared_segments(page.cursor.as_ref()), name, views::segment)
+        }
         SegmentScope::App(app) => {
             let app = snapshot.app(app).ok_or_else(|| missing_app(app))?;
             page.answer(app.segments(page.cursor.as_ref()), name, views::segment)

@@ -41,13 +41,18 @@ fn default_actor(scope: Scope, id: &TokenId) -> Actor {
 }
 
 /// `GET /v1/tokens`: without secrets and hashes.
-pub async fn list(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     who.administers()?;
     let page: Page<TokenId> = Page::of(&Query::of(&request)?, &[])?;
     let published = shared.published();
-    let seen = published.snapshot.tokens(page.cursor.as_ref()).filter(|token| {
-        who.app.is_none() || who.app == token.app
-    });
+    let seen = published
+        .snapshot
+        .tokens(page.cursor.as_ref())
+        .filter(|token| who.app.is_none() || who.app == token.app);
     Ok(page.answer(seen, |token| token.id.to_string(), views::token))
 }
 

@@ -87,10 +87,19 @@ impl LiveClients {
     }
 
     /// Notes what a client says. Unknown clients are refused: acknowledgements belong to a stream.
-    pub fn acknowledge(&self, app: AppKey, environment: EnvKey, said: Acknowledgement, now: UnixMs) -> Result<(), Problem> {
+    pub fn acknowledge(
+        &self,
+        app: AppKey,
+        environment: EnvKey,
+        said: Acknowledgement,
+        now: UnixMs,
+    ) -> Result<(), Problem> {
         let name = (app, environment, said.instance);
         let Some(mut client) = self.clients.get_mut(&name) else {
-            return Err(Problem::new(problem::NOT_FOUND, "no feed of this instance is connected to this server"));
+            return Err(Problem::new(
+                problem::NOT_FOUND,
+                "no feed of this instance is connected to this server",
+            ));
         };
         client.revision = client.revision.max(said.revision);
         client.acknowledged_at = Some(now);
@@ -122,7 +131,9 @@ impl LiveClients {
     pub fn list(&self, keep: impl Fn(&LiveClient) -> bool) -> Vec<LiveClient> {
         let mut list: Vec<LiveClient> =
             self.clients.iter().filter(|client| keep(client)).map(|client| client.clone()).collect();
-        list.sort_by(|a, b| (&a.app, &a.environment, &a.instance).cmp(&(&b.app, &b.environment, &b.instance)));
+        list.sort_by(|a, b| {
+            (&a.app, &a.environment, &a.instance).cmp(&(&b.app, &b.environment, &b.instance))
+        });
         list
     }
 }
@@ -149,7 +160,9 @@ mod tests {
         clients.connected(name("a"), Some("tidegate-rust/0.1.0".into()), 1, UnixMs(5));
         let (app, environment, _) = name("a");
         for revision in [7, 3] {
-            clients.acknowledge(app.clone(), environment.clone(), said("a", revision, &["k"]), UnixMs(6)).unwrap();
+            clients
+                .acknowledge(app.clone(), environment.clone(), said("a", revision, &["k"]), UnixMs(6))
+                .unwrap();
         }
         let list = clients.list(|_| true);
         assert_eq!((list.len(), list[0].revision, list[0].kill_ids.len()), (1, Revision(7), 1));

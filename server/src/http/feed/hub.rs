@@ -15,9 +15,9 @@ use rollout_rules::time::UnixMs;
 
 use super::ring::Ring;
 use super::wakers::Bell;
-use crate::state::{Event, Overlay as Standing, Published};
 use crate::http::etag;
 use crate::http::problem::{self, Problem};
+use crate::state::{Event, Overlay as Standing, Published};
 
 /// A channel that nobody listened to for this long is given up.
 const IDLE_CHANNEL_MS: u64 = 10 * 60 * 1000;
@@ -224,7 +224,11 @@ impl Hub {
 
     /// How a client begins that has seen what its resume token says: with what it missed if that is
     /// still here, else with a snapshot.
-    pub async fn begin(&self, channel: &Arc<Channel>, seen: Option<ResumeToken>) -> Result<Beginning, Problem> {
+    pub async fn begin(
+        &self,
+        channel: &Arc<Channel>,
+        seen: Option<ResumeToken>,
+    ) -> Result<Beginning, Problem> {
         if let Some(beginning) = seen.and_then(|seen| self.resume(channel, &seen)) {
             return Ok(beginning);
         }
@@ -251,7 +255,9 @@ impl Hub {
         })
         .await
         .map_err(Problem::internal)?
-        .ok_or_else(|| Problem::new(problem::NOT_FOUND, "the environment is gone, or too large to be sent"))?;
+        .ok_or_else(|| {
+            Problem::new(problem::NOT_FOUND, "the environment is gone, or too large to be sent")
+        })?;
         *encoded = Some((event.clone(), position));
         Ok(Beginning { events: vec![event], position })
     }
@@ -268,12 +274,14 @@ impl Hub {
         }
         let position = channel.open_ring(&state.published.folded).resume(seen.revision)?;
         let standing = channel.standing(&state.published);
-        let events = standing.filter_map(|kill| self.overlay_event(kill, revision, &channel.audience)).collect();
+        let events =
+            standing.filter_map(|kill| self.overlay_event(kill, revision, &channel.audience)).collect();
         Some(Beginning { events, position })
     }
 
     fn overlay_event(&self, kill: &Standing, revision: Revision, audience: &Audience) -> Option<Bytes> {
-        let frame = overlay_frame(&travelling(kill), kill.environment.as_ref(), &self.log, revision, audience)?;
+        let frame =
+            overlay_frame(&travelling(kill), kill.environment.as_ref(), &self.log, revision, audience)?;
         encode(&frame)
     }
 

@@ -47,7 +47,11 @@ fn may_follow(who: &Principal) -> Result<(), Problem> {
 }
 
 /// `GET /v1/feed`.
-pub async fn feed(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn feed(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     may_follow(&who)?;
     let query = Query::of(&request)?;
     query.only(&["app", "environment", "instance", "sdk"])?;
@@ -184,7 +188,11 @@ pub async fn acknowledge(
 
 /// `GET /v1/feed/clients?app=&environment=&kill_id=&limit=`: which SDKs are connected to this node, and
 /// how many have acknowledged the newest revision, or a kill.
-pub async fn connected(who: Principal, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn connected(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     who.reads()?;
     let query = Query::of(&request)?;
     query.only(&["app", "environment", "kill_id", "limit"])?;
@@ -205,7 +213,8 @@ pub async fn connected(who: Principal, request: HttpRequest, shared: web::Data<S
         client.revision >= published.folded.feed_revision(&client.app, &client.environment)
     };
     let current = clients.iter().filter(|client| is_current(client)).count();
-    let mut body = json!({ "connected": clients.len(), "current": current, "revision": published.revision() });
+    let mut body =
+        json!({ "connected": clients.len(), "current": current, "revision": published.revision() });
     if let Some(kill_id) = &kill_id {
         let done = clients.iter().filter(|client| client.kill_ids.contains(kill_id)).count();
         body["kill_in_effect"] = done.into();

@@ -103,7 +103,8 @@ impl Ring {
         if seen < frames.complete_after {
             return None;
         }
-        let known = frames.kept.iter().rposition(|kept| kept.revision.is_some_and(|revision| revision <= seen));
+        let known =
+            frames.kept.iter().rposition(|kept| kept.revision.is_some_and(|revision| revision <= seen));
         Some(frames.start + known.map_or(0, |index| index as u64 + 1))
     }
 }

@@ -85,7 +85,8 @@ fn check_last_modified(query: &Query) -> Result<(), Problem> {
     if text.parse::<u64>().is_ok() || UnixMs::parse_rfc3339(text).is_some() {
         return Ok(());
     }
-    let detail = "`flagConfigLastModified` has to be seconds since 1970, or a date such as 2026-12-31T18:00:00Z";
+    let detail =
+        "`flagConfigLastModified` has to be seconds since 1970, or a date such as 2026-12-31T18:00:00Z";
     Err(Problem::new(problem::INVALID_PARAMETER, detail))
 }
 

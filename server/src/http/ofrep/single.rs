@@ -28,7 +28,8 @@ pub async fn evaluate_flag(
     let key = percent_decoded(request.path().strip_prefix("/ofrep/v1/evaluate/flags/").unwrap_or(""));
     let flags = published.snapshot.flag_set(&app, &environment);
     let Some(found) = flags.as_ref().and_then(|flags| evaluate(flags, &key, &context, now)) else {
-        let detail = format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
+        let detail =
+            format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
     };
     if found.reason == Reason::NoUnit {

@@ -1,0 +1,387 @@
+//! A server in this process, on a log in memory and a port of its own, and a client that sends exactly
+//! what a test says.
+#![allow(dead_code, reason = "each test file uses the part that it needs")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rollout_rules::change::Command;
+use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope, Token};
+use rollout_rules::ids::LogId;
+use rollout_rules::time::UnixMs;
+use serde_json::{Value, json};
+use tidegate::clock::TestClock;
+use tidegate::http::{self, Handles, Settings};
+use tidegate::log::memory::MemoryLog;
+use tidegate::secret;
+use tidegate::state::{Readiness, Request, State, StateConfig};
+use tidegate::telemetry::Telemetry;
+use tokio::sync::oneshot;
+
+/// When the clock of a test begins.
+pub(crate) const START: UnixMs = UnixMs(1_800_000_000_000);
+/// After this long a test gives up waiting.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the server answered.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    /// The JSON, if the status is this one.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Asserts that it is a problem of this status and code, in the right form.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!(body["status"], status);
+        assert_eq!(body["type"], format!("/problems/{code}"));
+        assert!(!body["detail"].as_str().unwrap_or("").is_empty(), "{body}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        body
+    }
+}
+
+/// A running server.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: String,
+    pub(crate) clock: TestClock,
+    pub(crate) log: MemoryLog,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    pub(crate) fn start() -> Served {
+        Served::with(Settings { workers: 1, ..Settings::default() }, Rules::default())
+    }
+
+    pub(crate) fn with(settings: Settings, rules: Rules) -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let clock = TestClock::at(START);
+        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+        let (stop, stopping) = oneshot::channel::<()>();
+        let (ready, started) = std::sync::mpsc::channel();
+        let (its_clock, its_log) = (clock.clock(), log.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let config = StateConfig { rules: rules.clone(), kill_journal: None };
+                let state = State::start(config, Arc::new(its_log), its_clock.clone()).expect("starts");
+                assert_eq!(state.live.settled().await, Readiness::Ready);
+                let admin = first_token(&state).await;
+                let telemetry = Telemetry::install().expect("metrics");
+                let handles = Handles::of(&state, its_clock, rules, telemetry);
+                ready.send(admin).expect("the test waits");
+                let shutdown = async {
+                    let _ = stopping.await;
+                };
+                http::run(listener, settings, handles, shutdown).await.expect("serves");
+                state.stop().await;
+            });
+        });
+        let admin = started.recv().expect("the server starts");
+        Served { address, admin, clock, log, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let outcome = thread.join();
+            if !std::thread::panicking() {
+                outcome.expect("the server ends well");
+            }
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connects");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    /// Sends bytes as they are and reads one answer.
+    pub(crate) fn raw(&self, request: &[u8]) -> Reply {
+        let mut stream = self.connect();
+        stream.write_all(request).expect("sent");
+        read_reply(BufReader::new(stream))
+    }
+
+    /// Sends a request with these headers; an empty body sends none.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(body);
+        self.raw(request.as_bytes())
+    }
+
+    /// Sends JSON with a token; null sends no body.
+    pub(crate) fn call(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        extra: &[(&str, &str)],
+        body: &Value,
+    ) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("Authorization", bearer.as_str())];
+        headers.extend_from_slice(extra);
+        if body.is_null() {
+            return self.send(method, path, &headers, "");
+        }
+        headers.push(("Content-Type", "application/json"));
+        self.send(method, path, &headers, &body.to_string())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.call(&self.admin, "GET", path, &[], &Value::Null)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
+        self.call(&self.admin, "POST", path, &[], body)
+    }
+
+    pub(crate) fn patch(&self, path: &str, revision: &str, body: &Value) -> Reply {
+        let extra = [("If-Match", revision)];
+        self.call(&self.admin, "PATCH", path, if revision.is_empty() { &[] } else { &extra }, body)
+    }
+
+    /// An app `shop` with `live` (production) and `trial` (sandbox).
+    #[track_caller]
+    pub(crate) fn shop(&self) {
+        let environments =
+            json!([{"key": "live", "kind": "production"}, {"key": "trial", "kind": "sandbox"}]);
+        self.post("/v1/apps", &json!({"key": "shop", "environments": environments})).expect(201);
+    }
+
+    /// A boolean flag of the shop that is on for everyone in `live`; gives its revision as `ETag` has it.
+    #[track_caller]
+    pub(crate) fn flag_on(&self, key: &str) -> String {
+        let made = self.post("/v1/apps/shop/flags", &json!({"key": key}));
+        made.expect(201);
+        let path = format!("/v1/apps/shop/flags/{}/environments/live", key.replace('/', "%2F"));
+        let patch = json!({"on": true, "exposure": 100, "serve": {"variant": "on"}});
+        let changed = self.patch(&path, made.header("etag"), &patch);
+        changed.expect(200);
+        changed.header("etag").to_owned()
+    }
+
+    /// A token bound to the shop's `live`.
+    #[track_caller]
+    pub(crate) fn token(&self, scope: &str) -> String {
+        let wanted = json!({"scope": scope, "app": "shop", "environment": "live"});
+        self.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned()
+    }
+
+    /// Evaluates a flag over OFREP.
+    pub(crate) fn check(&self, token: &str, key: &str, context: &Value) -> Reply {
+        let path = format!("/ofrep/v1/evaluate/flags/{key}");
+        self.call(token, "POST", &path, &[], &json!({ "context": context }))
+    }
+
+    /// Opens an event stream.
+    #[track_caller]
+    pub(crate) fn stream(&self, token: &str, path: &str, extra: &[(&str, &str)]) -> Stream {
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        if !token.is_empty() {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        for (name, value) in extra {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::new(stream);
+        let (status, headers) = read_head(&mut reader);
+        assert_eq!(status, 200, "{headers:?}");
+        Stream { reader, text: String::new() }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn first_token(state: &State) -> String {
+    let minted = secret::mint(Scope::Admin);
+    let actor = Actor::Human { name: "ada".to_owned() };
+    let token = Token {
+        id: minted.id,
+        hash: minted.hash,
+        scope: Scope::Admin,
+        app: None,
+        environment: None,
+        actor,
+        created_at: START,
+        expires_at: None,
+        revoked_at: None,
+    };
+    let request = Request {
+        caller: Caller {
+            actor: Actor::Tidegate,
+            scope: Scope::Admin,
+            app: None,
+            environment: None,
+            token: None,
+        },
+        command: Command::CreateToken { token },
+        seen: None,
+        gate: GateStanding::NotRequired,
+        reason: String::new(),
+        idempotency_key: None,
+        plan: None,
+    };
+    state.commands.submit(request).await.expect("the first token");
+    minted.text
+}
+
+fn read_head(reader: &mut BufReader<TcpStream>) -> (u16, Vec<(String, String)>) {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a status line");
+    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).expect("a header");
+        match line.trim_end().split_once(':') {
+            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
+            None => return (status, headers),
+        }
+    }
+}
+
+fn read_reply(mut reader: BufReader<TcpStream>) -> Reply {
+    let (status, headers) = read_head(&mut reader);
+    let mut reply = Reply { status, headers, text: String::new() };
+    match reply.header("content-length").parse() {
+        Ok(length) => {
+            let mut bytes = vec![0; length];
+            reader.read_exact(&mut bytes).expect("the body");
+            reply.text = String::from_utf8(bytes).expect("text");
+        }
+        Err(_) => {
+            let mut bytes = Vec::new();
+            // A connection that the server resets after its answer has said all it had to say.
+            let _ = reader.read_to_end(&mut bytes);
+            reply.text = String::from_utf8(bytes).expect("text");
+        }
+    }
+    reply
+}
+
+/// One server-sent event.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) data: String,
+    pub(crate) comment: bool,
+}
+
+impl Event {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// An open event stream.
+pub(crate) struct Stream {
+    reader: BufReader<TcpStream>,
+    /// What was received and not taken yet, chunk framing removed.
+    text: String,
+}
+
+impl Stream {
+    /// The next block of the stream, comments too; `None` at its end.
+    pub(crate) fn next_block(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                return Some(parse(&block));
+            }
+            let mut size = String::new();
+            self.reader.read_line(&mut size).expect("a chunk in time");
+            let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+            if size == 0 {
+                return None;
+            }
+            let mut chunk = vec![0; size + 2];
+            self.reader.read_exact(&mut chunk).expect("a whole chunk");
+            chunk.truncate(size);
+            self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
+    }
+
+    /// The next event with data; `None` at the end of the stream.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        loop {
+            let block = self.next_block()?;
+            if !block.data.is_empty() {
+                return Some(block);
+            }
+        }
+    }
+
+    /// The next event with data.
+    #[track_caller]
+    pub(crate) fn event(&mut self) -> Event {
+        self.next().expect("an event before the end of the stream")
+    }
+}
+
+fn parse(block: &str) -> Event {
+    let mut event = Event::default();
+    for line in block.lines() {
+        match line.split_once(':') {
+            Some(("", _)) => event.comment = true,
+            Some(("event", value)) => event.name = value.trim().to_owned(),
+            Some(("id", value)) => event.id = value.trim().to_owned(),
+            Some(("data", value)) => event.data.push_str(value.trim()),
+            _ => {}
+        }
+    }
+    event
+}
