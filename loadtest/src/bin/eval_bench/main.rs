@@ -1,0 +1,144 @@
+//! What a check costs in process, beside its floor and (with the feature `peers`) other engines, in one
+//! run. Ends with an error if a bar is not met.
+
+#![allow(missing_docs, reason = "a program, not a library")]
+
+mod floor;
+mod measure;
+mod ours;
+#[cfg(feature = "peers")]
+mod peers;
+mod world;
+
+use std::process::ExitCode;
+
+use measure::{Cost, Work};
+use world::{Engine, IN_LIST, OFF, PEOPLE, ROLLOUT, RULES, looped};
+
+#[global_allocator]
+static ALLOCATOR: measure::Counting = measure::Counting;
+
+/// Most that we may take of the extended floor's time.
+const TIMES_FLOOR: f64 = 1.5;
+
+struct Scenario {
+    name: &'static str,
+    /// The flag that is asked for; none: a hundred flags in a loop.
+    flag: Option<&'static str>,
+    /// A peer, and how many times quicker than it we have to be.
+    peer: Option<(&'static str, f64)>,
+}
+
+const SCENARIOS: [Scenario; 5] = [
+    Scenario { name: "1_off", flag: Some(OFF), peer: None },
+    Scenario { name: "2_rollout30", flag: Some(ROLLOUT), peer: Some(("Unleash", 3.0)) },
+    Scenario { name: "3_rules3", flag: Some(RULES), peer: Some(("Eppo", 5.0)) },
+    Scenario { name: "4_bulk100_loop", flag: None, peer: Some(("Eppo", 5.0)) },
+    Scenario { name: "5_list10k", flag: Some(IN_LIST), peer: Some(("Unleash", 1.0)) },
+];
+
+/// The place of our own engine and its floor.
+const EXTENDED: usize = 1;
+const OURS: usize = 2;
+
+fn main() -> ExitCode {
+    let engines: Vec<Box<dyn Shown>> = vec![
+        Box::new(floor::Plain::new()),
+        Box::new(floor::Extended::new()),
+        Box::new(ours::Tidegate::new()),
+        #[cfg(feature = "peers")]
+        Box::new(peers::Unleash::new()),
+        #[cfg(feature = "peers")]
+        Box::new(peers::Eppo::new()),
+    ];
+    println!("Shares of 1,024 people, to show that all do the same work:");
+    println!("| engine | off | rollout30 | rules3 | rules3 a | list10k |\n|---|---|---|---|---|---|");
+    let mut same = true;
+    for engine in &engines {
+        let shares = engine.shares();
+        println!("| {} | {} |", engine.name(), shares.map(|share| format!("{share:.3}")).join(" | "));
+        let [off, rollout, rules, halves, list] = shares;
+        same &= off == 0.0 && rules == 1.0 && list == 0.5;
+        same &= (0.25..0.35).contains(&rollout) && (0.44..0.56).contains(&halves);
+    }
+    let mut met = true;
+    for scenario in &SCENARIOS {
+        let mut works: Vec<Work<'_>> = engines.iter().map(|engine| engine.work(scenario.flag)).collect();
+        let costs = measure::measure(&mut works);
+        met &= report(scenario, &engines, &costs);
+    }
+    if !same {
+        println!("\nThe engines did not do the same work.");
+    }
+    if met && same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a scenario and says whether its bars are met.
+fn report(scenario: &Scenario, engines: &[Box<dyn Shown>], costs: &[Cost]) -> bool {
+    println!("\n### {}", scenario.name);
+    println!("| engine | ns median (p10-p90) | x extended floor | allocations |\n|---|---|---|---|");
+    for (engine, cost) in engines.iter().zip(costs) {
+        println!(
+            "| {} | {:.1} ({:.1}-{:.1}) | {:.2} | {} |",
+            engine.name(),
+            cost.median_ns,
+            cost.p10_ns,
+            cost.p90_ns,
+            cost.median_ns / costs[EXTENDED].median_ns,
+            cost.allocations
+        );
+    }
+    let ours = &costs[OURS];
+    let times = ours.median_ns / costs[EXTENDED].median_ns;
+    let mut met = bar(&format!("{times:.2} x extended floor, at most {TIMES_FLOOR}"), times <= TIMES_FLOOR);
+    met &= bar(&format!("{} allocations, none allowed", ours.allocations), ours.allocations == 0.0);
+    if let Some((peer, quicker)) = scenario.peer {
+        let found = engines.iter().position(|engine| engine.name().starts_with(peer));
+        match found.map(|at| costs[at].median_ns / ours.median_ns) {
+            Some(times) => {
+                met &=
+                    bar(&format!("{times:.1} x quicker than {peer}, at least {quicker}"), times >= quicker);
+            }
+            None => println!("SKIPPED: compared with {peer} only with --features peers"),
+        }
+    }
+    met
+}
+
+fn bar(text: &str, met: bool) -> bool {
+    println!("{}: {text}", if met { "pass" } else { "FAIL" });
+    met
+}
+
+/// An engine without its type, whose work is nevertheless compiled for it.
+trait Shown {
+    fn name(&self) -> &'static str;
+    fn shares(&self) -> [f64; 5];
+    fn work(&self, flag: Option<&'static str>) -> Work<'_>;
+}
+
+impl<E: Engine> Shown for E {
+    fn name(&self) -> &'static str {
+        Engine::name(self)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "1,024 people")]
+    fn shares(&self) -> [f64; 5] {
+        let share = |flag: &str, wanted: fn(usize) -> bool| {
+            (0..PEOPLE).filter(|person| wanted(self.check(flag, *person))).count() as f64 / PEOPLE as f64
+        };
+        let on = |answer| answer > 0;
+        let first = |answer| answer == 1;
+        [share(OFF, on), share(ROLLOUT, on), share(RULES, on), share(RULES, first), share(IN_LIST, on)]
+    }
+
+    fn work(&self, flag: Option<&'static str>) -> Work<'_> {
+        match flag {
+            Some(flag) => Box::new(move |person| self.check(flag, person)),
+            None => {
+                let names: Vec<String> = looped().map(|(name, _)| name).collect();
+                Box::new(move |person| names.iter().map(|name| self.check(name, person)).sum())
+            }
+        }
+    }
+}

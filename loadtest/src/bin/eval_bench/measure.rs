@@ -1,0 +1,146 @@
+//! How time and allocations are measured: CPU time of this thread, so that other work on the machine
+//! does not count, and a counting allocator.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Samples for each scenario; the median is reported.
+const SAMPLES: usize = 31;
+/// CPU time of one sample, in nanoseconds.
+const SAMPLE_NS: f64 = 20e6;
+/// CPU time spent before the first sample, in nanoseconds.
+const WARM_UP_NS: f64 = 60e6;
+
+/// Counts allocations while asked to.
+pub(crate) struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[allow(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTING.load(Relaxed) {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+        }
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if COUNTING.load(Relaxed) {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+        }
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[allow(unsafe_code, reason = "a system call")]
+fn clock(id: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer.
+    let done = unsafe { libc::clock_gettime(id, &raw mut time) };
+    debug_assert_eq!(done, 0, "Linux has these clocks");
+    time
+}
+
+/// CPU time of this thread, in nanoseconds.
+#[allow(clippy::cast_precision_loss, reason = "a run takes minutes")]
+fn cpu_ns() -> f64 {
+    let time = clock(libc::CLOCK_THREAD_CPUTIME_ID);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+/// Milliseconds since 1970 by the clock that is cheap to read.
+#[allow(clippy::cast_sign_loss, reason = "after 1970")]
+#[inline]
+pub(crate) fn coarse_ms() -> u64 {
+    let time = clock(libc::CLOCK_REALTIME_COARSE);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// What one scenario cost one engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Cost {
+    pub(crate) median_ns: f64,
+    pub(crate) p10_ns: f64,
+    pub(crate) p90_ns: f64,
+    /// Each call.
+    pub(crate) allocations: f64,
+}
+
+/// An engine's way of doing a scenario: is given a running number, and returns something that depends on
+/// the answer.
+pub(crate) type Work<'w> = Box<dyn FnMut(usize) -> usize + 'w>;
+
+/// Measures several ways of doing the same thing. Their samples take turns, so that whatever else
+/// happens on the machine happens to all.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "counts of calls"
+)]
+pub(crate) fn measure(works: &mut [Work<'_>]) -> Vec<Cost> {
+    let calls: Vec<usize> = works.iter_mut().map(|work| calibrate(work)).collect();
+    let mut samples = vec![Vec::with_capacity(SAMPLES); works.len()];
+    for _ in 0..SAMPLES {
+        for ((work, calls), samples) in works.iter_mut().zip(&calls).zip(&mut samples) {
+            let start = cpu_ns();
+            for call in 0..*calls {
+                black_box(work(black_box(call)));
+            }
+            samples.push((cpu_ns() - start) / *calls as f64);
+        }
+    }
+    let allocations: Vec<f64> = works.iter_mut().map(|work| count_allocations(work)).collect();
+    samples
+        .into_iter()
+        .zip(allocations)
+        .map(|(mut samples, allocations)| {
+            samples.sort_by(f64::total_cmp);
+            let at = |share: f64| samples[((SAMPLES - 1) as f64 * share).round() as usize];
+            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations }
+        })
+        .collect()
+}
+
+/// Warms up and finds how many calls make a sample.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "counts of calls"
+)]
+fn calibrate(work: &mut Work<'_>) -> usize {
+    let start = cpu_ns();
+    let mut calls = 0;
+    while cpu_ns() - start < WARM_UP_NS {
+        for _ in 0..64 {
+            black_box(work(black_box(calls)));
+            calls += 1;
+        }
+    }
+    let each = (cpu_ns() - start) / calls as f64;
+    ((SAMPLE_NS / each) as usize).max(3)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of allocations")]
+fn count_allocations(work: &mut Work<'_>) -> f64 {
+    const CALLS: usize = 1024;
+    ALLOCATIONS.store(0, Relaxed);
+    COUNTING.store(true, Relaxed);
+    for call in 0..CALLS {
+        black_box(work(black_box(call)));
+    }
+    COUNTING.store(false, Relaxed);
+    ALLOCATIONS.load(Relaxed) as f64 / CALLS as f64
+}

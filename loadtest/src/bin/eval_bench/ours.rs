@@ -1,0 +1,129 @@
+//! Tidegate's own engine, as the server and the SDK use it: one load of the published state, one read of
+//! the coarse clock, one check.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rollout_rules::compile::{CompiledFlag, Definition, FlagSource};
+use rollout_rules::context::Context;
+use rollout_rules::evaluate::{AppFlags, EnvironmentFlags, FlagSet, SharedRules, evaluate};
+use rollout_rules::flag::{Flag, FlagState, Kills, Segment};
+use rollout_rules::ids::{EnvKey, Revision, SegmentKey};
+use rollout_rules::segment::SegmentTable;
+use rollout_rules::time::UnixMs;
+use serde_json::{Value, json};
+
+use crate::measure::coarse_ms;
+use crate::world::{COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
+
+struct Published {
+    shared: SharedRules,
+    app: AppFlags,
+    environment: EnvironmentFlags,
+}
+
+/// Tidegate.
+pub(crate) struct Tidegate {
+    published: ArcSwap<Published>,
+    people: Vec<Context>,
+}
+
+impl Tidegate {
+    pub(crate) fn new() -> Tidegate {
+        let shared = SharedRules::default();
+        let app = AppFlags { segments: listed(), ..AppFlags::default() };
+        let key = EnvKey::new("production").expect("a key");
+        let compile = |(name, kind): (String, Kind)| {
+            let flag: Flag = serde_json::from_value(definition(&name, kind)).expect("a flag");
+            let state: FlagState = serde_json::from_value(state(kind)).expect("a state");
+            Arc::new(CompiledFlag::compile(FlagSource {
+                definition: Definition::new(Arc::new(flag)),
+                state: Arc::new(state),
+                revision: Revision(7),
+                kills: &Kills::default(),
+                environment: &key,
+                shared_segments: &shared.segments,
+                app_segments: &app.segments,
+                previous: None,
+            }))
+        };
+        let flags = flags().into_iter().map(compile).collect();
+        let environment = EnvironmentFlags { key: key.clone(), ends_at: None, flags };
+        let people = people().into_iter().map(|person| {
+            Context::new(&person.user)
+                .with("country", person.country)
+                .with("appVersion", person.version)
+                .with("email", person.email)
+        });
+        let published = Published { shared, app, environment };
+        Tidegate { published: ArcSwap::from_pointee(published), people: people.collect() }
+    }
+}
+
+impl Engine for Tidegate {
+    fn name(&self) -> &'static str {
+        "Tidegate"
+    }
+
+    #[inline]
+    fn check(&self, flag: &str, person: usize) -> usize {
+        let published = self.published.load();
+        let set =
+            FlagSet { shared: &published.shared, app: &published.app, environment: &published.environment };
+        let answer = evaluate(&set, flag, &self.people[person & (PEOPLE - 1)], UnixMs(coarse_ms()));
+        match answer.map(|answer| answer.value()) {
+            Some(Value::Number(number)) => number.as_u64().map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+            Some(Value::Bool(on)) => usize::from(*on),
+            _ => 0,
+        }
+    }
+}
+
+fn listed() -> SegmentTable {
+    let key = SegmentKey::new("listed").expect("a key");
+    let segment = Segment { key: key.clone(), description: String::new(), when: None };
+    let members: Vec<Arc<str>> = list().into_iter().map(Arc::from).collect();
+    SegmentTable::default().put(segment).change_members(&key, &members, &[])
+}
+
+fn definition(name: &str, kind: Kind) -> Value {
+    let variants = match kind {
+        Kind::Rules => json!([
+            {"key": "a", "value": 1}, {"key": "b", "value": 2}, {"key": "off", "value": 0},
+        ]),
+        _ => json!([{"key": "on", "value": true}, {"key": "off", "value": false}]),
+    };
+    let kind = if kind == Kind::Rules { "number" } else { "boolean" };
+    json!({"key": name, "type": kind, "variants": variants, "off_variant": "off", "created_at": 0})
+}
+
+fn state(kind: Kind) -> Value {
+    let half = |id: &str| {
+        let weights = json!([{"variant": "a", "weight": 1}, {"variant": "b", "weight": 1}]);
+        json!({"split": {"id": id, "weights": weights}})
+    };
+    let test = |attribute: &str, op: &str, values: Value| {
+        json!({"id": attribute, "serve": half(attribute),
+               "when": {"attribute": attribute, "op": op, "values": values}})
+    };
+    let rules = match kind {
+        Kind::Off | Kind::Rollout => json!([]),
+        Kind::Rules => json!([
+            test("country", "in", json!(COUNTRIES)),
+            test("appVersion", "semver_gte", json!([VERSION])),
+            test("email", "ends_with", json!([SUFFIX])),
+        ]),
+        Kind::List => json!([
+            {"id": "listed", "when": {"segment": "listed"}, "serve": {"variant": "on"}},
+        ]),
+    };
+    let (exposure, serve) = match kind {
+        Kind::Rollout => (30, "on"),
+        _ => (100, "off"),
+    };
+    json!({
+        "targeting": {"on": kind != Kind::Off, "exposure": exposure, "serve": {"variant": serve}, "rules": rules},
+        "expires_at": "2099-01-01T00:00:00Z",
+        "targeting_revision": 7,
+    })
+}
