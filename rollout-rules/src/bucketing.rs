@@ -31,7 +31,7 @@ impl Murmur3 {
     }
 
     /// The state after some more bytes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the low half of `carry` is the next block")]
     pub fn write(mut self, bytes: &[u8]) -> Murmur3 {
@@ -57,13 +57,13 @@ impl Murmur3 {
         self
     }
 
-    #[inline]
+    #[inline(always)]
     fn mix(&mut self, block: u32) {
         self.hash = (self.hash ^ scramble(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
     }
 
     /// The hash of all bytes so far.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn finish(self) -> u32 {
         // Scrambling nothing gives nothing, so a hash without pending bytes needs no case of its own.
@@ -80,7 +80,7 @@ pub fn murmur3(bytes: &[u8]) -> u32 {
 }
 
 /// The place of a hash among `total` equal places: 0 to `total - 1`.
-#[inline]
+#[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the product of two 32-bit numbers, shifted by 32")]
 pub fn scale(hash: u32, total: u32) -> u32 {
     ((u64::from(hash) * u64::from(total)) >> 32) as u32
@@ -98,7 +98,7 @@ pub fn is_exposed(flag: &str, unit: &str, exposure: Exposure) -> bool {
 }
 
 /// [`is_exposed`] for a state that has seen the flag's key and the unit.
-#[inline]
+#[inline(always)]
 pub(crate) fn exposed(seen: Murmur3, milli_percent: u32) -> bool {
     scale(seen.write(EXPOSURE_SUFFIX).finish(), Exposure::SCALE) < milli_percent
 }

@@ -12,7 +12,7 @@ use core::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::table::hash_of;
+use crate::table::{hash_of, same};
 
 /// Most attributes of one context.
 pub const MAX_ATTRIBUTES: usize = 64;
@@ -149,11 +149,11 @@ impl Context {
     #[inline]
     pub(crate) fn find(&self, hash: u64, name: &str) -> Option<&Attribute> {
         for named in &self.attributes {
-            if named.hash == hash && *named.name == *name {
+            if named.hash == hash && same(&named.name, name) {
                 return Some(&named.value);
             }
         }
-        if name == TARGETING_KEY { self.unit.as_ref() } else { None }
+        if same(name, TARGETING_KEY) { self.unit.as_ref() } else { None }
     }
 
     /// The targeting key as an attribute.

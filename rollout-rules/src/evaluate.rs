@@ -11,7 +11,7 @@ use crate::flag::{FlagKind, HoldCause, Kills, MAX_PREREQUISITES, Variant};
 use crate::ids::{EnvKey, FlagKey, Revision, RuleId, SplitId, VariantKey};
 use crate::percent::Exposure;
 use crate::segment::{SegmentTable, Segments};
-use crate::table::{FlagTable, hash_of};
+use crate::table::{FlagTable, hash_of, same};
 use crate::time::UnixMs;
 
 /// Most prerequisites that one check looks at, chains included; past it the flag is off. It bounds what
@@ -302,6 +302,7 @@ impl<'a> Check<'a, '_> {
     }
 
     /// Prerequisites, targets and rules.
+    #[inline]
     fn decide_by_program(&mut self, flag: &'a CompiledFlag, depth: usize) -> Option<(u16, Reason)> {
         let program = flag.program.as_ref()?;
         if !program.prerequisites.is_empty() && !self.are_satisfied(flag, depth) {
@@ -309,7 +310,7 @@ impl<'a> Check<'a, '_> {
         }
         if !program.targets.is_empty()
             && let Some((hash, unit)) = self.context.hashed_unit()
-            && let Some((_, variant)) = program.targets.find(hash, |(other, _)| **other == *unit)
+            && let Some((_, variant)) = program.targets.find(hash, |(other, _)| same(other, unit))
         {
             return Some((*variant, Reason::Target));
         }
@@ -381,13 +382,13 @@ impl<'a> Check<'a, '_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn is_killed(kills: &Kills, environment: &EnvKey) -> bool {
     kills.all.is_some() || (!kills.environments.is_empty() && kills.environments.contains_key(environment))
 }
 
 /// Whether a revival at this height turned the flag off since its targeting was set.
-#[inline]
+#[inline(always)]
 fn is_off_since(kills: &Kills, environment: &EnvKey, flag: &CompiledFlag) -> bool {
     is_revived(flag.targeting_revision, kills.off_before)
         || (!kills.off_before_in.is_empty()

@@ -26,6 +26,25 @@ pub(crate) fn hash_of(text: &str) -> u64 {
     hasher.finish()
 }
 
+/// Whether two texts are the same. Names are short, and for short texts this is quicker than the call
+/// that `==` makes.
+#[inline(always)]
+pub(crate) fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    // Two pieces that overlap cover every length from one piece to two.
+    match a.len() {
+        0 => true,
+        1..4 => a[0] == b[0] && a[a.len() / 2] == b[b.len() / 2] && a[a.len() - 1] == b[b.len() - 1],
+        4..8 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
+        8..17 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        17..33 => a.first_chunk::<16>() == b.first_chunk() && a.last_chunk::<16>() == b.last_chunk(),
+        _ => a == b,
+    }
+}
+
 /// What a table can hold: something with a name.
 pub(crate) trait Item: Clone {
     fn name(&self) -> &str;
@@ -83,7 +102,7 @@ impl<T: Item> Shards<T> {
 
     #[inline]
     pub(crate) fn get(&self, hash: u64, name: &str) -> Option<&T> {
-        self.shards[Self::place(hash, self.shards.len())].find(hash, |item| item.name() == name)
+        self.shards[Self::place(hash, self.shards.len())].find(hash, |item| same(item.name(), name))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -242,6 +261,20 @@ mod tests {
         assert!(table.shards.len() > 1, "the test is to see shards double");
         assert_eq!(names(&table), set);
         assert!(set.iter().all(|name| table.get(hash_of(name), name).is_some()));
+    }
+
+    #[test]
+    fn texts_are_the_same_exactly_when_all_their_bytes_are() {
+        let text = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP";
+        for length in 0..=text.len() {
+            let whole = &text[..length];
+            assert!(same(whole, &String::from(whole)), "{length}");
+            assert!(!same(whole, &format!("{whole}x")));
+            for at in 0..length {
+                let other = format!("{}_{}", &whole[..at], &whole[at + 1..]);
+                assert!(!same(whole, &other), "{length} bytes differ at {at}");
+            }
+        }
     }
 
     #[test]

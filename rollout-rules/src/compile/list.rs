@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::matcher::parse_number;
 use super::text::{fold, folded, hash_folded};
 use crate::context::Attribute;
-use crate::table::hash_of;
+use crate::table::{hash_of, same as same_text};
 
 /// Up to this many texts are compared one by one, which is quicker than hashing.
 const FEW: usize = 4;
@@ -59,6 +59,7 @@ impl List {
         List { texts: Texts::new(&texts, ci), numbers: sorted(numbers), bools, others: others.into() }
     }
 
+    #[inline]
     pub(crate) fn contains(&self, attribute: &Attribute) -> bool {
         match attribute {
             Attribute::String(text) => self.texts.contain(text),
@@ -121,10 +122,11 @@ impl Texts {
         Texts::Many(table)
     }
 
+    #[inline]
     fn contain(&self, text: &str) -> bool {
         match self {
-            Texts::Few(texts) => texts.iter().any(|other| **other == *text),
-            Texts::Many(table) => table.find(hash_of(text), |other| **other == *text).is_some(),
+            Texts::Few(texts) => texts.iter().any(|other| same_text(other, text)),
+            Texts::Many(table) => table.find(hash_of(text), |other| same_text(other, text)).is_some(),
             Texts::Folded(table) => {
                 table.find(hash_folded(text), |other| folded(other).eq(folded(text))).is_some()
             }

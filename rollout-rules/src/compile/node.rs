@@ -104,14 +104,12 @@ impl Node {
     }
 
     /// Whether the condition holds.
+    #[inline]
     pub(crate) fn holds(&self, context: &Context, segments: Segments<'_>) -> bool {
         match self {
             Node::Test { attribute, matcher } => {
                 attribute.find(context).is_some_and(|value| matcher.holds(value))
             }
-            Node::All(parts) => parts.iter().all(|part| part.holds(context, segments)),
-            Node::Any(parts) => parts.iter().any(|part| part.holds(context, segments)),
-            Node::Not(part) => !part.holds(context, segments),
             Node::Segment { shared, slot } => {
                 let table = if *shared { segments.shared } else { segments.app };
                 let segment = table.and_then(|table| match slot {
@@ -120,6 +118,17 @@ impl Node {
                 });
                 segment.is_some_and(|segment| segment.holds(context))
             }
+            Node::All(_) | Node::Any(_) | Node::Not(_) => self.tree_holds(context, segments),
+        }
+    }
+
+    /// [`holds`](Node::holds) for what has parts. Apart, so that the rest can be inlined.
+    fn tree_holds(&self, context: &Context, segments: Segments<'_>) -> bool {
+        match self {
+            Node::All(parts) => parts.iter().all(|part| part.holds(context, segments)),
+            Node::Any(parts) => parts.iter().any(|part| part.holds(context, segments)),
+            Node::Not(part) => !part.holds(context, segments),
+            Node::Segment { .. } | Node::Test { .. } => self.holds(context, segments),
         }
     }
 }

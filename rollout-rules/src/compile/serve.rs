@@ -159,27 +159,29 @@ impl<'c> Unit<'c> {
     }
 
     /// Hashes it as it is written: a number by its decimal digits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash_into(self, seen: Murmur3) -> Murmur3 {
         match self {
             Unit::Text(text) => seen.write(text.as_bytes()),
-            Unit::Integer(number) => {
-                let mut digits = [0; 20];
-                let mut at = digits.len();
-                let mut rest = number.unsigned_abs();
-                loop {
-                    at -= 1;
-                    #[allow(clippy::cast_possible_truncation, reason = "a digit")]
-                    let digit = (rest % 10) as u8;
-                    digits[at] = b'0' + digit;
-                    rest /= 10;
-                    if rest == 0 {
-                        break;
-                    }
-                }
-                let seen = if number < 0 { seen.write(b"-") } else { seen };
-                seen.write(&digits[at..])
-            }
+            Unit::Integer(number) => hash_integer(number, seen),
         }
     }
+}
+
+fn hash_integer(number: i64, seen: Murmur3) -> Murmur3 {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number.unsigned_abs();
+    loop {
+        at -= 1;
+        #[allow(clippy::cast_possible_truncation, reason = "a digit")]
+        let digit = (rest % 10) as u8;
+        digits[at] = b'0' + digit;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let seen = if number < 0 { seen.write(b"-") } else { seen };
+    seen.write(&digits[at..])
 }
