@@ -1,7 +1,6 @@
 //! Who asks: the targeting key and the attributes that conditions look at.
 //!
-//! Building a context allocates, looking into it does not. Each name is hashed once, when it is added,
-//! and conditions carry the hash of the name they want, so a lookup compares a few integers.
+//! Building a context allocates, looking into it does not: a lookup compares a few integers.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -12,7 +11,8 @@ use core::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::table::{hash_of, same};
+use crate::name::Name;
+use crate::table::hash_of;
 
 /// Most attributes of one context.
 pub const MAX_ATTRIBUTES: usize = 64;
@@ -76,8 +76,7 @@ impl core::error::Error for ContextError {}
 
 #[derive(Clone, Debug, PartialEq)]
 struct Named {
-    hash: u64,
-    name: Box<str>,
+    name: Name,
     value: Attribute,
 }
 
@@ -111,14 +110,14 @@ impl Context {
     /// [`refused`](Context::refused) tells.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Attribute>) -> Context {
-        let outcome = self.insert(Box::from(name), value.into());
+        let outcome = self.insert(name, value.into());
         self.note(outcome);
         self
     }
 
     /// Adds an attribute, or replaces the one with this name.
     pub fn try_with(mut self, name: &str, value: impl Into<Attribute>) -> Result<Context, ContextError> {
-        self.insert(Box::from(name), value.into())?;
+        self.insert(name, value.into())?;
         Ok(self)
     }
 
@@ -137,23 +136,23 @@ impl Context {
 
     /// The attribute of this name; `targetingKey` is the targeting key.
     pub fn get(&self, name: &str) -> Option<&Attribute> {
-        self.find(hash_of(name), name)
+        if name == TARGETING_KEY { self.unit() } else { self.find(&Name::new(name)) }
     }
 
-    /// All attributes but the targeting key, in the order they were added.
-    pub fn attributes(&self) -> impl Iterator<Item = (&str, &Attribute)> {
-        self.attributes.iter().map(|named| (&*named.name, &named.value))
+    /// How many attributes there are besides the targeting key.
+    pub fn len(&self) -> usize {
+        self.attributes.len()
     }
 
-    /// [`get`](Context::get) for a name whose hash is known.
+    /// Whether there are no attributes besides the targeting key.
+    pub fn is_empty(&self) -> bool {
+        self.attributes.is_empty()
+    }
+
+    /// The attribute of this name, which is not that of the targeting key.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, name: &str) -> Option<&Attribute> {
-        for named in &self.attributes {
-            if named.hash == hash && same(&named.name, name) {
-                return Some(&named.value);
-            }
-        }
-        if same(name, TARGETING_KEY) { self.unit.as_ref() } else { None }
+    pub(crate) fn find(&self, name: &Name) -> Option<&Attribute> {
+        self.attributes.iter().find(|named| named.name == *name).map(|named| &named.value)
     }
 
     /// The targeting key as an attribute.
@@ -174,8 +173,8 @@ impl Context {
         }
     }
 
-    fn insert(&mut self, name: Box<str>, value: Attribute) -> Result<(), ContextError> {
-        if *name == *TARGETING_KEY {
+    fn insert(&mut self, name: &str, value: Attribute) -> Result<(), ContextError> {
+        if name == TARGETING_KEY {
             return match value {
                 Attribute::String(key) => self.set_targeting_key(key),
                 Attribute::Null => Ok(()),
@@ -183,8 +182,7 @@ impl Context {
             };
         }
         let weight = name.len() + value.weight(1)?;
-        let hash = hash_of(&name);
-        let place = self.attributes.iter().position(|named| named.hash == hash && named.name == name);
+        let place = self.attributes.iter().position(|named| named.name.is(name));
         let freed = match place {
             Some(at) => self.attributes[at].name.len() + self.attributes[at].value.weight(1)?,
             None if self.attributes.len() == MAX_ATTRIBUTES => return Err(ContextError::TooManyAttributes),
@@ -195,7 +193,7 @@ impl Context {
             return Err(ContextError::TooLarge);
         }
         self.bytes = bytes;
-        let named = Named { hash, name, value };
+        let named = Named { name: Name::new(name), value };
         match place {
             Some(at) => self.attributes[at] = named,
             None => self.attributes.push(named),
@@ -250,7 +248,7 @@ impl TryFrom<&serde_json::Map<String, Value>> for Context {
     fn try_from(object: &serde_json::Map<String, Value>) -> Result<Context, ContextError> {
         let mut context = Context::default();
         for (name, value) in object {
-            context.insert(Box::from(&**name), read(value, 1)?)?;
+            context.insert(name, read(value, 1)?)?;
         }
         Ok(context)
     }
@@ -420,7 +418,7 @@ impl<'de> serde::Deserialize<'de> for Context {
                 let mut context = Context::default();
                 while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
                     let value = fields.next_value_seed(Reader { left: &mut left, depth: 1 })?;
-                    context.insert(Box::from(&*name), value).map_err(A::Error::custom)?;
+                    context.insert(&name, value).map_err(A::Error::custom)?;
                 }
                 Ok(context)
             }
@@ -509,7 +507,7 @@ mod tests {
     #[test]
     fn the_last_value_of_a_name_counts() {
         let context = Context::new("ann").with("plan", "free").with("plan", "pro");
-        assert_eq!(context.attributes().count(), 1);
+        assert_eq!(context.len(), 1);
         assert_eq!(context.get("plan"), Some(&Attribute::from("pro")));
     }
 }

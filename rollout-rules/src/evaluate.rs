@@ -1,11 +1,14 @@
 //! The check of a flag: infallible, without allocation, lock or clock.
 
 use alloc::sync::Arc;
+use core::hint::select_unpredictable;
 
 use serde_json::Value;
 
 use crate::bucketing::exposed;
-use crate::compile::{CompiledFlag, CompiledServe, CompiledSplit, Definition, Standing, Unit, is_revived};
+use crate::compile::{
+    CompiledFlag, CompiledServe, CompiledSplit, Definition, Program, Standing, Unit, is_revived,
+};
 use crate::context::Context;
 use crate::flag::{FlagKind, HoldCause, Kills, MAX_PREREQUISITES, Variant};
 use crate::ids::{EnvKey, FlagKey, Revision, RuleId, SplitId, VariantKey};
@@ -138,7 +141,7 @@ impl<'a> Answer<'a> {
 
     /// What the flag's values are.
     pub fn kind(&self) -> FlagKind {
-        self.definition().flag().kind
+        self.flag.flag.kind
     }
 
     /// The flag that answers.
@@ -170,7 +173,7 @@ impl<'a> Answer<'a> {
     /// The variant that the others of the split are compared with.
     pub fn control(&self) -> Option<&'a VariantKey> {
         let control = self.compiled_split()?.control?;
-        Some(&self.definition().flag().variants[usize::from(control)].key)
+        Some(&self.flag.flag.variants[usize::from(control)].key)
     }
 
     fn compiled_split(&self) -> Option<&'a CompiledSplit> {
@@ -189,7 +192,7 @@ impl<'a> Answer<'a> {
     }
 
     fn whole(&self) -> &'a Variant {
-        &self.flag.definition.flag().variants[usize::from(self.variant)]
+        &self.flag.flag.variants[usize::from(self.variant)]
     }
 }
 
@@ -211,8 +214,11 @@ pub fn evaluate_flag<'a>(
     if !flag.answers {
         return None;
     }
-    let mut check = Check { flags: *flags, context, now, prerequisites_left: MAX_PREREQUISITE_CHECKS };
-    let (variant, reason) = check.run(flag, 0);
+    let check = Check { flags, context, now };
+    let (variant, reason) = match check.stop(flag) {
+        Some(reason) => (flag.off_variant, reason),
+        None => check.decide(flag, &mut Prerequisites::new()),
+    };
     Some(Answer { flag, variant, reason })
 }
 
@@ -227,29 +233,33 @@ pub fn evaluate_all<'a>(
     sorted.into_iter().filter_map(move |flag| evaluate_flag(&set, flag, context, now))
 }
 
-/// One check, with those of prerequisites that it needs.
-struct Check<'a, 'c> {
-    flags: FlagSet<'a>,
+/// One check. Law 8 gives the order: kill of everything, of the app, of the flag, guardrail or budget,
+/// expiry, gate ([`stop`](Check::stop)), prerequisites, targets, rules, exposure and split, off
+/// ([`decide`](Check::decide)).
+#[derive(Clone, Copy)]
+struct Check<'s, 'a, 'c> {
+    flags: &'s FlagSet<'a>,
     context: &'c Context,
     now: UnixMs,
-    prerequisites_left: u16,
 }
 
-impl<'a> Check<'a, '_> {
-    /// The variant and why. Law 8 gives the order: kill of everything, of the app, of the flag,
-    /// guardrail or budget, expiry, gate, prerequisites, targets, rules, exposure and split, off.
-    #[inline]
-    fn run(&mut self, flag: &'a CompiledFlag, depth: usize) -> (u16, Reason) {
-        match self.stop(flag) {
-            Some(reason) => (flag.off_variant, reason),
-            None => self.decide(flag, depth),
-        }
-    }
+/// How many prerequisites a check may still look at.
+struct Prerequisites {
+    left: u16,
+    depth: usize,
+}
 
+impl Prerequisites {
+    fn new() -> Prerequisites {
+        Prerequisites { left: MAX_PREREQUISITE_CHECKS, depth: 0 }
+    }
+}
+
+impl<'a> Check<'_, 'a, '_> {
     /// What keeps the flag at its off variant, whoever asks.
     #[inline]
-    fn stop(&self, flag: &CompiledFlag) -> Option<Reason> {
-        let FlagSet { shared, app, environment } = self.flags;
+    fn stop(self, flag: &CompiledFlag) -> Option<Reason> {
+        let FlagSet { shared, app, environment } = *self.flags;
         if is_killed(&shared.kills, &environment.key) {
             return Some(Reason::Killed(Height::Everything));
         }
@@ -283,7 +293,7 @@ impl<'a> Check<'a, '_> {
 
     /// The answer of a flag that is alive.
     #[inline]
-    fn decide(&mut self, flag: &'a CompiledFlag, depth: usize) -> (u16, Reason) {
+    fn decide(self, flag: &'a CompiledFlag, prerequisites: &mut Prerequisites) -> (u16, Reason) {
         let mut exposure = flag.exposure;
         if let Some(program) = &flag.program {
             if self.now >= flag.lowers_at {
@@ -294,7 +304,7 @@ impl<'a> Check<'a, '_> {
                     exposure = exposure.min(lowering.exposure.unwrap_or(exposure));
                 }
             }
-            if let Some(answer) = self.decide_by_program(flag, depth) {
+            if let Some(answer) = self.decide_by_program(flag, program, prerequisites) {
                 return answer;
             }
         }
@@ -303,9 +313,13 @@ impl<'a> Check<'a, '_> {
 
     /// Prerequisites, targets and rules.
     #[inline]
-    fn decide_by_program(&mut self, flag: &'a CompiledFlag, depth: usize) -> Option<(u16, Reason)> {
-        let program = flag.program.as_ref()?;
-        if !program.prerequisites.is_empty() && !self.are_satisfied(flag, depth) {
+    fn decide_by_program(
+        self,
+        flag: &'a CompiledFlag,
+        program: &'a Program,
+        prerequisites: &mut Prerequisites,
+    ) -> Option<(u16, Reason)> {
+        if !program.prerequisites.is_empty() && !self.are_satisfied(program, prerequisites) {
             return Some((flag.off_variant, Reason::PrerequisiteFailed));
         }
         if !program.targets.is_empty()
@@ -336,31 +350,31 @@ impl<'a> Check<'a, '_> {
     }
 
     /// Whether all prerequisites are satisfied. Flags that are missing or too deep in a chain fail them.
-    #[cold]
-    fn are_satisfied(&mut self, flag: &'a CompiledFlag, depth: usize) -> bool {
-        let Some(program) = &flag.program else { return true };
-        if depth >= MAX_PREREQUISITES {
+    #[inline(never)]
+    fn are_satisfied(self, program: &'a Program, prerequisites: &mut Prerequisites) -> bool {
+        if prerequisites.depth >= MAX_PREREQUISITES {
             return false;
         }
-        program.prerequisites.iter().all(|prerequisite| {
-            let Some(left) = self.prerequisites_left.checked_sub(1) else { return false };
-            self.prerequisites_left = left;
+        prerequisites.depth += 1;
+        let satisfied = program.prerequisites.iter().all(|prerequisite| {
+            let Some(left) = prerequisites.left.checked_sub(1) else { return false };
+            prerequisites.left = left;
             let table = &self.flags.environment.flags;
-            let Some(other) = table.get_hashed(prerequisite.hash, prerequisite.key.as_str()) else {
-                return false;
+            let other = table.get_hashed(prerequisite.hash, prerequisite.key.as_str());
+            let Some(other) = other.filter(|other| other.answers) else { return false };
+            let variant = match self.stop(other) {
+                Some(_) => other.off_variant,
+                None => self.decide(other, prerequisites).0,
             };
-            if !other.answers {
-                return false;
-            }
-            let (variant, _) = self.run(other, depth + 1);
-            let answer = &other.definition.flag().variants[usize::from(variant)].key;
-            prerequisite.variants.contains(answer)
-        })
+            prerequisite.variants.contains(&other.flag.variants[usize::from(variant)].key)
+        });
+        prerequisites.depth -= 1;
+        satisfied
     }
 
     /// Exposure and the flag's own serve.
     #[inline]
-    fn decide_by_default(&self, flag: &CompiledFlag, exposure: u32) -> (u16, Reason) {
+    fn decide_by_default(self, flag: &CompiledFlag, exposure: u32) -> (u16, Reason) {
         let off = flag.off_variant;
         let Some(serve) = &flag.serve else { return (off, Reason::Broken) };
         if exposure == 0 {
@@ -372,11 +386,15 @@ impl<'a> Check<'a, '_> {
             return (*variant, Reason::Default);
         }
         let Some(unit) = serve.unit(self.context).and_then(Unit::of) else { return (off, Reason::NoUnit) };
-        if exposure < Exposure::SCALE && !exposed(unit.hash_into(flag.seen), exposure) {
-            return (off, Reason::NotExposed);
-        }
+        let reached = || exposed(unit.hash_into(flag.seen), exposure);
         match serve {
-            CompiledServe::Variant(variant) => (*variant, Reason::Exposed),
+            CompiledServe::Variant(variant) => {
+                // Nobody can guess who is reached, so a branch on it would often be guessed wrong.
+                let reached = reached();
+                let reason = select_unpredictable(reached, Reason::Exposed, Reason::NotExposed);
+                (select_unpredictable(reached, *variant, off), reason)
+            }
+            CompiledServe::Split(_) if exposure < Exposure::SCALE && !reached() => (off, Reason::NotExposed),
             CompiledServe::Split(split) => (split.pick(flag.seen, unit), Reason::Split),
         }
     }

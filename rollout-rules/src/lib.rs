@@ -28,6 +28,7 @@ pub mod feed;
 pub mod flag;
 pub mod governance;
 pub mod ids;
+mod name;
 pub mod percent;
 #[cfg(feature = "regex-build")]
 pub mod project;

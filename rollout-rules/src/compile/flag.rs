@@ -44,6 +44,8 @@ pub struct FlagSource<'a> {
 pub struct CompiledFlag {
     pub(crate) key: FlagKey,
     pub(crate) definition: Arc<Definition>,
+    /// The definition's, one step nearer.
+    pub(crate) flag: Arc<Flag>,
     pub(crate) state: Arc<FlagState>,
     pub(crate) revision: Revision,
     pub(crate) targeting_revision: Revision,
@@ -172,6 +174,7 @@ impl CompiledFlag {
             answers: flag.archived_at.is_none() && !flag.variants.is_empty(),
             serve,
             program,
+            flag: Arc::clone(flag),
             state: Arc::clone(&state),
             definition: Arc::clone(&definition),
         }

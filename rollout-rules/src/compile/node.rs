@@ -10,8 +10,8 @@ use crate::condition::{
 };
 use crate::context::{Attribute, Context, TARGETING_KEY};
 use crate::ids::SegmentKey;
+use crate::name::Name;
 use crate::segment::{SegmentTable, Segments};
-use crate::table::hash_of;
 
 /// How a condition finds the slots of the segments that it names.
 #[derive(Clone, Copy)]
@@ -133,31 +133,21 @@ impl Node {
     }
 }
 
-/// A name with its hash.
-pub(crate) struct Name {
-    hash: u64,
-    name: Box<str>,
-}
-
-impl Name {
-    fn new(name: &str) -> Name {
-        Name { hash: hash_of(name), name: Box::from(name) }
-    }
-
-    #[inline]
-    fn find<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
-        context.find(self.hash, &self.name)
-    }
-}
-
 /// Where an attribute is found.
 pub(crate) enum Path {
     /// The targeting key.
     Unit,
     /// An attribute of this name.
     Top(Name),
-    /// Name by name; if there is a `whole`, it is tried as one name first.
-    Nested { whole: Option<Name>, first: Name, rest: Box<[Box<str>]> },
+    Nested(Box<Nested>),
+}
+
+/// A way through objects, name by name.
+pub(crate) struct Nested {
+    /// Tried as one name first.
+    whole: Option<Name>,
+    first: Name,
+    rest: Box<[Box<str>]>,
 }
 
 impl Path {
@@ -176,18 +166,23 @@ impl Path {
             };
         }
         let rest = rest.iter().map(|name| Box::from(*name)).collect();
-        Some(Path::Nested { whole: whole.map(Name::new), first: Name::new(first), rest })
+        Some(Path::Nested(Box::new(Nested { whole: whole.map(Name::new), first: Name::new(first), rest })))
     }
 
     #[inline]
     pub(crate) fn find<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
         match self {
             Path::Unit => context.unit(),
-            Path::Top(name) => name.find(context),
-            Path::Nested { whole, first, rest } => whole
-                .as_ref()
-                .and_then(|whole| whole.find(context))
-                .or_else(|| rest.iter().try_fold(first.find(context)?, |value, name| value.field(name))),
+            Path::Top(name) => context.find(name),
+            Path::Nested(nested) => nested.find(context),
         }
+    }
+}
+
+impl Nested {
+    fn find<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
+        self.whole.as_ref().and_then(|whole| context.find(whole)).or_else(|| {
+            self.rest.iter().try_fold(context.find(&self.first)?, |value, name| value.field(name))
+        })
     }
 }

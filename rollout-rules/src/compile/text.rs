@@ -27,6 +27,7 @@ pub(crate) struct Texts {
 }
 
 enum Values {
+    One(Box<str>),
     Exact(Box<[Box<str>]>),
     Folded(Box<[Needle]>),
 }
@@ -48,21 +49,31 @@ impl Texts {
             _ => Err(ConditionProblem::NotAText),
         };
         let exact: Box<[Box<str>]> = each(&test.values, trail, text)?;
-        let values = if test.ci {
-            Values::Folded(exact.iter().map(|text| Needle::new(text)).collect())
-        } else {
-            Values::Exact(exact)
+        let values = match &*exact {
+            _ if test.ci => Values::Folded(exact.iter().map(|text| Needle::new(text)).collect()),
+            [one] => Values::One(one.clone()),
+            _ => Values::Exact(exact),
         };
         Ok(Texts { op, values })
     }
 
     #[inline]
     pub(crate) fn hold(&self, text: &str) -> bool {
-        match (&self.values, self.op) {
-            (Values::Exact(values), TextOp::StartsWith) => values.iter().any(|v| text.starts_with(&**v)),
-            (Values::Exact(values), TextOp::EndsWith) => values.iter().any(|v| text.ends_with(&**v)),
-            (Values::Exact(values), TextOp::Contains) => values.iter().any(|v| text.contains(&**v)),
-            (Values::Folded(values), op) => values.iter().any(|needle| needle.is_in(text, op)),
+        match &self.values {
+            Values::One(value) => self.op.holds(text, value),
+            Values::Exact(values) => values.iter().any(|value| self.op.holds(text, value)),
+            Values::Folded(values) => values.iter().any(|needle| needle.is_in(text, self.op)),
+        }
+    }
+}
+
+impl TextOp {
+    #[inline]
+    fn holds(self, text: &str, value: &str) -> bool {
+        match self {
+            TextOp::StartsWith => text.starts_with(value),
+            TextOp::EndsWith => text.ends_with(value),
+            TextOp::Contains => text.contains(value),
         }
     }
 }
