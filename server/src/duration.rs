@@ -43,18 +43,23 @@ pub fn exact(length: DurationMs) -> String {
     text
 }
 
-/// Writes a length of time for a reader in a hurry: its one or two largest units.
+/// Writes a length of time for a reader in a hurry: its one or two largest units, rounded.
 pub fn rough(length: DurationMs) -> String {
-    let (days, hours) = (length.0 / 86_400_000, length.0 / 3_600_000 % 24);
-    let (minutes, seconds) = (length.0 / 60_000 % 60, length.0 / 1000 % 60);
-    match (days, hours, minutes, seconds) {
-        (0, 0, 0, 0) => format!("{}ms", length.0),
-        (0, 0, 0, s) => format!("{s}s"),
-        (0, 0, m, _) => format!("{m}m"),
-        (0, h, 0, _) => format!("{h}h"),
-        (0, h, m, _) => format!("{h}h{m}m"),
-        (1..3, h @ 1.., _, _) => format!("{days}d{h}h"),
-        (d, ..) => format!("{d}d"),
+    const MINUTE: u64 = 60_000;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let rounded = |unit: u64| (length.0 + unit / 2) / unit;
+    let two = |large: u64, name: &str, rest: u64, rest_name: &str| match rest {
+        0 => format!("{large}{name}"),
+        rest => format!("{large}{name}{rest}{rest_name}"),
+    };
+    match length.0 {
+        0..1_000 => format!("{}ms", length.0),
+        1_000..59_500 => format!("{}s", rounded(1_000)),
+        59_500..3_570_000 => format!("{}m", rounded(MINUTE)),
+        3_570_000..86_370_000 => two(rounded(MINUTE) / 60, "h", rounded(MINUTE) % 60, "m"),
+        86_370_000..257_400_000 => two(rounded(HOUR) / 24, "d", rounded(HOUR) % 24, "h"),
+        _ => format!("{}d", rounded(DAY)),
     }
 }
 
@@ -80,6 +85,23 @@ mod tests {
     fn a_number_without_a_unit_is_no_length() {
         for text in ["", "14", "d", "14 d", "-1d", "1.5h", "3y", "99999999999999999999d", "9999999999999d"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rough_length_is_rounded_to_what_people_look_at() {
+        for (exact_text, told) in [
+            ("13d23h59m50s", "14d"),
+            ("23h59m59s", "1d"),
+            ("35h", "1d11h"),
+            ("2d23h40m", "3d"),
+            ("90m", "1h30m"),
+            ("59m40s", "1h"),
+            ("59s700ms", "1m"),
+            ("7s", "7s"),
+            ("3ms", "3ms"),
+        ] {
+            assert_eq!(rough(parse(exact_text).expect("a length")), told, "{exact_text}");
         }
     }
 

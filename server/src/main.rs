@@ -4,17 +4,21 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tidegate::cli::{self, Cli, Command, ServeOptions};
-use tidegate::config::show;
+use tidegate::config::{Loaded, show};
+use tidegate::first_token::Occasion;
+use tidegate::serve::{ServeError, serve};
+use tidegate::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Some(Command::Client(command)) => ExitCode::from(cli::run(command) as u8),
-        Some(Command::Serve(options)) => serve(&options),
-        None => serve(&ServeOptions::default()),
+        Some(Command::Serve(options)) => start(&options),
+        None => start(&ServeOptions::default()),
     }
 }
 
-fn serve(options: &ServeOptions) -> ExitCode {
+fn start(options: &ServeOptions) -> ExitCode {
     let loaded = match options.sources().load() {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -22,12 +26,38 @@ fn serve(options: &ServeOptions) -> ExitCode {
             return ExitCode::from(cli::ExitCode::Usage as u8);
         }
     };
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
     if options.print_config {
         print!("{}", show::as_toml(&loaded.typed));
         return ExitCode::SUCCESS;
     }
-    ExitCode::FAILURE
+    let occasion = if options.new_admin_token { Occasion::Asked } else { Occasion::FirstStart };
+    match run(&loaded, occasion) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(loaded: &Loaded, occasion: Occasion) -> Result<(), ServeError> {
+    let config = &loaded.config;
+    telemetry::start_log(config.log_level, config.log_format);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Http)?;
+    runtime.block_on(async {
+        // The handlers are in place before anybody is told where the server is.
+        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Http)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Http)?;
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("asked to stop"),
+                _ = interrupt.recv() => tracing::info!("interrupted; stopping"),
+            }
+        };
+        serve(config, occasion, &mut std::io::stdout(), shutdown).await
+    })
 }

@@ -153,9 +153,10 @@ impl From<std::io::Error> for Failure {
 impl Problem {
     fn exit_code(&self) -> ExitCode {
         match (self.status, self.code.as_str()) {
-            (_, "approvals_needed" | "gate_missing" | "agents_only_propose" | "tier_limit") => {
-                ExitCode::NeedsApproval
-            }
+            (
+                _,
+                "approvals_needed" | "gate_missing" | "agents_only_propose" | "tier_limit" | "own_approval",
+            ) => ExitCode::NeedsApproval,
             (401 | 403, _) => ExitCode::Unauthorised,
             (404, _) => ExitCode::NotFound,
             (412, _) | (_, "proposal_changed") => ExitCode::Stale,
@@ -168,9 +169,11 @@ impl Problem {
             return Some(format!("try again in {seconds} s"));
         }
         match (self.exit_code(), self.code.as_str()) {
-            (ExitCode::NeedsApproval, _) => {
-                Some("add --propose to store it as a proposal that others approve and apply".to_owned())
-            }
+            (ExitCode::NeedsApproval, code) if code != "own_approval" => Some(
+                "add --propose to a change of a flag, and others can approve and apply it: \
+                 `tidegate proposal approve ID`"
+                    .to_owned(),
+            ),
             (ExitCode::Unauthorised, _) if self.status == 401 => Some(
                 "give a token with --token or TIDEGATE_TOKEN; `tidegate serve --new-admin-token` makes one \
                  if all are lost"
@@ -205,11 +208,11 @@ fn change_line(change: &Value) -> String {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.title.is_empty(), self.detail.is_empty()) {
-            (false, false) => write!(f, "{}: {}", self.title, self.detail),
-            (false, true) => f.write_str(&self.title),
-            (true, false) => f.write_str(&self.detail),
-            (true, true) => write!(f, "the server answered {}", self.status),
+        // The detail says all that the title says, and what to do.
+        match (self.detail.as_str(), self.title.as_str()) {
+            ("", "") => write!(f, "the server answered {}", self.status),
+            ("", title) => f.write_str(title),
+            (detail, _) => f.write_str(detail),
         }
     }
 }

@@ -25,7 +25,7 @@ pub enum FlagCommand {
     Create(CreateFlag),
     /// List the app's flags and what each serves
     List {
-        /// Also those that were archived
+        /// Only those that were archived
         #[arg(long)]
         archived: bool,
     },

@@ -53,7 +53,7 @@ impl Style {
 /// The tone of what a flag state serves: `off`, `on for 30%`, `killed`.
 pub(super) fn tone_of_serving(serving: &str) -> Tone {
     match serving.split(' ').next() {
-        Some("on") => Tone::Live,
+        Some("on" | "split") => Tone::Live,
         Some("killed" | "held") => Tone::Alarm,
         _ => Tone::Faint,
     }

@@ -125,7 +125,8 @@ impl Session {
 
     /// Prints JSON for programs.
     pub(super) fn print_json(&mut self, value: &Value) -> Result<(), Failure> {
-        Ok(writeln!(self.out, "{value:#}")?)
+        // An answer without a body says that it is done.
+        if value.is_null() { self.say("{}") } else { self.say(format_args!("{value:#}")) }
     }
 
     /// Prints one line for people.

@@ -165,15 +165,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits.requests_per_second",
-        "5000",
+        "20000",
         "Requests a second of one token, on average; more get 429. Kills are never refused. 0: no limit",
-        "one runaway loop cannot starve the rest; a busy app checks in process through an SDK",
+        "one runaway loop cannot starve the rest; a busier app checks in process through an SDK",
     ),
     setting(
         "limits.burst",
-        "10000",
+        "20000",
         "Requests that one token may make at once after a pause",
-        "two seconds' worth, so that a fleet may start together",
+        "a second's worth, so that a fleet may start together",
     ),
     setting(
         "limits.failed_logins_per_minute",

@@ -1,0 +1,132 @@
+//! Starts the parts of a server in order, says where it is, and stops them in order.
+
+use std::fmt;
+use std::future::Future;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::first_token::{self, Occasion};
+use crate::http::{self, Handles, Settings};
+use crate::log::OpenError;
+use crate::log::lock::DirectoryLock;
+use crate::log::sled::SledLog;
+use crate::state::{StartError, State, StateConfig};
+use crate::telemetry::Telemetry;
+
+/// The journal of kills that the log has not taken, in the data directory.
+const KILL_JOURNAL: &str = "kills";
+
+/// Why the server does not start, or ended.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The address is taken or not this machine's.
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The log does not open.
+    Log(OpenError),
+    /// The state does not start.
+    State(StartError),
+    /// The metrics are taken.
+    Telemetry(String),
+    /// Serving requests failed.
+    Http(std::io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Listen { address, source } => {
+                write!(f, "cannot listen on {address}: {source}; another address is chosen with --listen")
+            }
+            ServeError::Log(error @ OpenError::Locked { .. }) => {
+                write!(f, "{error}; stop it first, or choose another directory with --data-dir")
+            }
+            ServeError::Log(error) => error.fmt(f),
+            ServeError::State(error) => error.fmt(f),
+            ServeError::Telemetry(problem) => write!(f, "the metrics cannot be gathered: {problem}"),
+            ServeError::Http(error) => write!(f, "requests can no longer be served: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Runs a server until `shutdown` comes, then stops it in order. What people need to know is written
+/// to `out`.
+pub async fn serve(
+    config: &Config,
+    occasion: Occasion,
+    out: &mut dyn Write,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let listener = TcpListener::bind(config.listen)
+        .map_err(|source| ServeError::Listen { address: config.listen, source })?;
+    let address = listener.local_addr().map_err(ServeError::Http)?;
+    let _lock = DirectoryLock::take(&config.data_dir).map_err(ServeError::Log)?;
+    let log = Arc::new(SledLog::open(&config.data_dir).map_err(ServeError::Log)?);
+    let clock = Clock::system();
+    let state =
+        StateConfig { rules: config.rules.clone(), kill_journal: Some(config.data_dir.join(KILL_JOURNAL)) };
+    let state = State::start(state, log, clock.clone()).map_err(ServeError::State)?;
+    let telemetry = Telemetry::install().map_err(|error| ServeError::Telemetry(error.to_string()))?;
+    let handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry);
+    say(out, &format!("listening on http://{address}\n"));
+    let greeting = async {
+        match first_token::make(&state, occasion, &clock).await {
+            Ok(Some(minted)) => say(out, &greeting(address, occasion, &minted.text)),
+            Ok(None) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+    };
+    let http = http::run(listener, Settings::from(config), handles, shutdown);
+    let (outcome, ()) = tokio::join!(http, greeting);
+    state.stop().await;
+    outcome.map_err(ServeError::Http)
+}
+
+/// Writes for people; that nobody reads is no reason not to serve.
+fn say(out: &mut dyn Write, text: &str) {
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The token, and what to type next. The lines can be copied as they are.
+fn greeting(address: SocketAddr, occasion: Occasion, token: &str) -> String {
+    let called = std::env::args().next().filter(|name| !name.is_empty());
+    let tidegate = called.unwrap_or_else(|| "tidegate".to_owned());
+    let mut text = format!("admin token: {token}\n");
+    text.push_str("It is shown this once; the log keeps only its hash.");
+    if occasion == Occasion::Asked {
+        text.push_str(" Tokens made before still work: `tidegate token list`, `tidegate token revoke ID`.");
+    }
+    text.push_str(" In another terminal:\n\n");
+    if address.port() != DEFAULT_PORT || !address.ip().is_loopback() || address.is_ipv6() {
+        text.push_str(&format!("  export TIDEGATE_URL=http://{address}\n"));
+    }
+    text.push_str(&format!("  export TIDEGATE_TOKEN={token}\n"));
+    if occasion == Occasion::FirstStart {
+        text.push_str("  export TIDEGATE_APP=hello\n");
+        for next in [
+            "app create hello",
+            "flag create greeting",
+            "flag on greeting --env production --exposure 30%",
+            "token create --scope sdk-server --env production",
+            "flag kill greeting",
+        ] {
+            text.push_str(&format!("  {tidegate} {next}\n"));
+        }
+    } else {
+        text.push_str(&format!("  {tidegate} whoami\n"));
+    }
+    text.push('\n');
+    text
+}
+
+/// The port that the tool assumes.
+const DEFAULT_PORT: u16 = 8080;
