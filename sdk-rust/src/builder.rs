@@ -4,10 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::Rng as _;
+use rollout_rules::feed::machine::{Machine, SILENCE};
 use rollout_rules::ids::InstanceId;
-use rollout_rules::time::UnixMs;
+use rollout_rules::time::{DurationMs, UnixMs};
 use tokio::sync::oneshot;
 
 use crate::cache::{Cache, Cached};
@@ -24,6 +26,7 @@ pub struct Builder {
     key: String,
     cache_dir: Option<PathBuf>,
     instance: Option<InstanceId>,
+    silence: Duration,
     clock: Clock,
 }
 
@@ -86,6 +89,7 @@ impl Builder {
             key: key.to_owned(),
             cache_dir: None,
             instance: None,
+            silence: Duration::from_millis(SILENCE.0),
             clock: Clock::system(),
         }
     }
@@ -106,6 +110,14 @@ impl Builder {
         self
     }
 
+    /// Gives up a stream on which nothing was heard for this long, and connects anew; 45 seconds, three
+    /// of the server's heartbeats, if nothing is said. Less than 1 second is taken as 1 second.
+    #[must_use]
+    pub fn silence(mut self, length: Duration) -> Builder {
+        self.silence = length.max(Duration::from_secs(1));
+        self
+    }
+
     /// The clock that decides what has expired, in place of the system's; for tests. Called on every
     /// check.
     #[must_use]
@@ -117,7 +129,7 @@ impl Builder {
     /// Starts the client. It returns at once, with the flags of the cache if there is one; use
     /// [`Client::ready`] to wait for the server.
     pub fn start(self) -> Result<Client, BuildError> {
-        let Builder { url, key, cache_dir, instance, clock } = self;
+        let Builder { url, key, cache_dir, instance, silence, clock } = self;
         let instance = instance.unwrap_or_else(random_instance);
         let endpoint = Endpoint::new(&url, &key, instance).map_err(|problem| match problem {
             EndpointProblem::Malformed | EndpointProblem::Scheme => BuildError::Url { url: url.clone() },
@@ -150,7 +162,9 @@ impl Builder {
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BuildError::System)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), cache, state, saved_at);
+        let silence = DurationMs(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
+        let machine = Machine::new(state, DurationMs(0)).with_silence(silence);
+        let driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), machine, cache, saved_at);
         let thread = std::thread::Builder::new()
             .name("tidegate-sdk".to_owned())
             .spawn(move || {

@@ -52,14 +52,14 @@ impl Driver {
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
         shared: Arc<Shared>,
+        machine: Machine,
         cache: Option<Cache>,
-        state: Option<ClientState>,
         saved_at: Option<UnixMs>,
     ) -> Driver {
         Driver {
             endpoint,
             shared,
-            machine: Machine::new(state, DurationMs(0)),
+            machine,
             epoch: Instant::now(),
             stream: Stream::None,
             store: Store { cache, dirty: None, due: None, running: None },

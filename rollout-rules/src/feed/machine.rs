@@ -142,6 +142,7 @@ pub struct Machine {
     /// Set when the state must not be resumed from, though it is still served.
     needs_snapshot: bool,
     link: Link,
+    silence: DurationMs,
     parser: EventParser,
     standing: Standing,
     failures: u32,
@@ -157,6 +158,7 @@ impl Machine {
             state: cached.map(Arc::new),
             needs_snapshot: false,
             link: Link::Waiting { until: now },
+            silence: SILENCE,
             parser: EventParser::default(),
             standing: Standing::Starting,
             failures: 0,
@@ -166,12 +168,19 @@ impl Machine {
         }
     }
 
+    /// The same client, giving up after another length of silence than [`SILENCE`].
+    #[must_use]
+    pub fn with_silence(mut self, silence: DurationMs) -> Machine {
+        self.silence = silence;
+        self
+    }
+
     /// The latest moment at which the machine wants to be told the time.
     pub fn wake_at(&self) -> DurationMs {
         let link = match self.link {
             Link::Waiting { until } => until,
-            Link::Connecting { since } => after(since, SILENCE),
-            Link::Open { heard, confirmed: true } => after(heard, SILENCE),
+            Link::Connecting { since } => after(since, self.silence),
+            Link::Open { heard, confirmed: true } => after(heard, self.silence),
             Link::Open { heard, confirmed: false } => after(heard, QUIET_RESUME),
         };
         self.ack_at.map_or(link, |ack| ack.min(link))
@@ -208,7 +217,9 @@ impl Machine {
                 self.link = Link::Connecting { since: now };
                 outputs.push(Output::Connect { resume: self.resume() });
             }
-            Link::Connecting { since: heard } | Link::Open { heard, .. } if now >= after(heard, SILENCE) => {
+            Link::Connecting { since: heard } | Link::Open { heard, .. }
+                if now >= after(heard, self.silence) =>
+            {
                 self.give_up(Trouble::Silent, random, now, outputs);
             }
             Link::Open { heard, confirmed: false } if now >= after(heard, QUIET_RESUME) => {
