@@ -96,8 +96,8 @@ impl<'a> Case<'a> {
         let highest = steps.fold(after.exposure, Exposure::max);
         // Rules are not gated by exposure: turning them on is a raise without measure.
         let rules_come = after.rules != before.rules || (!before.on && !after.rules.is_empty());
-        let same_serve = after.serve == before.serve && after.prerequisites == before.prerequisites;
-        if highest > cap || rules_come || !(same_serve || !before.on) {
+        let serve_moves = after.serve != before.serve || after.prerequisites != before.prerequisites;
+        if highest > cap || rules_come || (serve_moves && before.on) {
             return Err(Refusal::TierLimit { tier, cap });
         }
         Ok(())

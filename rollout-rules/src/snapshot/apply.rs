@@ -95,10 +95,8 @@ impl Snapshot {
     /// Tokens, proposals and effects.
     fn fold_around_flags(&mut self, stamp: &Stamp<'_>) {
         match &stamp.entry.change {
-            Change::TokenCreated { token } => {
-                if !self.tokens.contains_key(&token.id) {
-                    self.tokens.insert_mut(token.id.clone(), Arc::new(token.clone()));
-                }
+            Change::TokenCreated { token } if !self.tokens.contains_key(&token.id) => {
+                self.tokens.insert_mut(token.id.clone(), Arc::new(token.clone()));
             }
             Change::TokenRevoked { token } => {
                 if let Some(token) = self.tokens.get_mut(token) {

@@ -1,6 +1,8 @@
 //! A small world for tests: a snapshot, rules and a clock, and people who ask for things.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses what it needs")]
 
+pub mod random;
+
 use rollout_rules::change::{Anchor, Change, Command, Entry};
 use rollout_rules::context::Context;
 use rollout_rules::decide::{Refusal, Request, Verdict, decide};

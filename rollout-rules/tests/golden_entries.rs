@@ -1,0 +1,61 @@
+//! Every entry ever written is read for ever, to the byte. A new form gets a new line; no line changes.
+
+use std::collections::BTreeSet;
+
+use rollout_rules::change::{Anchor, ChangeKind, ENTRY_VERSION, Entry, UnknownEntry};
+use rollout_rules::ids::{Digest, Revision};
+use rollout_rules::snapshot::Snapshot;
+
+/// One entry a line, in the order of a log that begins with the first.
+const ENTRIES: &str = include_str!("../golden/entries-v1.jsonl");
+/// The chain hash after the last of them.
+const CHAIN: &str = "07bf462ed146a469ec399acfa2ff4641aba4ee2e8060aa3e361bef9d7eec809c";
+
+#[test]
+fn every_old_entry_is_read_and_written_to_the_byte() {
+    for line in ENTRIES.lines() {
+        let entry = Entry::decode(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(String::from_utf8(entry.encode()).expect("text"), line);
+    }
+}
+
+#[test]
+fn every_kind_of_change_has_a_line() {
+    let kind = |line: &str| Entry::decode(line.as_bytes()).expect("an entry").change.kind();
+    let seen: BTreeSet<ChangeKind> = ENTRIES.lines().map(kind).collect();
+    let missing: Vec<_> = ChangeKind::ALL.iter().filter(|kind| !seen.contains(kind)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The picture changes only when the fold learns to keep more; then it is drawn anew, knowingly.
+#[test]
+fn old_entries_fold_to_what_they_folded_to() {
+    let mut snapshot = Snapshot::default();
+    let mut anchor = Anchor::default();
+    for line in ENTRIES.lines() {
+        let entry = Entry::decode(line.as_bytes()).expect("an entry");
+        assert_eq!(entry.anchor, anchor, "each line is anchored in the one before");
+        let hash = anchor.hash.chain(line.as_bytes());
+        anchor = Anchor { revision: anchor.revision.next(), hash };
+        snapshot = snapshot.apply(anchor.revision, hash, &entry);
+    }
+    assert_eq!(anchor.hash, CHAIN.parse::<Digest>().expect("a digest"));
+    assert_eq!(snapshot.revision(), Revision(ENTRIES.lines().count() as u64));
+    let stored: serde_json::Value = serde_json::from_slice(&snapshot.to_checkpoint().encode()).expect("json");
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../golden/entries-v1.folded.json")).expect("json");
+    assert_eq!(stored, golden);
+}
+
+#[test]
+fn a_newer_entry_and_an_unknown_kind_are_never_skipped() {
+    let line = ENTRIES.lines().next().expect("a line");
+    let newer = line.replacen(r#""v":1"#, r#""v":2,"from":"the future""#, 1);
+    let unknown = line.replacen(r#""kind":"token_created""#, r#""kind":"token_painted""#, 1);
+    assert_eq!(Entry::decode(newer.as_bytes()), Err(UnknownEntry::Version { found: ENTRY_VERSION + 1 }));
+    assert!(matches!(Entry::decode(unknown.as_bytes()), Err(UnknownEntry::Malformed { .. })));
+    assert!(matches!(Entry::decode(b"{}"), Err(UnknownEntry::Malformed { .. })));
+    // What is added to a version may be read by older code of that version: fields it does not know.
+    let more = line.replacen(r#""v":1"#, r#""v":1,"mood":"calm""#, 1);
+    assert!(Entry::decode(more.as_bytes()).is_ok());
+}

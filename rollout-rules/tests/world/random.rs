@@ -1,0 +1,482 @@
+//! Random commands, changes and callers over a small set of names, so that they meet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rollout_rules::change::{Change, Command, NewEnvironment, Reach, TargetingPatch};
+use rollout_rules::condition::{Condition, SegmentRef};
+use rollout_rules::flag::{
+    AppInfo, Environment, EnvironmentKind, Flag, FlagKind, FlagState, Hold, HoldCause, Prerequisite, Rule,
+    ScheduledChange, Segment, SegmentScope, Serve, Split, Target, Targeting, Tier, Variant, Weight,
+};
+use rollout_rules::governance::{Actor, Scope, Token};
+use rollout_rules::ids::{
+    AppKey, Digest, EnvKey, FlagKey, KillId, NodeId, ProposalId, Revision, RuleId, ScheduleId, SegmentKey,
+    SplitId, TokenId, VariantKey,
+};
+use rollout_rules::percent::Exposure;
+use rollout_rules::time::UnixMs;
+
+use super::{START, app, env, flag};
+
+pub const APPS: [&str; 2] = ["shop", "other"];
+pub const ENVIRONMENTS: [&str; 3] = ["production", "sandbox", "pr-1"];
+pub const FLAGS: [&str; 3] = ["f", "g", "h"];
+pub const USERS: [&str; 6] = ["u0", "u1", "u2", "u3", "u4", "ann"];
+
+fn apps() -> impl Strategy<Value = AppKey> {
+    prop_oneof![4 => Just(app("shop")), 1 => Just(app("other"))]
+}
+
+fn environments() -> impl Strategy<Value = EnvKey> {
+    proptest::sample::select(&ENVIRONMENTS[..]).prop_map(env)
+}
+
+fn flags() -> impl Strategy<Value = FlagKey> {
+    proptest::sample::select(&FLAGS[..]).prop_map(flag)
+}
+
+fn variants() -> impl Strategy<Value = VariantKey> {
+    proptest::sample::select(&["on", "off"][..]).prop_map(|key| VariantKey::new(key).expect("a key"))
+}
+
+fn segments() -> impl Strategy<Value = SegmentKey> {
+    proptest::sample::select(&["s", "t"][..]).prop_map(|key| SegmentKey::new(key).expect("a key"))
+}
+
+fn scopes() -> impl Strategy<Value = SegmentScope> {
+    prop_oneof![3 => apps().prop_map(SegmentScope::App), 1 => Just(SegmentScope::Shared)]
+}
+
+fn units() -> impl Strategy<Value = Vec<Arc<str>>> {
+    proptest::collection::vec(proptest::sample::select(&USERS[..]).prop_map(Arc::from), 0..3)
+}
+
+/// Within some days around the start.
+fn moments() -> impl Strategy<Value = UnixMs> {
+    (0_u64..40 * 24).prop_map(|hours| UnixMs(START.0 + hours * 3_600_000))
+}
+
+fn exposures() -> impl Strategy<Value = Exposure> {
+    proptest::sample::select(&[0, 1_000, 50_000, 100_000][..])
+        .prop_map(|milli| Exposure::from_milli_percent(milli).expect("at most 100 %"))
+}
+
+fn serves() -> impl Strategy<Value = Serve> {
+    let split = variants().prop_map(|control| {
+        let weight = |key: &str| Weight { variant: VariantKey::new(key).expect("a key"), weight: 1 };
+        Serve::Split(Split {
+            id: SplitId::new("s").expect("an id"),
+            weights: vec![weight("on"), weight("off")],
+            control: Some(control),
+            unit: None,
+            seed: None,
+        })
+    });
+    prop_oneof![3 => variants().prop_map(Serve::Variant), 1 => split]
+}
+
+fn conditions() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        Just(Condition::All { all: vec![] }),
+        segments().prop_map(|key| Condition::Segment { segment: SegmentRef::App(key) }),
+        segments().prop_map(|key| Condition::Segment { segment: SegmentRef::Shared(key) }),
+    ]
+}
+
+fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let rule = (conditions(), serves()).prop_map(|(when, serve)| Rule {
+        id: RuleId::new("r").expect("an id"),
+        description: String::new(),
+        when,
+        serve,
+    });
+    proptest::collection::vec(rule, 0..2)
+}
+
+fn prerequisites() -> impl Strategy<Value = Vec<Prerequisite>> {
+    let one =
+        (flags(), variants()).prop_map(|(flag, variant)| Prerequisite { flag, variants: vec![variant] });
+    proptest::collection::vec(one, 0..2)
+}
+
+fn targets() -> impl Strategy<Value = Vec<Target>> {
+    proptest::collection::vec(
+        (variants(), units()).prop_map(|(variant, units)| Target { variant, units }),
+        0..2,
+    )
+}
+
+fn schedules() -> impl Strategy<Value = Vec<ScheduledChange>> {
+    let id = proptest::sample::select(&["a", "b"][..]).prop_map(|id| ScheduleId::new(id).expect("an id"));
+    let step = (id, moments(), proptest::option::of(any::<bool>()), proptest::option::of(exposures()));
+    let step = step.prop_map(|(id, at, on, exposure)| ScheduledChange { id, at, on, exposure });
+    proptest::collection::vec(step, 0..3)
+}
+
+fn kill_ids() -> impl Strategy<Value = KillId> {
+    (0..5).prop_map(|nth| KillId::new(&format!("k{nth}")).expect("an id"))
+}
+
+pub fn reaches() -> impl Strategy<Value = Reach> {
+    prop_oneof![
+        1 => Just(Reach::Everything),
+        2 => apps().prop_map(|app| Reach::App { app }),
+        4 => (apps(), flags()).prop_map(|(app, flag)| Reach::Flag { app, flag }),
+    ]
+}
+
+fn proposal_ids() -> impl Strategy<Value = ProposalId> {
+    (0..4).prop_map(|nth| ProposalId::new(&format!("p{nth}")).expect("an id"))
+}
+
+fn nodes() -> impl Strategy<Value = NodeId> {
+    proptest::sample::select(&["one", "two"][..]).prop_map(|id| NodeId::new(id).expect("an id"))
+}
+
+fn revisions() -> impl Strategy<Value = Revision> {
+    (0_u64..30).prop_map(Revision)
+}
+
+fn patches() -> BoxedStrategy<TargetingPatch> {
+    use proptest::option::weighted;
+    (
+        weighted(0.6, any::<bool>()),
+        weighted(0.4, exposures()),
+        weighted(0.2, serves()),
+        weighted(0.1, targets()),
+        weighted(0.2, rules()),
+        weighted(0.1, prerequisites()),
+        weighted(0.1, schedules()),
+    )
+        .prop_map(|(on, exposure, serve, targets, rules, prerequisites, schedule)| TargetingPatch {
+            on,
+            exposure,
+            serve,
+            targets,
+            rules,
+            prerequisites,
+            schedule,
+        })
+        .boxed()
+}
+
+fn booleans() -> impl Strategy<Value = Vec<Variant>> {
+    any::<bool>().prop_map(|on| {
+        let variant = |key: &str, value: bool| Variant {
+            key: VariantKey::new(key).expect("a key"),
+            value: value.into(),
+        };
+        vec![variant("on", on), variant("off", false)]
+    })
+}
+
+fn kinds() -> impl Strategy<Value = EnvironmentKind> {
+    proptest::sample::select(
+        &[EnvironmentKind::Preview, EnvironmentKind::Sandbox, EnvironmentKind::Production][..],
+    )
+}
+
+fn tiers() -> impl Strategy<Value = Tier> {
+    proptest::sample::select(&[Tier::Zero, Tier::One, Tier::Two][..])
+}
+
+/// Commands that change flags and what they depend on.
+pub fn flag_commands() -> BoxedStrategy<Command> {
+    let set = (apps(), flags(), environments(), patches()).prop_map(|(app, flag, environment, patch)| {
+        Command::SetTargeting { app, flag, environment, patch: Box::new(patch) }
+    });
+    let create = (apps(), flags()).prop_map(|(app, key)| Command::CreateFlag {
+        app,
+        key,
+        kind: FlagKind::Boolean,
+        variants: vec![],
+        off_variant: None,
+        description: String::new(),
+        owner: String::new(),
+        critical: false,
+        expires_at: None,
+    });
+    let update = (apps(), flags(), proptest::option::of(booleans()), proptest::option::of(variants()));
+    let update = update.prop_map(|(app, flag, variants, off_variant)| Command::UpdateFlag {
+        app,
+        flag,
+        variants,
+        off_variant,
+        description: None,
+        owner: None,
+        critical: None,
+    });
+    let extend = (apps(), flags(), proptest::option::of(environments()), proptest::option::of(moments()));
+    let extend = extend.prop_map(|(app, flag, environment, expires_at)| Command::ExtendFlag {
+        app,
+        flag,
+        environment,
+        expires_at,
+    });
+    let archive = (apps(), flags()).prop_map(|(app, flag)| Command::ArchiveFlag { app, flag });
+    let put = (scopes(), segments()).prop_map(|(scope, key)| Command::PutSegment {
+        scope,
+        segment: Segment { key, description: String::new(), when: None },
+    });
+    let members = (scopes(), segments(), units(), units()).prop_map(|(scope, segment, add, remove)| {
+        Command::ChangeSegmentMembers { scope, segment, add, remove }
+    });
+    let remove =
+        (scopes(), segments()).prop_map(|(scope, segment)| Command::RemoveSegment { scope, segment });
+    prop_oneof![12 => set, 3 => create, 2 => update, 2 => extend, 1 => archive, 2 => put, 3 => members, 1 => remove]
+.boxed()
+}
+
+pub fn kills() -> BoxedStrategy<Command> {
+    (kill_ids(), reaches(), proptest::option::of(environments()))
+        .prop_map(|(kill_id, reach, environment)| Command::Kill { kill_id, reach, environment })
+        .boxed()
+}
+
+pub fn revivals() -> BoxedStrategy<Command> {
+    (reaches(), proptest::option::of(environments()))
+        .prop_map(|(reach, environment)| Command::Revive { reach, environment })
+        .boxed()
+}
+
+fn holds() -> BoxedStrategy<Command> {
+    let cause = proptest::sample::select(&[HoldCause::Guardrail, HoldCause::Budget, HoldCause::Gate][..]);
+    (apps(), flags(), environments(), cause)
+        .prop_map(|(app, flag, environment, cause)| Command::Hold { app, flag, environment, cause })
+        .boxed()
+}
+
+fn app_commands() -> BoxedStrategy<Command> {
+    let update = (apps(), tiers()).prop_map(|(app, tier)| Command::UpdateApp {
+        app,
+        name: None,
+        owner: None,
+        tier: Some(tier),
+        monthly_budget_micros: None,
+        currency: None,
+    });
+    let create = (apps(), environments(), kinds()).prop_map(|(app, key, kind)| Command::CreateEnvironment {
+        app,
+        environment: NewEnvironment { key, kind, ends_at: None },
+    });
+    let extend = (apps(), environments(), moments())
+        .prop_map(|(app, environment, ends_at)| Command::ExtendEnvironment { app, environment, ends_at });
+    prop_oneof![update, create, extend].boxed()
+}
+
+fn removals() -> BoxedStrategy<Command> {
+    (apps(), environments())
+        .prop_map(|(app, environment)| Command::RemoveEnvironment { app, environment })
+        .boxed()
+}
+
+fn proposals() -> BoxedStrategy<Command> {
+    let inner = prop_oneof![4 => flag_commands(), 1 => app_commands()];
+    let propose =
+        (proposal_ids(), inner).prop_map(|(id, command)| Command::Propose { id, command: Box::new(command) });
+    // The hash is filled in by who runs the command.
+    let approve = proposal_ids().prop_map(|id| Command::ApproveProposal { id, hash: Digest::default() });
+    let reject = proposal_ids().prop_map(|id| Command::RejectProposal { id });
+    let apply = proposal_ids().prop_map(|id| Command::ApplyProposal { id, hash: Digest::default() });
+    prop_oneof![3 => propose, 2 => approve, 1 => reject, 2 => apply].boxed()
+}
+
+fn effects() -> BoxedStrategy<Command> {
+    let request =
+        Just(Command::RequestEffect { effect: "rollback".into(), payload: serde_json::Value::Null });
+    let claim = (revisions(), nodes(), moments())
+        .prop_map(|(request, node, lease_until)| Command::ClaimEffect { request, node, lease_until });
+    let finish = (revisions(), nodes()).prop_map(|(request, node)| Command::FinishEffect {
+        request,
+        node,
+        succeeded: true,
+        outcome: String::new(),
+    });
+    prop_oneof![request, claim, finish].boxed()
+}
+
+/// Everything but revivals, and removals of environments, which take their kills along.
+pub fn commands_that_revive_nothing() -> BoxedStrategy<Command> {
+    prop_oneof![
+        10 => flag_commands(),
+        2 => kills(),
+        1 => holds(),
+        1 => app_commands(),
+        3 => proposals(),
+        1 => effects(),
+    ]
+    .boxed()
+}
+
+/// Everything.
+pub fn commands() -> BoxedStrategy<Command> {
+    prop_oneof![14 => commands_that_revive_nothing(), 2 => revivals(), 1 => removals()].boxed()
+}
+
+fn targetings() -> BoxedStrategy<Targeting> {
+    (any::<bool>(), exposures(), serves(), targets(), rules(), prerequisites(), schedules())
+        .prop_map(|(on, exposure, serve, targets, rules, prerequisites, schedule)| Targeting {
+            on,
+            exposure,
+            serve,
+            targets,
+            rules,
+            prerequisites,
+            schedule,
+        })
+        .boxed()
+}
+
+fn states() -> BoxedStrategy<FlagState> {
+    (targetings(), moments(), revisions())
+        .prop_map(|(targeting, expires_at, targeting_revision)| FlagState {
+            targeting,
+            expires_at,
+            targeting_revision,
+            hold: None,
+        })
+        .boxed()
+}
+
+fn definitions() -> BoxedStrategy<Flag> {
+    (flags(), booleans(), variants(), any::<bool>(), any::<bool>())
+        .prop_map(|(key, mut variants, off_variant, empty, archived)| {
+            if empty {
+                variants.clear();
+            }
+            Flag {
+                key,
+                kind: FlagKind::Boolean,
+                variants,
+                off_variant,
+                description: String::new(),
+                owner: String::new(),
+                critical: false,
+                created_at: START,
+                extensions: u32::MAX,
+                archived_at: archived.then_some(START),
+            }
+        })
+        .boxed()
+}
+
+fn environment_values() -> impl Strategy<Value = Environment> {
+    (environments(), kinds(), proptest::option::of(moments())).prop_map(|(key, kind, ends_at)| Environment {
+        key,
+        kind,
+        created_at: START,
+        ends_at,
+    })
+}
+
+fn app_infos() -> impl Strategy<Value = AppInfo> {
+    (apps(), tiers()).prop_map(|(key, tier)| AppInfo {
+        key,
+        name: String::new(),
+        owner: String::new(),
+        tier,
+        monthly_budget_micros: None,
+        currency: None,
+        created_at: START,
+    })
+}
+
+fn changes_of_flags() -> BoxedStrategy<Change> {
+    let created = (apps(), definitions(), proptest::collection::btree_map(environments(), states(), 0..3))
+        .prop_map(|(app, flag, states)| Change::FlagCreated { app, flag, states });
+    let updated = (apps(), definitions()).prop_map(|(app, flag)| Change::FlagUpdated { app, flag });
+    let targeting = (apps(), flags(), environments(), targetings(), any::<bool>());
+    let targeting = targeting.prop_map(|(app, flag, environment, targeting, release_hold)| {
+        let targeting = Box::new(targeting);
+        Change::TargetingChanged { app, flag, environment, targeting, schedule: None, release_hold }
+    });
+    let extended =
+        (apps(), flags(), proptest::collection::btree_map(environments(), moments(), 0..3)).prop_map(
+            |(app, flag, expires_at): (_, _, BTreeMap<_, _>)| Change::FlagExtended { app, flag, expires_at },
+        );
+    let archived = (apps(), flags()).prop_map(|(app, flag)| Change::FlagArchived { app, flag });
+    let hold = proptest::option::of(Just(Hold { cause: HoldCause::Gate, at: START, reason: String::new() }));
+    let hold = (apps(), flags(), environments(), hold)
+        .prop_map(|(app, flag, environment, hold)| Change::HoldChanged { app, flag, environment, hold });
+    prop_oneof![4 => created, 2 => updated, 8 => targeting, 2 => extended, 1 => archived, 2 => hold].boxed()
+}
+
+fn changes_of_apps() -> BoxedStrategy<Change> {
+    let created = (app_infos(), proptest::collection::vec(environment_values(), 0..4))
+        .prop_map(|(app, environments)| Change::AppCreated { app, environments });
+    let updated = app_infos().prop_map(|app| Change::AppUpdated { app });
+    let environment = (apps(), environment_values(), moments()).prop_map(|(app, environment, expires_at)| {
+        Change::EnvironmentCreated { app, environment, expires_at }
+    });
+    let moved = (apps(), environment_values())
+        .prop_map(|(app, environment)| Change::EnvironmentUpdated { app, environment });
+    let removed = (apps(), environments())
+        .prop_map(|(app, environment)| Change::EnvironmentRemoved { app, environment });
+    prop_oneof![3 => created, 1 => updated, 2 => environment, 1 => moved, 1 => removed].boxed()
+}
+
+fn changes_around_flags() -> BoxedStrategy<Change> {
+    let killed = (kill_ids(), reaches(), proptest::option::of(environments()))
+        .prop_map(|(kill_id, reach, environment)| Change::Killed { kill_id, reach, environment });
+    let revived = (reaches(), proptest::option::of(environments()))
+        .prop_map(|(reach, environment)| Change::Revived { reach, environment });
+    let put = (scopes(), segments()).prop_map(|(scope, key)| Change::SegmentPut {
+        scope,
+        segment: Segment { key, description: String::new(), when: None },
+    });
+    let members = (scopes(), segments(), units(), units()).prop_map(|(scope, segment, add, remove)| {
+        Change::SegmentMembersChanged { scope, segment, add, remove }
+    });
+    let removed =
+        (scopes(), segments()).prop_map(|(scope, segment)| Change::SegmentRemoved { scope, segment });
+    let token = Change::TokenCreated {
+        token: Token {
+            id: TokenId::new("t").expect("an id"),
+            hash: Digest::default(),
+            scope: Scope::Viewer,
+            app: None,
+            environment: None,
+            actor: Actor::Human { name: "ann".into() },
+            created_at: START,
+            expires_at: None,
+            revoked_at: None,
+        },
+    };
+    let revoked = Just(Change::TokenRevoked { token: TokenId::new("t").expect("an id") });
+    let proposed = (proposal_ids(), flag_commands(), moments()).prop_map(|(id, command, expires_at)| {
+        Change::Proposed { id, command: Box::new(command), hash: Digest::default(), seen: None, expires_at }
+    });
+    let approved = proposal_ids().prop_map(|id| Change::ProposalApproved { id, hash: Digest::default() });
+    let rejected = proposal_ids().prop_map(|id| Change::ProposalRejected { id });
+    let asked = Just(Change::EffectRequested { effect: "rollback".into(), payload: serde_json::Value::Null });
+    let claimed = (revisions(), nodes(), moments())
+        .prop_map(|(request, node, lease_until)| Change::EffectClaimed { request, node, lease_until });
+    let done = revisions().prop_map(|request| Change::EffectDone {
+        request,
+        succeeded: false,
+        outcome: String::new(),
+    });
+    prop_oneof![
+        5 => killed,
+        4 => revived,
+        3 => put,
+        3 => members,
+        1 => removed,
+        1 => Just(token),
+        1 => revoked,
+        3 => proposed,
+        1 => approved,
+        1 => rejected,
+        1 => asked,
+        1 => claimed,
+        1 => done,
+    ]
+    .boxed()
+}
+
+/// Any change, about what is there or not.
+pub fn changes() -> BoxedStrategy<Change> {
+    prop_oneof![4 => changes_of_flags(), 2 => changes_of_apps(), 4 => changes_around_flags()].boxed()
+}
