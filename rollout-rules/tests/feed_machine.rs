@@ -95,7 +95,7 @@ impl Bench {
         assert!(bench.tell(Input::Connected).is_empty());
         let outputs = bench.say(&snapshot("l", 5));
         assert!(
-            matches!(&outputs[..], [Output::Standing(Standing::Live), Output::Serve { .. }]),
+            matches!(&outputs[..], [Output::Serve { .. }, Output::Standing(Standing::Live)]),
             "{outputs:?}"
         );
         bench

@@ -319,11 +319,12 @@ impl Machine {
         self.needs_snapshot = false;
         let state = Arc::new(state);
         self.state = Some(Arc::clone(&state));
-        self.confirm(now, outputs);
         let kill_ids = applied.kill_ids.clone();
+        // Served first: whoever hears that the client is live finds the flags in place.
         if applied.moved {
             outputs.push(Output::Serve { state, applied });
         }
+        self.confirm(now, outputs);
         if !kill_ids.is_empty() {
             self.ack(kill_ids, outputs);
         }

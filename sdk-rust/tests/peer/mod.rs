@@ -1,6 +1,6 @@
 //! A server made of a socket: the test says what it answers, so that it can do what a good server never
 //! does.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses its part")]
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
