@@ -104,6 +104,33 @@ pub enum Reason {
     Broken,
 }
 
+impl Reason {
+    /// A name for logs, metadata and golden vectors. It never changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Reason::Killed(Height::Everything) => "killed_everything",
+            Reason::Killed(Height::App) => "killed_app",
+            Reason::Killed(Height::Flag) => "killed_flag",
+            Reason::Held(HoldCause::Guardrail) => "held_guardrail",
+            Reason::Held(HoldCause::Budget) => "held_budget",
+            Reason::Held(HoldCause::Gate) => "held_gate",
+            Reason::Expired => "expired",
+            Reason::EnvironmentEnded => "environment_ended",
+            Reason::Off => "off",
+            Reason::PrerequisiteFailed => "prerequisite_failed",
+            Reason::Target => "target",
+            Reason::Rule { .. } => "rule",
+            Reason::RuleSplit { .. } => "rule_split",
+            Reason::Split => "split",
+            Reason::Exposed => "exposed",
+            Reason::Default => "default",
+            Reason::NotExposed => "not_exposed",
+            Reason::NoUnit => "no_unit",
+            Reason::Broken => "broken",
+        }
+    }
+}
+
 /// What a flag answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {

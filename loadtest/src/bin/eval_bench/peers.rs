@@ -128,13 +128,7 @@ impl Engine for Eppo {
     fn check(&self, flag: &str, person: usize) -> usize {
         let (user, attributes) = &self.people[person & (PEOPLE - 1)];
         match get_assignment(Some(&self.configuration), flag, user, attributes, None, self.now) {
-            Ok(Some(assignment)) => {
-                if assignment.variation.as_ref() as &str == "b" {
-                    2
-                } else {
-                    1
-                }
-            }
+            Ok(Some(assignment)) => 1 + usize::from(assignment.value.as_str() == Some("b")),
             _ => 0,
         }
     }
