@@ -232,7 +232,7 @@ fn set(
         "{key} in {environment}: {after} (was: {before}, revision {seen}); now revision {}",
         now.revision
     ))?;
-    note_on_exposure(session, now.environments.get(environment))
+    note_what_stands_above(session, place, now.environments.get(environment))
 }
 
 /// The patch alone. An empty list says something here: that the list is to be empty.
@@ -244,9 +244,19 @@ fn body_of_patch(command: &Command) -> Value {
 }
 
 /// Whoever turns a flag on and sees nothing happen should know why.
-fn note_on_exposure(session: &mut Session, state: Option<&view::StateView>) -> Result<(), Failure> {
-    match state {
-        Some(state) if state.on && state.exposure == rollout_rules::percent::Exposure::NONE => {
+fn note_what_stands_above(
+    session: &mut Session,
+    place: &Place,
+    state: Option<&view::StateView>,
+) -> Result<(), Failure> {
+    let Some(state) = state.filter(|state| state.on) else { return Ok(()) };
+    let key = &place.key;
+    match state.serving.as_str() {
+        "killed" => session.say("a kill stands above it, so it serves its off variant until the kill is taken back"),
+        "expired" => session.say(format_args!(
+            "its date has passed, so it serves its off variant: `tidegate flag extend {key} --reason …` gives it more time"
+        )),
+        _ if state.exposure == rollout_rules::percent::Exposure::NONE => {
             session.say("its exposure is 0%, so only targets and rules serve it: add --exposure to widen it")
         }
         _ => Ok(()),

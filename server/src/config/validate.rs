@@ -297,8 +297,6 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
         proposal_life: proposal_life?,
         default_preview_life: preview.default,
         longest_preview_life: preview.longest,
-        // How far a pipeline may go alone has no setting yet.
-        ..Rules::default()
     })
 }
 

@@ -121,8 +121,10 @@ pub async fn create(
             |applied, id| {
                 let snapshot = &applied.published.snapshot;
                 let proposal = snapshot.proposal(&id);
-                let proposal =
-                    proposal.ok_or_else(|| Problem::internal("a new proposal is not in the snapshot"))?;
+                let proposal = proposal.ok_or_else(|| {
+                    let detail = "there is nothing to propose: what the command asks for is so already";
+                    Problem::new(problem::NOT_PROPOSABLE, detail).with("revision", applied.revision.0)
+                })?;
                 let body = show(&shared, snapshot, proposal, shared.clock.now());
                 Ok(Shown { location: format!("/v1/proposals/{id}"), revision: None, body })
             },

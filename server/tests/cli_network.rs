@@ -1,0 +1,160 @@
+//! The operator's tool on a bad network: connections that break, servers that are busy, absent or none
+//! of ours. The peer here is a socket that answers as it is told.
+
+mod running;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use running::{Said, run, tidegate};
+
+/// A request as it came over the wire.
+#[derive(Debug)]
+struct Heard {
+    head: String,
+    body: String,
+}
+
+impl Heard {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// Answers one connection after the other with these texts; an empty one breaks the connection.
+fn peer(answers: Vec<String>) -> (String, JoinHandle<Vec<Heard>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let talk = move || {
+        answers
+            .into_iter()
+            .map(|answer| {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let heard = hear(&stream);
+                stream.write_all(answer.as_bytes()).expect("the tool listens");
+                heard
+            })
+            .collect()
+    };
+    (url, std::thread::spawn(talk))
+}
+
+fn hear(stream: &TcpStream) -> Heard {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).expect("a head") > 0, "the request ends early: {head}");
+    }
+    let mut heard = Heard { head, body: String::new() };
+    let length = heard.header("content-length").map_or(0, |text| text.parse().expect("a length"));
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a body");
+    heard.body = String::from_utf8(body).expect("text");
+    heard
+}
+
+fn answer(status: &str, more_head: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{more_head}\r\n{body}")
+}
+
+fn tool(url: &str, arguments: &[&str]) -> Said {
+    run(tidegate().env("TIDEGATE_URL", url).env("TIDEGATE_TOKEN", "tg_x").args(arguments))
+}
+
+#[test]
+fn a_kill_is_sent_under_one_id_until_it_is_acknowledged() {
+    let done = answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
+    let busy = answer("503 Service Unavailable", "retry-after: 1\r\n", r#"{"code":"busy","detail":"busy"}"#);
+    let (url, heard) = peer(vec![String::new(), busy, done]);
+    let said =
+        tool(&url, &["flag", "kill", "ui/checkout", "-a", "shop", "-e", "production", "--reason", "fire"]);
+    said.ends(0).says("in the log at revision 7").complains("trying again under the same kill id");
+    let heard = heard.join().expect("the peer");
+    assert_eq!(heard.len(), 3);
+    assert!(heard[0].head.starts_with("POST /v1/apps/shop/flags/ui%2Fcheckout/kill HTTP/1.1"), "{heard:?}");
+    assert!(
+        heard[0].body.contains("\"reason\":\"fire\"") && heard[0].body.contains("\"production\""),
+        "{heard:?}"
+    );
+    assert!(heard.iter().all(|one| one.body == heard[0].body), "{heard:?}");
+    assert!(heard.iter().all(|one| one.header("if-match").is_none()), "{heard:?}");
+}
+
+#[test]
+fn a_kill_that_is_not_durable_yet_says_so() {
+    let (url, heard) = peer(vec![answer("202 Accepted", "", r#"{"kill_id":"k","durable":false}"#)]);
+    tool(&url, &["kill", "--everything"]).ends(0).says("not yet in the log");
+    heard.join().expect("the peer");
+}
+
+#[test]
+fn a_kill_that_nobody_acknowledges_is_given_up_with_the_code_for_unreachable() {
+    // A port that was free a moment ago and that nobody listens on.
+    let url = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        format!("http://{}", listener.local_addr().expect("an address"))
+    };
+    let said = tool(&url, &["flag", "kill", "checkout", "-a", "shop", "--give-up-after", "100ms"]);
+    said.ends(4).complains("no answer from").complains("is the server running");
+    tool(&url, &["app", "list"]).ends(4);
+}
+
+#[test]
+fn a_creation_whose_answer_was_lost_is_repeated_under_the_same_key() {
+    let done = answer("201 Created", "", r#"{"key":"shop","environments":[{"key":"a","kind":"sandbox"}]}"#);
+    let (url, heard) = peer(vec![String::new(), done]);
+    tool(&url, &["app", "create", "shop"]).ends(0).says("created app shop with a");
+    let heard = heard.join().expect("the peer");
+    let keys: Vec<Option<&str>> = heard.iter().map(|one| one.header("idempotency-key")).collect();
+    assert!(keys[0].is_some_and(|key| key.starts_with("cli-")), "{heard:?}");
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(heard[0].body, heard[1].body);
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_not_repeated_blindly() {
+    let (url, heard) = peer(vec![String::new()]);
+    tool(&url, &["app", "update", "shop", "--owner", "ada"]).ends(4);
+    assert_eq!(heard.join().expect("the peer").len(), 1);
+}
+
+#[test]
+fn lists_are_read_to_their_end_page_by_page() {
+    let first = answer("200 OK", "", r#"{"items":[{"key":"a"}],"next_cursor":"a b"}"#);
+    let last = answer("200 OK", "", r#"{"items":[{"key":"b"}]}"#);
+    let (url, heard) = peer(vec![first, last]);
+    let list = tool(&url, &["app", "list", "--json"]).ends(0).json();
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
+    let heard = heard.join().expect("the peer");
+    assert!(heard[1].head.starts_with("GET /v1/apps?limit=500&cursor=a%20b "), "{heard:?}");
+    assert_eq!(heard[0].header("authorization"), Some("Bearer tg_x"));
+}
+
+#[test]
+fn a_redirect_is_not_followed_since_it_would_carry_the_token_away() {
+    let (url, heard) = peer(vec![answer("302 Found", "location: http://127.0.0.1:1/\r\n", "")]);
+    tool(&url, &["app", "list"]).ends(1).complains("does not answer like Tidegate");
+    heard.join().expect("the peer");
+}
+
+#[test]
+fn a_page_of_something_else_is_recognised() {
+    let (url, heard) = peer(vec![answer("200 OK", "", "<html>welcome</html>")]);
+    tool(&url, &["app", "list"]).ends(1).complains("does not answer like Tidegate");
+    heard.join().expect("the peer");
+    tool("ftp://x", &["app", "list"]).ends(2).complains("http://127.0.0.1:8080");
+    tool("http://[", &["app", "list"]).ends(2);
+}
+
+#[test]
+fn a_server_that_asks_for_patience_is_quoted() {
+    let body = r#"{"code":"rate_limited","title":"Too many requests","detail":"5000 a second are allowed"}"#;
+    let (url, heard) = peer(vec![answer("429 Too Many Requests", "retry-after: 7\r\n", body)]);
+    tool(&url, &["app", "list"]).ends(1).complains("5000 a second are allowed").complains("try again in 7 s");
+    heard.join().expect("the peer");
+}

@@ -1,0 +1,85 @@
+//! Starting: what a newcomer sees, what is said about mistakes, and that stopping loses nothing.
+
+mod running;
+
+use std::process::{Command, Stdio};
+
+use running::{Server, data, folder, run, tidegate};
+
+#[test]
+fn what_the_first_start_prints_can_be_typed_as_it_is() {
+    let server = Server::first_start();
+    let typed: Vec<&str> = server.greeting.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert!(typed.len() >= 7, "{}", server.greeting);
+    assert!(typed.iter().any(|line| line.starts_with("export TIDEGATE_TOKEN=tg_admin_")), "{typed:?}");
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", &typed.join("\n")]);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
+        shell.env_remove(name);
+    }
+    let said = run(shell.stdin(Stdio::null())).ends(0);
+    let said =
+        said.says("created app hello").says("greeting in production: on for 30%").says("tg_sdk-server_");
+    said.says("is killed in all environments");
+}
+
+#[test]
+fn the_admin_token_is_shown_once_and_a_lost_one_is_replaced_on_request() {
+    let first = Server::first_start();
+    first.tool("app create shop").ends(0);
+    let old = first.token.clone();
+    let (folder, _) = first.stop();
+
+    let mut second = Server::start(folder, &[]);
+    second.token = old.clone();
+    second.tool("app list").ends(0).says("shop");
+    let (folder, said) = second.stop();
+    assert!(!said.contains("admin token"), "{said}");
+
+    let mut third = Server::start(folder, &["--new-admin-token"]);
+    third.read_greeting();
+    assert_ne!(third.token, old);
+    third.tool("app list").ends(0).says("shop");
+    third.tool_as(&old, "whoami").ends(0);
+    third.tool("log").ends(0).says("asked for at start");
+}
+
+#[test]
+fn one_data_directory_takes_one_server() {
+    let server = Server::first_start();
+    let mut second = tidegate();
+    second.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
+    run(&mut second).ends(1).complains("another server uses the data directory").complains("--data-dir");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let folder = folder();
+    let mut server = tidegate();
+    server.args(["serve", "--listen", &address, "--data-dir"]).arg(data(&folder));
+    run(&mut server).ends(1).complains(&format!("cannot listen on {address}")).complains("--listen");
+}
+
+#[test]
+fn all_mistakes_in_settings_are_said_before_anything_starts() {
+    let folder = folder();
+    let mut server = tidegate();
+    server.args(["serve", "--listen", "0.0.0.0:80", "--log-level", "loud"]).env("TIDEGATE_LIMITS_BODY", "1");
+    let said = run(server.arg("--data-dir").arg(data(&folder))).ends(2);
+    let said = said.complains("the settings have 3 mistakes").complains("insecure_http = true");
+    said.complains("flag --log-level: `log.level` cannot be `loud`").complains("TIDEGATE_LIMITS_BODY");
+    assert!(!data(&folder).exists());
+}
+
+#[test]
+fn the_settings_in_effect_can_be_printed_with_where_they_stand() {
+    let folder = folder();
+    let file = folder.path().join("tidegate.toml");
+    std::fs::write(&file, "[log]\nformat = \"json\"\n").expect("a file");
+    let mut server = tidegate();
+    server.args(["serve", "--print-config", "--insecure-http"]).env("TIDEGATE_CONFIG", &file);
+    let said = run(&mut server).ends(0).says("insecure_http = true").says("# From flag --insecure-http.");
+    said.says("tidegate.toml line 2.\nformat = \"json\"");
+}
