@@ -5,13 +5,14 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollout_rules::change::Command;
 use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope, Token};
 use rollout_rules::ids::LogId;
-use rollout_rules::time::UnixMs;
+use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 use tidegate::clock::TestClock;
 use tidegate::http::{self, Handles, Settings};
@@ -72,7 +73,7 @@ pub(crate) struct Served {
     pub(crate) clock: TestClock,
     pub(crate) log: MemoryLog,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<(JoinHandle<()>, Receiver<()>)>,
 }
 
 impl Served {
@@ -87,6 +88,7 @@ impl Served {
         let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
         let (stop, stopping) = oneshot::channel::<()>();
         let (ready, started) = std::sync::mpsc::channel();
+        let (ended, end) = std::sync::mpsc::channel();
         let (its_clock, its_log) = (clock.clock(), log.clone());
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -105,9 +107,11 @@ impl Served {
                 http::run(listener, settings, handles, shutdown).await.expect("serves");
                 state.stop().await;
             });
+            // The test may be gone.
+            let _ = ended.send(());
         });
         let admin = started.recv().expect("the server starts");
-        Served { address, admin, clock, log, stop: Some(stop), thread: Some(thread) }
+        Served { address, admin, clock, log, stop: Some(stop), thread: Some((thread, end)) }
     }
 
     /// Asks it to stop, and waits until it has.
@@ -117,7 +121,11 @@ impl Served {
 
     fn end(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        if let Some((thread, end)) = self.thread.take() {
+            // What it waits for at its end is measured by the clock of the test.
+            while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(Duration::from_millis(5)) {
+                self.clock.advance(DurationMs(100));
+            }
             let outcome = thread.join();
             if !std::thread::panicking() {
                 outcome.expect("the server ends well");
