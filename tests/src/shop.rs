@@ -68,7 +68,7 @@ fn create_flags(admin: &Api) {
     make("checkout", "boolean", on_off(), "off", on_for_all());
     make("dark", "boolean", on_off(), "off", Value::Null);
     make("doomed", "boolean", on_off(), "off", on_for_all());
-    make("team/new search", "boolean", on_off(), "off", on_for_all());
+    make("team/new-search", "boolean", on_off(), "off", on_for_all());
     let premium = json!({"attribute": "plan", "op": "in", "values": ["premium"]});
     make(
         "banner",
