@@ -80,9 +80,14 @@ pub async fn serve(
     say(out, &format!("listening on http://{address}\n"));
     let greeting = async {
         match first_token::make(&state, occasion, &clock).await {
-            Ok(Some(minted)) => say(out, &greeting(address, occasion, &minted.text)),
-            Ok(None) => {}
-            Err(error) => tracing::error!("{error}"),
+            Ok(minted) => {
+                let revision = state.live.load().revision();
+                tracing::info!(%revision, data_dir = %config.data_dir.display(), "ready");
+                if let Some(minted) = minted {
+                    say(out, &greeting(address, occasion, &minted.text));
+                }
+            }
+            Err(error) => tracing::error!("not ready: {error}"),
         }
     };
     let http = http::run(listener, Settings::from(config), handles, shutdown);

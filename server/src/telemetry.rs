@@ -6,7 +6,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use metrics::{Counter, Histogram, counter, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -81,7 +81,10 @@ pub fn start_log(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    // The web server tells of its threads what nobody who runs Tidegate needs to know.
+    let quiet = if filter > LevelFilter::INFO { filter } else { filter.min(LevelFilter::WARN) };
+    let targets = Targets::new().with_default(filter).with_target("actix_server", quiet);
+    let registry = tracing_subscriber::registry().with(targets);
     // A second start in one process keeps the first.
     let _ = match format {
         LogFormat::Text => {

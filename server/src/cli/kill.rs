@@ -150,7 +150,9 @@ pub(super) fn revive(
     }
     let body = session.with_reason(body);
     let answer = session.client.change(Method::POST, &target.path("revive"), &body, None)?;
-    let line =
-        format!("{target} is no longer killed {}; it is off until someone turns it on", place(environment));
+    let line = format!(
+        "the kill of {target} is taken back {}; what it killed is off until someone turns it on",
+        place(environment)
+    );
     session.answer(&answer.body, line)
 }

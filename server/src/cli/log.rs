@@ -70,8 +70,8 @@ fn page_through(session: &mut Session, mut after: u64, options: &LogOptions) -> 
         let page = session.client.get(&path)?.body;
         for entry in items(&page) {
             after = after.max(entry["revision"].as_u64().unwrap_or(0));
-            if session.json {
-                session.say(entry)?;
+            if session.json || options.follow {
+                print(session, entry)?;
             } else {
                 table.row(cells(entry));
             }
@@ -81,7 +81,7 @@ fn page_through(session: &mut Session, mut after: u64, options: &LogOptions) -> 
             _ => break,
         }
     }
-    if !session.json {
+    if !session.json && !options.follow {
         table.write(&mut *session.out, session.style, "nothing yet")?;
     }
     session.out.flush()?;

@@ -29,7 +29,7 @@ use rollout_rules::ids::{AppKey, EnvKey};
 pub use failure::{ExitCode, Failure};
 use kill::{KillOptions, Target};
 pub use serve_options::ServeOptions;
-use session::{Common, Session};
+use session::{CallOptions, Session};
 
 /// Feature flags that are born off, die on a date, and can be killed everywhere in milliseconds.
 ///
@@ -86,7 +86,7 @@ pub enum ClientCommand {
 #[derive(Args, Clone, Debug)]
 pub struct Group<C: Subcommand> {
     #[command(flatten)]
-    common: Common,
+    call: CallOptions,
     #[command(subcommand)]
     command: C,
 }
@@ -98,7 +98,7 @@ pub struct InApp<C: Subcommand> {
     #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
     app: Option<AppKey>,
     #[command(flatten)]
-    common: Common,
+    call: CallOptions,
     #[command(subcommand)]
     command: C,
 }
@@ -113,7 +113,7 @@ pub struct MaybeInApp<C: Subcommand> {
     #[arg(long, global = true)]
     shared: bool,
     #[command(flatten)]
-    common: Common,
+    call: CallOptions,
     #[command(subcommand)]
     command: C,
 }
@@ -122,7 +122,7 @@ pub struct MaybeInApp<C: Subcommand> {
 #[derive(Args, Clone, Debug)]
 pub struct WithOptions<O: Args> {
     #[command(flatten)]
-    common: Common,
+    call: CallOptions,
     #[command(flatten)]
     options: O,
 }
@@ -152,25 +152,25 @@ pub struct KillEverything {
 pub struct Nothing {}
 
 impl ClientCommand {
-    fn common(&self) -> &Common {
+    fn call(&self) -> &CallOptions {
         match self {
-            ClientCommand::App(group) => &group.common,
-            ClientCommand::Env(group) => &group.common,
-            ClientCommand::Flag(group) => &group.common,
-            ClientCommand::Segment(group) => &group.common,
-            ClientCommand::Token(group) => &group.common,
-            ClientCommand::Proposal(group) => &group.common,
-            ClientCommand::Log(with) => &with.common,
-            ClientCommand::Kill(with) => &with.common,
-            ClientCommand::Revive(with) => &with.common,
-            ClientCommand::Whoami(with) => &with.common,
+            ClientCommand::App(group) => &group.call,
+            ClientCommand::Env(group) => &group.call,
+            ClientCommand::Flag(group) => &group.call,
+            ClientCommand::Segment(group) => &group.call,
+            ClientCommand::Token(group) => &group.call,
+            ClientCommand::Proposal(group) => &group.call,
+            ClientCommand::Log(with) => &with.call,
+            ClientCommand::Kill(with) => &with.call,
+            ClientCommand::Revive(with) => &with.call,
+            ClientCommand::Whoami(with) => &with.call,
         }
     }
 }
 
 /// Carries a command out and says on stderr what went wrong.
 pub fn run(command: Box<ClientCommand>) -> ExitCode {
-    let json = command.common().json;
+    let json = command.call().json;
     match dispatch(*command) {
         Ok(()) => ExitCode::Done,
         // Whoever reads our output has seen enough.
@@ -197,7 +197,7 @@ fn report(failure: &Failure, json: bool) {
 }
 
 fn dispatch(command: ClientCommand) -> Result<(), Failure> {
-    let mut session = Session::open(command.common())?;
+    let mut session = Session::open(command.call())?;
     let session = &mut session;
     match command {
         ClientCommand::App(group) => app::run(session, group.command),

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 /// Options of every command that speaks to a server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server and output")]
-pub(super) struct Common {
+pub(super) struct CallOptions {
     /// Where the server is
     #[arg(long, env = "TIDEGATE_URL", default_value = "http://127.0.0.1:8080", global = true)]
     pub url: String,
@@ -102,15 +102,15 @@ pub(super) struct Session {
 
 impl Session {
     /// A session as the options say, writing to standard output.
-    pub(super) fn open(common: &Common) -> Result<Session, Failure> {
-        let agent = common.as_agent.as_ref().map(AgentName::header);
-        let token = common.token.clone().filter(|token| !token.is_empty());
+    pub(super) fn open(call: &CallOptions) -> Result<Session, Failure> {
+        let agent = call.as_agent.as_ref().map(AgentName::header);
+        let token = call.token.clone().filter(|token| !token.is_empty());
         Ok(Session {
-            client: Client::new(&common.url, token, agent)?,
+            client: Client::new(&call.url, token, agent)?,
             out: Box::new(std::io::stdout().lock()),
             style: Style::of_stdout(),
-            json: common.json,
-            reason: common.reason.clone(),
+            json: call.json,
+            reason: call.reason.clone(),
             now: Clock::system().now(),
         })
     }
