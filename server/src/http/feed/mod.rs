@@ -121,7 +121,8 @@ impl Source for Feed {
         if self.shared.hub.is_closing() || self.channel.is_lost() {
             return Step::End;
         }
-        if (beat || revocations != self.revocations.replace(revocations)) && !self.stands() {
+        let look = revocations != self.revocations.replace(revocations) || beat;
+        if look && !self.stands() {
             return Step::End;
         }
         if let Some(event) = self.first.borrow_mut().pop_front() {

@@ -99,10 +99,9 @@ impl Source for Events {
         if self.shared.hub.is_closing() {
             return Step::End;
         }
-        if beat || revocations != self.revocations.replace(revocations) {
-            if !stands(&self.shared, &self.grant, now) {
-                return Step::End;
-            }
+        let look = revocations != self.revocations.replace(revocations) || beat;
+        if look && !stands(&self.shared, &self.grant, now) {
+            return Step::End;
         }
         let changes = self.channel.changes();
         if self.seen.replace(changes) != changes {
