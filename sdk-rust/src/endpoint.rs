@@ -87,7 +87,7 @@ impl Endpoint {
     pub(crate) async fn open_feed(&self, resume: Option<ResumeToken>) -> Result<Incoming, Loss> {
         let mut connection = self.connect().await?;
         let path = format!(
-            "{}/v1/feed?instance={}&sdk=rust/{}",
+            "{}/v1/feed?instance={}&sdk=tidegate-rust/{}",
             self.base,
             self.instance,
             env!("CARGO_PKG_VERSION")
