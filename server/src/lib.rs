@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod duration;
 pub mod first_token;
 pub mod http;

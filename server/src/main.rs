@@ -1,5 +1,6 @@
 //! The `tidegate` binary: the server, and the tool that operates it.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -27,7 +28,8 @@ fn start(options: &ServeOptions) -> ExitCode {
         }
     };
     if options.print_config {
-        print!("{}", show::as_toml(&loaded.typed));
+        // Whoever stops reading has seen enough.
+        let _ = std::io::stdout().write_all(show::as_toml(&loaded.typed).as_bytes());
         return ExitCode::SUCCESS;
     }
     let occasion = if options.new_admin_token { Occasion::Asked } else { Occasion::FirstStart };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::descriptors;
 use crate::first_token::{self, Occasion};
 use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
@@ -90,10 +91,28 @@ pub async fn serve(
             Err(error) => tracing::error!("not ready: {error}"),
         }
     };
-    let http = http::run(listener, Settings::from(config), handles, shutdown);
+    let mut settings = Settings::from(config);
+    limit_to_descriptors(&mut settings);
+    let http = http::run(listener, settings, handles, shutdown);
     let (outcome, ()) = tokio::join!(http, greeting);
     state.stop().await;
     outcome.map_err(ServeError::Http)
+}
+
+/// Takes no more connections than there are file descriptors: an accept that fails helps nobody.
+fn limit_to_descriptors(settings: &mut Settings) {
+    let wanted = settings.max_connections;
+    let room = descriptors::make_room(wanted);
+    if room < wanted {
+        tracing::warn!(
+            wanted,
+            room,
+            "the system allows fewer connections than limits.connections; raise the limit of open files"
+        );
+        settings.max_connections = room;
+        // As between the settings themselves: streams leave some for requests.
+        settings.max_streams = settings.max_streams.min(room - room / 4);
+    }
 }
 
 /// Writes for people; that nobody reads is no reason not to serve.

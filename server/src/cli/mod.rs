@@ -71,7 +71,7 @@ pub enum ClientCommand {
     /// Who may act
     Token(Group<token::TokenCommand>),
     /// Changes that wait for approvals or for a human
-    Proposal(MaybeInApp<proposal::ProposalCommand>),
+    Proposal(OfApps<proposal::ProposalCommand>),
     /// Who changed what, when and why
     Log(WithOptions<log::LogOptions>),
     /// Kill every flag of every app
@@ -112,6 +112,21 @@ pub struct MaybeInApp<C: Subcommand> {
     /// What all apps share, even if TIDEGATE_APP names one
     #[arg(long, global = true)]
     shared: bool,
+    #[command(flatten)]
+    call: CallOptions,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Commands about things of any app, or of one.
+#[derive(Args, Clone, Debug)]
+pub struct OfApps<C: Subcommand> {
+    /// Only of this app
+    #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
+    app: Option<AppKey>,
+    /// Of every app, even if TIDEGATE_APP names one
+    #[arg(long, global = true)]
+    all_apps: bool,
     #[command(flatten)]
     call: CallOptions,
     #[command(subcommand)]
@@ -208,7 +223,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         }
         ClientCommand::Token(group) => token::run(session, group.command),
         ClientCommand::Proposal(group) => {
-            proposal::run(session, group.app.filter(|_| !group.shared).as_ref(), group.command)
+            proposal::run(session, group.app.filter(|_| !group.all_apps).as_ref(), group.command)
         }
         ClientCommand::Log(with) => log::run(session, &with.options),
         ClientCommand::Kill(with) => {
