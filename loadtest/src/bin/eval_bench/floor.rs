@@ -174,9 +174,9 @@ impl Engine for Extended {
             Condition::User(set) => set.contains(&person.user),
         });
         match (held, flag.halves) {
-            (true, true) => 1 + usize::from(hash() * 2 >> 32 == 1),
+            (true, true) => 1 + usize::from((hash() * 2) >> 32 == 1),
             (true, false) => 1,
-            (false, _) => usize::from(flag.rest > 0 && hash() * 100_000 >> 32 < flag.rest),
+            (false, _) => usize::from(flag.rest > 0 && (hash() * 100_000) >> 32 < flag.rest),
         }
     }
 }
