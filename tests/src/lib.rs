@@ -7,6 +7,7 @@ mod patience;
 pub mod prerequisites;
 mod server;
 pub mod shop;
+pub mod simulation;
 
 pub use api::{Api, Reply, encode};
 pub use binary::tidegate;

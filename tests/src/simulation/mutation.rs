@@ -1,0 +1,110 @@
+//! The laws that are checked, and the mistakes that each of them catches.
+
+use std::fmt;
+
+/// What must hold in every history, by the numbers of the design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Law {
+    /// 1: nodes at one revision are equal, and equal to the fold of the log.
+    FoldAlike,
+    /// 3: nobody's command takes effect after a change that they had not seen.
+    NothingStale,
+    /// 3: each entry is what its command becomes at the very place where it stands.
+    DecidedWhereItStands,
+    /// 3: one request makes at most one entry, whatever happened to its acknowledgements.
+    OneRequestOneEntry,
+    /// 4: a kill is never refused for want of a log, and in the end it is in the log.
+    KillsArrive,
+    /// 4: a kill takes effect once, however often it is in the log.
+    KillsCountOnce,
+    /// 4 and 8: what is killed stays dead until it is revived, and is off then.
+    KillsHold,
+    /// 5: what was published or answered is in the log for ever.
+    PublishedIsDurable,
+    /// 5: an answer says what the log says.
+    AnswersAreTrue,
+    /// 6: an effect runs after it is in the log, and by one node at a time.
+    EffectsRunOnce,
+    /// 6: one cause makes automation act once.
+    AutomationActsOnce,
+    /// 7: every anchor names an earlier entry of the chain.
+    AnchorsHold,
+    /// 9: what an agent asks for raises nothing in production.
+    AgentsOnlyPropose,
+    /// 9: raising in production takes the approvals of other people.
+    OthersApprove,
+    /// 9: a scheduled step is made so once, not before its time.
+    StepsWhenDue,
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+macro_rules! mutations {
+    ($($(#[$doc:meta])* $name:ident breaks $($law:ident)|+;)*) => {
+        /// A mistake that a server could have. With one of them, a simulation must find the law broken
+        /// that forbids it; otherwise nobody checks that law.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutation {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Mutation {
+            /// Every one.
+            pub const ALL: &[Mutation] = &[$(Mutation::$name),*];
+
+            /// The laws that it breaks.
+            pub fn breaks(self) -> &'static [Law] {
+                match self {
+                    $(Mutation::$name => &[$(Law::$law),+],)*
+                }
+            }
+        }
+    };
+}
+
+mutations! {
+    /// A command that is decided again takes the flag's present revision for the one that was seen.
+    RefreshSeen breaks NothingStale;
+    /// Appends expect a position and not a predecessor, while several are under way.
+    ExpectPositionOnly breaks DecidedWhereItStands;
+    /// What automation asks for is appended at the new head when it lost the race.
+    AppendWithoutDecidingAgain breaks AutomationActsOnce;
+    /// An append of unknown outcome is repeated without looking whether it is there.
+    RepeatWithoutLooking breaks OneRequestOneEntry;
+    /// A caller who heard nothing gets a new idempotency key for the same request.
+    RetryUnderNewKey breaks OneRequestOneEntry | AutomationActsOnce;
+    /// A kill expects the head like everything else, and gives up after a few races.
+    KillBounded breaks KillsArrive;
+    /// A kill that the log cannot take is written to the journal and not put in effect.
+    NoOverlay breaks KillsHold;
+    /// The overlay goes when the log has accepted the kill, before the node has folded it.
+    OverlayEndsEarly breaks KillsHold;
+    /// The journal of kills is not read at a restart.
+    ForgetJournal breaks KillsArrive | KillsHold;
+    /// Kills of the journal are appended under new kill ids.
+    JournalRenamesKills breaks KillsCountOnce;
+    /// Readers see what the log has accepted and not yet flushed.
+    PublishBeforeDurable breaks PublishedIsDurable;
+    /// Callers are answered when the log has accepted, before it has flushed.
+    AnswerBeforeDurable breaks AnswersAreTrue;
+    /// A node misses an entry now and then.
+    SkipEntry breaks FoldAlike;
+    /// A node steps over entries that it does not know.
+    SkipUnknownEntry breaks FoldAlike;
+    /// A node claims effects without asking whether somebody else does them.
+    ClaimWithoutDeciding breaks EffectsRunOnce;
+    /// A node runs an effect when it is asked for, before that is in the log.
+    RunBeforeDurable breaks EffectsRunOnce;
+    /// Anchors name entries that may never be.
+    AnchorOnSpeculation breaks AnchorsHold;
+    /// An agent passes for the person it acts for.
+    AgentPassesForHuman breaks AgentsOnlyPropose;
+    /// Anybody's approval passes for somebody else's.
+    ApproveForOthers breaks OthersApprove;
+    /// Timers apply steps by the clock of whoever is ahead.
+    TimerAheadOfTime breaks StepsWhenDue;
+}

@@ -1,0 +1,280 @@
+//! People, pipelines and agents: they look at what some node shows, think for a while, and ask some
+//! node, maybe another one. Whoever hears that nobody knows looks again; nobody repeats blindly, but for
+//! what is safe to repeat: kills, and what has an idempotency key.
+
+use std::collections::BTreeMap;
+
+use rollout_rules::change::{Command, Reach, TargetingPatch};
+use rollout_rules::flag::ScheduledChange;
+use rollout_rules::ids::{
+    AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, ProposalId, Revision, ScheduleId,
+};
+use rollout_rules::percent::Exposure;
+use rollout_rules::proposal::ProposalState;
+use rollout_rules::time::DurationMs;
+
+use super::cast::{Who, apps, bank, create_flag, environments, flag_key, shop};
+use super::history::Answer;
+use super::mutation::Mutation;
+use super::node::Node;
+use super::outside::{Outside, Wish};
+
+/// Somebody with what they remember.
+pub(super) struct Person {
+    pub(super) who: Who,
+    flags: BTreeMap<(AppKey, FlagKey), SeenFlag>,
+    apps: BTreeMap<AppKey, Revision>,
+    proposals: Vec<(ProposalId, Digest)>,
+    /// The request they wait for, and the node that has it.
+    waits_for: Option<usize>,
+}
+
+#[derive(Clone)]
+struct SeenFlag {
+    revision: Revision,
+    killed: bool,
+    expired: bool,
+}
+
+impl Person {
+    pub(super) fn new(who: Who) -> Person {
+        Person {
+            who,
+            flags: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            proposals: Vec::new(),
+            waits_for: None,
+        }
+    }
+
+    /// Does one thing: looks, or asks.
+    pub(super) fn act(&mut self, nodes: &mut [Node], outside: &mut Outside) {
+        let serving: Vec<usize> = (0..nodes.len()).filter(|index| nodes[*index].up).collect();
+        let Some(node) = outside.dice.pick(&serving).copied() else { return };
+        if let Some(ask) = self.waits_for {
+            if outside.history.asks[ask].answer.is_none() && outside.dice.chance(70) {
+                return;
+            }
+            self.waits_for = None;
+            if self.repeat(ask, &mut nodes[node], outside) {
+                return;
+            }
+        }
+        if self.flags.is_empty() || outside.dice.chance(35) {
+            return self.look(&nodes[node], outside);
+        }
+        if let Some(wish) = self.wish(outside) {
+            let ask = outside.ask(wish);
+            self.waits_for = Some(ask);
+            nodes[node].submit(ask, outside);
+        }
+    }
+
+    /// What a node shows may be old; it is what they know from now on.
+    fn look(&mut self, node: &Node, outside: &mut Outside) {
+        let now = node.clock(outside.now);
+        let shown = node.published(outside);
+        for app in apps() {
+            let Some(found) = shown.app(&app) else { continue };
+            if let Some(folded) = node.folded.app(&app) {
+                self.apps.insert(app.clone(), folded.revision());
+            }
+            for record in found.flags(None).filter(|record| !record.is_archived()) {
+                let key = record.flag().key.clone();
+                // Writers compare with the fold of the log; kills ahead of it are shown beside.
+                let revision = node.folded.flag(&app, &key).map(|view| view.revision());
+                let (Some(view), Some(revision)) = (shown.flag(&app, &key), revision) else { continue };
+                let killed = environments().iter().any(|environment| view.killed(environment).is_some());
+                let mut states = record.states();
+                let expired = states.any(|(_, state)| state.state().expires_at <= now);
+                self.flags.insert((app.clone(), key), SeenFlag { revision, killed, expired });
+            }
+        }
+        let open = shown.proposals(None).filter(|proposal| proposal.state(now) == ProposalState::Open);
+        self.proposals = open.map(|proposal| (proposal.id.clone(), proposal.hash)).collect();
+        outside.history.count("looks");
+    }
+
+    /// Asks again for what is safe to repeat, if nobody answered or nobody knows.
+    fn repeat(&mut self, ask: usize, node: &mut Node, outside: &mut Outside) -> bool {
+        let old = &outside.history.asks[ask];
+        let heard_nothing =
+            matches!(old.answer, None | Some(Answer::Unknown | Answer::Unavailable | Answer::Busy));
+        let is_kill = matches!(old.request.command, Command::Kill { .. });
+        if !heard_nothing || !(is_kill || old.request.idempotency_key.is_some()) {
+            return false;
+        }
+        let mut key = old.request.idempotency_key.clone();
+        if outside.errs(Mutation::RetryUnderNewKey) && key.is_some() {
+            key = IdempotencyKey::new(&format!("new-{}", outside.history.asks.len())).ok();
+        }
+        let wish = Wish {
+            who: self.who,
+            command: old.request.command.clone(),
+            seen: old.request.seen,
+            key,
+            shown: old.shown,
+            breach: None,
+            repeats: Some(ask),
+        };
+        outside.history.count("requests repeated");
+        let again = outside.ask(wish);
+        self.waits_for = Some(again);
+        node.submit(again, outside);
+        true
+    }
+
+    fn wish(&self, outside: &mut Outside) -> Option<Wish> {
+        match outside.dice.below(100) {
+            0..50 => self.targeting(outside),
+            50..60 => self.kill(outside),
+            60..68 => self.revive(outside),
+            68..72 => self.extend(outside),
+            72..76 => self.create(outside),
+            76..94 => self.about_proposals(outside),
+            94..99 => self.describe(outside),
+            _ => self.archive(outside),
+        }
+    }
+
+    fn pick_flag(&self, outside: &mut Outside) -> Option<(AppKey, FlagKey, SeenFlag)> {
+        let known: Vec<_> = self.flags.iter().collect();
+        let ((app, flag), seen) = outside.dice.pick(&known)?;
+        Some((app.clone(), flag.clone(), (*seen).clone()))
+    }
+
+    fn wish_for(&self, command: Command, seen: Option<Revision>) -> Option<Wish> {
+        Some(Wish::new(self.who, command, seen))
+    }
+
+    fn targeting(&self, outside: &mut Outside) -> Option<Wish> {
+        let (app, flag, seen) = self.pick_flag(outside)?;
+        let environment = pick_environment(outside);
+        let mut patch = TargetingPatch::default();
+        let mut revision = Some(seen.revision);
+        match outside.dice.below(10) {
+            0..4 => {
+                patch.on = Some(true);
+                patch.exposure = Some(some_exposure(outside));
+            }
+            4 => patch.exposure = Some(some_exposure(outside)),
+            5..8 => {
+                patch.on = Some(false);
+                // Who lowers need not have looked.
+                if outside.dice.chance(50) {
+                    revision = None;
+                }
+            }
+            _ => {
+                let id = ScheduleId::new(&format!("s{}", outside.history.asks.len())).ok()?;
+                let at = outside.now.plus(DurationMs(10_000 + outside.dice.up_to(300_000)));
+                let on = Some(outside.dice.chance(70));
+                let exposure = Some(some_exposure(outside));
+                patch.schedule = Some(vec![ScheduledChange { id, at, on, exposure }]);
+            }
+        }
+        let command = Command::SetTargeting { app, flag, environment, patch: Box::new(patch) };
+        if self.who == Who::Agent && outside.dice.chance(60) {
+            return self.propose(command, revision, outside);
+        }
+        self.wish_for(command, revision)
+    }
+
+    fn kill(&self, outside: &mut Outside) -> Option<Wish> {
+        let (app, flag, _) = self.pick_flag(outside)?;
+        let kill_id = KillId::new(&format!("k{}", outside.history.asks.len())).ok()?;
+        let reach = match outside.dice.below(10) {
+            0 => Reach::Everything,
+            1 | 2 => Reach::App { app },
+            _ => Reach::Flag { app, flag },
+        };
+        let environment = outside.dice.chance(40).then(|| pick_environment(outside));
+        outside.history.count("kills asked for");
+        self.wish_for(Command::Kill { kill_id, reach, environment }, None)
+    }
+
+    fn revive(&self, outside: &mut Outside) -> Option<Wish> {
+        let killed: Vec<_> = self.flags.iter().filter(|(_, seen)| seen.killed).collect();
+        let ((app, flag), seen) = outside.dice.pick(&killed).copied()?;
+        let environment = outside.dice.chance(40).then(|| pick_environment(outside));
+        let (reach, seen) = match outside.dice.below(10) {
+            0..2 => (Reach::Everything, None),
+            2..5 => (Reach::App { app: app.clone() }, self.apps.get(app).copied()),
+            _ => (Reach::Flag { app: app.clone(), flag: flag.clone() }, Some(seen.revision)),
+        };
+        self.wish_for(Command::Revive { reach, environment }, seen)
+    }
+
+    fn extend(&self, outside: &mut Outside) -> Option<Wish> {
+        let expired: Vec<_> = self.flags.iter().filter(|(_, seen)| seen.expired).collect();
+        let ((app, flag), seen) = outside.dice.pick(&expired).copied()?;
+        let (app, flag) = (app.clone(), flag.clone());
+        let command = Command::ExtendFlag { app, flag, environment: None, expires_at: None };
+        self.wish_for(command, Some(seen.revision))
+    }
+
+    fn create(&self, outside: &mut Outside) -> Option<Wish> {
+        let app = if outside.dice.chance(50) { shop() } else { bank() };
+        let name = format!("f{}", outside.history.asks.len());
+        let mut wish = self.wish_for(create_flag(app, flag_key(&name)), None)?;
+        wish.key = IdempotencyKey::new(&name).ok();
+        Some(wish)
+    }
+
+    fn describe(&self, outside: &mut Outside) -> Option<Wish> {
+        let (app, flag, seen) = self.pick_flag(outside)?;
+        let command = Command::UpdateFlag {
+            app,
+            flag,
+            variants: None,
+            off_variant: None,
+            description: Some(format!("as of request {}", outside.history.asks.len())),
+            owner: None,
+            critical: None,
+        };
+        self.wish_for(command, Some(seen.revision))
+    }
+
+    fn archive(&self, outside: &mut Outside) -> Option<Wish> {
+        let (app, flag, seen) = self.pick_flag(outside)?;
+        self.wish_for(Command::ArchiveFlag { app, flag }, Some(seen.revision))
+    }
+
+    fn propose(&self, command: Command, seen: Option<Revision>, outside: &mut Outside) -> Option<Wish> {
+        let id = ProposalId::new(&format!("p{}", outside.history.asks.len())).ok()?;
+        let mut wish = self.wish_for(Command::Propose { id, command: Box::new(command) }, seen)?;
+        wish.key = IdempotencyKey::new(&format!("propose-{}", outside.history.asks.len())).ok();
+        outside.history.count("proposals asked for");
+        Some(wish)
+    }
+
+    fn about_proposals(&self, outside: &mut Outside) -> Option<Wish> {
+        if outside.dice.chance(30) {
+            let (app, flag, seen) = self.pick_flag(outside)?;
+            let (on, exposure) = (Some(true), Some(some_exposure(outside)));
+            let patch = Box::new(TargetingPatch { on, exposure, ..TargetingPatch::default() });
+            let environment = super::cast::production();
+            let command = Command::SetTargeting { app, flag, environment, patch };
+            return self.propose(command, Some(seen.revision), outside);
+        }
+        let (id, hash) = outside.dice.pick(&self.proposals)?.clone();
+        let command = match outside.dice.below(20) {
+            0..9 => Command::ApproveProposal { id, hash },
+            9..19 => Command::ApplyProposal { id, hash },
+            _ => Command::RejectProposal { id },
+        };
+        let mut wish = self.wish_for(command, None)?;
+        wish.shown = Some(hash);
+        Some(wish)
+    }
+}
+
+fn pick_environment(outside: &mut Outside) -> EnvKey {
+    let [production, sandbox] = environments();
+    if outside.dice.chance(70) { production } else { sandbox }
+}
+
+fn some_exposure(outside: &mut Outside) -> Exposure {
+    let percent = [1, 10, 25, 50, 100][outside.dice.below(5)];
+    Exposure::from_milli_percent(percent * 1_000).unwrap_or(Exposure::ALL)
+}
