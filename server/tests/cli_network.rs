@@ -124,6 +124,44 @@ fn a_change_whose_answer_was_lost_is_not_repeated_blindly() {
 }
 
 #[test]
+fn turning_off_depends_on_no_revision_and_turning_on_does() {
+    let flag = r#"{"key":"f","app":"shop","revision":9,"type":"boolean","variants":[],"off_variant":"off",
+        "environments":{"production":{"on":true,"exposure":10,"serve":{"variant":"on"},"serving":"on for 10%",
+        "expires_at":"2030-01-01T00:00:00Z"}}}"#;
+    for (command, seen) in [("off", None), ("on", Some("\"9\""))] {
+        let (url, heard) = peer(vec![answer("200 OK", "", flag), answer("200 OK", "", flag)]);
+        tool(&url, &["flag", command, "f", "-a", "shop"]).ends(0).says("f in production: on for 10%");
+        assert_eq!(heard.join().expect("the peer")[1].header("if-match"), seen, "{command}");
+    }
+}
+
+#[test]
+fn following_goes_on_where_the_stream_broke() {
+    let event = |revision: u64| {
+        let entry = format!(
+            r#"{{"revision":{revision},"at":"2026-11-23T00:00:00Z","actor":{{"type":"timer"}},"change":{{"kind":"x"}}}}"#
+        );
+        format!("event: entry\nid: {revision}\ndata: {entry}\n\n: hb\n\n")
+    };
+    let stream = |revision| answer("200 OK", "content-type: text/event-stream\r\n", &event(revision));
+    let ready = answer("200 OK", "", r#"{"ready":true,"revision":7}"#);
+    let page = answer("200 OK", "", r#"{"items":[]}"#);
+    let (url, heard) = peer(vec![ready, page, stream(8), stream(9)]);
+    let mut follower = tidegate();
+    follower.args(["log", "-f", "--json", "--url", &url]).stdout(std::process::Stdio::piped());
+    let mut follower = follower.stderr(std::process::Stdio::null()).spawn().expect("the tool runs");
+    let lines = BufReader::new(follower.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let seen: Vec<String> = lines.take(2).collect();
+    assert!(seen[0].contains("\"revision\":8") && seen[1].contains("\"revision\":9"), "{seen:?}");
+    follower.kill().expect("our own process");
+    follower.wait().expect("our own process");
+    let heard = heard.join().expect("the peer");
+    assert!(heard[1].head.starts_with("GET /v1/log?after=0&"), "the last 50 of 7: {heard:?}");
+    assert!(heard[2].head.starts_with("GET /v1/log/stream?after=0 "), "{heard:?}");
+    assert!(heard[3].head.starts_with("GET /v1/log/stream?after=8 "), "{heard:?}");
+}
+
+#[test]
 fn lists_are_read_to_their_end_page_by_page() {
     let first = answer("200 OK", "", r#"{"items":[{"key":"a"}],"next_cursor":"a b"}"#);
     let last = answer("200 OK", "", r#"{"items":[{"key":"b"}]}"#);

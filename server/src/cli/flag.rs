@@ -221,7 +221,9 @@ fn set(
     }
     let body = session.with_reason(body_of_patch(&command));
     let path = format!("{}/environments/{environment}", path(app, &place.key));
-    let answer = session.client.change(Method::PATCH, &path, &body, Some(seen))?;
+    // Turning off is right whatever happened meanwhile; only whoever says so has it depend on a revision.
+    let if_match = if on == Some(false) { place.seen.if_revision } else { Some(seen) };
+    let answer = session.client.change(Method::PATCH, &path, &body, if_match)?;
     if session.json {
         return session.print_json(&answer.body);
     }
