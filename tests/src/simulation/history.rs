@@ -29,7 +29,11 @@ pub(super) struct Ask {
 /// What a caller is told.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Done { revision: Revision, already: bool, durable: bool },
+    Done {
+        revision: Revision,
+        already: bool,
+        durable: bool,
+    },
     Refused(Refusal),
     Unavailable,
     Busy,

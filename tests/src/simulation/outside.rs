@@ -62,7 +62,9 @@ impl Outside {
             idempotency_key: wish.key,
             plan: None,
         };
-        self.note(|| format!("   request {number}: {:?} saw {:?}: {:?}", wish.who, request.seen, request.command));
+        self.note(|| {
+            format!("   request {number}: {:?} saw {:?}: {:?}", wish.who, request.seen, request.command)
+        });
         self.history.asks.push(Ask {
             who: wish.who,
             request,

@@ -38,13 +38,7 @@ struct SeenFlag {
 
 impl Person {
     pub(super) fn new(who: Who) -> Person {
-        Person {
-            who,
-            flags: BTreeMap::new(),
-            apps: BTreeMap::new(),
-            proposals: Vec::new(),
-            waits_for: None,
-        }
+        Person { who, flags: BTreeMap::new(), apps: BTreeMap::new(), proposals: Vec::new(), waits_for: None }
     }
 
     /// Does one thing: looks, or asks.

@@ -55,12 +55,20 @@ fn raised(step: &Step<'_>, of: impl Fn(&Snapshot) -> Vec<u32>) -> bool {
     of(step.before).iter().zip(of(step.after)).any(|(before, after)| after > *before)
 }
 
-fn levels(snapshot: &Snapshot, flags: &[(rollout_rules::ids::AppKey, rollout_rules::ids::FlagKey)], now: UnixMs) -> Vec<u32> {
+fn levels(
+    snapshot: &Snapshot,
+    flags: &[(rollout_rules::ids::AppKey, rollout_rules::ids::FlagKey)],
+    now: UnixMs,
+) -> Vec<u32> {
     flags.iter().map(|(app, flag)| level(snapshot, app, flag, &production(), now)).collect()
 }
 
 /// What is set for production, whether it is served or not.
-fn written(snapshot: &Snapshot, flags: &[(rollout_rules::ids::AppKey, rollout_rules::ids::FlagKey)], now: UnixMs) -> Vec<u32> {
+fn written(
+    snapshot: &Snapshot,
+    flags: &[(rollout_rules::ids::AppKey, rollout_rules::ids::FlagKey)],
+    now: UnixMs,
+) -> Vec<u32> {
     let one = |(app, flag): &(_, _)| {
         let targeting = snapshot.flag(app, flag)?.targeting(&production(), now)?;
         Some(if targeting.on { targeting.exposure.milli_percent() } else { 0 })

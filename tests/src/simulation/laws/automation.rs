@@ -32,7 +32,10 @@ fn acts_once(scene: &Scene<'_>, violate: &mut Violate<'_>) {
         let Some(breach) = scene.ask_of(step.row).and_then(|ask| ask.breach) else { continue };
         if !acts.insert((breach, step.entry().change.kind())) {
             let kind = step.entry().change.kind();
-            violate(Law::AutomationActsOnce, format!("{kind} comes twice, for one cause, at {}", step.revision));
+            violate(
+                Law::AutomationActsOnce,
+                format!("{kind} comes twice, for one cause, at {}", step.revision),
+            );
         }
     }
 }
@@ -57,7 +60,9 @@ fn runs_under_claim(scene: &Scene<'_>, run: &EffectRun, violate: &mut Violate<'_
 /// The next run begins after the lease of the one before has ended.
 fn runs_once(scene: &Scene<'_>, request: Revision, runs: &[&EffectRun], violate: &mut Violate<'_>) {
     for pair in runs.windows(2) {
-        let (Some((_, lease_until)), Some((claimed_at, _))) = (pair[0].claim, pair[1].claim) else { continue };
+        let (Some((_, lease_until)), Some((claimed_at, _))) = (pair[0].claim, pair[1].claim) else {
+            continue;
+        };
         let claimed = scene.step(claimed_at).map(|step| step.entry().at);
         if claimed.is_none_or(|at| at < lease_until) {
             let what = format!("effect {request} ran twice, the second time within the first's lease");
@@ -78,9 +83,8 @@ fn steps_when_due(scene: &Scene<'_>, violate: &mut Violate<'_>) {
             violate(Law::StepsWhenDue, format!("step {id} is made so again at entry {}", step.revision));
         }
         let state = step.before.flag(app, flag).and_then(|view| view.record().state(environment));
-        let waiting = state.and_then(|record| {
-            record.state().targeting.schedule.iter().find(|waiting| waiting.id == *id)
-        });
+        let waiting = state
+            .and_then(|record| record.state().targeting.schedule.iter().find(|waiting| waiting.id == *id));
         if waiting.is_none_or(|waiting| waiting.at > step.entry().at) {
             violate(Law::StepsWhenDue, format!("step {id} was not due at entry {}", step.revision));
         }

@@ -42,8 +42,7 @@ fn nothing_stale(scene: &Scene<'_>, violate: &mut Violate<'_>) {
     let mut changes: Vec<(Revision, &Change)> = Vec::new();
     for step in scene.steps() {
         let change = &step.row.entry.change;
-        let repeated =
-            matches!(change, Change::Killed { kill_id, .. } if !first_kills.insert(kill_id));
+        let repeated = matches!(change, Change::Killed { kill_id, .. } if !first_kills.insert(kill_id));
         if let Some(ask) = scene.ask_of(step.row)
             && let Some(meant) = meant(&step, ask, violate)
         {
@@ -55,8 +54,11 @@ fn nothing_stale(scene: &Scene<'_>, violate: &mut Violate<'_>) {
                 let current = last(&|change| concerns(change, app, flag));
                 stale_about_flag(&step, &meant, (app, flag), current, violate);
             }
-            if let Command::Revive { reach: reach @ (Reach::App { .. } | Reach::Everything), .. } = meant.command {
-                let same = |change: &Change| matches!(change, Change::Killed { reach: of, .. } if of == reach);
+            if let Command::Revive { reach: reach @ (Reach::App { .. } | Reach::Everything), .. } =
+                meant.command
+            {
+                let same =
+                    |change: &Change| matches!(change, Change::Killed { reach: of, .. } if of == reach);
                 let current = last(&same);
                 if meant.saw.is_some_and(|saw| saw < current) {
                     let what = format!("entry {} takes back kill {current}, unseen", step.revision);
@@ -153,7 +155,8 @@ fn answers_are_true(scene: &Scene<'_>, violate: &mut Violate<'_>) {
             }
             Some(Answer::Refused(_) | Answer::Unavailable | Answer::Busy) if !is_kill => {
                 if let Some(revision) = made.get(&number) {
-                    let what = format!("request {number} was not done, it was told, and made entry {revision}");
+                    let what =
+                        format!("request {number} was not done, it was told, and made entry {revision}");
                     violate(Law::AnswersAreTrue, what);
                 }
             }

@@ -66,7 +66,9 @@ impl Node {
 
     fn apply_steps(&mut self, outside: &mut Outside) {
         let now = self.clock(outside.now);
-        self.chores.steps.retain(|_, tried_at| tried_at.plus(AGAIN) > outside.now && *tried_at <= outside.now);
+        self.chores
+            .steps
+            .retain(|_, tried_at| tried_at.plus(AGAIN) > outside.now && *tried_at <= outside.now);
         let until = if outside.errs(Mutation::TimerAheadOfTime) { now.plus(AHEAD) } else { now };
         let due: Vec<Due> = self.folded.due(until).take(2).cloned().collect();
         for due in due {
@@ -240,4 +242,3 @@ impl Node {
         outside.history.runs.push(EffectRun { node, request, claim: None, breach });
     }
 }
-

@@ -66,7 +66,8 @@ impl Node {
             }
             Err(refusal) => return outside.answer(task.ask, Answer::Refused(refusal)),
         };
-        let seen = if outside.errs(Mutation::AnchorOnSpeculation) { self.speculation() } else { &self.folded };
+        let seen =
+            if outside.errs(Mutation::AnchorOnSpeculation) { self.speculation() } else { &self.folded };
         let entry = draft.into_entry(Anchor { revision: seen.revision(), hash: seen.hash() });
         self.waiting.insert(
             kill_id.clone(),

@@ -212,7 +212,9 @@ impl Node {
         self.ready_at = outside.log.flushed;
         self.load_journal(outside);
         let (index, revision, kills) = (self.index, self.folded.revision(), self.waiting.len());
-        outside.note(|| format!("node {index} starts at revision {revision} with {kills} kill(s) of its journal"));
+        outside.note(|| {
+            format!("node {index} starts at revision {revision} with {kills} kill(s) of its journal")
+        });
     }
 }
 
