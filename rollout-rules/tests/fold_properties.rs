@@ -52,7 +52,7 @@ fn picture(snapshot: &Snapshot) -> String {
             let boundary = snapshot.boundary(&app, &environment, now);
             let next = snapshot.next_boundary_in(&app, &environment, now);
             let _ = writeln!(picture, "{boundary} {next:?}");
-            answers(snapshot, &app, &environment, now, &mut picture);
+            answers(snapshot, &app, &environment, &mut picture, now);
         }
     }
     for now in moments {
@@ -80,7 +80,7 @@ fn picture(snapshot: &Snapshot) -> String {
     picture
 }
 
-fn answers(snapshot: &Snapshot, app: &AppKey, environment: &EnvKey, now: UnixMs, picture: &mut String) {
+fn answers(snapshot: &Snapshot, app: &AppKey, environment: &EnvKey, picture: &mut String, now: UnixMs) {
     let Some(set) = snapshot.flag_set(app, environment) else { return };
     for (key, user) in FLAGS.iter().flat_map(|key| USERS.iter().map(move |user| (key, user))) {
         let answer = evaluate(&set, key, &Context::new(user), now);

@@ -196,9 +196,9 @@ impl Machine {
         let mut outputs = Vec::new();
         match input {
             Input::Connected => self.connected(now),
-            Input::Bytes(bytes) => self.bytes(bytes, random, now, &mut outputs),
-            Input::Lost(loss) => self.lost(loss, random, now, &mut outputs),
-            Input::Tick => self.tick(random, now, &mut outputs),
+            Input::Bytes(bytes) => self.bytes(bytes, random, &mut outputs, now),
+            Input::Lost(loss) => self.lost(loss, random, &mut outputs, now),
+            Input::Tick => self.tick(random, &mut outputs, now),
         }
         self.plan_ack(random, now);
         outputs
@@ -211,7 +211,7 @@ impl Machine {
         }
     }
 
-    fn tick(&mut self, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+    fn tick(&mut self, random: u64, outputs: &mut Vec<Output>, now: DurationMs) {
         match self.link {
             Link::Waiting { until } if now >= until => {
                 self.link = Link::Connecting { since: now };
@@ -220,10 +220,10 @@ impl Machine {
             Link::Connecting { since: heard } | Link::Open { heard, .. }
                 if now >= after(heard, self.silence) =>
             {
-                self.give_up(Trouble::Silent, random, now, outputs);
+                self.give_up(Trouble::Silent, random, outputs, now);
             }
             Link::Open { heard, confirmed: false } if now >= after(heard, QUIET_RESUME) => {
-                self.confirm(now, outputs);
+                self.confirm(outputs, now);
             }
             _ => {}
         }
@@ -238,7 +238,7 @@ impl Machine {
     }
 
     /// A sign of life on a stream that needs no snapshot first: what is served is what the server serves.
-    fn confirm(&mut self, now: DurationMs, outputs: &mut Vec<Output>) {
+    fn confirm(&mut self, outputs: &mut Vec<Output>, now: DurationMs) {
         let ready = self.state.is_some() && !self.needs_snapshot;
         // Without a state the stream still owes a snapshot: only the clock of silence runs.
         self.link = Link::Open { heard: now, confirmed: true };
@@ -255,20 +255,20 @@ impl Machine {
         }
     }
 
-    fn bytes(&mut self, bytes: &[u8], random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+    fn bytes(&mut self, bytes: &[u8], random: u64, outputs: &mut Vec<Output>, now: DurationMs) {
         if !matches!(self.link, Link::Open { .. }) {
             return;
         }
         let mut messages = Vec::new();
         let parsed = self.parser.push(bytes, |message| messages.push(message));
         for message in messages {
-            if let Err(trouble) = self.message(message, now, outputs) {
-                return self.give_up(trouble, random, now, outputs);
+            if let Err(trouble) = self.message(message, outputs, now) {
+                return self.give_up(trouble, random, outputs, now);
             }
         }
         if parsed.is_err() {
             let error = FrameCodecError::TooLarge { bytes: super::MAX_FRAME_BYTES };
-            self.give_up(Trouble::Unreadable(error), random, now, outputs);
+            self.give_up(Trouble::Unreadable(error), random, outputs, now);
         } else if let Link::Open { heard, .. } = &mut self.link {
             *heard = now;
         }
@@ -277,20 +277,20 @@ impl Machine {
     fn message(
         &mut self,
         message: Message,
-        now: DurationMs,
         outputs: &mut Vec<Output>,
+        now: DurationMs,
     ) -> Result<(), Trouble> {
         match message {
             Message::Retry(delay) => self.asked_delay = Some(delay.min(LONGEST_RETRY_AFTER)),
-            Message::Comment => self.confirm(now, outputs),
+            Message::Comment => self.confirm(outputs, now),
             Message::Id(id) => {
                 self.moved(&id)?;
-                self.confirm(now, outputs);
+                self.confirm(outputs, now);
             }
             Message::Event { name, data, .. } => match name.as_str() {
-                "snapshot" | "change" | "overlay" => self.frame(&data, now, outputs)?,
+                "snapshot" | "change" | "overlay" => self.frame(&data, outputs, now)?,
                 // A server may have more to say than this client knows.
-                _ => self.confirm(now, outputs),
+                _ => self.confirm(outputs, now),
             },
         }
         Ok(())
@@ -310,7 +310,7 @@ impl Machine {
         Ok(())
     }
 
-    fn frame(&mut self, data: &[u8], now: DurationMs, outputs: &mut Vec<Output>) -> Result<(), Trouble> {
+    fn frame(&mut self, data: &[u8], outputs: &mut Vec<Output>, now: DurationMs) -> Result<(), Trouble> {
         let frame = Frame::decode(data).map_err(Trouble::Unreadable)?;
         let is_snapshot = matches!(frame.body, FrameBody::Snapshot(_));
         let base = self.state.as_deref().filter(|_| !self.needs_snapshot || is_snapshot);
@@ -324,7 +324,7 @@ impl Machine {
         if applied.moved {
             outputs.push(Output::Serve { state, applied });
         }
-        self.confirm(now, outputs);
+        self.confirm(outputs, now);
         if !kill_ids.is_empty() {
             self.ack(kill_ids, outputs);
         }
@@ -347,7 +347,7 @@ impl Machine {
         }
     }
 
-    fn lost(&mut self, loss: Loss, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+    fn lost(&mut self, loss: Loss, random: u64, outputs: &mut Vec<Output>, now: DurationMs) {
         if matches!(self.link, Link::Waiting { .. }) {
             return;
         }
@@ -362,15 +362,15 @@ impl Machine {
                 }
             }
         };
-        self.wait(trouble, random, now, outputs);
+        self.wait(trouble, random, outputs, now);
     }
 
-    fn give_up(&mut self, trouble: Trouble, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+    fn give_up(&mut self, trouble: Trouble, random: u64, outputs: &mut Vec<Output>, now: DurationMs) {
         outputs.push(Output::Disconnect);
-        self.wait(trouble, random, now, outputs);
+        self.wait(trouble, random, outputs, now);
     }
 
-    fn wait(&mut self, why: Trouble, random: u64, now: DurationMs, outputs: &mut Vec<Output>) {
+    fn wait(&mut self, why: Trouble, random: u64, outputs: &mut Vec<Output>, now: DurationMs) {
         let delay = self.delay(&why, random);
         self.failures = self.failures.saturating_add(1);
         self.link = Link::Waiting { until: after(now, delay) };

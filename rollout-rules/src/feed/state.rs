@@ -1,84 +1,31 @@
 //! What a client knows: the fold of its feed. A frame applies whole or not at all.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
+
+mod ops;
+mod outcome;
 
 use rpds::RedBlackTreeMapSync;
 
+pub use self::outcome::{Applied, FrameError};
 use super::{
-    ChangeFrame, FRAME_VERSION, FeedHeight, Frame, FrameBody, Op, Overlay, ResumeToken, Served, ServedFlag,
-    ServedHold, ServedKills, ServedSegment,
+    ChangeFrame, FRAME_VERSION, Frame, FrameBody, Overlay, ResumeToken, Served, ServedFlag, ServedHold,
+    ServedKills, ServedSegment,
 };
 use crate::change::Reach;
 use crate::compile::{CompiledFlag, Definition, FlagSource};
 use crate::condition::{Condition, SegmentRef};
 use crate::evaluate::{AppFlags, EnvironmentFlags, FlagSet, SharedRules};
-use crate::flag::{Kill, Kills, MAX_VARIANTS, Segment};
+use crate::flag::{Kill, Kills, MAX_VARIANTS};
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, SegmentKey};
 use crate::segment::SegmentTable;
-use crate::snapshot::collect_segments;
 use crate::table::FlagTable;
 use crate::time::UnixMs;
 
 /// Most kills that wait for the log at one time in a client.
 pub const MAX_OVERLAYS: usize = 1_000;
-
-/// Why a frame does not apply. The state stays as it was, and the client asks for a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FrameError {
-    /// A change came before any snapshot.
-    NoState,
-    /// It comes from another log.
-    OtherLog {
-        /// The log of the frame.
-        found: LogId,
-    },
-    /// A frame between was missed.
-    Gap {
-        /// How far the client is.
-        have: Revision,
-        /// How far it would have to be.
-        follows: Revision,
-    },
-    /// It speaks of something that the client does not have, or of nothing that can be served.
-    Inconsistent {
-        /// What, in words.
-        what: &'static str,
-    },
-}
-
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FrameError::NoState => f.write_str("a change came before a snapshot"),
-            FrameError::OtherLog { found } => write!(f, "the frame belongs to another log, {found}"),
-            FrameError::Gap { have, follows } => {
-                write!(f, "a frame is missing: this client is at {have}, the frame follows {follows}")
-            }
-            FrameError::Inconsistent { what } => f.write_str(what),
-        }
-    }
-}
-
-impl core::error::Error for FrameError {}
-
-/// What a frame did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Where the client is now.
-    pub revision: Revision,
-    /// Any flag may answer otherwise now.
-    pub everything: bool,
-    /// Flags that may answer otherwise now, those that depend on them included.
-    pub flags: BTreeSet<FlagKey>,
-    /// Kills that are in effect now because of it.
-    pub kill_ids: Vec<KillId>,
-    /// Whether anything is different, be it only the revision.
-    pub moved: bool,
-}
 
 /// The fold of a feed, ready to answer checks. A clone is cheap and shares everything.
 #[derive(Clone, Debug)]
@@ -316,79 +263,6 @@ impl ClientState {
         self.lay_kills();
     }
 
-    fn apply(&mut self, op: &Op, applied: &mut Applied) -> Result<(), FrameError> {
-        match op {
-            Op::PutFlag(flag) => {
-                check(flag)?;
-                self.note_kills(&flag.key, &flag.kills);
-                self.environment.flags = self.environment.flags.with(self.compile(flag));
-                applied.flags.insert(flag.key.clone());
-            }
-            Op::FlagKills { flag, kills, revision } => {
-                let known = self.environment.flags.get(flag.as_str()).ok_or(UNKNOWN_FLAG)?.clone();
-                self.note_kills(flag, kills);
-                let compiled = self.compile_again(&known, *revision);
-                self.environment.flags = self.environment.flags.with(compiled);
-                applied.flags.insert(flag.clone());
-            }
-            Op::RemoveFlag { flag } => {
-                self.environment.flags.get(flag.as_str()).ok_or(UNKNOWN_FLAG)?;
-                self.flag_kills.remove_mut(flag);
-                self.environment.flags = self.environment.flags.without(flag.as_str());
-                applied.flags.insert(flag.clone());
-            }
-            Op::PutSegment(segment) => {
-                self.put_segment(segment);
-                self.touch_users(&segment.segment, applied);
-            }
-            Op::SegmentCondition { segment, when } => {
-                self.known_segment(segment)?;
-                self.conditions.insert_mut(segment.clone(), when.clone());
-                let table = self.table(segment).put(definition(segment, when.clone()));
-                self.set_table(segment, table);
-                self.touch_users(segment, applied);
-            }
-            Op::SegmentMembers { segment, add, remove } => {
-                self.known_segment(segment)?;
-                let table = self.table(segment).change_members(key_of(segment), add, remove);
-                self.set_table(segment, table);
-                self.touch_users(segment, applied);
-            }
-            Op::RemoveSegment { segment } => {
-                self.known_segment(segment)?;
-                self.conditions.remove_mut(segment);
-                let table = self.table(segment).remove(key_of(segment));
-                self.set_table(segment, table);
-                self.touch_users(segment, applied);
-            }
-            Op::Kills { height, kills } => {
-                applied.everything = true;
-                match height {
-                    FeedHeight::Everything => self.everything = kills.clone(),
-                    FeedHeight::App => self.app_kills = kills.clone(),
-                }
-            }
-            Op::Environment { ends_at } => {
-                applied.everything = true;
-                self.environment.ends_at = *ends_at;
-            }
-            Op::EnvironmentGone => {
-                applied.everything = true;
-                self.clear();
-            }
-        }
-        Ok(())
-    }
-
-    fn clear(&mut self) {
-        self.gone = true;
-        self.flag_kills = RedBlackTreeMapSync::new_sync();
-        self.conditions = RedBlackTreeMapSync::new_sync();
-        self.shared = SharedRules::default();
-        self.app_flags = AppFlags::default();
-        self.environment = empty(self.environment.key.clone(), None);
-    }
-
     fn note_kills(&mut self, flag: &FlagKey, kills: &ServedKills) {
         if *kills == ServedKills::default() {
             self.flag_kills.remove_mut(flag);
@@ -471,19 +345,6 @@ impl ClientState {
         self.app_flags.kills = app;
     }
 
-    fn put_segment(&mut self, segment: &ServedSegment) {
-        let name = &segment.segment;
-        self.conditions.insert_mut(name.clone(), segment.when.clone());
-        // Members of a segment that was there before do not stay.
-        let table = self.table(name).remove(key_of(name)).put(definition(name, segment.when.clone()));
-        let table = table.change_members(key_of(name), &segment.members, &[]);
-        self.set_table(name, table);
-    }
-
-    fn known_segment(&self, name: &SegmentRef) -> Result<(), FrameError> {
-        if self.conditions.contains_key(name) { Ok(()) } else { Err(UNKNOWN_SEGMENT) }
-    }
-
     fn table(&self, name: &SegmentRef) -> &SegmentTable {
         match name {
             SegmentRef::App(_) => &self.app_flags.segments,
@@ -497,41 +358,11 @@ impl ClientState {
             SegmentRef::Shared(_) => self.shared.segments = table,
         }
     }
-
-    /// Flags that name a segment may answer otherwise.
-    fn touch_users(&self, segment: &SegmentRef, applied: &mut Applied) {
-        for flag in self.environment.flags.iter() {
-            let mut named = BTreeSet::new();
-            flag.state().targeting.rules.iter().for_each(|rule| collect_segments(&rule.when, &mut named));
-            if named.contains(segment) {
-                applied.flags.insert(flag.key().clone());
-            }
-        }
-    }
-
-    /// Flags that depend on those that changed may answer otherwise, too.
-    fn add_dependents(&self, changed: &mut BTreeSet<FlagKey>) {
-        let mut grew = !changed.is_empty();
-        while grew {
-            let before = changed.len();
-            for flag in self.environment.flags.iter() {
-                let needed = &flag.state().targeting.prerequisites;
-                if needed.iter().any(|other| changed.contains(&other.flag)) {
-                    changed.insert(flag.key().clone());
-                }
-            }
-            grew = changed.len() > before;
-        }
-    }
 }
 
 fn empty(key: EnvKey, ends_at: Option<UnixMs>) -> EnvironmentFlags {
     EnvironmentFlags { key, ends_at, flags: FlagTable::default() }
 }
-
-const UNKNOWN_FLAG: FrameError = FrameError::Inconsistent { what: "the frame speaks of an unknown flag" };
-const UNKNOWN_SEGMENT: FrameError =
-    FrameError::Inconsistent { what: "the frame speaks of an unknown segment" };
 
 /// What the evaluator needs to be true of every flag.
 fn check(flag: &ServedFlag) -> Result<(), FrameError> {
@@ -546,8 +377,4 @@ fn key_of(name: &SegmentRef) -> &SegmentKey {
     match name {
         SegmentRef::App(key) | SegmentRef::Shared(key) => key,
     }
-}
-
-fn definition(name: &SegmentRef, when: Option<Box<Condition>>) -> Segment {
-    Segment { key: key_of(name).clone(), description: alloc::string::String::new(), when }
 }

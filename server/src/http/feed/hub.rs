@@ -216,7 +216,7 @@ impl Hub {
             used_at: AtomicU64::new(now.0),
             lost: AtomicBool::new(false),
         });
-        channel.notify(&self.log, &state.published, now, UnixMs(0));
+        channel.notify(&self.log, &state.published, UnixMs(0), now);
         state.channels.retain(|_, channel| channel.is_used(now));
         state.channels.insert(name, Arc::clone(&channel));
         Ok(channel)
@@ -360,7 +360,7 @@ impl Channel {
         self.standing(published).map(travelling).collect()
     }
 
-    fn notify(&self, log: &LogId, published: &Published, now: UnixMs, at: UnixMs) {
+    fn notify(&self, log: &LogId, published: &Published, at: UnixMs, now: UnixMs) {
         let standing: Vec<KillId> = self.standing(published).map(|kill| kill.kill_id.clone()).collect();
         let tag = etag::configuration(
             log,
