@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollout_rules::ids::{LogId, Revision};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::checkpoints::spare;
 use super::durable::{Durable, History};
@@ -38,6 +38,7 @@ struct Inner {
     checkpoints: Mutex<Vec<StoredCheckpoint>>,
     faults: Mutex<Faults>,
     held: Mutex<Option<Vec<Held>>>,
+    held_count: watch::Sender<usize>,
 }
 
 struct Held {
@@ -71,6 +72,7 @@ impl MemoryLog {
             checkpoints: Mutex::default(),
             faults: Mutex::default(),
             held: Mutex::default(),
+            held_count: watch::Sender::new(0),
         }))
     }
 
@@ -89,9 +91,17 @@ impl MemoryLog {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
     }
 
+    /// Waits until so many appends hang.
+    pub async fn held(&self, count: usize) {
+        let mut counts = self.0.held_count.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = counts.wait_for(|held| *held >= count).await;
+    }
+
     /// Ends a [`hold`](Self::hold).
     pub fn release(&self) {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.held_count.send_replace(0);
         for append in held.take().unwrap_or_default() {
             // Whoever asked may have gone; the entry is written all the same.
             let _ = append.reply.send(self.write(append.expect, append.entry));
@@ -145,6 +155,7 @@ impl ChangeLog for MemoryLog {
         };
         let (reply, answer) = oneshot::channel();
         held.push(Held { expect, entry, reply });
+        self.0.held_count.send_replace(held.len());
         Box::pin(async { answer.await.unwrap_or(Err(AppendError::Unknown)) })
     }
 

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 
 use rollout_rules::change::Entry;
 use rollout_rules::ids::{Digest, KillId};
@@ -28,6 +29,7 @@ const MAX_REASON_BYTES: usize = 500;
 /// Hands kills to the thread that writes the file.
 pub(super) struct KillJournal {
     jobs: SyncSender<Job>,
+    writer: JoinHandle<()>,
 }
 
 enum Job {
@@ -47,10 +49,18 @@ impl KillJournal {
     pub(super) fn open(path: &Path, kept: mpsc::Sender<KillId>) -> io::Result<(KillJournal, Vec<Entry>)> {
         let (file, entries) = JournalFile::open(path)?;
         let (jobs, queue) = sync_channel(2 * MAX_KILLS);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("tidegate-kills".to_owned())
             .spawn(move || file.run(&queue, &kept))?;
-        Ok((KillJournal { jobs }, entries))
+        Ok((KillJournal { jobs, writer }, entries))
+    }
+
+    /// Waits until all that was asked for is on disk.
+    pub(super) fn finish(self) {
+        drop(self.jobs);
+        if self.writer.join().is_err() {
+            tracing::error!("the thread that keeps kills panicked");
+        }
     }
 
     /// Keeps a kill. `false`: the thread is too far behind to take it.
@@ -119,9 +129,8 @@ impl JournalFile {
                     if let Err(error) = self.keep(&kill_id, &bytes) {
                         tracing::error!(%kill_id, %error, "a kill is in effect but a restart would lose it");
                     }
-                    if kept.blocking_send(kill_id).is_err() {
-                        return;
-                    }
+                    // While the node stops, nobody listens any more.
+                    let _ = kept.blocking_send(kill_id);
                 }
                 Job::Forget { kill_id } => {
                     if let Some(slot) = self.slots.remove(&kill_id) {

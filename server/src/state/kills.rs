@@ -63,6 +63,13 @@ impl Kills {
         Arc::clone(&self.overlays)
     }
 
+    /// Waits until the journal has all that it was given.
+    pub(super) fn finish(self) {
+        if let Some(journal) = self.journal {
+            journal.finish();
+        }
+    }
+
     fn collect(&mut self) {
         let overlaid = self.waiting.values().filter(|waiting| waiting.overlaid);
         let mut overlays: Vec<Overlay> = overlaid.map(|waiting| waiting.overlay.clone()).collect();

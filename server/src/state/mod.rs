@@ -101,7 +101,8 @@ impl State {
         let ready_at = log.head().revision;
         let readiness = Readiness::Folding { at: folded.revision(), until: ready_at };
         let live = Live::new(Published::new(Arc::clone(&folded), kills.overlays()), readiness);
-        let checkpoints = checkpoint::Checkpoints::start(Arc::clone(&log), folded.revision(), clock.now())?;
+        let now = clock.now();
+        let checkpoints = checkpoint::Checkpoints::start(Arc::clone(&log), folded.revision(), now)?;
         let (commands, lanes) = CommandHandle::new();
         let node = node::Node {
             log: Arc::clone(&log),
@@ -117,7 +118,7 @@ impl State {
         };
         let (stop, stopping) = watch::channel(false);
         let (done, stopped) = oneshot::channel();
-        let timers = timers::run(Arc::clone(&live), commands.clone(), clock);
+        let timers = timers::run(Arc::clone(&live), commands.clone(), clock, now);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         std::thread::Builder::new().name("tidegate-state".to_owned()).spawn(move || {
             runtime.block_on(async {

@@ -97,6 +97,7 @@ impl Node {
             }
             self.decide_again();
         }
+        drop(kept);
         self.stop(lanes, tail).await;
     }
 
@@ -205,6 +206,7 @@ impl Node {
         self.refuse_all();
         let now = self.clock.now();
         self.checkpoints.finish(&self.folded, now);
+        self.kills.finish();
     }
 }
 

@@ -20,14 +20,14 @@ const BURST: usize = 64;
 /// How long a step that was refused waits before it is decided again.
 const AGAIN: DurationMs = DurationMs(60_000);
 
-/// Runs for as long as it is polled.
-pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock) {
+/// Runs for as long as it is polled. What has come since `now` is told.
+pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, now: UnixMs) {
     let (_, mut events) = live.subscribe();
     if live.settled().await != Readiness::Ready {
         return;
     }
     let mut refused: BTreeMap<Due, UnixMs> = BTreeMap::new();
-    let mut seen = clock.now();
+    let mut seen = now;
     loop {
         let now = clock.now();
         apply_due(&live, &commands, &mut refused, now).await;

@@ -1,0 +1,80 @@
+//! Kills: ahead of everything, and in effect whether the log takes them or not.
+
+use rollout_rules::ids::Revision;
+use tidegate::log::memory::Fault;
+use tidegate::state::{Event, KILL_PATIENCE};
+
+use crate::node::{Bench, is_killed, kill_everything};
+
+#[tokio::test]
+async fn a_kill_is_durable_and_published_when_it_is_answered() {
+    let bench = Bench::new().await;
+    let applied = bench.submit(kill_everything("k1")).await.expect("killed");
+    assert_eq!((applied.revision, applied.durable, applied.already), (Revision(1), true, false));
+    assert!(is_killed(&applied.published) && applied.published.overlays.is_empty());
+    assert_eq!(bench.state.log.head().revision, Revision(1));
+    let again = bench.submit(kill_everything("k1")).await.expect("killed already");
+    assert_eq!((again.revision, again.durable, again.already), (Revision(1), true, true));
+    assert_eq!(bench.state.log.head().revision, Revision(1), "the same kill is written once");
+}
+
+#[tokio::test]
+async fn a_log_that_hangs_does_not_hold_up_a_kill() {
+    let bench = Bench::new().await;
+    let (_, mut events) = bench.state.live.subscribe();
+    bench.log.hold();
+    let started = bench.clock.clock().now();
+    let applied = bench.let_time_pass_until(bench.submit(kill_everything("k1"))).await.expect("killed");
+    assert!(!applied.durable && bench.clock.clock().now().since(started) >= KILL_PATIENCE);
+    assert!(is_killed(&applied.published));
+    assert!(applied.published.folded.kills().all.is_none(), "the fold of the log knows nothing of it");
+    assert!(
+        matches!(events.recv().await, Ok(Event::Overlaid { overlay, .. }) if overlay.kill_id.as_str() == "k1")
+    );
+    bench.log.release();
+    let replaced = bench.published(|published| published.revision() == Revision(1)).await;
+    assert!(is_killed(&replaced) && replaced.overlays.is_empty());
+    assert!(matches!(events.recv().await, Ok(Event::Entry { revision: Revision(1), .. })));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_no_kill_and_takes_it_when_there_is_space() {
+    for fault in [Fault::Full, Fault::Unavailable, Fault::LoseEntry] {
+        let bench = Bench::new().await;
+        bench.log.fail_always(Some(fault));
+        let applied = bench.let_time_pass_until(bench.submit(kill_everything("k1"))).await.expect("killed");
+        assert!(is_killed(&applied.published) && !applied.durable, "{fault:?}");
+        let again = bench.submit(kill_everything("k1")).await.expect("killed already");
+        assert!(!again.durable, "{fault:?}");
+        bench.log.fail_always(None);
+        let durable = bench.published(|published| published.revision() == Revision(1));
+        let durable = bench.let_time_pass_until(durable).await;
+        assert!(is_killed(&durable) && durable.overlays.is_empty(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_of_a_kill_writes_it_once() {
+    let bench = Bench::new().await;
+    bench.log.fail_next(Fault::LoseAcknowledgement);
+    bench.let_time_pass_until(bench.submit(kill_everything("k1"))).await.expect("killed");
+    let bench = bench.restart().await;
+    bench.let_time_pass_until(bench.state.live.settled()).await;
+    bench.submit(kill_everything("k2")).await.expect("killed");
+    assert_eq!(bench.state.log.head().revision, Revision(2));
+}
+
+#[tokio::test]
+async fn a_kill_that_the_log_has_not_taken_survives_a_restart() {
+    let bench = Bench::new().await;
+    bench.log.fail_always(Some(Fault::Unavailable));
+    bench.let_time_pass_until(bench.submit(kill_everything("k1"))).await.expect("killed");
+    let bench = bench.restart().await;
+    assert!(is_killed(&bench.state.live.load()), "in effect before anything else is done");
+    bench.log.fail_always(None);
+    let durable = bench.published(|published| published.revision() == Revision(1));
+    assert!(is_killed(&*bench.let_time_pass_until(durable).await));
+    let bench = bench.restart().await;
+    assert!(bench.state.live.load().overlays.is_empty(), "the journal has forgotten it");
+    assert_eq!(bench.state.log.head().revision, Revision(1));
+}
