@@ -164,6 +164,8 @@ impl<'a> Case<'a> {
         if state.hold.is_some() {
             return Ok(Decided::Already(view.revision()));
         }
+        // What did harm may be mended already: automation acts on the revision that it measured, and once.
+        self.not_stale(view)?;
         if cause == HoldCause::Budget && view.record().flag().critical {
             return Err(invalid("cause", "a critical flag stays when a budget is spent"));
         }
