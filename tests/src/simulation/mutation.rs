@@ -37,6 +37,27 @@ pub enum Law {
     StepsWhenDue,
 }
 
+impl Law {
+    /// Every one.
+    pub const ALL: &[Law] = &[
+        Law::FoldAlike,
+        Law::NothingStale,
+        Law::DecidedWhereItStands,
+        Law::OneRequestOneEntry,
+        Law::KillsArrive,
+        Law::KillsCountOnce,
+        Law::KillsHold,
+        Law::PublishedIsDurable,
+        Law::AnswersAreTrue,
+        Law::EffectsRunOnce,
+        Law::AutomationActsOnce,
+        Law::AnchorsHold,
+        Law::AgentsOnlyPropose,
+        Law::OthersApprove,
+        Law::StepsWhenDue,
+    ];
+}
+
 impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)

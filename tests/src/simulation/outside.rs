@@ -31,7 +31,7 @@ impl Outside {
         Outside {
             now: START,
             dice: Dice::new(seed),
-            log: Log::new(mutation == Some(Mutation::ExpectPositionOnly)),
+            log: Log::default(),
             history: History::default(),
             rules: Rules::default(),
             checkpoints: Vec::new(),

@@ -10,10 +10,10 @@ use rollout_rules::ids::{
     AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, ProposalId, Revision, ScheduleId,
 };
 use rollout_rules::percent::Exposure;
-use rollout_rules::proposal::ProposalState;
+use rollout_rules::proposal::{Proposal, ProposalState};
 use rollout_rules::time::DurationMs;
 
-use super::cast::{Who, apps, bank, create_flag, environments, flag_key, shop};
+use super::cast::{Who, apps, bank, create_flag, environments, flag_key, production, shop};
 use super::history::Answer;
 use super::mutation::Mutation;
 use super::node::Node;
@@ -27,6 +27,9 @@ pub(super) struct Person {
     proposals: Vec<(ProposalId, Digest)>,
     /// The request they wait for, and the node that has it.
     waits_for: Option<usize>,
+    /// What they will ask for next: who approves wants to see it applied, and some who propose try to
+    /// approve it themselves.
+    next: Option<Command>,
 }
 
 #[derive(Clone)]
@@ -38,7 +41,8 @@ struct SeenFlag {
 
 impl Person {
     pub(super) fn new(who: Who) -> Person {
-        Person { who, flags: BTreeMap::new(), apps: BTreeMap::new(), proposals: Vec::new(), waits_for: None }
+        let (flags, apps) = (BTreeMap::new(), BTreeMap::new());
+        Person { who, flags, apps, proposals: Vec::new(), waits_for: None, next: None }
     }
 
     /// Does one thing: looks, or asks.
@@ -57,7 +61,12 @@ impl Person {
         if self.flags.is_empty() || outside.dice.chance(35) {
             return self.look(&nodes[node], outside);
         }
-        if let Some(wish) = self.wish(outside) {
+        let wish = match self.next.take() {
+            Some(command) => Some(about_proposal(self.who, command)),
+            None => self.wish(outside),
+        };
+        if let Some(wish) = wish {
+            self.next = next_after(&wish, outside);
             let ask = outside.ask(wish);
             self.waits_for = Some(ask);
             nodes[node].submit(ask, outside);
@@ -119,13 +128,17 @@ impl Person {
     }
 
     fn wish(&self, outside: &mut Outside) -> Option<Wish> {
+        let settles = if self.who.is_human() { 45 } else { 10 };
+        if !self.proposals.is_empty() && outside.dice.chance(settles) {
+            return self.settle(outside);
+        }
         match outside.dice.below(100) {
-            0..50 => self.targeting(outside),
-            50..60 => self.kill(outside),
-            60..68 => self.revive(outside),
-            68..72 => self.extend(outside),
-            72..76 => self.create(outside),
-            76..94 => self.about_proposals(outside),
+            0..55 => self.targeting(outside),
+            55..66 => self.kill(outside),
+            66..75 => self.revive(outside),
+            75..79 => self.extend(outside),
+            79..83 => self.create(outside),
+            83..94 => self.propose_a_raise(outside),
             94..99 => self.describe(outside),
             _ => self.archive(outside),
         }
@@ -242,24 +255,49 @@ impl Person {
         Some(wish)
     }
 
-    fn about_proposals(&self, outside: &mut Outside) -> Option<Wish> {
-        if outside.dice.chance(30) {
-            let (app, flag, seen) = self.pick_flag(outside)?;
-            let (on, exposure) = (Some(true), Some(some_exposure(outside)));
-            let patch = Box::new(TargetingPatch { on, exposure, ..TargetingPatch::default() });
-            let environment = super::cast::production();
-            let command = Command::SetTargeting { app, flag, environment, patch };
-            return self.propose(command, Some(seen.revision), outside);
+    /// Proposes a raise in production, most often where that takes an approval.
+    fn propose_a_raise(&self, outside: &mut Outside) -> Option<Wish> {
+        let mut picked = self.pick_flag(outside)?;
+        if picked.0 != bank() {
+            picked = self.pick_flag(outside)?;
         }
+        let (app, flag, seen) = picked;
+        let (on, exposure) = (Some(true), Some(some_exposure(outside)));
+        let patch = Box::new(TargetingPatch { on, exposure, ..TargetingPatch::default() });
+        let command = Command::SetTargeting { app, flag, environment: production(), patch };
+        self.propose(command, Some(seen.revision), outside)
+    }
+
+    fn settle(&self, outside: &mut Outside) -> Option<Wish> {
         let (id, hash) = outside.dice.pick(&self.proposals)?.clone();
         let command = match outside.dice.below(20) {
-            0..9 => Command::ApproveProposal { id, hash },
-            9..19 => Command::ApplyProposal { id, hash },
+            0..11 => Command::ApproveProposal { id, hash },
+            11..19 => Command::ApplyProposal { id, hash },
             _ => Command::RejectProposal { id },
         };
-        let mut wish = self.wish_for(command, None)?;
-        wish.shown = Some(hash);
-        Some(wish)
+        Some(about_proposal(self.who, command))
+    }
+}
+
+/// A request about a proposal, from somebody to whom it was shown.
+fn about_proposal(who: Who, command: Command) -> Wish {
+    let shown = match &command {
+        Command::ApproveProposal { hash, .. } | Command::ApplyProposal { hash, .. } => Some(*hash),
+        _ => None,
+    };
+    Wish { shown, ..Wish::new(who, command, None) }
+}
+
+fn next_after(wish: &Wish, outside: &mut Outside) -> Option<Command> {
+    match &wish.command {
+        Command::Propose { id, command } if wish.who.is_human() && outside.dice.chance(30) => {
+            let hash = Proposal::hash_of(command, wish.seen);
+            Some(Command::ApproveProposal { id: id.clone(), hash })
+        }
+        Command::ApproveProposal { id, hash } if outside.dice.chance(70) => {
+            Some(Command::ApplyProposal { id: id.clone(), hash: *hash })
+        }
+        _ => None,
     }
 }
 

@@ -1,23 +1,23 @@
 //! The course of events: what happens next is thrown by the seed's dice. In the end everything is mended,
 //! and the laws are checked on what is left.
 
-use rollout_rules::change::{Anchor, Reach};
+use rollout_rules::change::{Anchor, Command, Reach};
 use rollout_rules::decide::{Request, Verdict, decide};
-use rollout_rules::governance::GateStanding;
+use rollout_rules::governance::{GateStanding, Rules};
 use rollout_rules::ids::KillId;
 use rollout_rules::time::DurationMs;
 
-use super::cast::{Who, apps, environments, prologue};
+use super::cast::{Who, apps, environments, flag_key, prologue, shop};
 use super::history::Breach;
 use super::laws;
-use super::log::encode_newer;
+use super::log::{Append, Log, encode_newer};
 use super::mutation::Mutation;
 use super::node::Node;
-use super::outside::Outside;
+use super::outside::{Outside, START};
 use super::people::Person;
 
 /// How many things happen before everything is mended.
-const STEPS: usize = 260;
+const STEPS: usize = 200;
 /// How many rounds mending may take.
 const MENDING_ROUNDS: usize = 60;
 /// How many nodes there are at most.
@@ -39,7 +39,8 @@ impl World {
     pub(super) fn new(seed: u64, mutation: Option<Mutation>, traced: bool) -> World {
         let mut outside = Outside::new(seed, mutation);
         outside.history.trace = traced.then(Vec::new);
-        open_stage(&mut outside);
+        outside.log = STAGE.with(Log::clone);
+        outside.log.by_place_only = outside.errs(Mutation::ExpectPositionOnly);
         let nodes = 2 + outside.dice.below(MOST_NODES - 1);
         let mut nodes: Vec<Node> = (0..nodes).map(Node::new).collect();
         for node in &mut nodes {
@@ -63,9 +64,9 @@ impl World {
     fn pass_time(&mut self) {
         let dice = &mut self.outside.dice;
         let ms = match dice.below(100) {
-            0..70 => dice.up_to(80),
-            70..94 => dice.up_to(4_000),
-            94..99 => dice.up_to(90_000),
+            0..82 => dice.up_to(60),
+            82..95 => dice.up_to(2_000),
+            95..99 => dice.up_to(60_000),
             _ if dice.chance(30) => DurationMs::days(dice.up_to(12)).0,
             _ => dice.up_to(3_600_000),
         };
@@ -75,21 +76,33 @@ impl World {
     fn step(&mut self) {
         let node = self.outside.dice.below(self.nodes.len());
         match self.outside.dice.below(100) {
-            0..18 => self.deliver_append(),
-            18..32 => self.deliver_ack(),
-            32..42 => self.outside.log.flush(),
-            42..66 => self.nodes[node].work(&mut self.outside),
-            66..90 => {
+            0..14 => self.several(World::deliver_append),
+            14..24 => self.several(World::deliver_ack),
+            24..36 => self.outside.log.flush(),
+            36..64 => self.nodes[node].work(&mut self.outside),
+            64..90 => {
                 let person = self.outside.dice.below(self.people.len());
                 self.people[person].act(&mut self.nodes, &mut self.outside);
             }
-            90..92 => self.nodes[node].store_checkpoint(&mut self.outside),
-            92 => self.see_harm(node),
+            90 => self.nodes[node].store_checkpoint(&mut self.outside),
+            91 | 92 => self.see_harm(node),
             _ if self.outside.dice.chance(self.storm / 2) => self.go_wrong(node),
+            _ if self.outside.log.away && self.outside.dice.chance(50) => {
+                self.outside.log.away = false;
+                self.outside.note(|| "the log is back".to_owned());
+            }
+            // Somebody notices a node that is not ready, and installs the newer program.
+            _ if self.nodes[node].stuck => self.restart(node, true),
             _ => self.nodes[node].work(&mut self.outside),
         }
         if self.outside.errs(Mutation::AnswerBeforeDurable) {
             self.outside.log.acknowledge_early();
+        }
+    }
+
+    fn several(&mut self, what: fn(&mut World)) {
+        for _ in 0..=self.outside.dice.below(4) {
+            what(self);
         }
     }
 
@@ -98,7 +111,7 @@ impl World {
         let log = &mut self.outside.log;
         let is_next = |index: usize| {
             let append = &log.to_log[index];
-            let same = |other: &super::log::Append| other.route.node == append.route.node && !other.stray;
+            let same = |other: &Append| other.route.node == append.route.node && !other.stray;
             append.stray || !log.to_log[..index].iter().any(same)
         };
         let next: Vec<usize> = (0..log.to_log.len()).filter(|index| is_next(*index)).collect();
@@ -143,7 +156,8 @@ impl World {
             }
             7..11 => self.restart(node, false),
             11..14 => self.jump_clock(node),
-            14..17 => {
+            // It comes back sooner than it goes away.
+            14..17 if outside.log.away || outside.dice.chance(25) => {
                 outside.log.away = !outside.log.away;
                 let away = outside.log.away;
                 outside.note(|| if away { "the log goes away".into() } else { "the log is back".into() });
@@ -156,8 +170,8 @@ impl World {
                     outside.history.count("power failures that lost entries");
                 }
             }
-            _ if self.newer_written => self.restart(node, true),
-            _ => self.write_newer(),
+            19 if !self.newer_written && outside.dice.chance(30) => self.write_newer(),
+            _ => {}
         }
     }
 
@@ -210,19 +224,11 @@ impl World {
         if log.away || log.rows.len() > log.flushed {
             return;
         }
-        let request = Request {
-            caller: Who::Ada.caller(),
-            command: rollout_rules::change::Command::Kill {
-                kill_id: KillId::new("newer").expect("a name of letters"),
-                reach: Reach::Flag { app: super::cast::shop(), flag: super::cast::flag_key("cart") },
-                environment: None,
-            },
-            seen: None,
-            gate: GateStanding::NotRequired,
-            reason: "written by a newer program".to_owned(),
-            idempotency_key: None,
-            plan: None,
-        };
+        let request = plain_request(Command::Kill {
+            kill_id: KillId::new("newer").expect("a name of letters"),
+            reach: Reach::Flag { app: shop(), flag: flag_key("cart") },
+            environment: None,
+        });
         if let Ok(Verdict::Change(draft)) =
             decide(log.truth(), &self.outside.rules, &request, self.outside.now)
         {
@@ -275,26 +281,38 @@ impl World {
     }
 }
 
+thread_local! {
+    /// The log with the prologue in it: the same for all seeds, so it is written once.
+    static STAGE: Log = set_stage();
+}
+
 /// Apps and flags, before anything goes wrong.
-fn open_stage(outside: &mut Outside) {
+fn set_stage() -> Log {
+    let mut log = Log::default();
     for command in prologue() {
-        let request = Request {
-            caller: Who::Ada.caller(),
-            command,
-            seen: None,
-            gate: GateStanding::NotRequired,
-            reason: String::new(),
-            idempotency_key: None,
-            plan: None,
-        };
-        let truth = outside.log.truth();
+        let truth = log.truth();
         let anchor = Anchor { revision: truth.revision(), hash: truth.hash() };
-        match decide(truth, &outside.rules, &request, outside.now) {
+        let request = plain_request(command);
+        match decide(truth, &Rules::default(), &request, START) {
             Ok(Verdict::Change(draft)) => {
-                outside.log.accept(draft.into_entry(anchor).encode().into(), None, None);
-                outside.log.flush();
+                log.accept(draft.into_entry(anchor).encode().into(), None, None);
+                log.flush();
             }
-            other => outside.note(|| format!("the stage could not be set: {other:?}")),
+            other => panic!("the stage cannot be set: {other:?}"),
         }
+    }
+    log
+}
+
+/// Something that Ada asks for without having seen anything.
+fn plain_request(command: Command) -> Request {
+    Request {
+        caller: Who::Ada.caller(),
+        command,
+        seen: None,
+        gate: GateStanding::NotRequired,
+        reason: "set up".to_owned(),
+        idempotency_key: None,
+        plan: None,
     }
 }

@@ -9,7 +9,7 @@ use rollout_rules::ids::{EnvKey, KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DAY, UnixMs};
 
-use super::{Scene, Step, Violate, all_flags, level, reaches};
+use super::{Scene, Step, Violate, all_flags, level, reaches, serves};
 use crate::simulation::cast::environments;
 use crate::simulation::history::Answer;
 use crate::simulation::mutation::Law;
@@ -30,7 +30,11 @@ pub(super) fn check_promises(nodes: &[Node], outside: &mut Outside) {
             // From here on the log tells what is in effect.
             continue;
         }
-        if node.up && !is_killed(&node.published(outside), reach, environment.as_ref()) {
+        let shown = node.published(outside);
+        let at = node.clock(outside.now);
+        let reached = reached_by(environment.as_ref());
+        let serving = || reached.iter().any(|one| serving(&shown, reach, one, at).is_some());
+        if node.up && (!is_killed(&shown, reach, environment.as_ref()) || serving()) {
             let what = format!("node {} said that kill {kill_id} is in effect, and it is not", node.index);
             outside.history.violate(Law::KillsHold, what);
         } else {
@@ -193,6 +197,8 @@ fn reached_by(environment: Option<&EnvKey>) -> Vec<EnvKey> {
 fn serving(snapshot: &Snapshot, reach: &Reach, environment: &EnvKey, now: UnixMs) -> Option<String> {
     let mut flags = all_flags(snapshot).into_iter().filter(|(app, flag)| reaches(reach, app, flag));
     flags
-        .find(|(app, flag)| level(snapshot, app, flag, environment, now) > 0)
+        .find(|(app, flag)| {
+            level(snapshot, app, flag, environment, now) > 0 || serves(snapshot, app, flag, environment, now)
+        })
         .map(|(app, flag)| format!("{app}/{flag} in {environment}"))
 }

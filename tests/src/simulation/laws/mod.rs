@@ -6,6 +6,8 @@ mod commands;
 mod kills;
 
 use rollout_rules::change::{Change, Command, Entry, Reach};
+use rollout_rules::context::Context;
+use rollout_rules::evaluate::evaluate;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
@@ -150,6 +152,20 @@ pub(super) fn level(
         Some(targeting) if !dead && targeting.on => targeting.exposure.milli_percent(),
         _ => 0,
     }
+}
+
+/// Whether a check of the flag answers anybody with something else than the off variant.
+fn serves(snapshot: &Snapshot, app: &AppKey, flag: &FlagKey, environment: &EnvKey, now: UnixMs) -> bool {
+    let Some(set) = snapshot.flag_set(app, environment) else { return false };
+    PROBES.with(|probes| {
+        let answers = |unit| evaluate(&set, flag.as_str(), unit, now);
+        probes.iter().filter_map(answers).any(|answer| answer.variant().as_str() != "off")
+    })
+}
+
+thread_local! {
+    /// Units that are asked for.
+    static PROBES: [Context; 3] = ["ann", "ben", "cid"].map(Context::new);
 }
 
 /// Every flag that there is.

@@ -22,7 +22,7 @@ const MAX_ATTEMPTS: u8 = 20;
 /// After so long without an acknowledgement, the outcome counts as unknown.
 const PATIENCE: DurationMs = DurationMs(3_000);
 /// How long the tail has to show an entry of unknown outcome.
-const DOUBT: DurationMs = DurationMs(10_000);
+const DOUBT: DurationMs = DurationMs(20_000);
 /// How far ahead a timer is that does not look at its clock.
 const AHEAD: DurationMs = DurationMs(3_600_000);
 
