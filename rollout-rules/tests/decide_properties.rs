@@ -52,9 +52,16 @@ fn busy_shop() -> World {
     for key in ["g", "h"] {
         world.done(&admin(), command(json!({"do": "create_flag", "app": "shop", "key": key})));
     }
+    for scope in [json!({"app": "shop"}), json!("shared")] {
+        world.done(&admin(), command(json!({"do": "put_segment", "scope": scope, "segment": {"key": "s"}})));
+    }
+    let members = json!({"any": [{"segment": "s"}, {"segment": "shared:s"}]});
+    let rules = json!([{"id": "r", "when": members, "serve": {"variant": "on"}}]);
     for (key, environment, patch) in [
-        ("f", "production", json!({"on": true})),
+        // Off in production: there is something to turn on.
+        ("f", "sandbox", json!({"on": true})),
         ("g", "production", json!({"on": true, "exposure": 50})),
+        ("h", "production", json!({"on": true, "exposure": 0, "rules": rules})),
         ("h", "sandbox", json!({"on": true})),
     ] {
         let mut set = json!({"do": "set_targeting", "app": "shop", "flag": key, "environment": environment});

@@ -52,7 +52,7 @@ fn later_served(before: &Targeting, after: &Targeting) -> Option<Direction> {
     }
     let added = |step: &ScheduledChange| !before.schedule.contains(step);
     let raised_before = |step: &ScheduledChange| raising_steps(before).any(|raising| raising == step);
-    if raising_steps(after).any(|step| added(step) || !raised_before(step)) {
+    if raising_steps(after).any(|step| !raised_before(step)) {
         return Some(Direction::Raise);
     }
     let served = after.on || raises_later;
