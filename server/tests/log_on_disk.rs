@@ -131,6 +131,16 @@ async fn a_log_that_ends_before_its_checkpoint_has_lost_durable_entries_and_is_r
 }
 
 #[tokio::test]
+async fn an_opening_that_was_cut_short_does_not_keep_the_log_shut() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let head = ten_entries(directory.path()).await;
+    let unfinished = directory.path().join("log/snap.7FFFFFFFFFFFFFFF.generating");
+    std::fs::write(&unfinished, b"the beginning of a snapsh").expect("written");
+    assert_eq!(SledLog::open(directory.path()).expect("opens").head(), head);
+    assert!(!unfinished.exists());
+}
+
+#[tokio::test]
 async fn the_largest_entries_never_go_to_files_that_are_not_synced() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = SledLog::open(directory.path()).expect("opens");

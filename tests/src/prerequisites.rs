@@ -28,6 +28,7 @@ pub fn all() -> Vec<Prerequisite> {
         need("has_node", "the Node client", scripts.join("node/node_modules/.package-lock.json")),
         need("has_web", "the web client", scripts.join("web/node_modules/.package-lock.json")),
         need("has_rust_client", "the Rust client", clients.join("rust/debug/tidegate-client-rust")),
+        need("has_small_disks", "the right to mount a small disk", small_disks()),
         need("has_core_sources", "the sources of Rust's core library", core_sources()),
     ]
 }
@@ -46,6 +47,15 @@ pub fn shared() -> PathBuf {
         Some(folder) => repository().join(folder),
         None => repository().join("../shared"),
     }
+}
+
+/// The program that mounts, if a small disk in memory can be mounted: tried where nobody sees it.
+#[must_use]
+pub fn small_disks() -> PathBuf {
+    let mount = ["--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"];
+    let tried = std::process::Command::new("unshare").args(mount).output();
+    let can = tried.is_ok_and(|out| out.status.success());
+    PathBuf::from(if can { "/bin/mount" } else { "/nonexistent" })
 }
 
 /// Where the sources of `core` and `alloc` are: in rustup's toolchain, else in Debian's.

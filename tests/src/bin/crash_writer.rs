@@ -74,6 +74,7 @@ fn main() -> ExitCode {
 
 async fn write_until_killed(directory: &Path, round: &str, slow: bool) {
     let _lock = DirectoryLock::take(directory).expect("the last one was killed");
+    say("opening 0 -");
     let sled = SledLog::open(directory).expect("the log opens after every crash");
     let log: Arc<dyn ChangeLog> = if slow { Arc::new(SlowLog(Arc::new(sled))) } else { Arc::new(sled) };
     let config = StateConfig { kill_journal: Some(directory.join("kills")), ..StateConfig::default() };

@@ -4,7 +4,8 @@
 //! an fdatasync (`writer`); its concurrent flushes can deadlock, so there is one writer thread; pages
 //! over 128 KB go to files that it never syncs, so entries are stored in small parts (`rows`); a full
 //! disk ruins it until it is reopened, so space is claimed before it is written (`space`), and a ruined
-//! database is reopened all the same (`writer`).
+//! database is reopened all the same (`writer`). A snapshot that it began to write and did not finish keeps
+//! it from opening, so such are removed first.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -247,6 +248,7 @@ impl Place {
     }
 
     fn try_open(&self) -> Result<Store, ::sled::Error> {
+        self.remove_unfinished_snapshots()?;
         let db = ::sled::Config::new()
             .path(&self.directory)
             .cache_capacity(CACHE_BYTES)
@@ -255,6 +257,22 @@ impl Place {
         let entries = Rows::new(db.open_tree("entries")?);
         db.flush()?;
         Ok(Store { db, entries })
+    }
+
+    /// When sled opens, it writes a snapshot of its page table beside its place and renames it. If that is
+    /// cut short, it later takes what is left for the newest snapshot, and refuses to open.
+    fn remove_unfinished_snapshots(&self) -> io::Result<()> {
+        let files = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            files => files?,
+        };
+        for file in files {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "generating") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     fn log_id(&self, store: &Store) -> Result<LogId, OpenError> {

@@ -1,0 +1,215 @@
+//! A disk that fills up: writes are refused as such, quickly; checks and kills go on; and all is well by
+//! itself when there is space again. On a real small disk.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command as Program;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rollout_rules::change::{Command, Reach};
+use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::ids::{AppKey, KillId, Revision};
+use tidegate::clock::Clock;
+use tidegate::log::sled::{SledLog, verify};
+use tidegate::log::{AppendError, ChangeLog, Expect};
+use tidegate::state::{Readiness, Request, State, StateConfig, SubmitError};
+
+/// A refusal that takes longer is no refusal.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// A disk of 32 MiB in memory, mounted while it is in use.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> SmallDisk {
+        let directory = tempfile::tempdir().expect("a directory");
+        let how = ["-t", "tmpfs", "-o", "size=32m", "tmpfs"];
+        let status = Program::new("mount").args(how).arg(directory.path()).status();
+        assert!(status.expect("mount runs").success(), "the build script saw that mounting works");
+        SmallDisk(directory)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) {
+        let mut file = File::create(self.path().join("filler")).expect("made");
+        for size in [1 << 20, 4096, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn clear(&self) {
+        fs::remove_file(self.path().join("filler")).expect("removed");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let status = Program::new("umount").arg("--lazy").arg(self.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "the small disk stays mounted");
+    }
+}
+
+/// Appends until the disk is full. Gives how many entries it took.
+async fn append_until_full(log: &SledLog) -> u64 {
+    for appended in 0.. {
+        let started = Instant::now();
+        match log.append(Expect::Any, vec![b'x'; 8192].into()).await {
+            Ok(_) => {}
+            Err(AppendError::Full) => {
+                assert!(started.elapsed() < QUICK, "refused after {:?}", started.elapsed());
+                return appended;
+            }
+            Err(error) => panic!("told as {error:?}"),
+        }
+    }
+    unreachable!("the disk is small")
+}
+
+async fn entries(log: &SledLog) -> usize {
+    let mut tail = log.tail(Revision::ZERO).expect("readable");
+    let mut count = 0;
+    while (count as u64) < log.head().revision.0 {
+        count += tail.next().await.expect("readable").len();
+    }
+    count
+}
+
+#[tokio::test]
+#[cfg_attr(not(has_small_disks), ignore = "needs the right to mount a small disk")]
+async fn the_log_refuses_what_does_not_fit_and_takes_it_when_there_is_space() {
+    let disk = SmallDisk::new();
+    let data = disk.path().join("data");
+    let log = SledLog::open(&data).expect("opens");
+    log.append(Expect::Any, b"first"[..].into()).await.expect("there is space");
+    disk.fill();
+    let appended = 1 + append_until_full(&log).await;
+    for _ in 0..20 {
+        assert!(matches!(log.append(Expect::Any, vec![0; 60_000].into()).await, Err(AppendError::Full)));
+    }
+    assert_eq!(log.head().revision.0, appended, "nothing was written by what was refused");
+    assert_eq!(entries(&log).await as u64, appended, "all can be read");
+    disk.clear();
+    log.append(Expect::Any, b"again"[..].into()).await.expect("there is space again");
+    drop(log);
+    assert_eq!(verify(&data).expect("whole").head.revision.0, appended + 1);
+}
+
+#[tokio::test]
+#[cfg_attr(not(has_small_disks), ignore = "needs the right to mount a small disk")]
+async fn the_log_outlives_a_write_that_finds_no_space_after_all() {
+    let disk = SmallDisk::new();
+    let data = disk.path().join("data");
+    let log = SledLog::open(&data).expect("opens");
+    log.append(Expect::Any, b"first"[..].into()).await.expect("there is space");
+    // Takes away what the log has claimed behind the end of its file, and the rest of the disk.
+    let db = File::options().write(true).open(data.join("log/db")).expect("there");
+    let length = db.metadata().expect("there").len();
+    db.set_len(length + 1).and_then(|()| db.set_len(length)).expect("cut");
+    disk.fill();
+    let mut acknowledged = 1;
+    let failed = loop {
+        let started = Instant::now();
+        match log.append(Expect::Any, vec![b'x'; 8192].into()).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => {
+                assert!(started.elapsed() < QUICK, "failed after {:?}", started.elapsed());
+                break error;
+            }
+        }
+    };
+    assert!(matches!(failed, AppendError::Full | AppendError::Unknown), "{failed:?}");
+    disk.clear();
+    // It reopens itself. The entry in doubt may have been written.
+    let started = Instant::now();
+    let again = loop {
+        match log.append(Expect::Any, b"again"[..].into()).await {
+            Ok(anchor) => break anchor.revision.0,
+            Err(error) => assert!(started.elapsed() < 10 * QUICK, "still {error:?}"),
+        }
+    };
+    assert!((acknowledged + 1..=acknowledged + 2).contains(&again), "{again} after {acknowledged}");
+    assert_eq!(entries(&log).await as u64, again);
+    drop(log);
+    assert_eq!(verify(&data).expect("whole").head.revision.0, again);
+}
+
+#[tokio::test]
+#[cfg_attr(not(has_small_disks), ignore = "needs the right to mount a small disk")]
+async fn a_node_on_a_full_disk_answers_and_kills_and_starts_and_recovers() {
+    let disk = SmallDisk::new();
+    let data = disk.path().join("data");
+    let state = start(&data);
+    assert_eq!(state.live.settled().await, Readiness::Ready);
+    state.commands.submit(request(create_app("before"))).await.expect("there is space");
+    disk.fill();
+    let mut full = None;
+    for number in 0..100_000 {
+        let started = Instant::now();
+        if let Err(error) = state.commands.submit(request(create_app(&format!("app-{number}")))).await {
+            assert!(started.elapsed() < QUICK, "refused after {:?}", started.elapsed());
+            full = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(full, Some(SubmitError::Full)), "told as {full:?}");
+    // With a long reason: it must not fit where an app no longer does.
+    let mut kill = request(kill("k1"));
+    kill.reason = "x".repeat(1000);
+    let killed = state.commands.submit(kill).await.expect("no kill is refused");
+    assert!(!killed.durable && killed.published.snapshot.kills().all.is_some());
+    assert!(state.live.load().snapshot.app(&AppKey::new("before").expect("a key")).is_some());
+    // Not even a restart on the full disk takes the kill back.
+    state.stop().await;
+    let state = start(&data);
+    assert!(state.live.load().snapshot.kills().all.is_some());
+    assert_eq!(state.live.settled().await, Readiness::Ready);
+    let (_, mut events) = state.live.subscribe();
+    disk.clear();
+    while state.live.load().folded.kills().all.is_none() {
+        events.recv().await.expect("the log takes the kill when there is space");
+    }
+    state.commands.submit(request(create_app("after"))).await.expect("there is space again");
+    state.stop().await;
+}
+
+fn start(data: &Path) -> State {
+    let log = Arc::new(SledLog::open(data).expect("opens, full disk or not"));
+    let config = StateConfig { kill_journal: Some(data.join("kills")), ..StateConfig::default() };
+    State::start(config, log, Clock::system()).expect("starts, full disk or not")
+}
+
+fn create_app(name: &str) -> Command {
+    Command::CreateApp {
+        key: AppKey::new(name).expect("a key"),
+        name: String::new(),
+        owner: String::new(),
+        tier: Default::default(),
+        monthly_budget_micros: None,
+        currency: None,
+        environments: None,
+    }
+}
+
+fn kill(id: &str) -> Command {
+    let kill_id = KillId::new(id).expect("an id");
+    Command::Kill { kill_id, reach: Reach::Everything, environment: None }
+}
+
+fn request(command: Command) -> Request {
+    let actor = Actor::Service { name: "full-disk".to_owned() };
+    Request {
+        caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
+        command,
+        seen: None,
+        gate: GateStanding::NotRequired,
+        reason: "to fill it".to_owned(),
+        idempotency_key: None,
+        plan: None,
+    }
+}
