@@ -367,7 +367,7 @@ impl<'a> Check<'_, 'a, '_> {
                 }
                 // Without its unit a split does not match, and the next rule has its turn.
                 CompiledServe::Split(split) => {
-                    if let Some(unit) = rule.serve.unit(self.context).and_then(Unit::of) {
+                    if let Some(unit) = split.unit(self.context).and_then(Unit::of) {
                         return Some((split.pick(flag.seen, unit), Reason::RuleSplit { index: rule.index }));
                     }
                 }
@@ -407,22 +407,26 @@ impl<'a> Check<'_, 'a, '_> {
         if exposure == 0 {
             return (off, Reason::NotExposed);
         }
-        if let CompiledServe::Variant(variant) = serve
-            && exposure == Exposure::SCALE
-        {
-            return (*variant, Reason::Default);
-        }
-        let Some(unit) = serve.unit(self.context).and_then(Unit::of) else { return (off, Reason::NoUnit) };
-        let reached = || exposed(unit.hash_into(flag.seen), exposure);
         match serve {
+            CompiledServe::Variant(variant) if exposure == Exposure::SCALE => (*variant, Reason::Default),
             CompiledServe::Variant(variant) => {
+                let Some(unit) = self.context.unit().and_then(Unit::of) else {
+                    return (off, Reason::NoUnit);
+                };
+                let reached = exposed(unit.hash_into(flag.seen), exposure);
                 // Nobody can guess who is reached, so a branch on it would often be guessed wrong.
-                let reached = reached();
                 let reason = select_unpredictable(reached, Reason::Exposed, Reason::NotExposed);
                 (select_unpredictable(reached, *variant, off), reason)
             }
-            CompiledServe::Split(_) if exposure < Exposure::SCALE && !reached() => (off, Reason::NotExposed),
-            CompiledServe::Split(split) => (split.pick(flag.seen, unit), Reason::Split),
+            CompiledServe::Split(split) => {
+                let Some(unit) = split.unit(self.context).and_then(Unit::of) else {
+                    return (off, Reason::NoUnit);
+                };
+                if exposure < Exposure::SCALE && !exposed(unit.hash_into(flag.seen), exposure) {
+                    return (off, Reason::NotExposed);
+                }
+                (split.pick(flag.seen, unit), Reason::Split)
+            }
         }
     }
 }

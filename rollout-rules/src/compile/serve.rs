@@ -73,15 +73,6 @@ impl CompiledServe {
             }
         }
     }
-
-    /// The attribute that holds the unit.
-    #[inline]
-    pub(crate) fn unit<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
-        match self {
-            CompiledServe::Variant(_) => context.unit(),
-            CompiledServe::Split(split) => split.unit.find(context),
-        }
-    }
 }
 
 impl CompiledSplit {
@@ -113,6 +104,12 @@ impl CompiledSplit {
             total,
             shares: shares.into(),
         })
+    }
+
+    /// The attribute that holds the unit.
+    #[inline]
+    pub(crate) fn unit<'c>(&self, context: &'c Context) -> Option<&'c Attribute> {
+        self.unit.find(context)
     }
 
     /// The variant of a unit; `seen` has seen the flag's key.
