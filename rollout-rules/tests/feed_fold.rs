@@ -112,7 +112,7 @@ fn targeting(a: u8, b: u8, flag: &str) -> serde_json::Value {
         (0, "search") => json!([{"flag": "checkout", "variants": ["on"]}]),
         _ => json!([]),
     };
-    json!({"on": a % 4 != 0, "exposure": b % 101, "serve": {"variant": "on"}, "rules": rules,
+    json!({"on": !a.is_multiple_of(4), "exposure": b % 101, "serve": {"variant": "on"}, "rules": rules,
         "prerequisites": prerequisites, "targets": [{"variant": "on", "units": ["ann"]}]})
 }
 

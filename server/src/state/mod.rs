@@ -1,9 +1,9 @@
 //! The state of a node: commands go in, entries come out of the log, and one published value is what
 //! everybody reads.
 //!
-//! One thread runs it all ([`node`]): it decides commands on a speculative fold and appends what comes out
-//! ([`commit`]), follows the log and publishes what has become durable ([`follow`]), and puts kills in
-//! effect that the log does not take ([`kills`]).
+//! One thread runs it all (`node`): it decides commands on a speculative fold and appends what comes out
+//! (`commit`), follows the log and publishes what has become durable (`follow`), and puts kills in
+//! effect that the log does not take (`kills`).
 
 use std::error::Error;
 use std::fmt;
