@@ -8,7 +8,6 @@ pub mod stream;
 pub mod wakers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -72,13 +71,14 @@ pub async fn feed(
     if let Some(name) = &name {
         shared.clients.connected(name.clone(), sdk, connection, now);
     }
-    let first = if beginning.events.is_empty() { vec![HEARTBEAT] } else { beginning.events };
+    let mut first = if beginning.events.is_empty() { vec![HEARTBEAT] } else { beginning.events };
+    first.reverse();
     let source = Feed {
         revocations: Cell::new(shared.hub.revocations()),
         shared: web::Data::clone(&shared),
         channel,
         token: who.token,
-        first: RefCell::new(first.into()),
+        first: RefCell::new(first),
         position: Cell::new(beginning.position),
         connection,
         name,
@@ -91,7 +91,8 @@ struct Feed {
     shared: web::Data<Shared>,
     channel: Arc<Channel>,
     token: TokenId,
-    first: RefCell<VecDeque<Bytes>>,
+    /// Sent before anything else, the last first.
+    first: RefCell<Vec<Bytes>>,
     position: Cell<u64>,
     revocations: Cell<u64>,
     connection: u64,
@@ -125,7 +126,8 @@ impl Source for Feed {
         if look && !self.stands() {
             return Step::End;
         }
-        if let Some(event) = self.first.borrow_mut().pop_front() {
+        let first = self.first.borrow_mut().pop();
+        if let Some(event) = first {
             return Step::Send(event);
         }
         match self.channel.ring().at(self.position.get()) {

@@ -1,6 +1,6 @@
 //! A response body that is an event stream: it sleeps until there is news or a heartbeat is due.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,8 +18,9 @@ use crate::http::problem::{self, Problem};
 
 /// Sent when nothing else is, so that clients can tell a quiet stream from a dead one.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b": hb\n\n");
-/// Most bytes handed to a connection at once: its buffers stay small, however large an event is.
-const CHUNK_BYTES: usize = 4 * 1024;
+/// Most bytes handed to a connection before it is flushed: its buffer stays within one page of memory,
+/// however large an event is.
+const CHUNK_BYTES: usize = 3 * 1024;
 
 /// What a stream does next.
 pub enum Step {
@@ -64,6 +65,8 @@ struct Body {
     sleeper: Rc<Sleeper>,
     /// The rest of an event that is larger than a chunk.
     rest: RefCell<Bytes>,
+    /// A chunk is to be flushed before the next.
+    flushing: Cell<bool>,
     _in_list: Place,
     _in_count: StreamPlace,
 }
@@ -92,8 +95,15 @@ impl MessageBody for Body {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         // First: whatever becomes new while we look wakes us again.
         self.sleeper.sleep(context.waker());
+        if self.flushing.take() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match self.next_chunk() {
-            Step::Send(chunk) => Poll::Ready(Some(Ok(chunk))),
+            Step::Send(chunk) => {
+                self.flushing.set(!self.rest.borrow().is_empty());
+                Poll::Ready(Some(Ok(chunk)))
+            }
             Step::Sleep => Poll::Pending,
             Step::End => Poll::Ready(None),
         }
@@ -109,6 +119,7 @@ pub fn answer(source: Rc<impl Source + 'static>, bell: &Bell, place: StreamPlace
         source,
         sleeper,
         rest: RefCell::new(Bytes::new()),
+        flushing: Cell::new(false),
         _in_count: place,
     };
     HttpResponse::Ok()

@@ -82,12 +82,49 @@ fn reaching(published: &Published, app: &AppKey, environment: &EnvKey) -> Vec<Ki
 /// from the newest state; but what is no date is refused.
 fn check_last_modified(query: &Query) -> Result<(), Problem> {
     let Some(text) = query.get("flagConfigLastModified") else { return Ok(()) };
-    if text.parse::<u64>().is_ok() || UnixMs::parse_rfc3339(text).is_some() {
+    let seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if seconds || is_date_time(text) {
         return Ok(());
     }
     let detail =
         "`flagConfigLastModified` has to be seconds since 1970, or a date such as 2026-12-31T18:00:00Z";
     Err(Problem::new(problem::INVALID_PARAMETER, detail))
+}
+
+/// Whether a text has the form of RFC 3339. Years before 1970 and leap seconds have it too, and nothing
+/// is computed from the date.
+fn is_date_time(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00";
+    let Some((whole, rest)) = text.as_bytes().split_at_checked(FORM.len()) else { return false };
+    let fits = whole.iter().zip(FORM).all(|(found, form)| match form {
+        b'0' => found.is_ascii_digit(),
+        b'T' => matches!(found, b'T' | b't' | b' '),
+        other => found == other,
+    });
+    let number = |at: usize| u32::from(whole[at] - b'0') * 10 + u32::from(whole[at + 1] - b'0');
+    let in_range = || {
+        (1..=12).contains(&number(5))
+            && (1..=31).contains(&number(8))
+            && number(11) < 24
+            && number(14) < 60
+            && number(17) <= 60
+    };
+    let rest = match rest.strip_prefix(b".") {
+        None => rest,
+        Some(rest) => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return false;
+            }
+            &rest[digits..]
+        }
+    };
+    let offset = match rest {
+        b"Z" | b"z" => true,
+        [b'+' | b'-', a, b, b':', c, d] => [a, b, c, d].iter().all(|byte| byte.is_ascii_digit()),
+        _ => false,
+    };
+    fits && in_range() && offset
 }
 
 fn event_stream(
@@ -108,4 +145,32 @@ fn event_stream(
     let granted = shared.stream_key.sign(app, environment, &token.id, now);
     let url = serde_json::Value::from(format!("{base}/ofrep/v1/events?token={granted}"));
     format!("{{\"type\":\"sse\",\"url\":{url},\"inactivityDelaySec\":{INACTIVITY_SECONDS}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_date_time;
+
+    #[test]
+    fn every_date_of_rfc_3339_is_taken_and_nothing_else() {
+        for good in [
+            "2026-02-20T21:28:18Z",
+            "0124-03-08T21:14:41.6Z",
+            "2026-02-20t21:28:18.123456+05:30",
+            "1990-12-31T23:59:60Z",
+        ] {
+            assert!(is_date_time(good), "{good}");
+        }
+        for bad in [
+            "",
+            "2026-02-20",
+            "2026-02-20T21:28:18",
+            "2026-13-20T21:28:18Z",
+            "2026-02-20T21:28:18.Z",
+            "2026-02-20T21:28:18+5:30",
+            "not a date at all, but long",
+        ] {
+            assert!(!is_date_time(bad), "{bad}");
+        }
+    }
 }
