@@ -2,10 +2,15 @@
 
 mod served;
 
+use std::sync::Arc;
+
 use rollout_rules::governance::Rules;
+use rollout_rules::ids::LogId;
 use serde_json::{Value, json};
 use served::Served;
 use tidegate::http::Settings;
+use tidegate::log::memory::MemoryLog;
+use tidegate::log::{ChangeLog as _, Expect};
 
 fn one_worker() -> Settings {
     Settings { workers: 1, ..Settings::default() }
@@ -228,4 +233,19 @@ fn health_readiness_and_metrics_tell_what_they_should() {
     let served = Served::with(closed, Rules::default());
     served.send("GET", "/metrics", &[], "").refused(401, "unauthenticated");
     assert_eq!(served.get("/metrics").status, 200);
+}
+
+#[test]
+fn a_node_that_cannot_read_its_log_says_so_and_answers_no_checks() {
+    let log = MemoryLog::new(LogId::new("newer").expect("a name"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let unknown: Arc<[u8]> = Arc::from(&br#"{"v":99}"#[..]);
+    runtime.block_on(log.append(Expect::Any, unknown)).expect("appended");
+    let served = Served::on(log, one_worker(), Rules::default());
+    assert_eq!(served.send("GET", "/healthz", &[], "").status, 200);
+    let ready = served.send("GET", "/readyz", &[], "").refused(503, "not_ready");
+    assert!(ready["ready"] == false && ready["detail"].as_str().unwrap().contains("revision 1"), "{ready}");
+    served.get("/v1/apps").refused(503, "not_ready");
+    let check = served.check("tg_any", "f", &json!({"targetingKey": "a"}));
+    assert_eq!((check.status, check.header("retry-after")), (503, "1"));
 }

@@ -67,6 +67,10 @@ async fn serve<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if !shared.was_ready() && !is_health(&request) {
+        let folding = "the server is reading its log and does not answer before it has read it all";
+        return Ok(answer_problem(request, &Problem::new(problem::NOT_READY, folding).retry_after(1)));
+    }
     // A kill is never turned away because others keep the server busy.
     let _place = match InFlight::enter(&shared.in_flight, shared.settings.max_in_flight, is_kill(&request)) {
         Some(place) => place,
@@ -165,6 +169,10 @@ fn request_id(request: &ServiceRequest) -> String {
         }
         _ => secret::random_id(),
     }
+}
+
+fn is_health(request: &ServiceRequest) -> bool {
+    matches!(request.path(), "/healthz" | "/readyz" | "/metrics")
 }
 
 fn is_kill(request: &ServiceRequest) -> bool {

@@ -32,7 +32,7 @@ pub mod whoami;
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use actix_web::{App, HttpServer, middleware, web};
 use arc_swap::Guard;
@@ -114,6 +114,8 @@ pub struct Shared {
     pub in_flight: AtomicUsize,
     /// Streams that are open.
     pub open_streams: Arc<AtomicUsize>,
+    /// Set once the node was ready for the first time.
+    was_ready: AtomicBool,
     /// Set when the server shuts down.
     pub closing: watch::Sender<bool>,
 }
@@ -138,6 +140,7 @@ impl Shared {
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),
             open_streams: Arc::new(AtomicUsize::new(0)),
+            was_ready: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             settings,
         };
@@ -154,13 +157,25 @@ impl Shared {
         self.live.load_full()
     }
 
+    /// Whether the log was folded once. Before that, what is published may lack a kill and must not be
+    /// served. Afterwards the node answers with what it has, even if it cannot follow the log any more.
+    pub fn was_ready(&self) -> bool {
+        if self.was_ready.load(Ordering::Relaxed) {
+            return true;
+        }
+        let ready = self.live.readiness() == Readiness::Ready;
+        if ready {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
+        ready
+    }
+
     /// Brings the gauges up to date; they are only right when somebody looks.
     pub fn refresh_gauges(&self) {
-        use std::sync::atomic::Ordering::Relaxed;
         let published = self.published();
         let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
-        gauge("tidegate_streams", self.open_streams.load(Relaxed) as u64);
-        gauge("tidegate_requests_in_flight", self.in_flight.load(Relaxed) as u64);
+        gauge("tidegate_streams", self.open_streams.load(Ordering::Relaxed) as u64);
+        gauge("tidegate_requests_in_flight", self.in_flight.load(Ordering::Relaxed) as u64);
         gauge("tidegate_revision", published.revision().0);
         gauge("tidegate_overlays", published.overlays.len() as u64);
         gauge("tidegate_ready", u64::from(self.live.readiness() == Readiness::Ready));
@@ -203,6 +218,8 @@ pub async fn run(
     .max_connections(settings.max_connections.div_ceil(workers))
     .max_connection_rate(MAX_CONNECTION_RATE)
     .backlog(BACKLOG)
+    // An event is small and has to leave at once.
+    .tcp_nodelay(true)
     .client_request_timeout(settings.request_timeout)
     .keep_alive(settings.keep_alive)
     .shutdown_timeout(settings.shutdown_grace.as_secs().max(1))

@@ -135,7 +135,7 @@ impl Hub {
             }
             let served = after.feed_revision(&channel.app, &channel.environment);
             if served != before.feed_revision(&channel.app, &channel.environment) {
-                channel.notify(&self.log, &state.published, now, now);
+                channel.notify(&self.log, &state.published, now);
             }
         }
         drop(state);
@@ -158,7 +158,7 @@ impl Hub {
             {
                 ring.push(None, event);
             }
-            channel.notify(&self.log, &state.published, now, now);
+            channel.notify(&self.log, &state.published, now);
         }
         drop(state);
         self.bell.ring();
@@ -172,7 +172,7 @@ impl Hub {
         for channel in state.channels.values() {
             let boundary = published.folded.boundary(&channel.app, &channel.environment, at.max(now));
             if boundary.0 > channel.boundary.swap(boundary.0, Ordering::Relaxed) {
-                channel.notify(&self.log, &published, now, now);
+                channel.notify(&self.log, &published, now);
             }
         }
         state.channels.retain(|_, channel| channel.is_used(now));
@@ -216,7 +216,8 @@ impl Hub {
             used_at: AtomicU64::new(now.0),
             lost: AtomicBool::new(false),
         });
-        channel.notify(&self.log, &state.published, UnixMs(0), now);
+        // Nobody watched until now, so it counts as changed now.
+        channel.notify(&self.log, &state.published, now);
         state.channels.retain(|_, channel| channel.is_used(now));
         state.channels.insert(name, Arc::clone(&channel));
         Ok(channel)
@@ -360,7 +361,7 @@ impl Channel {
         self.standing(published).map(travelling).collect()
     }
 
-    fn notify(&self, log: &LogId, published: &Published, at: UnixMs, now: UnixMs) {
+    fn notify(&self, log: &LogId, published: &Published, now: UnixMs) {
         let standing: Vec<KillId> = self.standing(published).map(|kill| kill.kill_id.clone()).collect();
         let tag = etag::configuration(
             log,
@@ -374,7 +375,7 @@ impl Channel {
         let data = format!(
             "data: {{\"type\":\"refetchEvaluation\",\"etag\":\"\\\"{tag}\\\"\",\"lastModified\":{seconds}}}\n\n"
         );
-        let notice = Notice { data: Bytes::from(data), at };
+        let notice = Notice { data: Bytes::from(data), at: now };
         *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
         self.changes.fetch_add(1, Ordering::Release);
     }
