@@ -211,3 +211,16 @@ fn a_scheduled_raise_does_not_outlive_a_kill() {
     assert!(!world.is_on("production"), "what was written before the kill does not turn it on again");
     assert_eq!(world.snapshot.due(world.now).count(), 0, "and the step is gone");
 }
+
+#[test]
+fn whoever_takes_kills_of_everything_back_has_seen_them_all() {
+    let mut world = shop_with_flag_on();
+    let everything = json!("everything");
+    world.done(&human("ann"), kill("k1", everything.clone(), None));
+    let seen = world.snapshot.kills_revision();
+    world.done(&human("bob"), kill("k2", everything.clone(), None));
+    let refused = world.ask_seen(&human("ann"), revive(everything.clone(), None), Some(seen));
+    assert_eq!(refused.expect_err("k2 came since").code(), "stale");
+    let seen = world.snapshot.kills_revision();
+    assert!(world.ask_seen(&human("ann"), revive(everything, None), Some(seen)).is_ok());
+}

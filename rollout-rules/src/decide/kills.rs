@@ -64,7 +64,7 @@ impl<'a> Case<'a> {
         match reach {
             Reach::Flag { app, flag } => self.not_stale(self.flag(app, flag)?)?,
             Reach::App { app } => self.not_older(self.app(app)?.revision())?,
-            Reach::Everything => {}
+            Reach::Everything => self.not_older(self.snapshot.kills_revision())?,
         }
         self.reason_given("taking a kill back")?;
         self.check_killed(reach, environment, kills)?;

@@ -150,6 +150,12 @@ impl Snapshot {
         &self.whole.rules.kills
     }
 
+    /// The last kill or revival of everything: what whoever takes such kills back must have seen, if they
+    /// name a revision.
+    pub fn kills_revision(&self) -> Revision {
+        self.whole.kills_revision
+    }
+
     /// The shared segments by key, from after `cursor`.
     pub fn shared_segments(
         &self,
