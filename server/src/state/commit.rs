@@ -78,14 +78,13 @@ impl Pipeline {
         self.under_way.is_empty() && self.doubts.is_empty()
     }
 
-    /// Takes the entry that has become durable, if it is the one that was speculated on. If it is
-    /// another one, the speculation was wrong.
+    /// Takes the entry that has become durable, if it is one of those under way, also after another one
+    /// failed: else it would count as lost, and be decided again. An entry of somebody else means that
+    /// the speculation was wrong.
     pub(super) fn take(&mut self, anchor: Anchor) -> Option<UnderWay> {
-        if self.under_way.front().is_some_and(|front| front.anchor == anchor) && !self.broken {
-            return self.under_way.pop_front();
-        }
-        self.broken |= !self.under_way.is_empty();
-        None
+        let ours = self.under_way.iter().position(|under_way| under_way.anchor == anchor);
+        self.broken |= !self.under_way.is_empty() && ours != Some(0);
+        self.under_way.remove(ours?)
     }
 }
 
@@ -213,6 +212,11 @@ impl Node {
         let refuse = |task: Task, error| drop(task.reply.send(Err(error)));
         match progress {
             Progress::Waiting => {}
+            // Written elsewhere than it was meant to be, and folded already: no tail will show it again.
+            Progress::Written(anchor) if anchor.revision <= self.folded.revision() => {
+                let done = Done { revision: anchor.revision, already: false, durable: true };
+                self.answer([Answer { reply: task.reply, outcome: Ok(done) }]);
+            }
             Progress::Written(anchor) => self.pipeline.doubts.push(Doubt { ticket, anchor, task }),
             Progress::Failed(AppendError::Conflict { head }) => {
                 self.pipeline.resume_at = self.pipeline.resume_at.max(head);
