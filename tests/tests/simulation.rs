@@ -69,6 +69,7 @@ mistakes! {
     an_append_that_expects_only_a_place_follows_an_entry_that_was_not_seen: ExpectPositionOnly;
     automation_that_does_not_decide_again_acts_twice: AppendWithoutDecidingAgain;
     an_append_repeated_without_looking_is_there_twice: RepeatWithoutLooking;
+    an_append_that_is_not_recognised_in_the_tail_is_decided_again: LoseTrack;
     a_retry_under_a_new_key_is_another_request: RetryUnderNewKey;
     a_kill_that_takes_its_turn_does_not_arrive: KillBounded;
     a_kill_without_an_overlay_waits_for_the_log: NoOverlay;

@@ -96,6 +96,9 @@ mutations! {
     AppendWithoutDecidingAgain breaks AutomationActsOnce;
     /// An append of unknown outcome is repeated without looking whether it is there.
     RepeatWithoutLooking breaks OneRequestOneEntry;
+    /// Once one append has failed, a node does not recognise the others that it sent when the tail shows
+    /// them.
+    LoseTrack breaks AnswersAreTrue;
     /// A caller who heard nothing gets a new idempotency key for the same request.
     RetryUnderNewKey breaks OneRequestOneEntry | AutomationActsOnce;
     /// A kill expects the head like everything else, and gives up after a few races.

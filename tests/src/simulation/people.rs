@@ -24,6 +24,8 @@ pub(super) struct Person {
     pub(super) who: Who,
     flags: BTreeMap<(AppKey, FlagKey), SeenFlag>,
     apps: BTreeMap<AppKey, Revision>,
+    /// The last kill or revival of everything.
+    whole: Option<Revision>,
     proposals: Vec<(ProposalId, Digest)>,
     /// The request they wait for, and the node that has it.
     waits_for: Option<usize>,
@@ -42,7 +44,7 @@ struct SeenFlag {
 impl Person {
     pub(super) fn new(who: Who) -> Person {
         let (flags, apps) = (BTreeMap::new(), BTreeMap::new());
-        Person { who, flags, apps, proposals: Vec::new(), waits_for: None, next: None }
+        Person { who, flags, apps, whole: None, proposals: Vec::new(), waits_for: None, next: None }
     }
 
     /// Does one thing: looks, or asks.
@@ -77,6 +79,7 @@ impl Person {
     fn look(&mut self, node: &Node, outside: &mut Outside) {
         let now = node.clock(outside.now);
         let shown = node.published(outside);
+        self.whole = Some(node.folded.kills_revision());
         for app in apps() {
             let Some(found) = shown.app(&app) else { continue };
             if let Some(folded) = node.folded.app(&app) {
@@ -205,7 +208,7 @@ impl Person {
         let ((app, flag), seen) = outside.dice.pick(&killed).copied()?;
         let environment = outside.dice.chance(40).then(|| pick_environment(outside));
         let (reach, seen) = match outside.dice.below(10) {
-            0..2 => (Reach::Everything, None),
+            0..2 => (Reach::Everything, self.whole),
             2..5 => (Reach::App { app: app.clone() }, self.apps.get(app).copied()),
             _ => (Reach::Flag { app: app.clone(), flag: flag.clone() }, Some(seen.revision)),
         };

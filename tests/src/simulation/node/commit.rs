@@ -74,9 +74,9 @@ struct Doubt {
 impl Pipeline {
     /// Takes the entry that has become durable, if it is one of ours. An entry of somebody else breaks
     /// the speculation.
-    pub(super) fn take(&mut self, anchor: Anchor) -> Option<UnderWay> {
+    pub(super) fn take(&mut self, anchor: Anchor, loses_track: bool) -> Option<UnderWay> {
         let ours = self.under_way.iter().position(|under_way| under_way.anchor == anchor);
-        match ours {
+        match ours.filter(|_| !(loses_track && self.broken)) {
             Some(index) => {
                 self.broken |= index > 0;
                 self.under_way.remove(index)

@@ -148,7 +148,7 @@ impl Node {
     fn fold(&mut self, row: &Row, outside: &mut Outside) {
         self.next_row += 1;
         let anchor = Anchor { revision: Revision(self.next_row as u64), hash: row.hash };
-        let speculated = self.pipeline.take(anchor);
+        let speculated = self.pipeline.take(anchor, outside.errs(Mutation::LoseTrack));
         self.folded = match &speculated {
             Some(under_way) => under_way.snapshot.clone(),
             None => self.folded.apply(anchor.revision, anchor.hash, &row.entry),
