@@ -54,6 +54,8 @@ fn a_newer_entry_and_an_unknown_kind_are_never_skipped() {
     let unknown = line.replacen(r#""kind":"token_created""#, r#""kind":"token_painted""#, 1);
     assert_eq!(Entry::decode(newer.as_bytes()), Err(UnknownEntry::Version { found: ENTRY_VERSION + 1 }));
     assert!(matches!(Entry::decode(unknown.as_bytes()), Err(UnknownEntry::Malformed { .. })));
+    let both = newer.replacen(r#""kind":"token_created""#, r#""kind":"token_painted""#, 1);
+    assert_eq!(Entry::decode(both.as_bytes()), Err(UnknownEntry::Version { found: ENTRY_VERSION + 1 }));
     assert!(matches!(Entry::decode(b"{}"), Err(UnknownEntry::Malformed { .. })));
     // What is added to a version may be read by older code of that version: fields it does not know.
     let more = line.replacen(r#""v":1"#, r#""v":1,"mood":"calm""#, 1);

@@ -113,18 +113,23 @@ impl Checkpoint {
         serde_json::to_vec(self).expect("a checkpoint has no map with keys other than text")
     }
 
-    /// Reads stored bytes. The format is looked at before anything else.
+    /// Reads stored bytes. Another format is told from broken bytes, whatever else is in them.
     pub fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         #[derive(Deserialize)]
         struct Versioned {
             format: u16,
         }
-        let malformed = |error: serde_json::Error| CheckpointError::Malformed { problem: error.to_string() };
-        let Versioned { format } = serde_json::from_slice(bytes).map_err(malformed)?;
-        if format != CHECKPOINT_FORMAT {
-            return Err(CheckpointError::Format { found: format });
+        // A checkpoint is large and start-up waits for it: it is read once.
+        match serde_json::from_slice::<Checkpoint>(bytes) {
+            Ok(checkpoint) if checkpoint.format == CHECKPOINT_FORMAT => Ok(checkpoint),
+            Ok(checkpoint) => Err(CheckpointError::Format { found: checkpoint.format }),
+            Err(error) => match serde_json::from_slice(bytes) {
+                Ok(Versioned { format }) if format != CHECKPOINT_FORMAT => {
+                    Err(CheckpointError::Format { found: format })
+                }
+                _ => Err(CheckpointError::Malformed { problem: error.to_string() }),
+            },
         }
-        serde_json::from_slice(bytes).map_err(malformed)
     }
 }
 
