@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rollout_rules::change::{Anchor, Change, ENTRY_VERSION, Entry, Reach};
 use rollout_rules::context::Context;
-use rollout_rules::evaluate::evaluate_all;
+use rollout_rules::evaluate::{FlagSet, evaluate_all};
 use rollout_rules::feed::{Audience, ClientState, Frame, FrameBody, FrameError, Op, Overlay};
 use rollout_rules::flag::{Hold, HoldCause, Segment, SegmentScope};
 use rollout_rules::governance::Actor;
@@ -200,8 +200,8 @@ fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
     proptest::collection::vec(any::<(u8, u8, u8, u8)>(), 1..40)
 }
 
-/// What answers a client gives at some moments to some people.
-fn answers(state: &ClientState) -> Vec<String> {
+/// The answers at some moments to some people.
+fn answers(flags: FlagSet<'_>) -> Vec<String> {
     let contexts = [
         Context::anonymous(),
         Context::new("ann"),
@@ -212,7 +212,7 @@ fn answers(state: &ClientState) -> Vec<String> {
     let mut answers = Vec::new();
     for context in &contexts {
         for now in moments {
-            for answer in evaluate_all(&state.flag_set(), context, now) {
+            for answer in evaluate_all(&flags, context, now) {
                 answers.push(format!(
                     "{} {} {:?} {}",
                     answer.key(),
@@ -243,9 +243,12 @@ proptest! {
                     None => prop_assert!(clients.iter().all(ClientState::is_gone)),
                     Some(snapshot) => {
                         let fresh = fold(None, &snapshot);
+                        let Audience::Server { app, environment } = &audience else { continue };
+                        let server = answers(history.snapshots[at + 1].flag_set(app, environment).unwrap());
+                        prop_assert_eq!(&answers(fresh.flag_set()), &server, "after entry {}", at + 1);
                         for client in &clients {
                             prop_assert_eq!(&client.to_frame().body, &snapshot.body, "after entry {}", at + 1);
-                            prop_assert_eq!(answers(client), answers(&fresh));
+                            prop_assert_eq!(&answers(client.flag_set()), &server);
                         }
                         clients.push(fresh);
                     }
@@ -271,7 +274,7 @@ proptest! {
             let again = fold(None, &kept);
             prop_assert_eq!(again.to_frame(), client.to_frame());
             prop_assert_eq!(again.resume_token(), client.resume_token());
-            prop_assert_eq!(answers(&again), answers(&client));
+            prop_assert_eq!(answers(again.flag_set()), answers(client.flag_set()));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use rollout_rules::feed::machine::{Machine, SILENCE};
-use rollout_rules::ids::InstanceId;
+use rollout_rules::ids::{AppKey, EnvKey, InstanceId};
 use rollout_rules::time::{DurationMs, UnixMs};
 use tokio::sync::oneshot;
 
@@ -26,6 +26,7 @@ pub struct Builder {
     key: String,
     cache_dir: Option<PathBuf>,
     instance: Option<InstanceId>,
+    audience: Option<(AppKey, EnvKey)>,
     silence: Duration,
     clock: Clock,
 }
@@ -89,6 +90,7 @@ impl Builder {
             key: key.to_owned(),
             cache_dir: None,
             instance: None,
+            audience: None,
             silence: Duration::from_millis(SILENCE.0),
             clock: Clock::system(),
         }
@@ -107,6 +109,14 @@ impl Builder {
     #[must_use]
     pub fn instance(mut self, id: InstanceId) -> Builder {
         self.instance = Some(id);
+        self
+    }
+
+    /// Follows this environment of this app. Needed only with a key that is not bound to one, such as an
+    /// operator's.
+    #[must_use]
+    pub fn environment(mut self, app: AppKey, environment: EnvKey) -> Builder {
+        self.audience = Some((app, environment));
         self
     }
 
@@ -129,14 +139,15 @@ impl Builder {
     /// Starts the client. It returns at once, with the flags of the cache if there is one; use
     /// [`Client::ready`] to wait for the server.
     pub fn start(self) -> Result<Client, BuildError> {
-        let Builder { url, key, cache_dir, instance, silence, clock } = self;
+        let Builder { url, key, cache_dir, instance, audience, silence, clock } = self;
         let instance = instance.unwrap_or_else(random_instance);
-        let endpoint = Endpoint::new(&url, &key, instance).map_err(|problem| match problem {
-            EndpointProblem::Malformed | EndpointProblem::Scheme => BuildError::Url { url: url.clone() },
-            EndpointProblem::NoTls => BuildError::NoTls,
-            EndpointProblem::Key => BuildError::Key,
-        })?;
-        let cache = cache_dir.map(|directory| Cache::new(&directory, &url, &key));
+        let endpoint =
+            Endpoint::new(&url, &key, instance, audience.clone()).map_err(|problem| match problem {
+                EndpointProblem::Malformed | EndpointProblem::Scheme => BuildError::Url { url: url.clone() },
+                EndpointProblem::NoTls => BuildError::NoTls,
+                EndpointProblem::Key => BuildError::Key,
+            })?;
+        let cache = cache_dir.map(|directory| Cache::new(&directory, &url, &key, audience.as_ref()));
         let (cached, problem) = match cache.as_ref().map(Cache::load) {
             None => (None, None),
             Some(Ok(cached)) => (cached, None),

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rollout_rules::feed::{ClientState, Frame};
-use rollout_rules::ids::Digest;
+use rollout_rules::ids::{AppKey, Digest, EnvKey};
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +34,14 @@ struct OnDisk {
 }
 
 impl Cache {
-    /// The file is named by a hash of address and key, so that apps can share a directory and the name
-    /// tells nothing.
-    pub(crate) fn new(directory: &Path, url: &str, key: &str) -> Cache {
-        let name = Digest::of(format!("{}\n{key}", url.trim().trim_end_matches('/')).as_bytes()).to_string();
+    /// The file is named by a hash of address, key and what is followed, so that apps can share a
+    /// directory and the name tells nothing.
+    pub(crate) fn new(directory: &Path, url: &str, key: &str, audience: Option<&(AppKey, EnvKey)>) -> Cache {
+        let mut whole = format!("{}\n{key}", url.trim().trim_end_matches('/'));
+        if let Some((app, environment)) = audience {
+            whole = format!("{whole}\n{app}\n{environment}");
+        }
+        let name = Digest::of(whole.as_bytes()).to_string();
         Cache { path: directory.join(format!("tidegate-{}.json", &name[..24])) }
     }
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use rollout_rules::feed::machine::Loss;
 use rollout_rules::feed::{ResumeToken, machine};
-use rollout_rules::ids::{InstanceId, KillId, Revision};
+use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision};
 use rollout_rules::time::DurationMs;
 
 /// How long a connection may take to stand, TLS included.
@@ -41,6 +41,7 @@ pub(crate) struct Endpoint {
     base: String,
     key: HeaderValue,
     instance: InstanceId,
+    audience: Option<(AppKey, EnvKey)>,
     #[cfg(feature = "tls")]
     tls: Option<tls::Connector>,
 }
@@ -49,7 +50,12 @@ pub(crate) struct Endpoint {
 type Connection = SendRequest<Full<Bytes>>;
 
 impl Endpoint {
-    pub(crate) fn new(url: &str, key: &str, instance: InstanceId) -> Result<Endpoint, EndpointProblem> {
+    pub(crate) fn new(
+        url: &str,
+        key: &str,
+        instance: InstanceId,
+        audience: Option<(AppKey, EnvKey)>,
+    ) -> Result<Endpoint, EndpointProblem> {
         let uri: Uri = url.trim().parse().map_err(|_| EndpointProblem::Malformed)?;
         let authority = uri.authority().ok_or(EndpointProblem::Malformed)?;
         let secure = match uri.scheme_str() {
@@ -73,6 +79,7 @@ impl Endpoint {
             base: uri.path().trim_end_matches('/').to_owned(),
             key: bearer,
             instance,
+            audience,
             #[cfg(feature = "tls")]
             tls: if secure {
                 Some(tls::Connector::new(&host).ok_or(EndpointProblem::Malformed)?)
@@ -86,12 +93,16 @@ impl Endpoint {
     /// Opens the feed. The body is the stream.
     pub(crate) async fn open_feed(&self, resume: Option<ResumeToken>) -> Result<Incoming, Loss> {
         let mut connection = self.connect().await?;
-        let path = format!(
+        let mut path = format!(
             "{}/v1/feed?instance={}&sdk=tidegate-rust/{}",
             self.base,
             self.instance,
             env!("CARGO_PKG_VERSION")
         );
+        // Keys and names are made of characters that need no escape.
+        if let Some((app, environment)) = &self.audience {
+            path.push_str(&format!("&app={app}&environment={environment}"));
+        }
         let mut request = self.request(Method::GET, &path, Full::default());
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(token) = resume
@@ -121,9 +132,13 @@ impl Endpoint {
         revision: Revision,
         kill_ids: &[KillId],
     ) -> Result<(), Loss> {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "instance": self.instance, "revision": revision, "kill_ids": kill_ids
         });
+        if let Some((app, environment)) = &self.audience {
+            body["app"] = app.as_str().into();
+            body["environment"] = environment.as_str().into();
+        }
         let body = Bytes::from(body.to_string());
         let sent = timeout(ACK_TIMEOUT, async {
             // A kept connection may have been closed meanwhile: then a new one is worth one try.
@@ -250,7 +265,7 @@ mod tests {
     use super::*;
 
     fn problem(url: &str, key: &str) -> Option<EndpointProblem> {
-        Endpoint::new(url, key, InstanceId::new("i").expect("an id")).err()
+        Endpoint::new(url, key, InstanceId::new("i").expect("an id"), None).err()
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod status;
 
 pub use rollout_rules::context::{Attribute, Context, ContextError};
 pub use rollout_rules::evaluate::{Height, Reason};
-pub use rollout_rules::ids::{FlagKey, InstanceId, KillId, Revision, RuleId, VariantKey};
+pub use rollout_rules::ids::{AppKey, EnvKey, FlagKey, InstanceId, KillId, Revision, RuleId, VariantKey};
 pub use rollout_rules::time::UnixMs;
 
 pub use crate::builder::{BuildError, Builder};

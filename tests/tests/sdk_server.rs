@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
-use tidegate_sdk::{Change, Client, Context, ErrorKind, Height, Problem, Reason, Status};
+use tidegate_sdk::{AppKey, Change, Client, Context, EnvKey, ErrorKind, Height, Problem, Reason, Status};
 use tidegate_tests::{Api, PATIENCE, Server, eventually};
 
 const LIVE: &str = "live";
@@ -214,6 +214,23 @@ fn an_environment_that_is_removed_takes_its_flags_along() {
     while client.bool_detail("checkout", &ann(), true).error != Some(ErrorKind::FlagNotFound) {
         changes.recv_timeout(PATIENCE).expect("the flags go");
     }
+}
+
+#[test]
+fn a_key_that_is_bound_to_nothing_names_what_it_follows() {
+    let (server, admin, _) = shop();
+    let client = Client::builder(server.url(), admin.token())
+        .environment(AppKey::new("shop").unwrap(), EnvKey::new(LIVE).unwrap())
+        .start()
+        .unwrap();
+    assert!(client.wait_ready(PATIENCE).unwrap().is_live());
+    let changes = changes(&client, "checkout");
+    let kill = admin.kill_flag("shop", "checkout");
+    until(&changes, &client, "checkout", Reason::Killed(Height::Flag));
+    let path = format!("/v1/feed/clients?app=shop&kill_id={}", kill["kill_id"].as_str().unwrap());
+    eventually("the kill is acknowledged", || {
+        (admin.get(&path).expect(200)["kill_in_effect"] == 1).then_some(())
+    });
 }
 
 #[test]
