@@ -40,6 +40,8 @@ trait Server {
     fn publish(&mut self, marker: &str) -> Vec<u8>;
     /// The process.
     fn process(&self) -> u32;
+    /// Waits until it has noticed that its clients are gone.
+    fn settle(&mut self);
 }
 
 /// What was measured of one server.
@@ -122,6 +124,8 @@ fn take_turn(server: &mut dyn Server, clients: usize, turn: usize, figures: &mut
             figures.last_ms.push(ms(seen.last));
         }
     }
+    drop(watchers);
+    server.settle();
 }
 
 fn bar(what: &str, value: f64, bar: f64) -> bool {

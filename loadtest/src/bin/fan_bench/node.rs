@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use rollout_rules::feed::{ChangeFrame, FRAME_VERSION, Frame, FrameBody, Op, ServedKills};
 use rollout_rules::flag::Kill;
@@ -19,6 +20,9 @@ use crate::Server;
 
 /// The argument that makes this program the server.
 pub(crate) const MODE: &str = "--be-node";
+
+/// How long the server may take to notice that all clients have gone.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the server with its own defaults, until it is killed.
 pub(crate) fn serve(directory: &str) -> ExitCode {
@@ -75,14 +79,18 @@ impl Node {
         let mut node =
             Node { process, address, admin, key: String::new(), flags_left: flags, _directory: directory };
         node.call(
+            "POST",
             "/v1/apps",
             &json!({"key": "shop", "environments": [{"key": "live", "kind": "production"}]}),
         );
         for flag in 0..flags {
-            node.call("/v1/apps/shop/flags", &json!({"key": format!("flag-{flag}")}));
+            node.call("POST", "/v1/apps/shop/flags", &json!({"key": format!("flag-{flag}")}));
         }
-        let token =
-            node.call("/v1/tokens", &json!({"scope": "sdk-server", "app": "shop", "environment": "live"}));
+        let token = node.call(
+            "POST",
+            "/v1/tokens",
+            &json!({"scope": "sdk-server", "app": "shop", "environment": "live"}),
+        );
         node.key = token["secret"].as_str().expect("a new token shows its secret").to_owned();
         node
     }
@@ -107,18 +115,18 @@ impl Node {
         frame.encode_event().expect("a small frame").len()
     }
 
-    fn request(&self, path: &str, body: &Value) -> Vec<u8> {
-        let body = body.to_string();
+    fn request(&self, method: &str, path: &str, body: &Value) -> Vec<u8> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut text = String::new();
-        let _ = write!(text, "POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
+        let _ = write!(text, "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         let _ = write!(text, "authorization: Bearer {}\r\ncontent-type: application/json\r\n", self.admin);
         let _ = write!(text, "content-length: {}\r\n\r\n{body}", body.len());
         text.into()
     }
 
-    fn call(&self, path: &str, body: &Value) -> Value {
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut socket = TcpStream::connect(&self.address).expect("the server takes connections");
-        socket.write_all(&self.request(path, body)).expect("the server reads");
+        socket.write_all(&self.request(method, path, body)).expect("the server reads");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("the server answers");
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer of HTTP");
@@ -143,11 +151,19 @@ impl Server for Node {
     fn publish(&mut self, marker: &str) -> Vec<u8> {
         self.flags_left -= 1;
         let path = format!("/v1/apps/shop/flags/flag-{}/kill", self.flags_left);
-        self.request(&path, &json!({"kill_id": marker}))
+        self.request("POST", &path, &json!({"kill_id": marker}))
     }
 
     fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    fn settle(&mut self) {
+        let start = Instant::now();
+        while self.call("GET", "/v1/feed/clients?limit=1", &Value::Null)["connected"] != 0 {
+            assert!(start.elapsed() < PATIENCE, "the server keeps clients that have gone");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 

@@ -87,6 +87,9 @@ impl Server for Raw {
     fn process(&self) -> u32 {
         self.process.id()
     }
+
+    // Its next write tells it who has gone.
+    fn settle(&mut self) {}
 }
 
 impl Drop for Raw {
