@@ -1,7 +1,6 @@
 //! How apps, flags and the rest look in answers.
 
-use rollout_rules::change::Reach;
-use rollout_rules::flag::{EnvironmentKind, Kill, Serve, Targeting};
+use rollout_rules::flag::{EnvironmentKind, Serve, Targeting};
 use rollout_rules::governance::Token;
 use rollout_rules::ids::EnvKey;
 use rollout_rules::percent::Exposure;
@@ -143,9 +142,4 @@ pub fn proposal(proposal: &Proposal, needed: u8, now: UnixMs) -> Value {
         "approvals": approvals,
         "needed": needed,
     })
-}
-
-/// A kill that is in effect, with what it kills.
-pub fn kill(kill: &Kill, reach: &Reach) -> Value {
-    json!({ "kill_id": kill.id, "at": kill.at, "reach": reach })
 }
