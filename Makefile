@@ -36,10 +36,9 @@ fmt: ## Format the code
 	cargo fmt --all
 
 bench: ## Run the benches, each beside its baseline
-	for bench in loadtest/src/bin/*-bench.rs loadtest/src/bin/*_bench.rs; do
-		[ -e "$$bench" ] || continue
-		name=$$(basename "$$bench" .rs)
-		cargo run $(CARGO_FLAGS) --release -p tidegate-loadtest --bin "$${name//_/-}"
+	for name in $$(sed -nE 's/^name = "([a-z-]+-bench)"/\1/p' loadtest/Cargo.toml); do
+		echo "=== $$name"
+		cargo run $(CARGO_FLAGS) --release -p tidegate-loadtest --bin "$$name"
 	done
 
 tools: ## The test runner
