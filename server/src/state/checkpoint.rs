@@ -1,6 +1,7 @@
 //! Checkpoints: stored copies of the fold, written beside the work by a thread of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -9,10 +10,14 @@ use rollout_rules::ids::Revision;
 use rollout_rules::snapshot::{Checkpoint, Snapshot};
 use rollout_rules::time::{DurationMs, UnixMs};
 
+use crate::clock::Clock;
 use crate::log::{ChangeLog, CheckpointError, StoredCheckpoint};
 
 /// Entries after which a checkpoint is due: about what folds in a fifth of a second at start-up.
 const EVERY_ENTRIES: u64 = 10_000;
+/// After a checkpoint that took so long, the next one waits so many times as long: however much there is
+/// to store, and however fast it changes, only a tenth of a core goes into it.
+const REST: u64 = 9;
 /// Time after which a checkpoint is due, if there is anything new.
 const EVERY: DurationMs = DurationMs(10 * 60 * 1000);
 
@@ -22,30 +27,40 @@ pub(super) struct Checkpoints {
     writer: Option<JoinHandle<()>>,
     last: Revision,
     last_at: UnixMs,
+    /// Milliseconds since 1970; the thread sets it.
+    rest_until: Arc<AtomicU64>,
 }
 
 impl Checkpoints {
     pub(super) fn start(
         log: Arc<dyn ChangeLog>,
         last: Revision,
+        clock: Clock,
         now: UnixMs,
     ) -> std::io::Result<Checkpoints> {
         let (jobs, queue) = sync_channel::<Arc<Snapshot>>(1);
+        let rest_until = Arc::new(AtomicU64::new(0));
+        let rest = Arc::clone(&rest_until);
         let writer =
             std::thread::Builder::new().name("tidegate-checkpoints".to_owned()).spawn(move || {
                 while let Ok(snapshot) = queue.recv() {
+                    let began = clock.now();
                     if let Err(error) = store(log.as_ref(), &snapshot) {
                         tracing::warn!(%error, revision = %snapshot.revision(), "no checkpoint was stored");
                     }
+                    let ended = clock.now();
+                    let next = ended.plus(DurationMs(REST * ended.since(began).0));
+                    rest.store(next.0, Ordering::Relaxed);
                 }
             })?;
-        Ok(Checkpoints { jobs: Some(jobs), writer: Some(writer), last, last_at: now })
+        Ok(Checkpoints { jobs: Some(jobs), writer: Some(writer), last, last_at: now, rest_until })
     }
 
     /// Has a checkpoint written if one is due and the last one is done.
     pub(super) fn consider(&mut self, snapshot: &Arc<Snapshot>, now: UnixMs) {
         let new = snapshot.revision().0.saturating_sub(self.last.0);
-        if new >= EVERY_ENTRIES || (new > 0 && now.since(self.last_at) >= EVERY) {
+        let due = new >= EVERY_ENTRIES || (new > 0 && now.since(self.last_at) >= EVERY);
+        if due && now.0 >= self.rest_until.load(Ordering::Relaxed) {
             self.write(snapshot, now);
         }
     }
@@ -59,11 +74,13 @@ impl Checkpoints {
     }
 
     /// Writes a last one, so that the next start is quick, and waits for it.
-    pub(super) fn finish(mut self, snapshot: &Arc<Snapshot>, now: UnixMs) {
-        if snapshot.revision() > self.last {
-            self.write(snapshot, now);
+    pub(super) fn finish(mut self, snapshot: &Arc<Snapshot>) {
+        if let Some(jobs) = self.jobs.take()
+            && snapshot.revision() > self.last
+        {
+            // An error means that the thread is gone, which the join tells.
+            let _ = jobs.send(Arc::clone(snapshot));
         }
-        self.jobs = None;
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

@@ -102,7 +102,8 @@ impl State {
         let readiness = Readiness::Folding { at: folded.revision(), until: ready_at };
         let live = Live::new(Published::new(Arc::clone(&folded), kills.overlays()), readiness);
         let now = clock.now();
-        let checkpoints = checkpoint::Checkpoints::start(Arc::clone(&log), folded.revision(), now)?;
+        let checkpoints =
+            checkpoint::Checkpoints::start(Arc::clone(&log), folded.revision(), clock.clone(), now)?;
         let (commands, lanes) = CommandHandle::new();
         let node = node::Node {
             log: Arc::clone(&log),

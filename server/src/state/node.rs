@@ -204,8 +204,7 @@ impl Node {
             }
         }
         self.refuse_all();
-        let now = self.clock.now();
-        self.checkpoints.finish(&self.folded, now);
+        self.checkpoints.finish(&self.folded);
         self.kills.finish();
     }
 }

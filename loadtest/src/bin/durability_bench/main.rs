@@ -22,6 +22,8 @@ use driver::Driver;
 /// Turns of each contender, and changes in a turn: short ones, so that a mood of the disk meets all alike.
 const TURNS: usize = 100;
 const CHANGES: usize = 20;
+/// How long the checkpoints of many new apps have to be written, before changes are measured.
+const SETTLING: Duration = Duration::from_secs(5);
 /// Turns that only warm up.
 const WARM_UP: usize = 10;
 /// Writers that change at the same time, and for how long.
@@ -160,11 +162,15 @@ async fn changes_with(apps: usize) -> Duration {
     let driver = Driver::start(Arc::new(log), None).await;
     driver.create_apps(apps).await;
     let mut flag = driver.create_flag(apps / 2, "bench").await;
+    let began = Instant::now();
+    while began.elapsed() < SETTLING {
+        flag.toggle(&driver).await;
+    }
     let mut changes = Vec::new();
-    for n in 0..CHANGES * TURNS {
+    for _ in 0..CHANGES * TURNS {
         let started = Instant::now();
         flag.toggle(&driver).await;
-        changes.extend((n >= CHANGES * WARM_UP).then(|| started.elapsed()));
+        changes.push(started.elapsed());
     }
     driver.stop().await;
     middle(changes)
