@@ -138,25 +138,27 @@ impl Matcher {
     }
 }
 
-/// Reads every value; those that cannot be used are left out. An error if none can be.
+/// Reads every value; those that cannot be used are left out. An error if none can be: the trail then
+/// stays at the first.
 pub(crate) fn each<T>(
     values: &[Value],
     trail: &mut Trail,
     mut read: impl FnMut(&Value) -> Result<T, ConditionProblem>,
 ) -> Result<Box<[T]>, ConditionProblem> {
     let mut usable = Vec::with_capacity(values.len());
-    let mut last = None;
+    let mut first = None;
     for (at, value) in values.iter().enumerate() {
         match read(value) {
             Ok(value) => usable.push(value),
             Err(problem) => {
-                trail.leave_out(&format!("values[{at}]"), problem.clone());
-                last = Some(problem);
+                let step = format!("values[{at}]");
+                trail.leave_out(&step, problem.clone());
+                first.get_or_insert((step, problem));
             }
         }
     }
-    match last {
-        Some(problem) if usable.is_empty() => Err(problem),
+    match first {
+        Some((step, problem)) if usable.is_empty() => trail.within(&step, |_| Err(problem)),
         _ => Ok(usable.into()),
     }
 }

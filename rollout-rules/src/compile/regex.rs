@@ -65,9 +65,14 @@ impl Dfa {
         #[cfg(not(feature = "regex-build"))]
         {
             let _ = (pattern, ci);
-            let encoded = encoded.ok_or(RegexError::NotCompiled)?;
-            Dfa::read(&STANDARD.decode(encoded).map_err(|_| RegexError::Unreadable)?)
+            Dfa::decode(encoded.ok_or(RegexError::NotCompiled)?)
         }
+    }
+
+    /// Reads a compiled form from a frame.
+    #[cfg(any(not(feature = "regex-build"), test))]
+    fn decode(encoded: &str) -> Result<Dfa, RegexError> {
+        Dfa::read(&STANDARD.decode(encoded).map_err(|_| RegexError::Unreadable)?)
     }
 
     /// Reads and checks a compiled form.
@@ -91,4 +96,28 @@ impl Dfa {
 #[cfg(feature = "regex-build")]
 pub(crate) fn encode_dfa(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+#[cfg(all(test, feature = "regex-build"))]
+mod tests {
+    use super::*;
+    use crate::compile::compile_regex;
+
+    #[test]
+    fn a_compiled_form_comes_through_a_frame() {
+        let encoded = encode_dfa(&compile_regex(r"^\w+@ex.mple\b", false).expect("it fits"));
+        let dfa = Dfa::decode(&encoded).expect("it is readable");
+        assert!(dfa.is_match("ann@exämple"));
+        assert!(!dfa.is_match("änn@example"));
+    }
+
+    #[test]
+    fn a_damaged_form_is_refused() {
+        let whole = compile_regex("abc", false).expect("it fits");
+        for length in 0..whole.len() {
+            assert_eq!(Dfa::read(&whole[..length]).err(), Some(RegexError::Unreadable), "{length} bytes");
+        }
+        assert_eq!(Dfa::decode("not base64!").err(), Some(RegexError::Unreadable));
+        assert!(Dfa::read(&alloc::vec![0; MAX_DFA_BYTES + 1]).is_err());
+    }
 }
