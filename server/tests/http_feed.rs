@@ -138,6 +138,12 @@ fn only_servers_tokens_follow_and_only_as_many_as_the_settings_allow() {
     refused.refused(503, "too_many_streams");
     assert!(refused.header("retry-after").parse::<u64>().is_ok());
     open.iter_mut().for_each(|feed| assert_eq!(feed.event().name, "snapshot"));
+    drop(open);
+    // Well before a heartbeat could fail.
+    let begun = std::time::Instant::now();
+    while !served.send("GET", "/metrics", &[], "").text.contains("\ntidegate_streams 0\n") {
+        assert!(begun.elapsed().as_secs() < 5, "the places of clients that hung up come back");
+    }
 }
 
 #[test]

@@ -220,6 +220,8 @@ pub async fn run(
     .backlog(BACKLOG)
     // An event is small and has to leave at once.
     .tcp_nodelay(true)
+    // A stream whose client has hung up gives its place back at once, not at a heartbeat that fails.
+    .h1_allow_half_closed(false)
     .client_request_timeout(settings.request_timeout)
     .keep_alive(settings.keep_alive)
     .shutdown_timeout(settings.shutdown_grace.as_secs().max(1))
