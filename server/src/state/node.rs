@@ -81,8 +81,13 @@ impl Node {
         let mut tail = self.follow_from_here();
         self.republish();
         self.check_ready();
-        self.retry_kills();
+        let mut kept_kills_offered = false;
         loop {
+            // Not while folding: the log may yet turn out to have them.
+            if !kept_kills_offered && self.may_kill() {
+                kept_kills_offered = true;
+                self.retry_kills();
+            }
             tokio::select! {
                 biased;
                 read = next(&mut tail) => self.on_read(read, &mut tail),
