@@ -39,6 +39,11 @@ fn answer(mut socket: TcpStream, clients: &mut Vec<TcpStream>) {
         }
         return;
     }
+    if head.starts_with("DELETE") {
+        clients.clear();
+        let _ = socket.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+        return;
+    }
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut event = vec![0; length.and_then(|text| text.parse().ok()).unwrap_or(0)];
     if reader.read_exact(&mut event).is_ok() {
@@ -88,8 +93,13 @@ impl Server for Raw {
         self.process.id()
     }
 
-    // Its next write tells it who has gone.
-    fn settle(&mut self) {}
+    fn settle(&mut self) {
+        let mut socket = TcpStream::connect(&self.address).expect("the floor takes connections");
+        let request = b"DELETE /clients HTTP/1.1\r\nhost: raw\r\n\r\n";
+        socket.write_all(request).expect("the floor reads");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("the floor answers");
+    }
 }
 
 impl Drop for Raw {
