@@ -153,16 +153,24 @@ impl<'c> Unit<'c> {
     /// Hashes it as it is written: a number by its decimal digits.
     #[inline(always)]
     pub(crate) fn hash_into(self, seen: Murmur3) -> Murmur3 {
-        match self {
-            Unit::Text(text) => seen.write(text.as_bytes()),
-            Unit::Integer(number) => hash_integer(number, seen),
-        }
+        let mut digits;
+        let bytes = match self {
+            Unit::Text(text) => text.as_bytes(),
+            Unit::Integer(number) => {
+                digits = [0; DIGITS];
+                write_digits(number, &mut digits)
+            }
+        };
+        // One call for both: what is hashed so far then stays in registers.
+        seen.write(bytes)
     }
 }
 
-fn hash_integer(number: i64, seen: Murmur3) -> Murmur3 {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
+/// The longest integer, with its sign.
+const DIGITS: usize = 20;
+
+fn write_digits(number: i64, digits: &mut [u8; DIGITS]) -> &[u8] {
+    let mut at = DIGITS;
     let mut rest = number.unsigned_abs();
     loop {
         at -= 1;
@@ -174,6 +182,23 @@ fn hash_integer(number: i64, seen: Murmur3) -> Murmur3 {
             break;
         }
     }
-    let seen = if number < 0 { seen.write(b"-") } else { seen };
-    seen.write(&digits[at..])
+    if number < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    &digits[at..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_hashed_by_its_digits() {
+        for number in [0_i64, 7, -7, 10, -120, 9_007_199_254_740_991, i64::MIN] {
+            let text = alloc::format!("{number}");
+            let of_text = Unit::Text(&text).hash_into(Murmur3::new());
+            assert_eq!(Unit::Integer(number).hash_into(Murmur3::new()), of_text, "{number}");
+        }
+    }
 }
