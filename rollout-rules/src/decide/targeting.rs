@@ -35,6 +35,10 @@ impl<'a> Case<'a> {
         let held = record.state().hold.is_some();
         let above = Above { held, releases: held && patch.on == Some(true) };
         let Some(direction) = direction(&before, &after, above) else {
+            // Asking for what is set already is no answer while something above keeps the flag off.
+            if patch.on == Some(true) {
+                self.can_be_raised(view, record, environment)?;
+            }
             return Ok(Decided::Already(view.revision()));
         };
         self.revision_named(view, direction)?;

@@ -3,6 +3,7 @@
 //! by the core; here it is only said what may be read, and whose name a change bears.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -15,6 +16,7 @@ use rollout_rules::time::UnixMs;
 use super::Shared;
 use super::problem::{self, Problem};
 use crate::secret;
+use crate::state::Published;
 
 /// Where tools that know no bearer tokens put the secret.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -155,9 +157,12 @@ pub fn authenticate<'s>(
     }
 }
 
-/// That a request carries a valid token, counted against the token's rate. For handlers that look the
-/// token up themselves in what they read once.
-pub struct Counted(TokenId);
+/// A request with a valid token, counted against the token's rate, and the one state of the server that
+/// all of its answer is made from.
+pub struct Counted {
+    token: TokenId,
+    published: Arc<Published>,
+}
 
 impl FromRequest for Counted {
     type Error = Problem;
@@ -171,16 +176,22 @@ impl FromRequest for Counted {
 impl Counted {
     fn of(request: &HttpRequest) -> Result<Counted, Problem> {
         let shared = shared(request)?;
-        let published = shared.published();
+        let published = shared.published_full();
         let token = authenticate(shared, request, &published.snapshot)?;
         shared.limits.count_request(&token.id, shared.clock.coarse())?;
-        Ok(Counted(token.id.clone()))
+        Ok(Counted { token: token.id.clone(), published })
     }
 
-    /// The token, in a snapshot that may be newer.
-    pub fn token<'s>(&self, snapshot: &'s Snapshot) -> Result<&'s Token, Problem> {
-        snapshot
-            .token(&self.0)
+    /// What was published when the request came.
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// The token.
+    pub fn token(&self) -> Result<&Token, Problem> {
+        self.published
+            .snapshot
+            .token(&self.token)
             .ok_or_else(|| Problem::new(problem::UNAUTHENTICATED, "the token is not valid any more"))
     }
 }

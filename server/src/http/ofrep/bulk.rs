@@ -27,8 +27,8 @@ pub async fn evaluate_flags(
     access: auth::Counted,
     body: JsonBytes,
 ) -> Result<HttpResponse, Problem> {
-    let published = shared.published();
-    let token = access.token(&published.snapshot)?;
+    let published = access.published();
+    let token = access.token()?;
     let query = Query::of(&request)?;
     check_last_modified(&query)?;
     let (app, environment) =
@@ -40,7 +40,7 @@ pub async fn evaluate_flags(
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
-    let overlays: Vec<KillId> = reaching(&published, &app, &environment);
+    let overlays: Vec<KillId> = reaching(published, &app, &environment);
     let tag = etag::bulk(
         shared.log_id(),
         &app,

@@ -20,9 +20,8 @@ pub async fn evaluate_flag(
     access: auth::Counted,
     body: JsonBytes,
 ) -> Result<HttpResponse, Problem> {
-    let published = shared.published();
-    let token = access.token(&published.snapshot)?;
-    let (app, environment) = audience_of(token, &request)?;
+    let published = access.published();
+    let (app, environment) = audience_of(access.token()?, &request)?;
     let context = read_context(sent_context(&body.0)?, &shared)?;
     let now = shared.clock.coarse();
     let key = percent_decoded(request.path().strip_prefix("/ofrep/v1/evaluate/flags/").unwrap_or(""));
