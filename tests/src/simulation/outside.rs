@@ -50,6 +50,18 @@ impl Outside {
         self.history.note(|| format!("{:>9} {}", now.since(START).0, line()));
     }
 
+    /// What the log has accepted becomes durable.
+    pub(super) fn flush(&mut self) {
+        let first = self.log.flushed;
+        self.log.flush();
+        for index in first..self.log.flushed {
+            let row = &self.log.rows[index];
+            let (kind, ask) = (row.entry.change.kind(), row.ask);
+            let by = ask.map_or_else(String::new, |ask| format!(" of request {ask}"));
+            self.note(|| format!("   entry {} is durable: {kind}{by}", index + 1));
+        }
+    }
+
     /// Records a request.
     pub(super) fn ask(&mut self, wish: Wish) -> usize {
         let number = self.history.asks.len();

@@ -17,9 +17,9 @@ use super::outside::{Outside, START};
 use super::people::Person;
 
 /// How many things happen before everything is mended.
-const STEPS: usize = 200;
+const STEPS: usize = 170;
 /// How many rounds mending may take.
-const MENDING_ROUNDS: usize = 60;
+const MENDING_ROUNDS: usize = 45;
 /// How many nodes there are at most.
 const MOST_NODES: usize = 4;
 /// How far clocks may be apart after a jump.
@@ -78,7 +78,7 @@ impl World {
         match self.outside.dice.below(100) {
             0..14 => self.several(World::deliver_append),
             14..24 => self.several(World::deliver_ack),
-            24..36 => self.outside.log.flush(),
+            24..36 => self.outside.flush(),
             36..64 => self.nodes[node].work(&mut self.outside),
             64..90 => {
                 let person = self.outside.dice.below(self.people.len());
@@ -179,6 +179,7 @@ impl World {
         let node = &mut self.nodes[node];
         node.newer |= newer;
         if node.up {
+            laws::check_fold(node, &mut self.outside);
             node.crash(&mut self.outside);
         }
         if newer || self.outside.dice.chance(60) {
@@ -248,6 +249,7 @@ impl World {
             if !node.up || (self.newer_written && stale) {
                 node.newer |= self.newer_written;
                 if node.up {
+                    laws::check_fold(node, &mut self.outside);
                     node.crash(&mut self.outside);
                 }
                 node.start(&mut self.outside);
@@ -258,7 +260,7 @@ impl World {
             while !self.outside.log.to_log.is_empty() {
                 self.deliver_append();
             }
-            self.outside.log.flush();
+            self.outside.flush();
             while !self.outside.log.from_log.is_empty() {
                 self.deliver_ack();
             }
@@ -272,7 +274,7 @@ impl World {
                 let append = self.outside.log.to_log.remove(0);
                 self.outside.log.receive(append);
             }
-            self.outside.log.flush();
+            self.outside.flush();
             node.follow(usize::MAX, &mut self.outside);
         }
         for node in &mut self.nodes {

@@ -19,26 +19,31 @@ use crate::simulation::outside::Outside;
 /// A kill that a node said is in effect is in effect there from then on, restarts included.
 pub(super) fn check_promises(nodes: &[Node], outside: &mut Outside) {
     let promises = std::mem::take(&mut outside.history.promises);
+    let mut shown: BTreeMap<usize, Snapshot> = BTreeMap::new();
     for number in promises {
         let ask = &outside.history.asks[number];
-        let (Command::Kill { kill_id, reach, environment }, Some(node)) = (&ask.request.command, ask.node)
+        let (Command::Kill { kill_id, reach, environment }, Some(index)) = (&ask.request.command, ask.node)
         else {
             continue;
         };
-        let node = &nodes[node];
+        let node = &nodes[index];
         if node.up && node.folded.past_kill(kill_id).is_some() {
             // From here on the log tells what is in effect.
             continue;
         }
-        let shown = node.published(outside);
+        if !node.up {
+            outside.history.promises.push(number);
+            continue;
+        }
+        let shown = shown.entry(index).or_insert_with(|| node.published(outside));
         let at = node.clock(outside.now);
         let reached = reached_by(environment.as_ref());
-        let serving = || reached.iter().any(|one| serving(&shown, reach, one, at).is_some());
-        if node.up && (!is_killed(&shown, reach, environment.as_ref()) || serving()) {
-            let what = format!("node {} said that kill {kill_id} is in effect, and it is not", node.index);
-            outside.history.violate(Law::KillsHold, what);
-        } else {
+        let serving = || reached.iter().any(|one| serving(shown, reach, one, at).is_some());
+        if is_killed(shown, reach, environment.as_ref()) && !serving() {
             outside.history.promises.push(number);
+        } else {
+            let what = format!("node {index} said that kill {kill_id} is in effect, and it is not");
+            outside.history.violate(Law::KillsHold, what);
         }
     }
 }

@@ -32,6 +32,17 @@ pub(super) fn check_promises(nodes: &[Node], outside: &mut Outside) {
     }
 }
 
+/// What is checked when a node stops: what it had folded is what the log says.
+pub(super) fn check_fold(node: &Node, outside: &mut Outside) {
+    let revision = node.folded.revision();
+    let place = usize::try_from(revision.0).unwrap_or(usize::MAX);
+    let truth = outside.log.folds.get(place);
+    if truth.is_some_and(|truth| truth.to_checkpoint().encode() != node.folded.to_checkpoint().encode()) {
+        let what = format!("node {} differs from the log at revision {revision}", node.index);
+        outside.history.violate(Law::FoldAlike, what);
+    }
+}
+
 /// What is checked in the end, when everything is mended.
 pub(super) fn check(nodes: &[Node], outside: &mut Outside) {
     let mut found = Vec::new();
