@@ -165,13 +165,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits.requests_per_second",
-        "20000",
+        "200000",
         "Requests a second of one token, on average; more get 429. Kills are never refused. 0: no limit",
-        "one runaway loop cannot starve the rest; a busier app checks in process through an SDK",
+        "more than one machine serves: it stops a runaway fleet, not a busy app; lower it where tokens share a server",
     ),
     setting(
         "limits.burst",
-        "20000",
+        "200000",
         "Requests that one token may make at once after a pause",
         "a second's worth, so that a fleet may start together",
     ),
