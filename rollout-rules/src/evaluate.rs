@@ -105,6 +105,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the answer is one that the flag's targeting gives, and not the off variant for want of one.
+    pub const fn serves(self) -> bool {
+        match self {
+            Reason::Target
+            | Reason::Rule { .. }
+            | Reason::RuleSplit { .. }
+            | Reason::Split
+            | Reason::Exposed
+            | Reason::Default => true,
+            Reason::Killed(_)
+            | Reason::Held(_)
+            | Reason::Expired
+            | Reason::EnvironmentEnded
+            | Reason::Off
+            | Reason::PrerequisiteFailed
+            | Reason::NotExposed
+            | Reason::NoUnit
+            | Reason::Broken => false,
+        }
+    }
+
     /// A name for logs, metadata and golden vectors. It never changes.
     pub const fn code(self) -> &'static str {
         match self {
@@ -376,7 +397,8 @@ impl<'a> Check<'_, 'a, '_> {
         None
     }
 
-    /// Whether all prerequisites are satisfied. Flags that are missing or too deep in a chain fail them.
+    /// Whether all prerequisites are satisfied. Flags that are missing or too deep in a chain fail them, and
+    /// so do flags that only fall back to their off variant: else lowering one flag would raise another.
     #[inline(never)]
     fn are_satisfied(self, program: &'a Program, prerequisites: &mut Prerequisites) -> bool {
         if prerequisites.depth >= MAX_PREREQUISITES {
@@ -389,11 +411,11 @@ impl<'a> Check<'_, 'a, '_> {
             let table = &self.flags.environment.flags;
             let other = table.get_hashed(prerequisite.hash, prerequisite.key.as_str());
             let Some(other) = other.filter(|other| other.answers) else { return false };
-            let variant = match self.stop(other) {
-                Some(_) => other.off_variant,
-                None => self.decide(other, prerequisites).0,
-            };
-            prerequisite.variants.contains(&other.flag.variants[usize::from(variant)].key)
+            if self.stop(other).is_some() {
+                return false;
+            }
+            let (variant, reason) = self.decide(other, prerequisites);
+            reason.serves() && prerequisite.variants.contains(&other.flag.variants[usize::from(variant)].key)
         });
         prerequisites.depth -= 1;
         satisfied

@@ -263,7 +263,12 @@ pub struct Rule {
     pub serve: Serve,
 }
 
-/// Another flag that must answer one of these variants in the same environment.
+/// Another flag that must serve one of these variants in the same environment.
+///
+/// Only what the other flag really serves counts: by a target, a rule, a split, its exposure or to everyone. While
+/// it is killed, held, expired, off, not exposed to the unit, without a unit, broken, or fails a prerequisite
+/// of its own, it satisfies nobody, even where its off variant is listed: lowering one flag never raises
+/// another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prerequisite {

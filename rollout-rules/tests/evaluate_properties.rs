@@ -56,8 +56,9 @@ fn expected(world: &World, key: &str, unit: Option<&str>, depth: usize) -> (Stri
     }
     for prerequisite in &targeting.prerequisites {
         assert!(depth < 2, "the worlds of this test have chains of one");
-        let (variant, _) = expected(world, prerequisite.flag.as_str(), unit, depth + 1);
-        if !prerequisite.variants.iter().any(|wanted| wanted.as_str() == variant) {
+        let (variant, reason) = expected(world, prerequisite.flag.as_str(), unit, depth + 1);
+        let serves = ["target", "rule", "rule_split", "split", "exposed", "default"].contains(&reason);
+        if !serves || !prerequisite.variants.iter().any(|wanted| wanted.as_str() == variant) {
             return off("prerequisite_failed");
         }
     }
@@ -298,6 +299,35 @@ proptest! {
             prop_assert!(is.value() == &json!(false) || not.value() == &json!(false));
         }
     }
+}
+
+#[test]
+fn lowering_a_flag_raises_none_that_waits_for_its_off_variant() {
+    let flag = |key: &str, targeting: Value| {
+        json!({
+            "flag": {"key": key, "type": "boolean", "off_variant": "off", "created_at": 0,
+                     "variants": [{"key": "on", "value": true}, {"key": "off", "value": false}]},
+            "state": {"expires_at": NOW.0 + 1, "targeting": targeting},
+            "revision": 1,
+        })
+    };
+    let dependent = json!({"on": true, "exposure": 100, "serve": {"variant": "on"},
+        "prerequisites": [{"flag": "old", "variants": ["off"]}]});
+    let answer = |on: bool, exposure: u32, serve: &str, kills: Value| {
+        let old = json!({"on": on, "exposure": exposure, "serve": {"variant": serve}});
+        let world: World = serde_json::from_value(json!({
+            "environment": {"key": "production"}, "kills": {"flags": {"old": kills}},
+            "flags": [flag("old", old), flag("new", dependent.clone())],
+        }))
+        .unwrap();
+        world.build().check("new", &Context::new("ann"), NOW).unwrap().reason.code()
+    };
+    let none = json!({});
+    assert_eq!(answer(true, 100, "on", none.clone()), "prerequisite_failed");
+    assert_eq!(answer(true, 100, "on", json!({"all": {"id": "k", "at": 0}})), "prerequisite_failed");
+    assert_eq!(answer(false, 100, "on", none.clone()), "prerequisite_failed");
+    assert_eq!(answer(true, 0, "on", none.clone()), "prerequisite_failed");
+    assert_eq!(answer(true, 100, "off", none), "default", "it really serves the variant");
 }
 
 #[test]
