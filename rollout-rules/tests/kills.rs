@@ -224,3 +224,16 @@ fn whoever_takes_kills_of_everything_back_has_seen_them_all() {
     let seen = world.snapshot.kills_revision();
     assert!(world.ask_seen(&human("ann"), revive(everything, None), Some(seen)).is_ok());
 }
+
+#[test]
+fn a_kill_of_everything_in_an_environment_that_no_app_has_is_refused_by_its_name() {
+    let mut world = shop_with_flag_on();
+    let misspelt = kill("k1", json!("everything"), Some("prodution"));
+    let refusal = world.ask(&human("ann"), misspelt).expect_err("it would stop nothing");
+    assert_eq!(refusal.code(), "not_found");
+    assert!(refusal.to_string().contains("`prodution`"), "{refusal}");
+    world.done(&human("ann"), kill("k1", json!("everything"), Some("production")));
+    assert_eq!(on(&world), [false, true, true]);
+    let mut empty = World::empty();
+    empty.done(&human("ann"), kill("k2", json!("everything"), None));
+}

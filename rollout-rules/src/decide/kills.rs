@@ -1,5 +1,7 @@
 //! Killing, which nothing but rights and a wrong name refuses, and taking kills back.
 
+use alloc::string::ToString as _;
+
 use super::authority::{Direction, Ground, Right, Row};
 use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, Reach};
@@ -27,7 +29,11 @@ impl<'a> Case<'a> {
         if let (Reach::Everything, Some(environment)) = (reach, environment) {
             let (killed, revived) = (&kills.environments, &kills.off_before_in);
             let known = killed.contains_key(environment) || revived.contains_key(environment);
-            // Names of environments are free at this height; a bound keeps them from filling the memory.
+            // A misspelt name would look like a kill and stop nothing.
+            if !self.snapshot.apps(None).any(|app| app.environment(environment).is_some()) {
+                return Err(Refusal::NotFound { what: What::Other("environment", environment.to_string()) });
+            }
+            // Environments come and go while their kills stay; a bound keeps them from filling the memory.
             if !known && killed.len().max(revived.len()) >= MAX_KILL_ENVIRONMENTS {
                 let what = "environments named in kills of everything";
                 return Err(Refusal::TooMany { what, limit: MAX_KILL_ENVIRONMENTS });
