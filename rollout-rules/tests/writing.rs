@@ -4,7 +4,7 @@ mod world;
 
 use rollout_rules::change::Command;
 use rollout_rules::decide::{Refusal, Request, Verdict};
-use rollout_rules::flag::{MAX_RULES, MAX_TARGETS, MAX_VARIANTS};
+use rollout_rules::flag::{MAX_PREREQUISITES, MAX_RULES, MAX_TARGETS, MAX_VARIANTS};
 use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::{IdempotencyKey, Revision};
 use serde_json::{Value, json};
@@ -356,4 +356,34 @@ fn an_environment_made_later_has_every_flag_off_and_takes_them_along_when_it_goe
     let production = command(json!({"do": "remove_environment", "app": "shop", "environment": "production"}));
     assert_eq!(world.refused(&world::ci(), production.clone()), "not_allowed");
     assert_eq!(world.refused(&agent(), production), "agents_only_propose");
+}
+
+#[test]
+fn a_chain_of_prerequisites_is_bounded_whichever_end_is_written_first() {
+    let needs = |nth: usize| {
+        command(json!({"do": "set_targeting", "app": "shop", "flag": format!("c{nth}"), "environment": "sandbox",
+            "prerequisites": [{"flag": format!("c{}", nth + 1), "variants": ["on"]}]}))
+    };
+    let chain = || {
+        let mut world = World::shop(0);
+        (0..=MAX_PREREQUISITES + 1).for_each(|nth| {
+            world.done(&ann(), make(&format!("c{nth}")));
+        });
+        world
+    };
+    let mut down = chain();
+    (0..MAX_PREREQUISITES).for_each(|nth| {
+        down.done(&ann(), needs(nth));
+    });
+    assert_eq!(down.refused(&ann(), needs(MAX_PREREQUISITES)), "too_many");
+    let mut up = chain();
+    (1..=MAX_PREREQUISITES).rev().for_each(|nth| {
+        up.done(&ann(), needs(nth));
+    });
+    assert_eq!(up.refused(&ann(), needs(0)), "too_many");
+    let mut middle = chain();
+    (0..=MAX_PREREQUISITES).filter(|nth| *nth != 8).for_each(|nth| {
+        middle.done(&ann(), needs(nth));
+    });
+    assert_eq!(middle.refused(&ann(), needs(8)), "too_many", "two halves are not joined either");
 }

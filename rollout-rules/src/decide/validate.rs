@@ -236,7 +236,8 @@ fn check_prerequisites(
     check_chains(app, environment, &view.record().flag().key, prerequisites)
 }
 
-/// Follows the prerequisites of prerequisites: none leads back, and no chain is too long.
+/// Follows the prerequisites of prerequisites: none leads back, and no chain is too long, counted from the
+/// flags that depend on this one.
 fn check_chains(
     app: &App,
     environment: &EnvKey,
@@ -261,7 +262,29 @@ fn check_chains(
             waiting.push((other.flag.clone(), here.clone(), steps + 1));
         }
     }
-    Ok(())
+    let below = reached.values().map(|(_, steps)| *steps).max().unwrap_or(0);
+    if below == 0 {
+        return Ok(());
+    }
+    too_many("prerequisites in a chain", below + steps_above(app, environment, flag), MAX_PREREQUISITES)
+}
+
+/// How many steps the longest chain takes that ends at this flag; past the bound it is not followed.
+fn steps_above(app: &App, environment: &EnvKey, flag: &FlagKey) -> usize {
+    let needs = |user: &FlagKey, other: &FlagKey| {
+        let record = app.flag(user).filter(|record| !record.is_archived());
+        let state = record.and_then(|record| record.state(environment));
+        state.is_some_and(|it| it.state().targeting.prerequisites.iter().any(|one| one.flag == *other))
+    };
+    let mut level = BTreeSet::from([flag]);
+    for steps in 0..MAX_PREREQUISITES {
+        let users = |other| app.dependents(other).filter(move |user| needs(user, other));
+        level = level.into_iter().flat_map(users).collect();
+        if level.is_empty() {
+            return steps;
+        }
+    }
+    MAX_PREREQUISITES
 }
 
 fn path_back(flag: &FlagKey, last: FlagKey, reached: &BTreeMap<FlagKey, (FlagKey, usize)>) -> Vec<FlagKey> {
