@@ -8,34 +8,45 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::time::UnixMs;
 
-/// Most moments in one chunk. A change copies one chunk; a moment costs eight bytes and not a tree node.
+/// Most different moments in one chunk. A change copies one chunk; a moment costs sixteen bytes and not a
+/// tree node, however many flags share it.
 const CHUNK: usize = 512;
+
+/// A moment, and how many times it is there.
+#[derive(Clone, Copy)]
+struct Counted {
+    at: UnixMs,
+    times: usize,
+}
 
 /// A sorted collection of moments; the same moment may be there several times. Cloning is cheap.
 #[derive(Clone, Default)]
 pub(super) struct Instants {
     /// By the first moment of each chunk; no chunk is empty.
-    chunks: RedBlackTreeMapSync<UnixMs, Arc<Vec<UnixMs>>>,
+    chunks: RedBlackTreeMapSync<UnixMs, Arc<Vec<Counted>>>,
 }
 
 impl Instants {
     pub(super) fn insert(&mut self, at: UnixMs) {
+        let new = Counted { at, times: 1 };
         let first = match self.chunk_of(at).or_else(|| self.chunks.first().map(|(first, _)| *first)) {
             Some(first) => first,
-            None => return self.chunks.insert_mut(at, Arc::new(vec![at])),
+            None => return self.chunks.insert_mut(at, Arc::new(vec![new])),
         };
         let Some(chunk) = self.chunks.get_mut(&first) else { return };
         let moments = Arc::make_mut(chunk);
-        let place = moments.partition_point(|moment| *moment <= at);
-        moments.insert(place, at);
-        let upper = split_point(moments).map(|middle| moments.split_off(middle));
+        match moments.binary_search_by_key(&at, |moment| moment.at) {
+            Ok(place) => moments[place].times += 1,
+            Err(place) => moments.insert(place, new),
+        }
+        let upper = (moments.len() > CHUNK).then(|| moments.split_off(moments.len() / 2));
         if at < first {
             let chunk = Arc::clone(chunk);
             self.chunks.remove_mut(&first);
             self.chunks.insert_mut(at, chunk);
         }
         if let Some(upper) = upper {
-            self.chunks.insert_mut(upper[0], Arc::new(upper));
+            self.chunks.insert_mut(upper[0].at, Arc::new(upper));
         }
     }
 
@@ -43,9 +54,13 @@ impl Instants {
         let Some(first) = self.chunk_of(at) else { return };
         let Some(chunk) = self.chunks.get_mut(&first) else { return };
         let moments = Arc::make_mut(chunk);
-        let Ok(place) = moments.binary_search(&at) else { return };
+        let Ok(place) = moments.binary_search_by_key(&at, |moment| moment.at) else { return };
+        if moments[place].times > 1 {
+            moments[place].times -= 1;
+            return;
+        }
         moments.remove(place);
-        match moments.first().copied() {
+        match moments.first().map(|moment| moment.at) {
             Some(now_first) if now_first == first => {}
             Some(now_first) => {
                 let chunk = Arc::clone(chunk);
@@ -61,15 +76,16 @@ impl Instants {
     /// The last moment that has come.
     pub(super) fn last_until(&self, now: UnixMs) -> Option<UnixMs> {
         let (_, moments) = self.chunks.range(..=now).next_back()?;
-        moments[..moments.partition_point(|moment| *moment <= now)].last().copied()
+        moments[..come(moments, now)].last().map(|moment| moment.at)
     }
 
     /// The first moment that has not come.
     pub(super) fn first_after(&self, now: UnixMs) -> Option<UnixMs> {
-        let here =
-            self.chunks.range(..=now).next_back().and_then(|(_, moments)| {
-                moments.get(moments.partition_point(|moment| *moment <= now)).copied()
-            });
+        let here = self
+            .chunks
+            .range(..=now)
+            .next_back()
+            .and_then(|(_, moments)| moments.get(come(moments, now)).map(|moment| moment.at));
         here.or_else(|| {
             let later = (core::ops::Bound::Excluded(now), core::ops::Bound::Unbounded);
             self.chunks.range(later).next().map(|(first, _)| *first)
@@ -81,22 +97,28 @@ impl Instants {
     }
 }
 
-/// Where to cut a chunk that grew too large: between two different moments, so that every moment lives
-/// in one chunk only. None while it is small, or if all its moments are the same.
-fn split_point(moments: &[UnixMs]) -> Option<usize> {
-    if moments.len() <= CHUNK {
-        return None;
-    }
-    let middle = moments.len() / 2;
-    let upper = moments.partition_point(|moment| *moment < moments[middle]);
-    let after = moments.partition_point(|moment| *moment <= moments[middle]);
-    [upper, after].into_iter().find(|cut| *cut > 0 && *cut < moments.len())
+/// How many of the moments have come.
+fn come(moments: &[Counted], now: UnixMs) -> usize {
+    moments.partition_point(|moment| moment.at <= now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn many_flags_that_share_a_moment_cost_one_entry() {
+        let mut instants = Instants::default();
+        let shared = UnixMs(7);
+        (0..10_000).for_each(|_| instants.insert(shared));
+        let kept = |instants: &Instants| instants.chunks.values().map(|chunk| chunk.len()).sum::<usize>();
+        assert_eq!(kept(&instants), 1);
+        (1..10_000).for_each(|_| instants.remove(shared));
+        assert_eq!(instants.last_until(shared), Some(shared), "one is left");
+        instants.remove(shared);
+        assert_eq!((kept(&instants), instants.last_until(shared)), (0, None));
+    }
 
     proptest! {
         #[test]
