@@ -11,8 +11,8 @@ use crate::ids::SegmentKey;
 
 mod validate;
 
-pub(crate) use validate::Trail;
 pub use validate::{ConditionError, ConditionProblem};
+pub(crate) use validate::{Trail, check_regex_count};
 
 /// Deepest nesting of a condition tree.
 pub const MAX_DEPTH: usize = 16;
@@ -24,6 +24,11 @@ pub const MAX_VALUES: usize = 1_000;
 pub const MAX_VALUE_BYTES: usize = 1_024;
 /// Largest compiled regular expression, in bytes.
 pub const MAX_DFA_BYTES: usize = 64 * 1024;
+/// Most regular expressions in all rules of one flag and environment, or in one segment. Each is compiled
+/// when it is written, while every other change waits.
+pub const MAX_REGEXES: usize = 32;
+/// What those regular expressions may take together when they are compiled, in bytes.
+pub const MAX_DFA_TOTAL_BYTES: usize = 256 * 1024;
 
 /// For whom a rule or segment holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod world;
 
 use rollout_rules::change::Command;
+use rollout_rules::condition::MAX_REGEXES;
 use rollout_rules::decide::{Refusal, Request, Verdict};
 use rollout_rules::flag::{MAX_PREREQUISITES, MAX_RULES, MAX_TARGETS, MAX_VARIANTS};
 use rollout_rules::governance::GateStanding;
@@ -361,8 +362,10 @@ fn an_environment_made_later_has_every_flag_off_and_takes_them_along_when_it_goe
 #[test]
 fn a_chain_of_prerequisites_is_bounded_whichever_end_is_written_first() {
     let needs = |nth: usize| {
-        command(json!({"do": "set_targeting", "app": "shop", "flag": format!("c{nth}"), "environment": "sandbox",
-            "prerequisites": [{"flag": format!("c{}", nth + 1), "variants": ["on"]}]}))
+        command(
+            json!({"do": "set_targeting", "app": "shop", "flag": format!("c{nth}"), "environment": "sandbox",
+            "prerequisites": [{"flag": format!("c{}", nth + 1), "variants": ["on"]}]}),
+        )
     };
     let chain = || {
         let mut world = World::shop(0);
@@ -386,4 +389,40 @@ fn a_chain_of_prerequisites_is_bounded_whichever_end_is_written_first() {
         middle.done(&ann(), needs(nth));
     });
     assert_eq!(middle.refused(&ann(), needs(8)), "too_many", "two halves are not joined either");
+}
+
+#[test]
+fn regular_expressions_are_bounded_in_number_and_size_over_all_rules_and_in_a_segment() {
+    let mut world = World::shop(0);
+    let regex = |values: Vec<String>| json!({"attribute": "a", "op": "regex", "values": values});
+    let few = |count: usize| regex((0..count).map(|nth| format!("^u{nth}$")).collect());
+    let rules = |conditions: &[Value]| -> Value {
+        conditions
+            .iter()
+            .enumerate()
+            .map(|(nth, when)| json!({"id": format!("r{nth}"), "when": when, "serve": {"variant": "on"}}))
+            .collect()
+    };
+    let said = |world: &World, command: Command| world.ask(&ann(), command).expect_err("refused").to_string();
+    let with = |conditions: &[Value]| set("sandbox", json!({"rules": rules(conditions)}));
+    let said_many = said(&world, with(&[few(MAX_REGEXES), few(1)]));
+    assert!(said_many.contains("33 regular expressions") && said_many.contains("at most 32"), "{said_many}");
+    let segment =
+        world.ask(&admin(), put_segment("s", few(MAX_REGEXES + 1))).expect_err("refused").to_string();
+    assert!(segment.contains("33 regular expressions"), "{segment}");
+    world.done(&ann(), with(&[few(MAX_REGEXES - 1), few(1)]));
+    world.done(&admin(), put_segment("s", few(MAX_REGEXES)));
+    // Each is allowed alone; not so many of them together, over two rules.
+    let large = |count: usize| regex((0..count).map(|nth| format!("{nth}\\p{{L}}")).collect());
+    world.done(&ann(), with(&[large(1)]));
+    let size = said(&world, with(&[large(1), large(31)]));
+    assert!(size.contains("rules[1].when") && size.contains("at most 262144"), "{size}");
+}
+
+#[test]
+fn the_first_value_that_cannot_be_used_ends_the_check_of_a_condition() {
+    let world = World::shop(0);
+    let wrong = json!({"attribute": "a", "op": "regex", "values": ["(", "a{1000}{1000}", ")"]});
+    let said = world.ask(&ann(), set("sandbox", json!({"rules": rule(&wrong)}))).expect_err("refused");
+    assert!(said.to_string().contains("values[0]"), "{said}");
 }

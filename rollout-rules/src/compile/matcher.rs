@@ -73,10 +73,14 @@ impl Matcher {
             Operator::Contains => Matcher::Text(Texts::compile(TextOp::Contains, test, trail)?),
             Operator::Regex => {
                 let mut dfas = test.dfa.iter();
-                Matcher::Regex(each(values, trail, |value| {
+                let mut bounds = trail.dfa_bounds();
+                let compiled = each(values, trail, |value| {
                     let pattern = value.as_str().ok_or(ConditionProblem::NotAText)?;
-                    Dfa::compile(pattern, test.ci, dfas.next()).map_err(ConditionProblem::Regex)
-                })?)
+                    let dfa = Dfa::compile(pattern, test.ci, dfas.next()).map_err(ConditionProblem::Regex)?;
+                    bounds.add(dfa.size()).map(|()| dfa)
+                })?;
+                trail.set_dfa_bounds(bounds);
+                Matcher::Regex(compiled)
             }
             Operator::NumEq => Matcher::Number(Equal, numbers(values, trail)?),
             Operator::NumGt => Matcher::Number(Greater, numbers(values, trail)?),
@@ -138,8 +142,8 @@ impl Matcher {
     }
 }
 
-/// Reads every value; those that cannot be used are left out. An error if none can be: the trail then
-/// stays at the first.
+/// Reads every value; those that cannot be used are left out, or the first is an error if the trail is
+/// strict. An error if none can be: the trail then stays at the first.
 pub(crate) fn each<T>(
     values: &[Value],
     trail: &mut Trail,
@@ -150,6 +154,9 @@ pub(crate) fn each<T>(
     for (at, value) in values.iter().enumerate() {
         match read(value) {
             Ok(value) => usable.push(value),
+            Err(problem) if trail.is_strict() => {
+                return trail.within(&format!("values[{at}]"), |_| Err(problem));
+            }
             Err(problem) => {
                 let step = format!("values[{at}]");
                 trail.leave_out(&step, problem.clone());

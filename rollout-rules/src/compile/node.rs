@@ -54,6 +54,21 @@ impl Node {
         }
     }
 
+    /// Whether all of a condition can be compiled: stops at the first part that cannot. `dfa_bytes` is what the
+    /// regular expressions that belong to it take already, and grows by its own.
+    pub(crate) fn check(
+        condition: &Condition,
+        slots: Slots<'_>,
+        dfa_bytes: &mut usize,
+    ) -> Result<(), ConditionError> {
+        let mut trail = Trail::strict(*dfa_bytes);
+        match Self::build(condition, slots, 1, &mut trail) {
+            Ok(_) => *dfa_bytes = trail.dfa_bounds().bytes(),
+            Err(problem) => return Err(trail.error(problem)),
+        }
+        Ok(())
+    }
+
     fn build(
         condition: &Condition,
         slots: Slots<'_>,

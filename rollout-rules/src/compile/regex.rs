@@ -84,6 +84,11 @@ impl Dfa {
         Ok(Dfa(dfa.to_owned()))
     }
 
+    /// What it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.0.memory_usage()
+    }
+
     /// Whether the expression matches somewhere in the text.
     pub(crate) fn is_match(&self, text: &str) -> bool {
         let input = Input::new(text).anchored(Anchored::No).earliest(true);

@@ -8,7 +8,8 @@ use core::fmt;
 use serde_json::Value;
 
 use super::{
-    AttributePath, Condition, MAX_DEPTH, MAX_TESTS, MAX_VALUE_BYTES, MAX_VALUES, Operator, SegmentRef, Test,
+    AttributePath, Condition, MAX_DEPTH, MAX_DFA_TOTAL_BYTES, MAX_REGEXES, MAX_TESTS, MAX_VALUE_BYTES,
+    MAX_VALUES, Operator, SegmentRef, Test,
 };
 use crate::compile::{Node, RegexError, Slots};
 
@@ -52,6 +53,16 @@ pub enum ConditionProblem {
     NotANetwork,
     /// The regular expression cannot be used.
     Regex(RegexError),
+    /// More than [`MAX_REGEXES`] regular expressions.
+    TooManyRegexes {
+        /// How many there are.
+        count: usize,
+    },
+    /// The regular expressions take more than [`MAX_DFA_TOTAL_BYTES`] together.
+    RegexesTooLarge {
+        /// What those up to this one take, in bytes.
+        bytes: usize,
+    },
     /// The condition of a segment names a segment.
     SegmentInSegment,
 }
@@ -90,6 +101,14 @@ impl fmt::Display for ConditionProblem {
             ConditionProblem::NotAVersion => f.write_str("use a version such as 2.1.0 or 2.1.0-rc.1"),
             ConditionProblem::NotANetwork => f.write_str("use a network such as 10.0.0.0/8, or an address"),
             ConditionProblem::Regex(error) => error.fmt(f),
+            ConditionProblem::TooManyRegexes { count } => write!(
+                f,
+                "{count} regular expressions, and at most {MAX_REGEXES} are allowed in all rules of one flag and environment, or in one segment"
+            ),
+            ConditionProblem::RegexesTooLarge { bytes } => write!(
+                f,
+                "the regular expressions up to here are too large: {bytes} bytes compiled, at most {MAX_DFA_TOTAL_BYTES} are allowed together"
+            ),
             ConditionProblem::SegmentInSegment => {
                 f.write_str("the condition of a segment may not name another segment")
             }
@@ -101,15 +120,27 @@ impl Condition {
     /// Checks bounds, operators and values. Whether segments exist is for the caller to check, by
     /// [`segments`](Condition::segments).
     pub fn validate(&self) -> Result<(), ConditionError> {
-        let mut trail = Trail::default();
-        self.check(1, &mut 0, &mut trail).map_err(|problem| trail.error(problem))?;
-        usable(self, Slots::Unknown)
+        check_regex_count([self])?;
+        self.validate_after(&mut 0)
+    }
+
+    /// [`validate`](Condition::validate) for one of several conditions that share the bounds on regular
+    /// expressions, of which [`check_regex_count`] checks the other: those before it take `dfa_bytes`.
+    pub(crate) fn validate_after(&self, dfa_bytes: &mut usize) -> Result<(), ConditionError> {
+        self.check_bounds()?;
+        Node::check(self, Slots::Unknown, dfa_bytes)
     }
 
     /// [`validate`](Condition::validate) for the condition of a segment, which names no segments.
     pub fn validate_in_segment(&self) -> Result<(), ConditionError> {
-        self.validate()?;
-        usable(self, Slots::Refused)
+        check_regex_count([self])?;
+        self.check_bounds()?;
+        Node::check(self, Slots::Refused, &mut 0)
+    }
+
+    fn check_bounds(&self) -> Result<(), ConditionError> {
+        let mut trail = Trail::default();
+        self.check(1, &mut 0, &mut trail).map_err(|problem| trail.error(problem))
     }
 
     /// Calls `see` with every segment that is named.
@@ -178,10 +209,22 @@ impl Condition {
     }
 }
 
-/// Whether all of it can be compiled.
-fn usable(condition: &Condition, slots: Slots<'_>) -> Result<(), ConditionError> {
-    let (_, left_out) = Node::compile(condition, slots)?;
-    left_out.into_iter().next().map_or(Ok(()), Err)
+/// Whether these conditions together have few enough regular expressions. It compiles none.
+pub(crate) fn check_regex_count<'c>(
+    conditions: impl IntoIterator<Item = &'c Condition>,
+) -> Result<(), ConditionError> {
+    let mut count = 0;
+    for condition in conditions {
+        condition.tests(&mut |test| {
+            if test.op == Operator::Regex {
+                count += test.values.len();
+            }
+        });
+    }
+    if count > MAX_REGEXES {
+        return Err(Trail::default().error(ConditionProblem::TooManyRegexes { count }));
+    }
+    Ok(())
 }
 
 fn count(tests: &mut usize) -> Result<(), ConditionProblem> {
@@ -205,9 +248,57 @@ fn check_length(value: &Value) -> Result<(), ConditionProblem> {
 pub(crate) struct Trail {
     path: String,
     left_out: Vec<ConditionError>,
+    /// What people write is checked strictly; what was kept is served as far as it can be.
+    strict: bool,
+    dfa_bounds: DfaBounds,
+}
+
+/// What regular expressions take so far, and whether that is bounded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DfaBounds {
+    bounded: bool,
+    bytes: usize,
+}
+
+impl DfaBounds {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), ConditionProblem> {
+        self.bytes += bytes;
+        if self.bounded && self.bytes > MAX_DFA_TOTAL_BYTES {
+            return Err(ConditionProblem::RegexesTooLarge { bytes: self.bytes });
+        }
+        Ok(())
+    }
+
+    /// What they take so far.
+    pub(crate) fn bytes(self) -> usize {
+        self.bytes
+    }
 }
 
 impl Trail {
+    /// One on which the first value that cannot be used is an error, after regular expressions that take
+    /// these bytes.
+    pub(crate) fn strict(dfa_bytes: usize) -> Trail {
+        let dfa_bounds = DfaBounds { bounded: true, bytes: dfa_bytes };
+        Trail { strict: true, dfa_bounds, ..Trail::default() }
+    }
+
+    /// Whether the first value that cannot be used is an error.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// What the regular expressions on the way take.
+    pub(crate) fn dfa_bounds(&self) -> DfaBounds {
+        self.dfa_bounds
+    }
+
+    /// Notes what the regular expressions on the way take.
+    pub(crate) fn set_dfa_bounds(&mut self, bounds: DfaBounds) {
+        self.dfa_bounds = bounds;
+    }
+
     /// An error at this place.
     pub(crate) fn error(self, problem: ConditionProblem) -> ConditionError {
         ConditionError { path: self.path, problem }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::{Case, Refusal, What};
 use crate::change::TargetingPatch;
-use crate::condition::SegmentRef;
+use crate::condition::{SegmentRef, check_regex_count};
 use crate::flag::{
     Flag, MAX_PREREQUISITES, MAX_RULES, MAX_SCHEDULED, MAX_TARGETS, MAX_TEXT_BYTES, MAX_UNIT_BYTES,
     MAX_VALUE_BYTES, MAX_VARIANTS, Prerequisite, SegmentScope, Serve, Split, Targeting, Variant,
@@ -81,9 +81,15 @@ pub(super) fn check_targeting(
     check_variants(flag, targeting)?;
     check_bounds(targeting)?;
     if patch.rules.is_some() {
+        // Before anything is compiled: nobody may hold up the others by sheer number.
+        let conditions = targeting.rules.iter().map(|rule| &rule.when);
+        check_regex_count(conditions).map_err(|error| invalid("rules", error.to_string()))?;
+        let mut dfa_bytes = 0;
         for (nth, rule) in targeting.rules.iter().enumerate() {
             let field = format!("rules[{nth}].when");
-            rule.when.validate().map_err(|error| invalid(field.as_str(), error.to_string()))?;
+            rule.when
+                .validate_after(&mut dfa_bytes)
+                .map_err(|error| invalid(field.as_str(), error.to_string()))?;
             check_segments(case, view.app(), &field, &rule.when)?;
         }
     }
