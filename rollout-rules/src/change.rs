@@ -580,7 +580,8 @@ pub enum Command {
         /// Critical flags stay when a budget disables the rest.
         #[serde(default)]
         critical: bool,
-        /// When it expires; what its tier and each environment's kind say, if none is given.
+        /// When it expires; what its tier and each environment's kind say, if none is given. Where an
+        /// environment allows less it is cut to that; a moment that none allows is refused.
         #[serde(default)]
         expires_at: Option<UnixMs>,
     },
@@ -627,7 +628,9 @@ pub enum Command {
         /// Only there; none: everywhere.
         #[serde(default)]
         environment: Option<EnvKey>,
-        /// When it expires; the longest that each environment allows if none is given.
+        /// When it expires; the longest that each environment allows if none is given. In one environment a
+        /// moment past what it allows is refused. In all, it is cut to what each allows, and refused if none
+        /// allows it or if the flag would not get a longer life in each that has not ended.
         #[serde(default)]
         expires_at: Option<UnixMs>,
     },

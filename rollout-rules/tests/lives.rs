@@ -93,6 +93,21 @@ fn an_extension_needs_a_reason_counts_and_is_capped_from_now() {
 }
 
 #[test]
+fn an_extension_everywhere_is_refused_where_it_would_change_nothing() {
+    let mut world = World::shop(0);
+    world.wait_days(1);
+    // The preview ends with the second day, and its flags with it: it cannot get any longer.
+    let refusal = world.ask(&human("ann"), extend(None, Some(days(&world, 14)))).expect_err("not in pr-1");
+    assert!(refusal.to_string().contains("`pr-1`"), "{refusal}");
+    world.done(&human("ann"), extend(Some("production"), Some(days(&world, 14))));
+    world.wait_days(1);
+    let until = days(&world, 20);
+    world.done(&human("ann"), extend(None, Some(until)));
+    assert_eq!(expiry(&world, "production"), days(&world, 14), "cut to what it allows");
+    assert_eq!(expiry(&world, "sandbox"), until, "not shortened");
+}
+
+#[test]
 fn waking_an_expired_flag_that_is_on_is_a_raise() {
     let mut world = World::shop(0);
     world.done(&human("ann"), set("production", json!({"on": true})));

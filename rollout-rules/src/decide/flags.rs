@@ -92,6 +92,19 @@ impl<'a> Case<'a> {
             .collect();
         let mut lives = self.lives(view.app(), &reached, expires_at, self.rules.longest_life_of())?;
         let expiry = |key: &EnvKey| view.record().state(key).map(|record| record.state().expires_at);
+        if expires_at.is_some()
+            && environment.is_none()
+            && let Some(same) = reached.iter().find(|it| {
+                let ended = it.ends_at.is_some_and(|at| at <= self.now);
+                !ended && lives.get(&it.key) <= expiry(&it.key).as_ref()
+            })
+        {
+            let problem = alloc::format!(
+                "in environment `{}` the flag would not get a longer life: extend it environment by environment",
+                same.key
+            );
+            return Err(invalid("expires_at", problem));
+        }
         lives.retain(|key, at| expiry(key).is_some_and(|before| *at > before));
         if lives.is_empty() {
             return match expires_at {
