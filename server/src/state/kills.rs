@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollout_rules::change::{Anchor, Entry};
-use rollout_rules::decide::{Verdict, decide};
+use rollout_rules::decide::{Refusal, Verdict, decide};
 use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::time::DurationMs;
 
@@ -111,7 +111,13 @@ impl Node {
         };
         let kill_id = overlay.kill_id.clone();
         if let Some(waiting) = self.kills.waiting.get_mut(&kill_id) {
-            // Overlaid and not in any fold.
+            // Overlaid and not in any fold, so it was not compared.
+            if !waiting.overlay.is_same_act(&overlay) {
+                let revision = waiting.entry.anchor.revision;
+                let refusal = Refusal::KillIdTaken { kill_id, revision };
+                let _ = task.reply.send(Err(SubmitError::Refused(refusal)));
+                return;
+            }
             waiting.replies.push(task.reply);
             return self.answer_if_kept(&kill_id);
         }

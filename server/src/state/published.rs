@@ -61,6 +61,11 @@ impl Overlay {
         Some(Overlay { kill_id, reach, environment, at: entry.at })
     }
 
+    /// Whether another kill of this id is the same act, and not another one under a name that is taken.
+    pub(super) fn is_same_act(&self, other: &Overlay) -> bool {
+        (&self.kill_id, &self.reach, &self.environment) == (&other.kill_id, &other.reach, &other.environment)
+    }
+
     /// A snapshot with this kill in effect. It keeps its revision: nothing was appended.
     fn over(&self, snapshot: &Snapshot) -> Snapshot {
         let entry = Entry {

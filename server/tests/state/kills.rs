@@ -1,8 +1,9 @@
 //! Kills: ahead of everything, and in effect whether the log takes them or not.
 
-use rollout_rules::ids::Revision;
+use rollout_rules::change::{Command, Reach};
+use rollout_rules::ids::{EnvKey, KillId, Revision};
 use tidegate::log::memory::Fault;
-use tidegate::state::{Event, KILL_PATIENCE};
+use tidegate::state::{Event, KILL_PATIENCE, Refusal, SubmitError};
 
 use crate::node::{Bench, is_killed, kill_everything};
 
@@ -51,6 +52,19 @@ async fn a_full_disk_refuses_no_kill_and_takes_it_when_there_is_space() {
         let durable = bench.let_time_pass_until(durable).await;
         assert!(is_killed(&durable) && durable.overlays.is_empty(), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn the_id_of_a_kill_that_waits_for_the_log_names_no_other_kill() {
+    let bench = Bench::new().await;
+    bench.log.fail_always(Some(Fault::Unavailable));
+    bench.let_time_pass_until(bench.submit(kill_everything("k1"))).await.expect("killed");
+    let kill_id = KillId::new("k1").expect("an id");
+    let environment = Some(EnvKey::new("production").expect("a key"));
+    let other = Command::Kill { kill_id, reach: Reach::Everything, environment };
+    let refused = bench.let_time_pass_until(bench.submit(other)).await.err().expect("refused");
+    assert!(matches!(refused, SubmitError::Refused(Refusal::KillIdTaken { .. })), "{refused}");
+    assert_eq!(bench.state.live.load().overlays.len(), 1);
 }
 
 #[tokio::test]

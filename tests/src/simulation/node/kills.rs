@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use rollout_rules::change::{Anchor, Change, Command, Entry};
-use rollout_rules::decide::{Verdict, decide};
+use rollout_rules::decide::{Refusal, Verdict, decide};
 use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::time::{DurationMs, UnixMs};
 
@@ -52,10 +52,16 @@ impl Waiting {
 
 impl Node {
     pub(super) fn take_kill(&mut self, task: Task, outside: &mut Outside) {
-        let Command::Kill { kill_id, .. } = &task.request.command else { return };
+        let Command::Kill { kill_id, reach, environment } = &task.request.command else { return };
         let kill_id = kill_id.clone();
         let verdict = decide(self.speculation(), &outside.rules, &task.request, self.clock(outside.now));
         if let Some(waiting) = self.waiting.get_mut(&kill_id) {
+            if !matches!(&waiting.entry.change, Change::Killed { reach: past, environment: there, .. }
+                if past == reach && there == environment)
+            {
+                let revision = waiting.entry.anchor.revision;
+                return outside.answer(task.ask, Answer::Refused(Refusal::KillIdTaken { kill_id, revision }));
+            }
             waiting.asks.push(task.ask);
             return self.answer_if_kept(&kill_id, outside);
         }
