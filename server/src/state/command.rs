@@ -14,7 +14,7 @@ use super::published::Published;
 /// Most commands waiting to be decided; more are told to come back later.
 pub const MAX_WAITING: usize = 1024;
 /// Most kills waiting in the lane of their own.
-pub const MAX_WAITING_KILLS: usize = 256;
+pub const MAX_WAITING_KILLS: usize = 1024;
 
 /// What became of a command.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct Applied {
     /// Nothing was left to do: the same request or kill came before, or it asked for what is.
     pub already: bool,
     /// Whether it is in the log. A kill that is not is in effect all the same, and kept on disk until
-    /// the log takes it.
+    /// the log takes it, as long as the journal has [places](super::MAX_KILLS).
     pub durable: bool,
     /// What is published, the command's effect included.
     pub published: Arc<Published>,

@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::published::Overlay;
 
-/// Most kills that can wait for the log at one time.
+/// Most kills in the journal at one time. Kills beyond are in effect all the same, but a restart before
+/// the log takes them loses them.
 pub const MAX_KILLS: usize = 128;
 /// Space for one kill, in bytes.
 const SLOT_BYTES: usize = 8 * 1024;

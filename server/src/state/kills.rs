@@ -10,7 +10,7 @@ use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::time::DurationMs;
 
 use super::command::{Reply, SubmitError, Task};
-use super::killjournal::{KillJournal, MAX_KILLS};
+use super::killjournal::KillJournal;
 use super::node::{Answer, Done, Node, Wake};
 use super::published::{Event, Overlay, Readiness};
 use crate::log::{AppendError, Expect};
@@ -21,6 +21,14 @@ pub const PATIENCE: DurationMs = DurationMs(50);
 const JOURNAL_PATIENCE: DurationMs = DurationMs(1000);
 /// How often kills that the log refused are offered again.
 const RETRY: DurationMs = DurationMs(250);
+
+/// Most kills that the log has had no time to refuse. More wait in their lane, so that a healthy log
+/// refuses none.
+const MAX_UNDER_WAY: usize = 128;
+/// Most kills in effect ahead of the log; more are refused. Those beyond the journal's places
+/// ([`MAX_KILLS`](super::MAX_KILLS)) are in effect but not in the journal: a restart before the log
+/// takes them loses them, and the server's log says so.
+pub const MAX_OVERLAYS: usize = 1_000;
 
 /// The kills that the log has not taken yet.
 pub(super) struct Kills {
@@ -70,6 +78,11 @@ impl Kills {
         }
     }
 
+    /// How many the log has neither taken nor had its time for.
+    fn under_way(&self) -> usize {
+        self.waiting.len() - self.overlays.len()
+    }
+
     fn collect(&mut self) {
         let overlaid = self.waiting.values().filter(|waiting| waiting.overlaid);
         let mut overlays: Vec<Overlay> = overlaid.map(|waiting| waiting.overlay.clone()).collect();
@@ -86,7 +99,7 @@ impl Waiting {
 
 impl Node {
     pub(super) fn may_kill(&self) -> bool {
-        !matches!(self.live.readiness(), Readiness::Folding { .. })
+        !matches!(self.live.readiness(), Readiness::Folding { .. }) && self.kills.under_way() < MAX_UNDER_WAY
     }
 
     pub(super) fn on_kill(&mut self, task: Task) {
@@ -121,7 +134,7 @@ impl Node {
             waiting.replies.push(task.reply);
             return self.answer_if_kept(&kill_id);
         }
-        if self.kills.waiting.len() >= MAX_KILLS {
+        if self.kills.waiting.len() >= MAX_OVERLAYS {
             let _ = task.reply.send(Err(SubmitError::Busy));
             return;
         }
@@ -185,6 +198,9 @@ impl Node {
         if journal.is_some_and(|journal| journal.keep(kill_id, &entry)) {
             self.wake_after(JOURNAL_PATIENCE, Wake::JournalWaited(kill_id.clone()));
         } else {
+            if self.kills.journal.is_some() {
+                tracing::error!(%kill_id, "the journal is behind: a restart would lose a kill");
+            }
             self.on_kept(kill_id);
         }
     }

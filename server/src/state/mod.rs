@@ -28,7 +28,7 @@ mod timers;
 
 pub use command::{Applied, CommandHandle, MAX_WAITING, MAX_WAITING_KILLS, Refusal, Request, SubmitError};
 pub use killjournal::MAX_KILLS;
-pub use kills::PATIENCE as KILL_PATIENCE;
+pub use kills::{MAX_OVERLAYS, PATIENCE as KILL_PATIENCE};
 pub use published::{Event, Live, Overlay, Published, Readiness};
 
 /// What a node's state needs to know.

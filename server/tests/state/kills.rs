@@ -3,7 +3,7 @@
 use rollout_rules::change::{Command, Reach};
 use rollout_rules::ids::{EnvKey, KillId, Revision};
 use tidegate::log::memory::Fault;
-use tidegate::state::{Event, KILL_PATIENCE, Refusal, SubmitError};
+use tidegate::state::{Event, KILL_PATIENCE, MAX_KILLS, Refusal, SubmitError};
 
 use crate::node::{Bench, is_killed, kill_everything};
 
@@ -65,6 +65,26 @@ async fn the_id_of_a_kill_that_waits_for_the_log_names_no_other_kill() {
     let refused = bench.let_time_pass_until(bench.submit(other)).await.err().expect("refused");
     assert!(matches!(refused, SubmitError::Refused(Refusal::KillIdTaken { .. })), "{refused}");
     assert_eq!(bench.state.live.load().overlays.len(), 1);
+}
+
+#[tokio::test]
+async fn more_kills_at_once_than_the_journal_has_places_are_all_in_effect() {
+    for hangs in [false, true] {
+        let bench = Bench::new().await;
+        if hangs {
+            bench.log.hold();
+        }
+        let mut kills = tokio::task::JoinSet::new();
+        for n in 0..2 * MAX_KILLS + 10 {
+            let commands = bench.state.commands.clone();
+            let request = crate::node::request(kill_everything(&format!("k{n}")));
+            kills.spawn(async move { commands.submit(request).await });
+        }
+        for answer in bench.let_time_pass_until(kills.join_all()).await {
+            assert!(is_killed(&answer.expect("killed").published));
+        }
+        bench.log.release();
+    }
 }
 
 #[tokio::test]
