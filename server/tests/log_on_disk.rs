@@ -106,14 +106,15 @@ async fn a_broken_middle_is_refused_naming_the_last_good_entry() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_is_where_the_check_at_start_begins_and_the_full_check_looks_before_it() {
+async fn a_break_before_the_newest_checkpoint_is_refused_at_start_and_by_the_check() {
     let directory = tempfile::tempdir().expect("a directory");
     let head = ten_entries(directory.path()).await;
     let log = SledLog::open(directory.path()).expect("opens");
     log.store_checkpoint(&StoredCheckpoint { anchor: head, bytes: b"fold".to_vec() }).expect("stored");
     drop(log);
     damage(directory.path(), |tree| flip_byte(tree, 5, 0));
-    SledLog::open(directory.path()).expect("the entries after the checkpoint are whole");
+    let refused = SledLog::open(directory.path()).err().expect("refused");
+    assert!(matches!(refused, OpenError::Broken { last_good: Revision(4), .. }), "{refused}");
     let found = verify(directory.path()).expect_err("found");
     assert!(matches!(found, OpenError::Broken { last_good: Revision(4), .. }), "{found}");
 }

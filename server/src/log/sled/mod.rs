@@ -82,8 +82,9 @@ pub struct Verified {
 }
 
 impl SledLog {
-    /// Opens the log in a directory, making it if it is not there, and checks the chain from the newest
-    /// checkpoint on. Whoever calls it holds the directory's [lock](super::lock::DirectoryLock).
+    /// Opens the log in a directory, making it if it is not there, and checks the whole chain in one pass:
+    /// a checkpoint spares folding the entries before it, not checking them. Whoever calls it holds the
+    /// directory's [lock](super::lock::DirectoryLock).
     ///
     /// A torn tail is dropped. A break before that, and a checkpoint of entries that are no longer there,
     /// are refused.
@@ -93,8 +94,9 @@ impl SledLog {
         let place = Place { directory: directory.join("log"), ballast: directory.join("ballast") };
         let store = place.open()?;
         let id = place.log_id(&store)?;
-        let from = trusted(&store, &checkpoints)?;
-        let (head, torn) = store.entries.verify(from).map_err(|problem| problem.into_open_error(&place))?;
+        let (head, torn) =
+            store.entries.verify(Anchor::default()).map_err(|problem| problem.into_open_error(&place))?;
+        refuse_lost(head, &checkpoints)?;
         if torn {
             tracing::warn!(revision = %head.revision, "dropping an unfinished entry at the end of the log");
             store.entries.cut_after(head.revision).map_err(|error| place.failed("cutting", error))?;
@@ -128,37 +130,21 @@ pub fn verify(directory: &Path) -> Result<Verified, OpenError> {
     let (head, torn) = checked.map_err(|problem| problem.into_open_error(&place))?;
     let checkpoints = CheckpointFiles::open(&directory.join("checkpoints"))
         .map_err(|error| OpenError::storage("opening", directory.join("checkpoints"), error))?;
-    trusted(&store, &checkpoints)?;
+    refuse_lost(head, &checkpoints)?;
     Ok(Verified { head, torn })
 }
 
-/// The newest checkpoint's anchor that the log confirms: the chain need not be checked before it.
-fn trusted(store: &Store, checkpoints: &CheckpointFiles) -> Result<Anchor, OpenError> {
-    let mut at_most = Revision(u64::MAX);
-    loop {
-        let newest =
-            checkpoints.load(at_most).map_err(|error| OpenError::storage("reading", "checkpoints", error))?;
-        let Some(anchor) = newest.map(|checkpoint| checkpoint.anchor) else {
-            return Ok(Anchor::default());
-        };
-        let stored = store
-            .entries
-            .anchor(anchor.revision)
-            .map_err(|error| OpenError::storage("reading the log at", "checkpoints", error))?;
-        match stored {
-            Some(found) if found == anchor => return Ok(anchor),
-            Some(_) => {
-                tracing::warn!(revision = %anchor.revision, "a checkpoint is of another log; passing it over");
-            }
-            None => {
-                let (head, _) = store.entries.verify(Anchor::default()).unwrap_or_default();
-                return Err(OpenError::Broken {
-                    last_good: head.revision,
-                    problem: "a checkpoint holds later entries, which were durable and are gone",
-                });
-            }
-        }
-        at_most = Revision(anchor.revision.0 - 1);
+/// A checkpoint is made of durable entries only: a log that ends before it has lost some.
+fn refuse_lost(head: Anchor, checkpoints: &CheckpointFiles) -> Result<(), OpenError> {
+    let newest = checkpoints
+        .load(Revision(u64::MAX))
+        .map_err(|error| OpenError::storage("reading", "checkpoints", error))?;
+    match newest {
+        Some(checkpoint) if checkpoint.anchor.revision > head.revision => Err(OpenError::Broken {
+            last_good: head.revision,
+            problem: "a checkpoint holds later entries, which were durable and are gone",
+        }),
+        _ => Ok(()),
     }
 }
 
