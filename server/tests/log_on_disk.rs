@@ -120,6 +120,22 @@ async fn a_break_before_the_newest_checkpoint_is_refused_at_start_and_by_the_che
 }
 
 #[tokio::test]
+async fn a_checkpoint_of_another_log_gives_way_to_an_older_one_of_this_log() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let head = ten_entries(directory.path()).await;
+    let log = SledLog::open(directory.path()).expect("opens");
+    let ours = Anchor { revision: Revision(1), hash: Anchor::default().hash.chain(b"entry 1") };
+    let ours = StoredCheckpoint { anchor: ours, bytes: b"fold".to_vec() };
+    log.store_checkpoint(&ours).expect("stored");
+    let strange = Anchor { revision: head.revision, hash: head.hash.chain(b"something else") };
+    log.store_checkpoint(&StoredCheckpoint { anchor: strange, bytes: b"strange".to_vec() }).expect("stored");
+    drop(log);
+    let log = SledLog::open(directory.path()).expect("opens");
+    let loaded = log.load_checkpoint(Revision(u64::MAX)).expect("loads").expect("one");
+    assert_eq!(loaded.anchor, ours.anchor);
+}
+
+#[tokio::test]
 async fn a_log_that_ends_before_its_checkpoint_has_lost_durable_entries_and_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let head = ten_entries(directory.path()).await;

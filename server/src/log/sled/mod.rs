@@ -60,6 +60,16 @@ impl SharedStore {
     fn set(&self, store: Option<Store>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = store;
     }
+
+    /// The anchor after an entry; `None` if it is not there.
+    fn anchor(&self, revision: Revision) -> Result<Option<Anchor>, CheckpointError> {
+        if revision == Revision::ZERO {
+            return Ok(Some(Anchor::default()));
+        }
+        let store = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let store = store.as_ref().ok_or_else(|| io::Error::other("the database is being reopened"))?;
+        store.entries.anchor(revision).map_err(|error| CheckpointError::Unavailable(Arc::new(error)))
+    }
 }
 
 impl History for SharedStore {
@@ -179,7 +189,17 @@ impl ChangeLog for SledLog {
     }
 
     fn load_checkpoint(&self, at_most: Revision) -> Result<Option<StoredCheckpoint>, CheckpointError> {
-        self.checkpoints.load(at_most)
+        let mut at_most = at_most;
+        while let Some(checkpoint) = self.checkpoints.load(at_most)? {
+            let revision = checkpoint.anchor.revision;
+            if self.store.anchor(revision)? == Some(checkpoint.anchor) {
+                return Ok(Some(checkpoint));
+            }
+            tracing::warn!(%revision, "a checkpoint is not of this log; using an older one");
+            let Some(before) = revision.0.checked_sub(1) else { break };
+            at_most = Revision(before);
+        }
+        Ok(None)
     }
 
     fn store_checkpoint(&self, checkpoint: &StoredCheckpoint) -> Result<(), CheckpointError> {
