@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -95,8 +95,12 @@ impl JournalFile {
     fn open(path: &Path) -> io::Result<(JournalFile, Vec<Entry>)> {
         let length = SLOT_BYTES * MAX_KILLS;
         let mut bytes = Vec::with_capacity(length);
-        if let Ok(mut file) = File::open(path) {
-            file.read_to_end(&mut bytes)?;
+        // A journal that is there and cannot be read must not be taken for none, and written over.
+        match File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io::Error::new(error.kind(), format!("reading {}: {error}", path.display())));
+            }
+            _ => {}
         }
         if bytes.len() != length {
             bytes.resize(length, 0);

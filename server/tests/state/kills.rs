@@ -1,11 +1,16 @@
 //! Kills: ahead of everything, and in effect whether the log takes them or not.
 
-use rollout_rules::change::{Command, Reach};
-use rollout_rules::ids::{EnvKey, KillId, Revision};
-use tidegate::log::memory::Fault;
-use tidegate::state::{Event, KILL_PATIENCE, MAX_KILLS, Refusal, SubmitError};
+use std::sync::Arc;
 
-use crate::node::{Bench, is_killed, kill_everything};
+use rollout_rules::change::{Command, Reach};
+use rollout_rules::ids::{EnvKey, KillId, LogId, Revision};
+use tidegate::clock::TestClock;
+use tidegate::log::memory::{Fault, MemoryLog};
+use tidegate::state::{
+    Event, KILL_PATIENCE, MAX_KILLS, Refusal, StartError, State, StateConfig, SubmitError,
+};
+
+use crate::node::{Bench, START, is_killed, kill_everything};
 
 #[tokio::test]
 async fn a_kill_is_durable_and_published_when_it_is_answered() {
@@ -111,4 +116,19 @@ async fn a_kill_that_the_log_has_not_taken_survives_a_restart() {
     let bench = bench.restart().await;
     assert!(bench.state.live.load().overlays.is_empty(), "the journal has forgotten it");
     assert_eq!(bench.state.log.head().revision, Revision(1));
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_is_not_written_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = directory.path().join("kills");
+    // A file that is there, and that not even root can open.
+    std::os::unix::fs::symlink(&journal, &journal).expect("made");
+    let log = MemoryLog::new(LogId::new("test").expect("a name"));
+    let config = StateConfig { kill_journal: Some(journal.clone()), ..StateConfig::default() };
+    let clock = TestClock::at(START).clock();
+    let refused = State::start(config, Arc::new(log), clock).err().expect("refused");
+    assert!(matches!(&refused, StartError::KillJournal(_)), "{refused}");
+    assert!(refused.to_string().contains("reading"), "{refused}");
+    assert!(journal.is_symlink(), "what is there stays");
 }
