@@ -53,3 +53,21 @@ fn a_flag_is_made_turned_on_checked_killed_and_revived_to_off() {
     );
     assert_eq!(served.check(&token, "checkout", &ada).expect(200)["value"], false);
 }
+
+#[test]
+fn a_kill_that_the_log_cannot_take_shows_on_a_flag_but_gives_it_no_revision() {
+    let served = Served::start();
+    served.shop();
+    served.flag_on("f");
+    served.flag_on("later");
+    let path = "/v1/apps/shop/flags/f";
+    let before = served.get(path);
+    served.log.fail_always(Some(tidegate::log::memory::Fault::Unavailable));
+    served.post("/v1/apps/shop/flags/f/kill", &json!({"kill_id": "k-1"})).expect(202);
+    let killed = served.get(path);
+    assert_eq!(killed.expect(200)["environments"]["live"]["serving"], "killed");
+    assert_eq!(killed.header("etag"), before.header("etag"), "the log has not changed the flag");
+    assert_eq!(killed.json()["revision"], before.json()["revision"]);
+    let state = served.get(&format!("{path}/environments/live"));
+    assert_eq!(state.header("etag"), before.header("etag"));
+}

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use rollout_rules::change::{Command, TargetingPatch};
 use rollout_rules::flag::{FlagKind, Prerequisite, Rule, ScheduledChange, Serve, Target, Variant};
-use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
 use rollout_rules::percent::Exposure;
 use rollout_rules::snapshot::{FlagView, Snapshot};
 use rollout_rules::time::UnixMs;
@@ -19,7 +19,7 @@ use super::creating::{Creating, Shown};
 use super::paging::Page;
 use super::problem::{self, Problem};
 use super::views;
-use crate::state::Applied;
+use crate::state::{Applied, Published};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,10 +94,19 @@ fn find<'s>(snapshot: &'s Snapshot, app: &AppKey, flag: &FlagKey) -> Result<Flag
     snapshot.flag(app, flag).ok_or_else(|| missing_flag(app, flag))
 }
 
-fn answer(view: &FlagView<'_>, now: UnixMs) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(("etag", format!("\"{}\"", view.revision())))
-        .json(views::flag(view, now))
+/// The revision that writers must have seen: it is of the log alone, since commands are decided on that. A
+/// kill that the log has not taken yet shows in what is served, but has no revision.
+fn revision(published: &Published, view: &FlagView<'_>) -> Revision {
+    let (app, flag) = (&view.app().info().key, &view.record().flag().key);
+    // Overlays make no flags, so the log has every flag that is served.
+    published.folded.flag(app, flag).map_or_else(|| view.revision(), |view| view.revision())
+}
+
+fn answer(published: &Published, app: &AppKey, flag: &FlagKey, now: UnixMs) -> Result<HttpResponse, Problem> {
+    let view = find(&published.snapshot, app, flag)?;
+    let revision = revision(published, &view);
+    let etag = ("etag", format!("\"{revision}\""));
+    Ok(HttpResponse::Ok().insert_header(etag).json(views::flag(&view, revision, now)))
 }
 
 /// The flag after a change.
@@ -107,7 +116,7 @@ fn answer_changed(
     app: &AppKey,
     flag: &FlagKey,
 ) -> Result<HttpResponse, Problem> {
-    Ok(answer(&find(&applied.published.snapshot, app, flag)?, shared.clock.now()))
+    answer(&applied.published, app, flag, shared.clock.now())
 }
 
 /// `GET /v1/apps/{app}/flags`; archived ones only with `?archived=true`.
@@ -129,7 +138,11 @@ pub async fn list(
     let views = records
         .filter(|record| record.is_archived() == archived)
         .filter_map(|record| snapshot.flag(&app, &record.flag().key));
-    Ok(page.answer(views, |view| view.record().flag().key.to_string(), |view| views::flag(&view, now)))
+    Ok(page.answer(
+        views,
+        |view| view.record().flag().key.to_string(),
+        |view| views::flag(&view, revision(&published, &view), now),
+    ))
 }
 
 /// `POST /v1/apps/{app}/flags`.
@@ -162,10 +175,11 @@ pub async fn create(
             |applied, key| {
                 let view = find(&applied.published.snapshot, &app, &key)?;
                 let escaped = key.as_str().replace('/', "%2F");
-                let body = views::flag(&view, shared.clock.now());
+                let revision = revision(&applied.published, &view);
+                let body = views::flag(&view, revision, shared.clock.now());
                 Ok(Shown {
                     location: format!("/v1/apps/{app}/flags/{escaped}"),
-                    revision: Some(view.revision()),
+                    revision: Some(revision),
                     body,
                 })
             },
@@ -182,7 +196,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
     who.reads_app(&app)?;
-    Ok(answer(&find(&shared.published().snapshot, &app, &flag)?, shared.clock.coarse()))
+    answer(&shared.published(), &app, &flag, shared.clock.coarse())
 }
 
 /// `PATCH /v1/apps/{app}/flags/{flag}`: the definition.
@@ -222,7 +236,8 @@ pub async fn get_state(
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
     let shown = views::flag_state(&view, &environment, state, shared.clock.coarse());
-    Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{}\"", view.revision()))).json(shown))
+    let etag = ("etag", format!("\"{}\"", revision(&published, &view)));
+    Ok(HttpResponse::Ok().insert_header(etag).json(shown))
 }
 
 /// `PATCH /v1/apps/{app}/flags/{flag}/environments/{environment}`: what the flag does there.

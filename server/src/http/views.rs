@@ -2,7 +2,7 @@
 
 use rollout_rules::flag::{EnvironmentKind, Serve, Targeting};
 use rollout_rules::governance::Token;
-use rollout_rules::ids::EnvKey;
+use rollout_rules::ids::{EnvKey, Revision};
 use rollout_rules::percent::Exposure;
 use rollout_rules::proposal::Proposal;
 use rollout_rules::snapshot::{App, EnvironmentRecord, FlagView, SegmentRecord, StateRecord};
@@ -43,12 +43,13 @@ pub fn environment(app: &App, record: &EnvironmentRecord, now: UnixMs) -> Value 
     Value::Object(view)
 }
 
-/// A flag with its state in every environment.
-pub fn flag(view: &FlagView<'_>, now: UnixMs) -> Value {
+/// A flag with its state in every environment, as it is served, and the revision that writers must have
+/// seen, which is of the log alone.
+pub fn flag(view: &FlagView<'_>, revision: Revision, now: UnixMs) -> Value {
     let record = view.record();
     let mut shown = object_of(&**record.flag());
     shown.insert("app".into(), json_of(&view.app().info().key));
-    shown.insert("revision".into(), json_of(&view.revision()));
+    shown.insert("revision".into(), json_of(&revision));
     let kills = record.kills();
     shown.insert("killed".into(), json!({ "all": kills.all, "environments": kills.environments }));
     let states = record
