@@ -140,7 +140,7 @@ fn a_kill_takes_effect_is_repeated_harmlessly_and_is_taken_back_to_off() {
     assert_eq!((&killed["already"], &killed["durable"]), (&true.into(), &true.into()));
     assert!(killed["took_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{killed}");
     server.tool("flag list -a shop").ends(0).says("killed");
-    server.tool("flag on checkout -a shop -e production").ends(0).says("a kill stands above it");
+    server.tool("flag on checkout -a shop -e production").ends(1).complains("revive it first");
     server
         .tool("flag set checkout -a shop -e production --rule 'plan in pro -> on'")
         .ends(1)
@@ -148,6 +148,7 @@ fn a_kill_takes_effect_is_repeated_harmlessly_and_is_taken_back_to_off() {
     server.tool("flag revive checkout -a shop").ends(2).complains("--reason");
     server.tool("flag revive checkout -a shop --reason fixed").ends(0).says("off until someone turns it on");
     server.tool("flag list -a shop").ends(0).says("checkout  ada@example.org  off         off");
+    server.tool(kill).ends(1).complains("is NOT killed").complains("use a new kill id");
     server.tool("flag kill nope -a shop").ends(3);
 }
 

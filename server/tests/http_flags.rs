@@ -35,6 +35,7 @@ fn a_flag_is_made_turned_on_checked_killed_and_revived_to_off() {
     assert_eq!((&kill["durable"], &kill["already"]), (&json!(true), &json!(false)));
     let again = served.post("/v1/apps/shop/flags/checkout/kill", &json!({"kill_id": "k-1"})).expect(200);
     assert_eq!((&again["already"], &again["revision"]), (&json!(true), &kill["revision"]));
+    assert_eq!((&kill["in_effect"], &again["in_effect"]), (&json!(true), &json!(true)));
     let checked = served.check(&token, "checkout", &ada).expect(200);
     assert_eq!((&checked["value"], &checked["reason"]), (&json!(false), &json!("DISABLED")));
     assert_eq!(checked["metadata"]["tidegate.killed"], "flag");
@@ -46,12 +47,17 @@ fn a_flag_is_made_turned_on_checked_killed_and_revived_to_off() {
     let revived =
         served.post("/v1/apps/shop/flags/checkout/revive", &json!({"reason": "it was a false alarm"}));
     revived.expect(200);
+    let kill = |kill_id| served.post("/v1/apps/shop/flags/checkout/kill", &json!({"kill_id": kill_id}));
+    let repeated = kill("k-1").expect(200);
+    assert_eq!((&repeated["already"], &repeated["in_effect"]), (&json!(true), &json!(false)));
     let shown = served.get("/v1/apps/shop/flags/checkout").expect(200);
     assert_eq!(
         (&shown["killed"]["all"], &shown["environments"]["live"]["on"]),
         (&Value::Null, &json!(false))
     );
     assert_eq!(served.check(&token, "checkout", &ada).expect(200)["value"], false);
+    served.post("/v1/apps/shop/kill", &json!({"kill_id": "k-2"})).expect(200);
+    assert_eq!(kill("k-1").expect(200)["in_effect"], true, "the app above it is killed now");
 }
 
 #[test]

@@ -29,6 +29,11 @@ pub enum Failure {
         /// How it differs, and what to do.
         problem: String,
     },
+    /// A kill was repeated that was taken back since: nothing is killed by it.
+    TakenBack {
+        /// What was not killed, and what to do.
+        problem: String,
+    },
     /// The answer is none that a Tidegate server gives.
     Strange {
         /// From where.
@@ -91,7 +96,7 @@ impl Failure {
             Failure::Usage { .. } => ExitCode::Usage,
             Failure::Unreachable { .. } => ExitCode::Unreachable,
             Failure::Changed { .. } => ExitCode::Stale,
-            Failure::Strange { .. } | Failure::Output(_) => ExitCode::Refused,
+            Failure::TakenBack { .. } | Failure::Strange { .. } | Failure::Output(_) => ExitCode::Refused,
             Failure::Refused(problem) => problem.exit_code(),
         }
     }
@@ -133,7 +138,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage { problem } | Failure::Changed { problem } => f.write_str(problem),
+            Failure::Usage { problem } | Failure::Changed { problem } | Failure::TakenBack { problem } => {
+                f.write_str(problem)
+            }
             Failure::Unreachable { url, source } => write!(f, "no answer from {url}: {source}"),
             Failure::Refused(problem) => problem.fmt(f),
             Failure::Strange { url, problem } => write!(f, "{url} does not answer like Tidegate: {problem}"),

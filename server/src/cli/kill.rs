@@ -91,10 +91,23 @@ pub(super) fn kill(
     let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
     let durable = answer.body["durable"].as_bool().unwrap_or(answer.status == 200);
     let already = answer.body["already"].as_bool().unwrap_or(false);
+    // An older server does not say.
+    let in_effect = answer.body["in_effect"].as_bool().unwrap_or(true);
     if session.json {
-        let mut body = answer.body;
+        let mut body = answer.body.clone();
         body["took_ms"] = ((took_ms * 1000.0).round() / 1000.0).into();
-        return session.print_json(&body);
+        session.print_json(&body)?;
+    }
+    if !in_effect {
+        let place = place(environment);
+        let problem = format!(
+            "{target} is NOT killed {place}: the kill {id} was made before and has been taken back since. \
+             To kill again, use a new kill id"
+        );
+        return Err(Failure::TakenBack { problem });
+    }
+    if session.json {
+        return Ok(());
     }
     let done = if already { "was killed already" } else { "is killed" };
     session.say(format_args!("{target} {done} {} ({took_ms:.1} ms, kill id {id})", place(environment)))?;

@@ -1,9 +1,12 @@
 //! Killing and reviving at three heights. A kill needs no revision, may be repeated, and is answered
-//! with 202 if it is in effect before the log could take it.
+//! with 202 if it is in effect before the log could take it. A repeated one that was taken back since is
+//! answered `in_effect: false`: killing again is a new act and needs a new id.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use rollout_rules::change::{Command, Reach};
+use rollout_rules::flag::Kills;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId};
+use rollout_rules::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -42,7 +45,8 @@ async fn kill(
         Some(given) => given,
         None => KillId::new(&format!("kill-{}", secret::random_id())).map_err(Problem::internal)?,
     };
-    let command = Command::Kill { kill_id: kill_id.clone(), reach, environment: body.environment };
+    let (place, environment) = (reach.clone(), body.environment.clone());
+    let command = Command::Kill { kill_id: kill_id.clone(), reach, environment };
     let applied = commands::submit(shared, who, command, Terms::of(request)?, body.reason).await?;
     if !applied.durable {
         return Ok(HttpResponse::Accepted().json(json!({ "kill_id": kill_id, "durable": false })));
@@ -52,7 +56,26 @@ async fn kill(
         "revision": applied.revision,
         "durable": true,
         "already": applied.already,
+        "in_effect": in_effect(&applied.published.snapshot, &place, body.environment.as_ref()),
     })))
+}
+
+/// Whether what was to be killed is dead now, at that height or above. A kill that is repeated after it was
+/// taken back was done already, and kills nothing.
+fn in_effect(snapshot: &Snapshot, reach: &Reach, environment: Option<&EnvKey>) -> bool {
+    let at = |kills: &Kills| match environment {
+        Some(environment) => kills.in_environment(environment).is_some(),
+        None => kills.all.is_some(),
+    };
+    let app = |app| snapshot.app(app).is_some_and(|app| at(app.kills()));
+    let below = match reach {
+        Reach::Everything => false,
+        Reach::App { app: key } => app(key),
+        Reach::Flag { app: key, flag } => {
+            app(key) || snapshot.flag(key, flag).is_some_and(|view| at(view.record().kills()))
+        }
+    };
+    at(snapshot.kills()) || below
 }
 
 async fn revive(
