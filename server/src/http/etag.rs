@@ -70,12 +70,13 @@ pub fn bulk(
     written(hash)
 }
 
-/// Whether an `If-None-Match` names a tag; weak and strong forms are the same here.
+/// Whether an `If-None-Match` names a tag; weak and strong forms are the same here. `*` names none: whoever
+/// has no answer yet needs one, and one that is made from a wrong context has to be refused.
 pub fn matches(header: &str, tag: &str) -> bool {
     header
         .split(',')
         .map(str::trim)
-        .any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given).trim_matches('"') == tag)
+        .any(|given| given.strip_prefix("W/").unwrap_or(given).trim_matches('"') == tag)
 }
 
 /// The revision in an `If-Match`: `"7"`, also without quotes.

@@ -126,7 +126,9 @@ mod tests {
         assert_eq!(buckets.take(&"a", now), Err(1));
         assert_eq!(buckets.take(&"b", now), Ok(()), "others have buckets of their own");
         assert_eq!(buckets.take(&"a", UnixMs(now.0 + 499)), Err(1));
-        assert_eq!(buckets.take(&"a", UnixMs(now.0 + 1000)), Ok(()));
+        for _ in 0..2 {
+            assert_eq!(buckets.take(&"a", UnixMs(now.0 + 1000)), Ok(()));
+        }
         assert_eq!(buckets.take(&"a", UnixMs(now.0 + 1001)), Err(1));
     }
 

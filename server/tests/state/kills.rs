@@ -10,7 +10,7 @@ use tidegate::state::{
     Event, KILL_PATIENCE, MAX_KILLS, Refusal, StartError, State, StateConfig, SubmitError,
 };
 
-use crate::node::{Bench, START, is_killed, kill_everything};
+use crate::node::{Bench, START, create_app, is_killed, kill_everything};
 
 #[tokio::test]
 async fn a_kill_is_durable_and_published_when_it_is_answered() {
@@ -62,6 +62,7 @@ async fn a_full_disk_refuses_no_kill_and_takes_it_when_there_is_space() {
 #[tokio::test]
 async fn the_id_of_a_kill_that_waits_for_the_log_names_no_other_kill() {
     let bench = Bench::new().await;
+    bench.submit(create_app("shop")).await.expect("an app with production and sandbox");
     bench.log.fail_always(Some(Fault::Unavailable));
     bench.let_time_pass_until(bench.submit(kill_everything("k1"))).await.expect("killed");
     let kill_id = KillId::new("k1").expect("an id");

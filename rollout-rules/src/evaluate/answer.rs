@@ -1,0 +1,190 @@
+//! What a check answers, and why.
+
+use alloc::sync::Arc;
+
+use serde_json::Value;
+
+use crate::compile::{CompiledFlag, CompiledServe, CompiledSplit, Definition};
+use crate::flag::{FlagKind, Height, HoldCause, Variant};
+use crate::ids::{FlagKey, Revision, RuleId, SplitId, VariantKey};
+
+/// Why a flag answers as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was killed; the off variant.
+    Killed(Height),
+    /// Automation holds it at its off variant.
+    Held(HoldCause),
+    /// Its life is over; the off variant.
+    Expired,
+    /// The life of its preview is over; the off variant.
+    EnvironmentEnded,
+    /// It is off.
+    Off,
+    /// A flag that it depends on does not answer as it should; the off variant.
+    PrerequisiteFailed,
+    /// The unit is on a list.
+    Target,
+    /// A rule holds.
+    Rule {
+        /// Its place among the rules, from 0.
+        index: u16,
+    },
+    /// A rule holds and splits its units.
+    RuleSplit {
+        /// Its place among the rules, from 0.
+        index: u16,
+    },
+    /// The flag splits its units.
+    Split,
+    /// The rollout has reached the unit.
+    Exposed,
+    /// What everyone gets.
+    Default,
+    /// The rollout has not reached the unit; the off variant.
+    NotExposed,
+    /// There is no unit to decide by; the off variant.
+    NoUnit,
+    /// What it should serve cannot be used; the off variant.
+    Broken,
+}
+
+impl Reason {
+    /// Whether the answer is one that the flag's targeting gives, and not the off variant for want of one.
+    pub const fn serves(self) -> bool {
+        match self {
+            Reason::Target
+            | Reason::Rule { .. }
+            | Reason::RuleSplit { .. }
+            | Reason::Split
+            | Reason::Exposed
+            | Reason::Default => true,
+            Reason::Killed(_)
+            | Reason::Held(_)
+            | Reason::Expired
+            | Reason::EnvironmentEnded
+            | Reason::Off
+            | Reason::PrerequisiteFailed
+            | Reason::NotExposed
+            | Reason::NoUnit
+            | Reason::Broken => false,
+        }
+    }
+
+    /// A name for logs, metadata and golden vectors. It never changes.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Reason::Killed(Height::Everything) => "killed_everything",
+            Reason::Killed(Height::App) => "killed_app",
+            Reason::Killed(Height::Flag) => "killed_flag",
+            Reason::Held(HoldCause::Guardrail) => "held_guardrail",
+            Reason::Held(HoldCause::Budget) => "held_budget",
+            Reason::Held(HoldCause::Gate) => "held_gate",
+            Reason::Expired => "expired",
+            Reason::EnvironmentEnded => "environment_ended",
+            Reason::Off => "off",
+            Reason::PrerequisiteFailed => "prerequisite_failed",
+            Reason::Target => "target",
+            Reason::Rule { .. } => "rule",
+            Reason::RuleSplit { .. } => "rule_split",
+            Reason::Split => "split",
+            Reason::Exposed => "exposed",
+            Reason::Default => "default",
+            Reason::NotExposed => "not_exposed",
+            Reason::NoUnit => "no_unit",
+            Reason::Broken => "broken",
+        }
+    }
+}
+
+/// What a flag answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    pub(super) flag: &'a CompiledFlag,
+    pub(super) variant: u16,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl<'a> Answer<'a> {
+    /// The variant's name.
+    pub fn variant(&self) -> &'a VariantKey {
+        &self.whole().key
+    }
+
+    /// What the app receives.
+    pub fn value(&self) -> &'a Value {
+        &self.whole().value
+    }
+
+    /// The variant's place within the flag.
+    pub fn index(&self) -> u16 {
+        self.variant
+    }
+
+    /// The flag's name.
+    pub fn key(&self) -> &'a FlagKey {
+        &self.flag.key
+    }
+
+    /// The log revision that last changed the flag.
+    pub fn revision(&self) -> Revision {
+        self.flag.revision
+    }
+
+    /// What the flag's values are.
+    pub fn kind(&self) -> FlagKind {
+        self.flag.flag.kind
+    }
+
+    /// The flag that answers.
+    pub fn flag(&self) -> &'a CompiledFlag {
+        self.flag
+    }
+
+    /// The flag's definition, with the serialized answers.
+    pub fn definition(&self) -> &'a Arc<Definition> {
+        &self.flag.definition
+    }
+
+    /// The middle of the OFREP answer, without braces: `"key":"k","variant":"on","value":true`.
+    pub fn serialized(&self) -> &'a str {
+        self.definition().answer(self.variant)
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> Option<&'a RuleId> {
+        let (Reason::Rule { index } | Reason::RuleSplit { index }) = self.reason else { return None };
+        self.flag.state.targeting.rules.get(usize::from(index)).map(|rule| &rule.id)
+    }
+
+    /// The split that decided.
+    pub fn split(&self) -> Option<&'a SplitId> {
+        self.compiled_split().map(|split| &split.id)
+    }
+
+    /// The variant that the others of the split are compared with.
+    pub fn control(&self) -> Option<&'a VariantKey> {
+        let control = self.compiled_split()?.control?;
+        Some(&self.flag.flag.variants[usize::from(control)].key)
+    }
+
+    fn compiled_split(&self) -> Option<&'a CompiledSplit> {
+        let serve = match self.reason {
+            Reason::Split => self.flag.serve.as_ref(),
+            Reason::RuleSplit { index } => {
+                let rules = &self.flag.program.as_ref()?.rules;
+                rules.iter().find(|rule| rule.index == index).map(|rule| &rule.serve)
+            }
+            _ => None,
+        };
+        match serve {
+            Some(CompiledServe::Split(split)) => Some(split),
+            _ => None,
+        }
+    }
+
+    fn whole(&self) -> &'a Variant {
+        &self.flag.flag.variants[usize::from(self.variant)]
+    }
+}
