@@ -12,11 +12,6 @@ use tidegate_tests::prerequisites::repository;
 /// What is known to break a rule, with the reason why it may. Each must still be needed.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
-        "rollout-rules/src/change.rs",
-        "a file tells one story",
-        "every command and change: the log's format on one page",
-    ),
-    (
         "rollout-rules/src/flag.rs",
         "a file tells one story",
         "every definition that people write, on one page",

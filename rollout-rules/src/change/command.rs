@@ -1,0 +1,352 @@
+//! What somebody asks for.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::Reach;
+use crate::flag::{
+    EnvironmentKind, FlagKind, HoldCause, Prerequisite, Rule, ScheduledChange, Segment, SegmentScope, Serve,
+    Target, Tier, Variant,
+};
+use crate::governance::Token;
+use crate::ids::{
+    AppKey, Digest, EnvKey, FlagKey, KillId, NodeId, ProposalId, Revision, ScheduleId, SegmentKey, TokenId,
+    VariantKey,
+};
+use crate::percent::Exposure;
+use crate::time::UnixMs;
+
+/// What somebody asks for. Keys name what exists; absent fields stay as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Make an app. Without environments it gets `production` and `sandbox`.
+    CreateApp {
+        /// Its key.
+        key: AppKey,
+        /// Its name for people.
+        #[serde(default)]
+        name: String,
+        /// Who answers for it.
+        #[serde(default)]
+        owner: String,
+        /// How much it matters.
+        #[serde(default)]
+        tier: Tier,
+        /// What it may cost a month, in millionths of `currency`.
+        #[serde(default)]
+        monthly_budget_micros: Option<u64>,
+        /// ISO 4217 code.
+        #[serde(default)]
+        currency: Option<String>,
+        /// Its first environments.
+        #[serde(default)]
+        environments: Option<Vec<NewEnvironment>>,
+    },
+    /// Change what is known of an app.
+    UpdateApp {
+        /// Which.
+        app: AppKey,
+        /// Its name for people.
+        #[serde(default)]
+        name: Option<String>,
+        /// Who answers for it.
+        #[serde(default)]
+        owner: Option<String>,
+        /// How much it matters.
+        #[serde(default)]
+        tier: Option<Tier>,
+        /// What it may cost a month, in millionths of `currency`.
+        #[serde(default)]
+        monthly_budget_micros: Option<u64>,
+        /// ISO 4217 code.
+        #[serde(default)]
+        currency: Option<String>,
+    },
+    /// Make an environment.
+    CreateEnvironment {
+        /// The app.
+        app: AppKey,
+        /// What to make.
+        #[serde(flatten)]
+        environment: NewEnvironment,
+    },
+    /// Move the end of a preview.
+    ExtendEnvironment {
+        /// The app.
+        app: AppKey,
+        /// The preview.
+        environment: EnvKey,
+        /// Its new end.
+        ends_at: UnixMs,
+    },
+    /// Remove an environment with all flag states in it.
+    RemoveEnvironment {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        environment: EnvKey,
+    },
+    /// Make a flag; it is off everywhere. A boolean flag without variants gets `on` and `off`.
+    CreateFlag {
+        /// The app.
+        app: AppKey,
+        /// Its key.
+        key: FlagKey,
+        /// What its values are.
+        #[serde(rename = "type", default = "boolean")]
+        kind: FlagKind,
+        /// Its answers.
+        #[serde(default)]
+        variants: Vec<Variant>,
+        /// Its answer while off; the last variant if none is named (`off` for a boolean without variants).
+        #[serde(default)]
+        off_variant: Option<VariantKey>,
+        /// What it is for.
+        #[serde(default)]
+        description: String,
+        /// Who answers for it; the app's owner if nobody is named.
+        #[serde(default)]
+        owner: String,
+        /// Critical flags stay when a budget disables the rest.
+        #[serde(default)]
+        critical: bool,
+        /// When it expires; what its tier and each environment's kind say, if none is given. Where an
+        /// environment allows less it is cut to that; a moment that none allows is refused.
+        #[serde(default)]
+        expires_at: Option<UnixMs>,
+    },
+    /// Change a flag's definition.
+    UpdateFlag {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Its answers.
+        #[serde(default)]
+        variants: Option<Vec<Variant>>,
+        /// Its answer while off.
+        #[serde(default)]
+        off_variant: Option<VariantKey>,
+        /// What it is for.
+        #[serde(default)]
+        description: Option<String>,
+        /// Who answers for it.
+        #[serde(default)]
+        owner: Option<String>,
+        /// Critical flags stay when a budget disables the rest.
+        #[serde(default)]
+        critical: Option<bool>,
+    },
+    /// Change what a flag does in an environment: on, off, exposure, rules.
+    SetTargeting {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+        /// What changes.
+        #[serde(flatten)]
+        patch: Box<TargetingPatch>,
+    },
+    /// Give a flag a longer life. Needs a reason.
+    ExtendFlag {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Only there; none: everywhere.
+        #[serde(default)]
+        environment: Option<EnvKey>,
+        /// When it expires; the longest that each environment allows if none is given. In one environment a
+        /// moment past what it allows is refused. In all, it is cut to what each allows, and refused if none
+        /// allows it or if the flag would not get a longer life in each that has not ended.
+        #[serde(default)]
+        expires_at: Option<UnixMs>,
+    },
+    /// End a flag for good.
+    ArchiveFlag {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+    },
+    /// Kill: everything, an app or a flag serves off variants at once. Never stale, never refused twice.
+    Kill {
+        /// The caller's name for the act.
+        kill_id: KillId,
+        /// What.
+        reach: Reach,
+        /// Only there; none: in all environments.
+        #[serde(default)]
+        environment: Option<EnvKey>,
+    },
+    /// Take a kill back; what it killed is off then. Needs a reason.
+    Revive {
+        /// What.
+        reach: Reach,
+        /// Only there; none: in all environments.
+        #[serde(default)]
+        environment: Option<EnvKey>,
+    },
+    /// Automation holds a flag state at its off variant.
+    Hold {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+        /// On whose account.
+        cause: HoldCause,
+    },
+    /// Make or change a segment.
+    PutSegment {
+        /// Where it lives.
+        scope: SegmentScope,
+        /// What it is.
+        segment: Segment,
+    },
+    /// Members come to or leave a segment, in chunks that fit one entry.
+    ChangeSegmentMembers {
+        /// Where it lives.
+        scope: SegmentScope,
+        /// Which.
+        segment: SegmentKey,
+        /// Who comes.
+        #[serde(default)]
+        add: Vec<Arc<str>>,
+        /// Who leaves.
+        #[serde(default)]
+        remove: Vec<Arc<str>>,
+    },
+    /// Remove a segment that nothing refers to.
+    RemoveSegment {
+        /// Where it lives.
+        scope: SegmentScope,
+        /// Which.
+        segment: SegmentKey,
+    },
+    /// Make a token. The shell draws the secret and passes its hash.
+    CreateToken {
+        /// As the log will keep it.
+        token: Token,
+    },
+    /// Stop a token.
+    RevokeToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// Store a command for others to approve and apply.
+    Propose {
+        /// Its name; the shell draws it.
+        id: ProposalId,
+        /// What would be done.
+        command: Box<Command>,
+    },
+    /// Approve a proposal as it was shown.
+    ApproveProposal {
+        /// Which.
+        id: ProposalId,
+        /// The hash of what was shown.
+        hash: Digest,
+    },
+    /// Turn a proposal down, or withdraw one's own.
+    RejectProposal {
+        /// Which.
+        id: ProposalId,
+    },
+    /// Do what a proposal says, decided again now.
+    ApplyProposal {
+        /// Which.
+        id: ProposalId,
+        /// The hash of what was shown.
+        hash: Digest,
+    },
+    /// A scheduled change fell due: decide it again and make it so.
+    ApplySchedule {
+        /// The app.
+        app: AppKey,
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvKey,
+        /// Which.
+        schedule: ScheduleId,
+    },
+    /// Ask for something outside to be done.
+    RequestEffect {
+        /// What kind.
+        effect: String,
+        /// What it needs.
+        payload: serde_json::Value,
+    },
+    /// Claim an effect.
+    ClaimEffect {
+        /// The revision of the request.
+        request: Revision,
+        /// For which node.
+        node: NodeId,
+        /// Until when.
+        lease_until: UnixMs,
+    },
+    /// Report the end of an effect.
+    FinishEffect {
+        /// The revision of the request.
+        request: Revision,
+        /// By which node.
+        node: NodeId,
+        /// Whether it worked.
+        succeeded: bool,
+        /// What came back.
+        outcome: String,
+    },
+}
+
+fn boolean() -> FlagKind {
+    FlagKind::Boolean
+}
+
+/// An environment to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewEnvironment {
+    /// Its key.
+    pub key: EnvKey,
+    /// What it is for.
+    pub kind: EnvironmentKind,
+    /// When a preview ends; what the settings say if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<UnixMs>,
+}
+
+/// What changes of a flag's targeting; absent fields stay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TargetingPatch {
+    /// Turn it on or off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<bool>,
+    /// How many units get `serve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+    /// What the exposed units get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serve: Option<Serve>,
+    /// All target lists anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Vec<Target>>,
+    /// All rules anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<Rule>>,
+    /// All prerequisites anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prerequisites: Option<Vec<Prerequisite>>,
+    /// All scheduled changes anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Vec<ScheduledChange>>,
+}
