@@ -94,9 +94,20 @@ pub async fn serve(
     let mut settings = Settings::from(config);
     limit_to_descriptors(&mut settings);
     let http = http::run(listener, settings, handles, shutdown);
-    let (outcome, ()) = tokio::join!(http, greeting);
+    let outcome = until_served(http, greeting).await;
     state.stop().await;
     outcome.map_err(ServeError::Http)
+}
+
+/// Serves, and greets meanwhile. Whoever asks the server to stop does not wait for a greeting that has to
+/// wait itself, for a long log to be read or a disk to take a token.
+async fn until_served<T>(http: impl Future<Output = T>, greeting: impl Future<Output = ()>) -> T {
+    let mut http = std::pin::pin!(http);
+    tokio::select! {
+        outcome = &mut http => return outcome,
+        () = greeting => {}
+    }
+    http.await
 }
 
 /// Takes no more connections than there are file descriptors: an accept that fails helps nobody.
@@ -154,3 +165,14 @@ fn greeting(address: SocketAddr, occasion: Occasion, token: &str) -> String {
 
 /// The port that the tool assumes.
 const DEFAULT_PORT: u16 = 8080;
+
+#[cfg(test)]
+mod tests {
+    use super::until_served;
+
+    #[tokio::test]
+    async fn a_server_that_was_asked_to_stop_waits_for_no_greeting() {
+        assert_eq!(until_served(std::future::ready(7), std::future::pending()).await, 7);
+        assert_eq!(until_served(std::future::ready(7), async {}).await, 7);
+    }
+}

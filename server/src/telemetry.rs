@@ -83,7 +83,13 @@ pub fn start_log(level: LogLevel, format: LogFormat) {
     };
     // The web server tells of its threads what nobody who runs Tidegate needs to know.
     let quiet = if filter > LevelFilter::INFO { filter } else { filter.min(LevelFilter::WARN) };
-    let targets = Targets::new().with_default(filter).with_target("actix_server", quiet);
+    // What somebody sends that is not HTTP, or breaks off, is no error of the server: a port scan
+    // would fill the log.
+    let clients_faults = if filter > LevelFilter::INFO { filter } else { LevelFilter::OFF };
+    let targets = Targets::new()
+        .with_default(filter)
+        .with_target("actix_server", quiet)
+        .with_target("actix_http", clients_faults);
     let registry = tracing_subscriber::registry().with(targets);
     // A second start in one process keeps the first.
     let _ = match format {
@@ -104,10 +110,16 @@ struct Series {
     seconds: Histogram,
 }
 
-/// Counts requests and commands, with the handles of each series looked up once.
-#[derive(Default)]
+/// Counts requests, checks and commands, with the handles of each series looked up once.
 pub struct Traffic {
     series: DashMap<(String, &'static str, u16), Series>,
+    checks: Counter,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Traffic { series: DashMap::new(), checks: counter!("tidegate_checks_total") }
+    }
 }
 
 impl Traffic {
@@ -128,6 +140,11 @@ impl Traffic {
         requests.increment(1);
         seconds.record(took);
         self.series.insert(key, Series { requests, seconds });
+    }
+
+    /// Counts flags that were evaluated for an OFREP answer.
+    pub fn record_checks(&self, flags: usize) {
+        self.checks.increment(flags as u64);
     }
 
     /// Counts a command by its outcome: `done`, or the code of why not.

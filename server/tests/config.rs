@@ -179,3 +179,12 @@ fn the_readme_lists_every_setting_as_it_is() {
     }
     assert_eq!(found, wanted, "bring it up to date with TIDEGATE_TEST_UPDATE=1");
 }
+
+#[test]
+fn a_name_of_digits_alone_is_printed_so_that_it_is_read_back_as_it_was() {
+    for name in ["007", "12"] {
+        let printed = show::as_toml(&good(sources(None, &[], &[("node_id", name)])).typed);
+        let file = file(&printed);
+        assert_eq!(good(sources(Some(&file.path), &[], &[])).config.node_id.as_str(), name);
+    }
+}

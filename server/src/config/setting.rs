@@ -125,7 +125,7 @@ pub const SETTINGS: &[Setting] = &[
         "metrics.access",
         "loopback",
         "Who may read /metrics without a token: loopback, everyone or nobody",
-        "a collector on the same machine just works; others send a viewer's token",
+        "a collector on the same machine just works, and what a proxy passes on (X-Forwarded-For, Forwarded, X-Real-IP or Via) is from elsewhere; others send a viewer's token",
     ),
     setting(
         "cors.origins",

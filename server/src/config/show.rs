@@ -36,7 +36,8 @@ pub fn as_toml(typed: &Typed) -> String {
 
 /// Numbers and truth values bare, everything else as a TOML string.
 fn as_value(text: &str) -> String {
-    let bare = text == "true" || text == "false" || text.parse::<u32>().is_ok();
+    let bare = matches!(text, "true" | "false")
+        || text.parse::<u32>().is_ok_and(|number| number.to_string() == text);
     if bare {
         return text.to_owned();
     }

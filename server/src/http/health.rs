@@ -10,6 +10,9 @@ use crate::config::MetricsAccess;
 use crate::state::Readiness;
 use actix_web::FromRequest as _;
 
+/// Headers of which proxies add at least one.
+const FORWARDED_BY: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
+
 /// `GET /healthz`: 200 for as long as the process runs.
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
@@ -38,7 +41,9 @@ pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> 
 
 /// `GET /metrics`, in Prometheus' text format.
 pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
-    let local = request.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
+    // What a proxy on this machine passes on comes from elsewhere.
+    let passed_on = FORWARDED_BY.iter().any(|name| request.headers().contains_key(*name));
+    let local = !passed_on && request.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
     let open = match shared.settings.metrics {
         MetricsAccess::Everyone => true,
         MetricsAccess::Loopback => local,

@@ -198,6 +198,7 @@ pub async fn run(
     handles: Handles,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
+    let_many_wait(&listener)?;
     let (shared, events) = Shared::new(settings, handles);
     let shared = web::Data::new(shared);
     let workers = match shared.settings.workers {
@@ -217,7 +218,6 @@ pub async fn run(
     .workers(workers)
     .max_connections(settings.max_connections.div_ceil(workers))
     .max_connection_rate(MAX_CONNECTION_RATE)
-    .backlog(BACKLOG)
     // An event is small and has to leave at once.
     .tcp_nodelay(true)
     // A stream whose client has hung up gives its place back at once, not at a heartbeat that fails.
@@ -249,8 +249,15 @@ pub async fn run(
 
 /// Connections that a worker sets up at once.
 const MAX_CONNECTION_RATE: usize = 4_096;
-/// Connections that the kernel holds until they are accepted: a fleet that reconnects comes all at once.
-const BACKLOG: u32 = 16_384;
+/// Connections that the kernel holds until they are accepted: a fleet that reconnects comes all at once. The
+/// system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 16_384;
+
+/// Has the kernel hold many connections until they are accepted. The standard library's listeners hold 128;
+/// whoever comes when all places are taken tries again after a second, and then after more.
+pub fn let_many_wait(listener: &TcpListener) -> std::io::Result<()> {
+    Ok(rustix::net::listen(listener, BACKLOG)?)
+}
 
 /// Brings events from the log to the streams.
 async fn hand_out(shared: web::Data<Shared>, mut events: broadcast::Receiver<Event>) {

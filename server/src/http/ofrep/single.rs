@@ -31,6 +31,7 @@ pub async fn evaluate_flag(
             format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
     };
+    shared.traffic.record_checks(1);
     if found.reason == Reason::NoUnit {
         return Err(targeting_key_missing());
     }
