@@ -2,6 +2,7 @@
 
 mod served;
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rollout_rules::governance::Rules;
@@ -103,7 +104,10 @@ fn a_body_that_is_no_json_or_says_more_than_known_is_refused_by_name() {
     let wrong = send(r#"{"key":"a","environments":[{"key":"live","kind":"prod"}]}"#, "application/json");
     assert_eq!(wrong.refused(400, "invalid_body")["field"], "environments[0].kind");
     served.get("/v1/apps?limit=0").refused(400, "invalid_parameter");
-    served.get("/v1/apps?limit=ten").refused(400, "invalid_parameter");
+    let ten = served.get("/v1/apps?limit=ten").refused(400, "invalid_parameter");
+    assert_eq!(ten["detail"], "the parameter `limit` has to be a whole number, not `ten`");
+    let yes = served.get("/v1/apps/shop/flags?archived=yes").refused(400, "invalid_parameter");
+    assert_eq!(yes["detail"], "the parameter `archived` has to be true or false, not `yes`");
     served.get("/v1/apps?size=10").refused(400, "invalid_parameter");
     served.get("/v1/apps?limit=1&limit=2").refused(400, "invalid_parameter");
 }
@@ -219,13 +223,20 @@ fn health_readiness_and_metrics_tell_what_they_should() {
     assert_eq!(served.send("GET", "/healthz", &[], "").expect(200)["status"], "ok");
     let ready = served.send("GET", "/readyz", &[], "").expect(200);
     assert_eq!((&ready["ready"], ready["revision"].as_u64()), (&json!(true), Some(2)));
+    served.flag_on("f");
+    served.check(&served.token("sdk-server"), "f", &json!({"targetingKey": "a"})).expect(200);
     let metrics = served.send("GET", "/metrics", &[], "");
     assert_eq!(metrics.status, 200);
+    for forwarded in ["X-Forwarded-For", "Forwarded", "Via"] {
+        let from_elsewhere = served.send("GET", "/metrics", &[(forwarded, "203.0.113.7")], "");
+        from_elsewhere.refused(401, "unauthenticated");
+    }
     for series in [
         "tidegate_http_requests_total{",
         "tidegate_command_seconds_bucket",
         "tidegate_revision",
         "tidegate_ready",
+        "tidegate_checks_total",
     ] {
         assert!(metrics.text.contains(series), "{series} in {}", metrics.text);
     }
@@ -233,6 +244,19 @@ fn health_readiness_and_metrics_tell_what_they_should() {
     let served = Served::with(closed, Rules::default());
     served.send("GET", "/metrics", &[], "").refused(401, "unauthenticated");
     assert_eq!(served.get("/metrics").status, 200);
+}
+
+#[test]
+fn a_fleet_that_comes_back_at_once_waits_in_the_kernel_instead_of_trying_again() {
+    const FLEET: usize = 400;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    tidegate::http::let_many_wait(&listener).expect("a longer queue");
+    let address = listener.local_addr().expect("an address");
+    let patience = std::time::Duration::from_millis(900);
+    // Nobody accepts them yet.
+    let fleet: Vec<_> =
+        (0..FLEET).map_while(|_| TcpStream::connect_timeout(&address, patience).ok()).collect();
+    assert_eq!(fleet.len(), FLEET);
 }
 
 #[test]

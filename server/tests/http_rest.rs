@@ -2,10 +2,16 @@
 
 mod served;
 
+use std::sync::Arc;
+
 use rollout_rules::governance::{ByTier, Rules};
+use rollout_rules::ids::{LogId, Revision};
 use serde_json::{Value, json};
 use served::Served;
 use tidegate::http::Settings;
+use tidegate::http::log::MAX_LOOKED_AT;
+use tidegate::log::memory::MemoryLog;
+use tidegate::log::{ChangeLog as _, Expect};
 
 fn keys(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().expect("a list");
@@ -148,6 +154,48 @@ fn what_a_tier_asks_approvals_for_goes_through_a_proposal() {
     );
     assert_eq!(served.get("/v1/proposals?state=open").expect(200)["items"], json!([]));
     served.get("/v1/proposals?state=odd").refused(400, "invalid_parameter");
+}
+
+#[test]
+fn a_repeated_proposal_is_answered_with_the_first() {
+    let served = Served::start();
+    served.shop();
+    let made = served.post("/v1/apps/shop/flags", &json!({"key": "f"}));
+    let command = json!({"do": "set_targeting", "app": "shop", "flag": "f", "environment": "live",
+        "on": true, "exposure": 10, "serve": {"variant": "on"}});
+    let extra = [("If-Match", made.header("etag")), ("Idempotency-Key", "once")];
+    let body = json!({ "command": command });
+    let propose = || served.call(&served.admin, "POST", "/v1/proposals", &extra, &body);
+    let first = propose().expect(201);
+    // What the server keeps in memory runs out; the log remembers.
+    served.clock.advance(rollout_rules::time::DurationMs(11 * 60 * 1000));
+    let late = propose();
+    assert_eq!((&late.expect(201)["id"], late.header("idempotency-replayed")), (&first["id"], "true"));
+    let again = [("If-Match", made.header("etag")), ("Idempotency-Key", "twice")];
+    let other = served.call(&served.admin, "POST", "/v1/proposals", &again, &body).expect(201);
+    assert_ne!(other["id"], first["id"]);
+}
+
+#[test]
+fn a_page_of_the_log_ends_where_enough_was_looked_at_and_the_next_goes_on_there() {
+    let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+    let served = Served::on(log.clone(), Settings { workers: 1, ..Settings::default() }, Rules::default());
+    served.shop();
+    served.stop();
+    // Of no app: nothing that a page of the shop shows.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let first = runtime.block_on(async { log.tail(Revision(0)).expect("read").next().await.expect("read") });
+    for _ in 0..MAX_LOOKED_AT {
+        runtime.block_on(log.append(Expect::Any, Arc::clone(&first[0].bytes))).expect("appended");
+    }
+    let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, Rules::default());
+    served.post("/v1/apps/shop/flags", &json!({"key": "last"})).expect(201);
+    let page = served.get("/v1/log?app=shop").expect(200);
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(page["next_after"], MAX_LOOKED_AT);
+    let page = served.get(&format!("/v1/log?app=shop&after={MAX_LOOKED_AT}")).expect(200);
+    assert_eq!(page["items"][0]["change"]["kind"], "flag_created");
+    assert_eq!(page.get("next_after"), None);
 }
 
 #[test]

@@ -59,6 +59,29 @@ impl Query {
         })
     }
 
+    /// One parameter that is a whole number.
+    pub fn whole_number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        self.as_one_of(name, "a whole number", |text| text.parse().ok())
+    }
+
+    /// One parameter that is true or false.
+    pub fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
+        self.as_one_of(name, "true or false", |text| text.parse().ok())
+    }
+
+    fn as_one_of<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        read(text).map(Some).ok_or_else(|| {
+            let detail = format!("the parameter `{name}` has to be {expected}, not `{text}`");
+            Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", name)
+        })
+    }
+
     /// Refuses parameters other than these, by name.
     pub fn only(&self, names: &[&str]) -> Result<(), Problem> {
         match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {

@@ -16,10 +16,17 @@ use super::audience::Query;
 use super::auth::{self, Principal};
 use super::feed::stream::{HEARTBEAT, StreamPlace};
 use super::feed::wakers::HEARTBEAT_SECONDS;
-use super::paging::{DEFAULT_LIMIT, MAX_LIMIT};
+use super::paging;
 use super::problem::{self, Problem};
+use tokio::time::Instant;
+
 use crate::log::{LogEntry, ReadError, Tail};
 
+/// Most entries that are looked at for one page, whether they are shown or not. A page ends there, and
+/// says where the next begins.
+pub const MAX_LOOKED_AT: usize = 10_000;
+/// A page ends with the entry that makes it longer than this, in bytes.
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Which entries are asked for.
@@ -36,7 +43,7 @@ impl Wanted {
         if let Some(app) = &app {
             who.reads_app(app)?;
         }
-        let after = Revision(query.parse("after")?.unwrap_or(0));
+        let after = Revision(query.whole_number("after")?.unwrap_or(0));
         Ok(Wanted { after, app: app.or_else(|| who.app.clone()) })
     }
 
@@ -159,24 +166,24 @@ pub async fn list(
     let query = Query::of(&request)?;
     query.only(&["after", "limit", "app"])?;
     let wanted = Wanted::of(&who, &query)?;
-    let limit = query.parse::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("`limit` has to be from 1 to {MAX_LIMIT}");
-        return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "limit"));
-    }
+    let limit = paging::limit(&query)?;
     // What is not published yet is not shown either.
     let published = shared.published_full();
     let end = published.revision();
     let mut body = b"{\"items\":[".to_vec();
-    let (mut seen, mut shown) = (wanted.after, 0);
+    let (mut seen, mut shown, mut looked_at) = (wanted.after, 0, 0);
+    let is_full = |shown, looked_at, bytes: &[u8]| {
+        shown == limit || looked_at == MAX_LOOKED_AT || bytes.len() > MAX_PAGE_BYTES
+    };
     let mut tail =
         if seen < end { Some(shared.log.tail(seen).map_err(|error| unreadable(&error))?) } else { None };
     'reading: while let Some(tail) = &mut tail {
         for entry in tail.next().await.map_err(|error| unreadable(&error))? {
-            if entry.revision > end || shown == limit {
+            if entry.revision > end || is_full(shown, looked_at, &body) {
                 break 'reading;
             }
             seen = entry.revision;
+            looked_at += 1;
             if wanted.includes(&published.folded, &entry) {
                 if shown > 0 {
                     body.push(b',');
@@ -185,7 +192,7 @@ pub async fn list(
                 shown += 1;
             }
         }
-        if seen >= end || shown == limit {
+        if seen >= end || is_full(shown, looked_at, &body) {
             break;
         }
     }
@@ -212,7 +219,7 @@ pub async fn stream(
     }
     let place = StreamPlace::take(&shared.open_streams, shared.settings.max_streams)?;
     let tail = shared.log.tail(wanted.after).map_err(|error| unreadable(&error))?;
-    let follower = Follower { shared, who, wanted, tail, _place: place, begun: false };
+    let follower = Follower { shared, who, wanted, tail, _place: place, beat_due: None };
     let events = unfold(follower, |mut follower| async move {
         let chunk = follower.next().await?;
         Some((Ok::<Bytes, Problem>(chunk), follower))
@@ -229,32 +236,37 @@ struct Follower {
     wanted: Wanted,
     tail: Box<dyn Tail>,
     _place: StreamPlace,
-    begun: bool,
+    /// When the client has to hear something again, entries or a heartbeat; `None`: at once.
+    beat_due: Option<Instant>,
 }
 
 impl Follower {
     /// The next events or a heartbeat; `None` ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
-        if !std::mem::replace(&mut self.begun, true) {
-            return Some(HEARTBEAT);
-        }
+        let chunk = self.next_chunk().await?;
+        self.beat_due = Some(Instant::now() + Duration::from_secs(HEARTBEAT_SECONDS as u64));
+        Some(chunk)
+    }
+
+    async fn next_chunk(&mut self) -> Option<Bytes> {
+        // What the stream leaves out does not put the heartbeat off.
+        let Some(beat_due) = self.beat_due else { return Some(HEARTBEAT) };
         let mut closing = self.shared.closing.subscribe();
-        let silence = Duration::from_secs(HEARTBEAT_SECONDS as u64);
         loop {
             let entries = tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => return None,
                 entries = self.tail.next() => entries.ok()?,
-                () = tokio::time::sleep(silence) => {
-                    let published = self.shared.published();
-                    let token = published.snapshot.token(&self.who.token)?;
-                    auth::still_valid(token, self.shared.clock.coarse()).ok()?;
-                    return Some(HEARTBEAT);
-                }
+                () = tokio::time::sleep_until(beat_due) => Vec::new(),
             };
-            let folded = self.shared.published_full().folded.clone();
+            let published = self.shared.published_full();
+            let token = published.snapshot.token(&self.who.token)?;
+            auth::still_valid(token, self.shared.clock.coarse()).ok()?;
+            if entries.is_empty() {
+                return Some(HEARTBEAT);
+            }
             let mut events = Vec::new();
-            for entry in entries.iter().filter(|entry| self.wanted.includes(&folded, entry)) {
+            for entry in entries.iter().filter(|entry| self.wanted.includes(&published.folded, entry)) {
                 events.extend_from_slice(format!("event: entry\nid: {}\ndata: ", entry.revision).as_bytes());
                 write(&mut events, entry);
                 events.extend_from_slice(b"\n\n");

@@ -21,16 +21,23 @@ pub struct Page<K> {
     pub cursor: Option<K>,
 }
 
+/// How many items a page is to have.
+pub fn limit(query: &Query) -> Result<usize, Problem> {
+    let Some(asked) = query.whole_number("limit")? else { return Ok(DEFAULT_LIMIT) };
+    match usize::try_from(asked) {
+        Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+        _ => {
+            let detail = format!("`limit` has to be from 1 to {MAX_LIMIT}");
+            Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "limit"))
+        }
+    }
+}
+
 impl<K: std::str::FromStr<Err: std::fmt::Display>> Page<K> {
     /// Reads the parameters of a list; those that only some lists have are named.
     pub fn of(query: &Query, others: &[&str]) -> Result<Page<K>, Problem> {
         query.only(&[&PARAMETERS, others].concat())?;
-        let limit = query.parse::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            let detail = format!("`limit` has to be from 1 to {MAX_LIMIT}");
-            return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "limit"));
-        }
-        Ok(Page { limit, cursor: query.parse("cursor")? })
+        Ok(Page { limit: limit(query)?, cursor: query.parse("cursor")? })
     }
 
     /// Takes the page from the items after the cursor.
