@@ -163,6 +163,31 @@ fn a_bulk_answer_keeps_its_tag_until_something_that_is_served_changes() {
 }
 
 #[test]
+fn whoever_holds_the_address_of_a_dead_stream_gets_a_new_one_although_no_flag_changed() {
+    let served = Served::start();
+    served.shop();
+    served.flag_on("f");
+    let token = served.token("sdk-browser");
+    let ada = json!({"targetingKey": "ada"});
+    let address = |answer: &Reply| answer.json()["eventStreams"][0]["url"].clone();
+    let first = bulk(&served, &token, &[], &ada);
+    let known = [("If-None-Match", first.header("etag"))];
+    // As long as the address opens a stream there is nothing new to say.
+    served.clock.advance(DurationMs(2 * 60 * 1000));
+    let same = bulk(&served, &token, &known, &ada);
+    assert_eq!((same.status, same.header("etag")), (304, known[0].1));
+    served.clock.advance(DurationMs(3 * 60 * 1000));
+    let fresh = bulk(&served, &token, &known, &ada);
+    fresh.expect(200);
+    assert_ne!(address(&fresh), address(&first));
+    // Another token has another stream, which ends with that token.
+    let other = served.token("sdk-browser");
+    let known = [("If-None-Match", fresh.header("etag"))];
+    assert_eq!(bulk(&served, &other, &known, &ada).status, 200);
+    assert_eq!(bulk(&served, &token, &known, &ada).status, 304);
+}
+
+#[test]
 fn the_event_stream_tells_of_changes_kills_and_expiry() {
     let served = Served::start();
     served.shop();

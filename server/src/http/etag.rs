@@ -53,7 +53,8 @@ pub fn configuration(
     written(hash_configuration(log, app, environment, revision, boundary, overlays))
 }
 
-/// The tag of what one context is served: as [`configuration`], with the context as it was sent.
+/// The tag of what one context is served: as [`configuration`], with the context as it was sent, and with
+/// whose event stream stands in the answer.
 #[allow(clippy::too_many_arguments, reason = "each is a part that answers depend on")]
 pub fn bulk(
     log: &LogId,
@@ -62,21 +63,37 @@ pub fn bulk(
     revision: Revision,
     boundary: UnixMs,
     overlays: &[KillId],
+    stream: &str,
     context: &[u8],
 ) -> String {
     let mut hash = hash_configuration(log, app, environment, revision, boundary, overlays);
-    hash.update(b"\n\n");
+    hash.update(b"\n");
+    hash.update(stream);
+    hash.update(b"\n");
     hash.update(context);
     written(hash)
 }
 
-/// Whether an `If-None-Match` names a tag; weak and strong forms are the same here. `*` names none: whoever
-/// has no answer yet needs one, and one that is made from a wrong context has to be refused.
-pub fn matches(header: &str, tag: &str) -> bool {
-    header
-        .split(',')
-        .map(str::trim)
-        .any(|given| given.strip_prefix("W/").unwrap_or(given).trim_matches('"') == tag)
+/// A tag with the moment until which its answer's event stream can be opened.
+pub fn with_end(tag: &str, until: UnixMs) -> String {
+    format!("{tag}.{:x}", until.0)
+}
+
+/// The first tag of an `If-None-Match` that names an answer with this tag whose event stream can still be
+/// opened. A 304 brings no new address of one, so whoever holds only a dead one needs a whole answer.
+pub fn still_good<'h>(header: &'h str, tag: &str, now: UnixMs) -> Option<&'h str> {
+    given(header).find(|given| {
+        given.split_once('.').is_some_and(|(state, until)| {
+            state == tag && u64::from_str_radix(until, 16).is_ok_and(|until| now < UnixMs(until))
+        })
+    })
+}
+
+/// The tags in an `If-None-Match`, without quotes; weak and strong forms are the same here. `*` is none:
+/// whoever has no answer yet needs one, and one that is made from a wrong context has to be refused.
+fn given(header: &str) -> impl Iterator<Item = &str> {
+    let tags = header.split(',').map(str::trim);
+    tags.map(|given| given.strip_prefix("W/").unwrap_or(given).trim_matches('"'))
 }
 
 /// The revision in an `If-Match`: `"7"`, also without quotes.
@@ -93,28 +110,32 @@ mod tests {
         let log = LogId::new("log").unwrap();
         let (app, environment) = (AppKey::new("shop").unwrap(), EnvKey::new("production").unwrap());
         let kill = [KillId::new("k").unwrap()];
-        let tag = |revision, boundary, overlays: &[KillId], context: &[u8]| {
-            bulk(&log, &app, &environment, Revision(revision), UnixMs(boundary), overlays, context)
+        let tag = |revision, boundary, overlays: &[KillId], stream: &str, context: &[u8]| {
+            bulk(&log, &app, &environment, Revision(revision), UnixMs(boundary), overlays, stream, context)
         };
         let all = [
-            tag(1, 0, &[], b"{}"),
-            tag(2, 0, &[], b"{}"),
-            tag(1, 1, &[], b"{}"),
-            tag(1, 0, &kill, b"{}"),
-            tag(1, 0, &[], b"{ }"),
+            tag(1, 0, &[], "s", b"{}"),
+            tag(2, 0, &[], "s", b"{}"),
+            tag(1, 1, &[], "s", b"{}"),
+            tag(1, 0, &kill, "s", b"{}"),
+            tag(1, 0, &[], "s", b"{ }"),
+            tag(1, 0, &[], "t", b"{}"),
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(!all[..index].contains(one), "{index}");
         }
-        assert_eq!(tag(1, 0, &[], b"{}"), all[0]);
+        assert_eq!(tag(1, 0, &[], "s", b"{}"), all[0]);
     }
 
     #[test]
-    fn a_list_of_tags_matches_if_one_does() {
-        assert!(matches("\"a\", W/\"b\"", "b"));
-        assert!(matches("b", "b"));
-        assert!(!matches("*", "b"));
-        assert!(!matches("\"bb\"", "b"));
+    fn a_list_of_tags_matches_if_one_does_and_its_stream_can_still_be_opened() {
+        let good = |header| still_good(header, "b", UnixMs(0x20));
+        assert_eq!(good("\"a.21\", W/\"b.21\""), Some("b.21"));
+        assert_eq!(good("b.21"), Some("b.21"));
+        for bad in ["*", "\"bb.21\"", "\"b\"", "\"b.20\"", "\"b.\"", "\"b.x\"", ""] {
+            assert_eq!(good(bad), None, "{bad}");
+        }
+        assert_eq!(still_good(&with_end("b", UnixMs(0x21)), "b", UnixMs(0x20)), Some("b.21"));
         assert_eq!(revision("\"12\""), Some(Revision(12)));
         assert_eq!(revision("twelve"), None);
     }

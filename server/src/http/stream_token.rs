@@ -46,12 +46,23 @@ impl StreamKey {
 
     /// A token for an audience.
     pub fn sign(&self, app: &AppKey, environment: &EnvKey, token: &TokenId, now: UnixMs) -> String {
-        let until = (now.0 / WINDOW_MS + 2) * WINDOW_MS;
-        let claims = format!("{app}\n{environment}\n{token}\n{until}");
+        let until = StreamKey::end_of(now);
+        let claims = format!("{app}\n{environment}\n{token}\n{until}", until = until.0);
         let signature = self.0.clone().chain_update(claims.as_bytes()).finalize().into_bytes();
         let mut bytes = signature[..SIGNATURE_BYTES].to_vec();
         bytes.extend_from_slice(claims.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// When a token that is signed now stops opening streams.
+    pub fn end_of(now: UnixMs) -> UnixMs {
+        UnixMs((now.0 / WINDOW_MS + 2) * WINDOW_MS)
+    }
+
+    /// Names this key and an audience, whatever the time: tokens of another name are of no use with this
+    /// key, or to that audience. Opens nothing, since its date has long passed.
+    pub fn name(&self, app: &AppKey, environment: &EnvKey, token: &TokenId) -> String {
+        self.sign(app, environment, token, UnixMs(0))
     }
 
     /// What a token stands for; `None` if it is not ours, was changed or has expired.

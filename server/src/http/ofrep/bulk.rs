@@ -15,6 +15,7 @@ use crate::http::body::JsonBytes;
 use crate::http::etag;
 use crate::http::feed::hub::reaches;
 use crate::http::problem::{self, Problem};
+use crate::http::stream_token::StreamKey;
 use crate::state::Published;
 
 /// A page that is hidden for this long gives its stream up, in seconds. OFREP's own default.
@@ -48,13 +49,16 @@ pub async fn evaluate_flags(
         snapshot.feed_revision(&app, &environment),
         snapshot.boundary(&app, &environment, now),
         &overlays,
+        &shared.stream_key.name(&app, &environment, &token.id),
         sent.get().as_bytes(),
     );
-    let quoted = format!("\"{tag}\"");
     let known = request.headers().get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    if known.is_some_and(|known| etag::matches(known, &tag)) {
+    if let Some(known) = known.and_then(|known| etag::still_good(known, &tag, now)) {
+        // The tag that the client has, with the end of the stream that it has.
+        let quoted = format!("\"{known}\"");
         return Ok(HttpResponse::NotModified().insert_header((header::ETAG, quoted)).finish());
     }
+    let quoted = format!("\"{}\"", etag::with_end(&tag, StreamKey::end_of(now)));
     let context = read_context(sent, &shared)?;
     let mut text = String::with_capacity(256 + 192 * flags.environment.flags.len());
     text.push_str("{\"flags\":[");
@@ -64,6 +68,7 @@ pub async fn evaluate_flags(
         }
         answer::write(&mut text, &found, snapshot, &app, &environment);
     }
+    shared.traffic.record_checks(flags.environment.flags.len());
     text.push_str("],\"eventStreams\":[");
     text.push_str(&event_stream(&shared, &request, token, &app, &environment, now));
     text.push_str(&format!("],\"metadata\":{{\"tidegate.revision\":{}}}}}", snapshot.revision()));
