@@ -80,7 +80,7 @@ fn a_kill_that_the_log_cannot_take_reaches_the_feed_as_an_overlay_and_then_as_a_
     feed.event();
     served.log.fail_always(Some(tidegate::log::memory::Fault::Unavailable));
     let kill = served.post("/v1/apps/shop/flags/f/kill", &json!({"kill_id": "k-2"})).expect(202);
-    assert_eq!(kill, json!({"kill_id": "k-2", "durable": false}));
+    assert_eq!(kill, json!({"kill_id": "k-2", "durable": false, "journaled": false}));
     let overlay = feed.event();
     assert_eq!((overlay.name.as_str(), overlay.id.as_str()), ("overlay", ""));
     let checked = served.check(&token, "f", &json!({"targetingKey": "a"})).expect(200);

@@ -114,10 +114,15 @@ pub(super) fn kill(
     if durable {
         let revision = &answer.body["revision"];
         session.say(format_args!("it is in the log at revision {revision}"))
-    } else {
+    } else if answer.body["journaled"].as_bool().unwrap_or(true) {
         session.say(
             "it is in effect on the server that answered and in its journal, but not yet in the log: \
              the log cannot take it now, and the server writes it as soon as it can",
+        )
+    } else {
+        session.say(
+            "it is in effect on the server that answered, but neither in its journal nor yet in the log: \
+             do not restart that server before `tidegate log` shows the kill, or kill again afterwards",
         )
     }
 }

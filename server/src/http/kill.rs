@@ -1,5 +1,6 @@
 //! Killing and reviving at three heights. A kill needs no revision, may be repeated, and is answered
-//! with 202 if it is in effect before the log could take it. A repeated one that was taken back since is
+//! with 202 if it is in effect before the log could take it; `journaled` then says whether a restart keeps
+//! it. A repeated one that was taken back since is
 //! answered `in_effect: false`: killing again is a new act and needs a new id.
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -49,7 +50,8 @@ async fn kill(
     let command = Command::Kill { kill_id: kill_id.clone(), reach, environment };
     let applied = commands::submit(shared, who, command, Terms::of(request)?, body.reason).await?;
     if !applied.durable {
-        return Ok(HttpResponse::Accepted().json(json!({ "kill_id": kill_id, "durable": false })));
+        let body = json!({ "kill_id": kill_id, "durable": false, "journaled": applied.journaled });
+        return Ok(HttpResponse::Accepted().json(body));
     }
     Ok(HttpResponse::Ok().json(json!({
         "kill_id": kill_id,

@@ -26,6 +26,8 @@ pub struct Applied {
     /// Whether it is in the log. A kill that is not is in effect all the same, and kept on disk until
     /// the log takes it, as long as the journal has [places](super::MAX_KILLS).
     pub durable: bool,
+    /// Whether the journal of kills has it, so that a restart keeps it. Only of a kill that is not durable.
+    pub journaled: bool,
     /// What is published, the command's effect included.
     pub published: Arc<Published>,
 }

@@ -91,7 +91,7 @@ impl Pipeline {
 impl UnderWay {
     /// What can be told once this entry is published.
     pub(super) fn answers(self) -> impl Iterator<Item = Answer> {
-        let done = Done { revision: self.anchor.revision, already: false, durable: true };
+        let done = Done::durable(self.anchor.revision, false);
         let own = self.task.map(|task| Answer { reply: task.reply, outcome: Ok(done) });
         own.into_iter().chain(self.echoes.into_iter().map(Echo::answer))
     }
@@ -99,7 +99,7 @@ impl UnderWay {
 
 impl Echo {
     fn answer(self) -> Answer {
-        let done = |revision| Done { revision, already: true, durable: true };
+        let done = |revision| Done::durable(revision, true);
         Answer { reply: self.task.reply, outcome: self.outcome.map(done).map_err(SubmitError::Refused) }
     }
 }
@@ -214,7 +214,7 @@ impl Node {
             Progress::Waiting => {}
             // Written elsewhere than it was meant to be, and folded already: no tail will show it again.
             Progress::Written(anchor) if anchor.revision <= self.folded.revision() => {
-                let done = Done { revision: anchor.revision, already: false, durable: true };
+                let done = Done::durable(anchor.revision, false);
                 self.answer([Answer { reply: task.reply, outcome: Ok(done) }]);
             }
             Progress::Written(anchor) => self.pipeline.doubts.push(Doubt { ticket, anchor, task }),
@@ -259,7 +259,7 @@ impl Node {
     pub(super) fn resolve_doubts(&mut self, anchor: Anchor, answers: &mut Vec<Answer>) {
         for doubt in std::mem::take(&mut self.pipeline.doubts) {
             if doubt.anchor == anchor {
-                let done = Done { revision: anchor.revision, already: false, durable: true };
+                let done = Done::durable(anchor.revision, false);
                 answers.push(Answer { reply: doubt.task.reply, outcome: Ok(done) });
             } else if doubt.anchor.revision == anchor.revision {
                 self.again(doubt.task);

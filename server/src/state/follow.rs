@@ -79,6 +79,7 @@ impl Node {
                 revision: done.revision,
                 already: done.already,
                 durable: done.durable,
+                journaled: done.journaled,
                 published: self.live.load_full(),
             });
             // Whoever asked may have gone.

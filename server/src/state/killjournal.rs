@@ -45,9 +45,12 @@ struct JournalFile {
 }
 
 impl KillJournal {
-    /// Opens the journal, and gives the kills in it. Each kill that is kept is named on `kept` when it
-    /// is on disk, or when it could not be written.
-    pub(super) fn open(path: &Path, kept: mpsc::Sender<KillId>) -> io::Result<(KillJournal, Vec<Entry>)> {
+    /// Opens the journal, and gives the kills in it. Each kill that is to be kept is named on `kept` once,
+    /// with whether it is on disk or could not be written.
+    pub(super) fn open(
+        path: &Path,
+        kept: mpsc::Sender<(KillId, bool)>,
+    ) -> io::Result<(KillJournal, Vec<Entry>)> {
         let (file, entries) = JournalFile::open(path)?;
         let (jobs, queue) = sync_channel(2 * MAX_KILLS);
         let writer = std::thread::Builder::new()
@@ -127,15 +130,16 @@ impl JournalFile {
         Ok((journal, entries))
     }
 
-    fn run(mut self, queue: &Receiver<Job>, kept: &mpsc::Sender<KillId>) {
+    fn run(mut self, queue: &Receiver<Job>, kept: &mpsc::Sender<(KillId, bool)>) {
         while let Ok(job) = queue.recv() {
             match job {
                 Job::Keep { kill_id, bytes } => {
-                    if let Err(error) = self.keep(&kill_id, &bytes) {
+                    let written = self.keep(&kill_id, &bytes);
+                    if let Err(error) = &written {
                         tracing::error!(%kill_id, %error, "a kill is in effect but a restart would lose it");
                     }
                     // While the node stops, nobody listens any more.
-                    let _ = kept.blocking_send(kill_id);
+                    let _ = kept.blocking_send((kill_id, written.is_ok()));
                 }
                 Job::Forget { kill_id } => {
                     if let Some(slot) = self.slots.remove(&kill_id) {

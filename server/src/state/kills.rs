@@ -45,8 +45,10 @@ struct Waiting {
     overlaid: bool,
     /// Offered to the log, which has not answered.
     appending: bool,
-    /// The journal has had it.
+    /// Its callers may be answered: the journal has it, or has had its time.
     kept: bool,
+    /// The journal has it.
+    journaled: bool,
     replies: Vec<Reply>,
 }
 
@@ -58,7 +60,7 @@ impl Kills {
         for entry in left {
             if let Some(overlay) = Overlay::of(&entry) {
                 let mut waiting = Waiting::new(Arc::new(entry), overlay.clone());
-                (waiting.overlaid, waiting.kept) = (true, true);
+                (waiting.overlaid, waiting.kept, waiting.journaled) = (true, true, true);
                 kills.waiting.insert(overlay.kill_id, waiting);
             }
         }
@@ -93,7 +95,15 @@ impl Kills {
 
 impl Waiting {
     fn new(entry: Arc<Entry>, overlay: Overlay) -> Waiting {
-        Waiting { entry, overlay, overlaid: false, appending: false, kept: false, replies: Vec::new() }
+        Waiting {
+            entry,
+            overlay,
+            overlaid: false,
+            appending: false,
+            kept: false,
+            journaled: false,
+            replies: Vec::new(),
+        }
     }
 }
 
@@ -153,7 +163,7 @@ impl Node {
             waiting.replies.push(task.reply);
             return self.answer_if_kept(&kill_id.clone());
         }
-        let done = Done { revision, already: true, durable: true };
+        let done = Done::durable(revision, true);
         self.answer([Answer { reply: task.reply, outcome: Ok(done) }]);
     }
 
@@ -201,14 +211,15 @@ impl Node {
             if self.kills.journal.is_some() {
                 tracing::error!(%kill_id, "the journal is behind: a restart would lose a kill");
             }
-            self.on_kept(kill_id);
+            self.on_kept(kill_id, false);
         }
     }
 
-    /// The journal has a kill, or has had its time.
-    pub(super) fn on_kept(&mut self, kill_id: &KillId) {
+    /// The journal has a kill, or could not write it, or has had its time.
+    pub(super) fn on_kept(&mut self, kill_id: &KillId, journaled: bool) {
         if let Some(waiting) = self.kills.waiting.get_mut(kill_id) {
             waiting.kept = true;
+            waiting.journaled |= journaled;
             self.answer_if_kept(kill_id);
         }
     }
@@ -217,7 +228,8 @@ impl Node {
         let Some(waiting) = self.kills.waiting.get_mut(kill_id).filter(|waiting| waiting.kept) else {
             return;
         };
-        let done = Done { revision: self.folded.revision(), already: false, durable: false };
+        let (revision, journaled) = (self.folded.revision(), waiting.journaled);
+        let done = Done { revision, already: false, durable: false, journaled };
         let replies = std::mem::take(&mut waiting.replies);
         self.answer(replies.into_iter().map(|reply| Answer { reply, outcome: Ok(done) }));
     }
@@ -225,7 +237,7 @@ impl Node {
     /// A kill is in the log: its overlay goes, and whoever still waits hears of it.
     pub(super) fn settle_kill(&mut self, kill_id: &KillId, revision: Revision, answers: &mut Vec<Answer>) {
         let Some(waiting) = self.kills.waiting.remove(kill_id) else { return };
-        let done = Done { revision, already: false, durable: true };
+        let done = Done::durable(revision, false);
         answers.extend(waiting.replies.into_iter().map(|reply| Answer { reply, outcome: Ok(done) }));
         if waiting.overlaid {
             self.kills.collect();

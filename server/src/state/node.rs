@@ -31,7 +31,7 @@ pub(super) enum Wake {
     Appended { ticket: Ticket, kill_id: Option<KillId>, result: Result<Anchor, AppendError> },
     /// The log has had its time to take a kill.
     KillWaited(KillId),
-    /// The journal has had its time to keep a kill.
+    /// The journal has had its time to keep a kill, and was not heard of.
     JournalWaited(KillId),
     /// Kills that the log refused are offered again.
     RetryKills,
@@ -69,13 +69,21 @@ pub(super) struct Done {
     pub(super) revision: Revision,
     pub(super) already: bool,
     pub(super) durable: bool,
+    pub(super) journaled: bool,
+}
+
+impl Done {
+    /// It is in the log.
+    pub(super) fn durable(revision: Revision, already: bool) -> Done {
+        Done { revision, already, durable: true, journaled: false }
+    }
 }
 
 impl Node {
     pub(super) async fn run(
         mut self,
         mut lanes: Lanes,
-        mut kept: mpsc::Receiver<KillId>,
+        mut kept: mpsc::Receiver<(KillId, bool)>,
         mut stop: watch::Receiver<bool>,
     ) {
         let mut tail = self.follow_from_here();
@@ -92,7 +100,7 @@ impl Node {
                 biased;
                 read = next(&mut tail) => self.on_read(read, &mut tail),
                 Some(task) = lanes.kills.recv(), if self.may_kill() => self.on_kill(task),
-                Some(kill_id) = kept.recv() => self.on_kept(&kill_id),
+                Some((kill_id, journaled)) = kept.recv() => self.on_kept(&kill_id, journaled),
                 Some(Ok(wake)) = self.wakes.join_next() => self.on_wake(wake, &mut tail),
                 _ = stop.changed() => break,
                 Some(task) = lanes.commands.recv(), if self.may_decide() => {
@@ -145,7 +153,7 @@ impl Node {
                 self.on_appended(ticket, result);
             }
             Wake::KillWaited(kill_id) => self.overlay(&kill_id),
-            Wake::JournalWaited(kill_id) => self.on_kept(&kill_id),
+            Wake::JournalWaited(kill_id) => self.on_kept(&kill_id, false),
             Wake::RetryKills => self.retry_kills(),
             Wake::DoubtEnded(ticket) => self.on_doubt_ended(ticket),
             Wake::CatchUpEnded(revision) => self.on_catch_up_ended(revision),
