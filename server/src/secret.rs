@@ -40,17 +40,31 @@ pub fn scope_word(scope: Scope) -> &'static str {
 
 /// Draws a new secret for a scope.
 pub fn mint(scope: Scope) -> Minted {
-    let id = random_id();
+    mint_as(scope, &random_id())
+}
+
+/// Draws a new secret for a scope, under an id of [`random_id`] or [`id_from`].
+pub fn mint_as(scope: Scope, id: &str) -> Minted {
     let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET_BYTES]>());
     let text = format!("tg_{}_{id}_{secret}", scope_word(scope));
     let hash = Digest::of(text.as_bytes());
-    let id = TokenId::new(&id).expect("the alphabet holds only letters that ids may have");
+    let id = TokenId::new(id).expect("the alphabet holds only letters that ids may have");
     Minted { id, text, hash }
 }
 
 /// Twelve random letters (60 bits), for ids that need not be secret.
 pub fn random_id() -> String {
-    let bytes: [u8; ID_LETTERS] = rand::random();
+    letters(rand::random())
+}
+
+/// Twelve letters that are always the same for a text, and others for another one.
+pub fn id_from(text: &str) -> String {
+    let mut bytes = [0; ID_LETTERS];
+    bytes.copy_from_slice(&Digest::of(text.as_bytes()).0[..ID_LETTERS]);
+    letters(bytes)
+}
+
+fn letters(bytes: [u8; ID_LETTERS]) -> String {
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 

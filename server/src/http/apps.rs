@@ -115,9 +115,14 @@ fn missing_environment(app: &AppKey, environment: &EnvKey) -> Problem {
     Problem::new(problem::NOT_FOUND, format!("there is no environment `{environment}` of app `{app}`"))
 }
 
-fn show_app(snapshot: &Snapshot, app: &AppKey, now: UnixMs) -> Result<(Revision, Value), Problem> {
+fn show_app(
+    snapshot: &Snapshot,
+    who: &Principal,
+    app: &AppKey,
+    now: UnixMs,
+) -> Result<(Revision, Value), Problem> {
     let found = snapshot.app(app).ok_or_else(|| missing_app(app))?;
-    Ok((found.revision(), views::app(found, now)))
+    Ok((found.revision(), views::app(found, who.environment.as_ref(), now)))
 }
 
 fn show_environment(snapshot: &Snapshot, app: &AppKey, key: &EnvKey, now: UnixMs) -> Result<Value, Problem> {
@@ -137,13 +142,14 @@ pub async fn list(
     let published = shared.published();
     let now = shared.clock.coarse();
     let name = |app: &&rollout_rules::snapshot::App| app.info().key.to_string();
+    let view = |app: &rollout_rules::snapshot::App| views::app(app, who.environment.as_ref(), now);
     Ok(match &who.app {
         Some(only) => {
             let wanted = page.cursor.as_ref().is_none_or(|cursor| only > cursor);
             let one = published.snapshot.app(only).filter(|_| wanted);
-            page.answer(one.into_iter(), name, |app| views::app(app, now))
+            page.answer(one.into_iter(), name, view)
         }
-        None => page.answer(published.snapshot.apps(page.cursor.as_ref()), name, |app| views::app(app, now)),
+        None => page.answer(published.snapshot.apps(page.cursor.as_ref()), name, view),
     })
 }
 
@@ -179,7 +185,7 @@ pub async fn create(
                 Ok((command, body.reason, made))
             },
             |applied, key| {
-                let (revision, body) = show_app(&applied.published.snapshot, &key, shared.clock.now())?;
+                let (revision, body) = show_app(&applied.published.snapshot, &who, &key, shared.clock.now())?;
                 Ok(Shown { location: format!("/v1/apps/{key}"), revision: Some(revision), body })
             },
         )
@@ -194,7 +200,7 @@ pub async fn get(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     who.reads_app(&path)?;
-    let (revision, body) = show_app(&shared.published().snapshot, &path, shared.clock.coarse())?;
+    let (revision, body) = show_app(&shared.published().snapshot, &who, &path, shared.clock.coarse())?;
     Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
 }
 
@@ -215,7 +221,7 @@ pub async fn update(
         currency: patch.currency,
     };
     let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    let (revision, body) = show_app(&applied.published.snapshot, &path, shared.clock.now())?;
+    let (revision, body) = show_app(&applied.published.snapshot, &who, &path, shared.clock.now())?;
     Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
 }
 
@@ -233,7 +239,8 @@ pub async fn list_environments(
     let now = shared.clock.coarse();
     let rest = app
         .environments()
-        .filter(|record| page.cursor.as_ref().is_none_or(|cursor| record.environment().key > *cursor));
+        .filter(|record| page.cursor.as_ref().is_none_or(|cursor| record.environment().key > *cursor))
+        .filter(|record| views::shows(who.environment.as_ref(), &record.environment().key));
     Ok(page.answer(
         rest,
         |record| record.environment().key.to_string(),
@@ -274,7 +281,7 @@ pub async fn get_environment(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let (app, key) = path.into_inner();
-    who.reads_app(&app)?;
+    who.reads_environment(&app, &key)?;
     Ok(HttpResponse::Ok().json(show_environment(
         &shared.published().snapshot,
         &app,

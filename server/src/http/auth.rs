@@ -14,6 +14,7 @@ use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
 use super::Shared;
+use super::guard;
 use super::problem::{self, Problem};
 use crate::secret;
 use crate::state::Published;
@@ -25,7 +26,7 @@ const AGENT: HeaderName = HeaderName::from_static("tidegate-agent");
 /// Longest name of a model, a tool or a person, in bytes.
 const MAX_AGENT_NAME_BYTES: usize = 128;
 
-/// Whoever sent a request, after their token was found valid.
+/// Whoever sent a request, after their token was found valid and the request counted against its rate.
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// What they may do.
@@ -56,6 +57,10 @@ impl Principal {
         let shared = shared(request)?;
         let published = shared.published();
         let token = authenticate(shared, request, &published.snapshot)?;
+        // A kill is never turned away for asking too often, if it comes from somebody who may kill at all.
+        if !(guard::is_kill(request.method(), request.path()) && changes_anything(token.scope)) {
+            shared.limits.count_request(&token.id, shared.clock.coarse())?;
+        }
         let actor = agent(request.headers())?.unwrap_or_else(|| token.actor.clone());
         Ok(Principal {
             scope: token.scope,
@@ -100,6 +105,18 @@ impl Principal {
         }
     }
 
+    /// Whether what an app does in an environment may be read.
+    pub fn reads_environment(&self, app: &AppKey, environment: &EnvKey) -> Result<(), Problem> {
+        self.reads_app(app)?;
+        match &self.environment {
+            Some(bound) if bound != environment => Err(Problem::new(
+                problem::NOT_ALLOWED,
+                format!("this token is bound to the environment `{bound}`"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether what belongs to no single app may be read.
     pub fn reads_everything(&self) -> Result<(), Problem> {
         self.reads()?;
@@ -123,6 +140,14 @@ impl Principal {
                 "tokens are seen and made with a token of the scope admin",
             )),
         }
+    }
+}
+
+/// Whether tokens of a scope are good for any change. What for in particular the core decides.
+fn changes_anything(scope: Scope) -> bool {
+    match scope {
+        Scope::Admin | Scope::Operator | Scope::Editor | Scope::Ci => true,
+        Scope::Viewer | Scope::SdkServer | Scope::SdkBrowser => false,
     }
 }
 
@@ -197,11 +222,12 @@ impl Counted {
 }
 
 fn credential(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
+    // Another scheme than bearer is meant for a proxy on the way.
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then_some(text.trim());
-    }
-    headers.get(API_KEY)?.to_str().ok()
+        scheme.eq_ignore_ascii_case("bearer").then_some(text.trim())
+    });
+    bearer.or_else(|| headers.get(API_KEY)?.to_str().ok())
 }
 
 fn look_up<'s>(text: &str, snapshot: &'s Snapshot, now: UnixMs) -> Result<&'s Token, &'static str> {

@@ -13,6 +13,7 @@ use super::Shared;
 use super::auth::Principal;
 use super::etag;
 use super::problem::{self, Problem};
+use crate::secret;
 use crate::state::{Applied, Refusal, Request, SubmitError};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -60,6 +61,13 @@ where
         .map_err(|error| Problem::new(problem::INVALID_PARAMETER, format!("the header `{name}`: {error}")))
 }
 
+/// A new id for what a request creates. Under an idempotency key it is the same each time, so that a repeated
+/// request finds what the first one made.
+pub fn new_id(who: &Principal, request: &HttpRequest) -> Result<String, Problem> {
+    let key = Terms::of(request)?.idempotency_key;
+    Ok(key.map_or_else(secret::random_id, |key| secret::id_from(&format!("{}\n{key}", who.token))))
+}
+
 /// Hands a command to the core and waits until it is durable, or refused.
 pub async fn submit(
     shared: &Shared,
@@ -71,10 +79,6 @@ pub async fn submit(
     if reason.len() > MAX_TEXT_BYTES {
         let detail = format!("`reason` may have at most {MAX_TEXT_BYTES} bytes");
         return Err(Problem::new(problem::INVALID, detail).with("field", "reason"));
-    }
-    // A kill is never turned away for asking too often.
-    if !matches!(command, Command::Kill { .. }) {
-        shared.limits.count_request(&who.token, shared.clock.coarse())?;
     }
     let started = std::time::Instant::now();
     let request = Request {

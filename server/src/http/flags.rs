@@ -102,21 +102,33 @@ fn revision(published: &Published, view: &FlagView<'_>) -> Revision {
     published.folded.flag(app, flag).map_or_else(|| view.revision(), |view| view.revision())
 }
 
-fn answer(published: &Published, app: &AppKey, flag: &FlagKey, now: UnixMs) -> Result<HttpResponse, Problem> {
+fn answer(
+    published: &Published,
+    who: &Principal,
+    app: &AppKey,
+    flag: &FlagKey,
+    now: UnixMs,
+) -> Result<HttpResponse, Problem> {
     let view = find(&published.snapshot, app, flag)?;
     let revision = revision(published, &view);
     let etag = ("etag", format!("\"{revision}\""));
-    Ok(HttpResponse::Ok().insert_header(etag).json(views::flag(&view, revision, now)))
+    Ok(HttpResponse::Ok().insert_header(etag).json(views::flag(
+        &view,
+        revision,
+        who.environment.as_ref(),
+        now,
+    )))
 }
 
 /// The flag after a change.
 fn answer_changed(
     shared: &Shared,
     applied: &Applied,
+    who: &Principal,
     app: &AppKey,
     flag: &FlagKey,
 ) -> Result<HttpResponse, Problem> {
-    answer(&applied.published, app, flag, shared.clock.now())
+    answer(&applied.published, who, app, flag, shared.clock.now())
 }
 
 /// `GET /v1/apps/{app}/flags`; archived ones only with `?archived=true`.
@@ -130,7 +142,7 @@ pub async fn list(
     who.reads_app(&app)?;
     let query = Query::of(&request)?;
     let page: Page<FlagKey> = Page::of(&query, &["archived"])?;
-    let archived = query.parse::<bool>("archived")?.unwrap_or(false);
+    let archived = query.truth("archived")?.unwrap_or(false);
     let published = shared.published();
     let snapshot = &published.snapshot;
     let now = shared.clock.coarse();
@@ -141,7 +153,7 @@ pub async fn list(
     Ok(page.answer(
         views,
         |view| view.record().flag().key.to_string(),
-        |view| views::flag(&view, revision(&published, &view), now),
+        |view| views::flag(&view, revision(&published, &view), who.environment.as_ref(), now),
     ))
 }
 
@@ -176,7 +188,7 @@ pub async fn create(
                 let view = find(&applied.published.snapshot, &app, &key)?;
                 let escaped = key.as_str().replace('/', "%2F");
                 let revision = revision(&applied.published, &view);
-                let body = views::flag(&view, revision, shared.clock.now());
+                let body = views::flag(&view, revision, who.environment.as_ref(), shared.clock.now());
                 Ok(Shown {
                     location: format!("/v1/apps/{app}/flags/{escaped}"),
                     revision: Some(revision),
@@ -196,7 +208,7 @@ pub async fn get(
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
     who.reads_app(&app)?;
-    answer(&shared.published(), &app, &flag, shared.clock.coarse())
+    answer(&shared.published(), &who, &app, &flag, shared.clock.coarse())
 }
 
 /// `PATCH /v1/apps/{app}/flags/{flag}`: the definition.
@@ -218,7 +230,7 @@ pub async fn update(
         critical: patch.critical,
     };
     let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    answer_changed(&shared, &applied, &app, &flag)
+    answer_changed(&shared, &applied, &who, &app, &flag)
 }
 
 /// `GET /v1/apps/{app}/flags/{flag}/environments/{environment}`.
@@ -228,7 +240,7 @@ pub async fn get_state(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag, environment) = path.into_inner();
-    who.reads_app(&app)?;
+    who.reads_environment(&app, &environment)?;
     let published = shared.published();
     let view = find(&published.snapshot, &app, &flag)?;
     let Some(state) = view.record().state(&environment) else {
@@ -265,7 +277,7 @@ pub async fn set_state(
         patch: Box::new(targeting),
     };
     let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    answer_changed(&shared, &applied, &app, &flag)
+    answer_changed(&shared, &applied, &who, &app, &flag)
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/extend`.
@@ -284,7 +296,7 @@ pub async fn extend(
         expires_at: body.expires_at,
     };
     let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, body.reason).await?;
-    answer_changed(&shared, &applied, &app, &flag)
+    answer_changed(&shared, &applied, &who, &app, &flag)
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/archive`, and `DELETE` of the flag.
@@ -299,5 +311,5 @@ pub async fn archive(
     let reason = body.or_in_query(&request)?;
     let command = Command::ArchiveFlag { app: app.clone(), flag: flag.clone() };
     let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
-    answer_changed(&shared, &applied, &app, &flag)
+    answer_changed(&shared, &applied, &who, &app, &flag)
 }

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _, HttpResponse, web};
+use actix_web::{Error, HttpResponse, web};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
@@ -25,10 +26,6 @@ const ALLOWED_HEADERS: &str =
     "Authorization, Content-Type, If-None-Match, X-API-Key, Last-Event-ID, X-Request-ID, Cache-Control";
 const EXPOSED_HEADERS: &str = "ETag, Retry-After, X-Request-ID";
 
-/// A request's id: it stands in the answer, in the log's lines and nowhere else.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
-
 /// Wraps the service of every request.
 pub async fn guard<B: MessageBody + 'static>(
     request: ServiceRequest,
@@ -41,38 +38,57 @@ pub async fn guard<B: MessageBody + 'static>(
     let id = request_id(&request);
     let origin = shared_origin(&shared, &request);
     let method = request.method().clone();
-    let mut response = if is_preflight(&request) {
-        preflight(request, origin.is_some())
+    let served = if is_preflight(&request) {
+        Ok(preflight(request, origin.is_some()))
     } else {
-        request.extensions_mut().insert(RequestId(id.clone()));
         let span = tracing::info_span!("request", id, %method, path = request.path());
-        serve(&shared, request, next).instrument(span).await?
+        serve(&shared, request, next).instrument(span).await
     };
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    let record = |route: Option<String>, status: StatusCode| {
+        shared.traffic.record(route, method_word(&method), status.as_u16(), started.elapsed());
+    };
+    match served {
+        Ok(mut response) => {
+            mark(response.headers_mut(), &id, origin);
+            record(response.request().match_pattern(), response.status());
+            Ok(response)
+        }
+        // The request is gone, and with it its route.
+        Err(Failed { problem, mut answer }) => {
+            mark(answer.headers_mut(), &id, origin);
+            record(None, answer.status());
+            Err(InternalError::from_response(problem, answer).into())
+        }
+    }
+}
+
+/// Gives an answer what every one bears: the request's id, and who may read it.
+fn mark(headers: &mut HeaderMap, id: &str, origin: Option<HeaderValue>) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, value);
     }
     if let Some(origin) = origin {
-        let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
-    let route = response.request().match_pattern();
-    shared.traffic.record(route, method_word(&method), response.status().as_u16(), started.elapsed());
-    Ok(response)
 }
 
 async fn serve<B: MessageBody + 'static>(
     shared: &Shared,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
+) -> Result<ServiceResponse<BoxBody>, Failed> {
     if !shared.was_ready() && !is_health(&request) {
         let folding = "the server is reading its log and does not answer before it has read it all";
         return Ok(answer_problem(request, &Problem::new(problem::NOT_READY, folding).retry_after(1)));
     }
     // A kill is never turned away because others keep the server busy.
-    let _place = match InFlight::enter(&shared.in_flight, shared.settings.max_in_flight, is_kill(&request)) {
+    let _place = match InFlight::enter(
+        &shared.in_flight,
+        shared.settings.max_in_flight,
+        is_kill(request.method(), request.path()),
+    ) {
         Some(place) => place,
         None => {
             let busy = "too many requests are under way; try again in a moment";
@@ -80,13 +96,12 @@ async fn serve<B: MessageBody + 'static>(
         }
     };
     let path = request.path().to_owned();
-    let response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    let called = AssertUnwindSafe(async { next.call(request).await });
+    let response = match called.catch_unwind().await {
         Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => return Err(Located { path, problem: problem::from_framework(&error) }.into()),
-        Err(_panic) => {
-            // The panic hook has written where and why.
-            return Err(Located { path, problem: Problem::internal("a handler panicked") }.into());
-        }
+        Ok(Err(error)) => return Err(Failed::at(&path, problem::from_framework(&error))),
+        // The panic hook has written where and why.
+        Err(_panic) => return Err(Failed::at(&path, Problem::internal("a handler panicked"))),
     };
     match response.response().error().map(|error| shaped(error).answer(&path)) {
         Some(answer) => Ok(response.into_response(answer)),
@@ -95,25 +110,14 @@ async fn serve<B: MessageBody + 'static>(
 }
 
 /// An answer to a request that is gone already.
-#[derive(Debug)]
-struct Located {
-    path: String,
+struct Failed {
     problem: Problem,
+    answer: HttpResponse,
 }
 
-impl std::fmt::Display for Located {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.problem.fmt(f)
-    }
-}
-
-impl actix_web::ResponseError for Located {
-    fn status_code(&self) -> StatusCode {
-        self.problem.status()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        self.problem.answer(&self.path)
+impl Failed {
+    fn at(path: &str, problem: Problem) -> Failed {
+        Failed { answer: problem.answer(path), problem }
     }
 }
 
@@ -175,8 +179,9 @@ fn is_health(request: &ServiceRequest) -> bool {
     matches!(request.path(), "/healthz" | "/readyz" | "/metrics")
 }
 
-fn is_kill(request: &ServiceRequest) -> bool {
-    request.method() == Method::POST && request.path().ends_with("/kill")
+/// Whether a request kills. A flag may be called `kill` too, and checking it is no kill.
+pub(super) fn is_kill(method: &Method, path: &str) -> bool {
+    method == Method::POST && path.starts_with("/v1/") && path.ends_with("/kill")
 }
 
 fn is_preflight(request: &ServiceRequest) -> bool {
@@ -226,5 +231,60 @@ impl<'c> InFlight<'c> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix_web::test::{TestRequest, init_service, try_call_service};
+    use actix_web::{App, middleware};
+    use rollout_rules::governance::Rules;
+    use rollout_rules::ids::LogId;
+    use rollout_rules::time::UnixMs;
+
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::http::{Handles, Settings};
+    use crate::log::memory::MemoryLog;
+    use crate::state::{State, StateConfig};
+    use crate::telemetry::Telemetry;
+
+    async fn panics() -> HttpResponse {
+        panic!("as tests do")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_500_with_the_id_under_which_the_log_has_it() {
+        let clock = TestClock::at(UnixMs(1_800_000_000_000)).clock();
+        let log = Arc::new(MemoryLog::new(LogId::new("test").expect("a name")));
+        let state = State::start(StateConfig::default(), log, clock.clone()).expect("starts");
+        state.live.settled().await;
+        let telemetry = Telemetry::install().expect("metrics");
+        let handles = Handles::of(&state, clock, Rules::default(), telemetry);
+        let (shared, _events) = Shared::new(Settings::default(), handles);
+        let shared = web::Data::new(shared);
+        let app = App::new()
+            .app_data(web::Data::clone(&shared))
+            .wrap(middleware::from_fn(guard))
+            .route("/ofrep/v1/panics", web::get().to(panics));
+        let service = init_service(app).await;
+        let request = || {
+            let request = TestRequest::get().uri("/ofrep/v1/panics");
+            request.insert_header((REQUEST_ID, "r-1")).insert_header((header::ORIGIN, "https://a.example"))
+        };
+        let answer = match try_call_service(&service, request().to_request()).await {
+            Ok(answer) => answer.into_parts().1.map_into_boxed_body(),
+            Err(error) => error.error_response(),
+        };
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers().get(REQUEST_ID).expect("an id"), "r-1");
+        let origin = answer.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        assert_eq!(origin.expect("the page may read it"), "https://a.example");
+        let body = actix_web::body::to_bytes(answer.into_body()).await.expect("a body");
+        assert!(String::from_utf8_lossy(&body).contains("GENERAL"), "{body:?}");
+        assert!(shared.telemetry.render().contains(r#"status="500""#));
+        state.stop().await;
     }
 }

@@ -47,10 +47,17 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Takes one request out of a bucket, or says in how many seconds there will be one.
     pub fn take(&self, key: &K, now: UnixMs) -> Result<(), u64> {
-        if self.buckets.len() >= MAX_TRACKED && !self.buckets.contains_key(key) {
-            self.make_room(now);
-        }
-        let mut bucket = self.buckets.entry(key.clone()).or_insert(Bucket { left: self.burst, at: now });
+        // Counting the table locks all of it, so only a key that is new asks whether there is room.
+        let known = self.buckets.get_mut(key);
+        let mut bucket = match known {
+            Some(bucket) => bucket,
+            None => {
+                if self.buckets.len() >= MAX_TRACKED {
+                    self.make_room(now);
+                }
+                self.buckets.entry(key.clone()).or_insert(Bucket { left: self.burst, at: now })
+            }
+        };
         bucket.left = self.filled(*bucket, now);
         bucket.at = now;
         if bucket.left >= REQUEST {

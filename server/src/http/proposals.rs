@@ -21,7 +21,6 @@ use super::creating::{Creating, Shown};
 use super::paging::Page;
 use super::problem::{self, Problem};
 use super::views;
-use crate::secret;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,11 +109,12 @@ pub async fn create(
     shared: web::Data<Shared>,
     body: JsonBytes,
 ) -> Result<HttpResponse, Problem> {
+    let name = commands::new_id(&who, &request)?;
     let creating = Creating::new(&shared, &who, &request, body);
     let created = creating
         .run(
             |body: NewProposal| {
-                let id = ProposalId::new(&secret::random_id()).map_err(Problem::internal)?;
+                let id = ProposalId::new(&name).map_err(Problem::internal)?;
                 let command = Command::Propose { id: id.clone(), command: Box::new(body.command) };
                 Ok((command, body.reason, id))
             },

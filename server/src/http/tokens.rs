@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use rollout_rules::change::Command;
 use rollout_rules::governance::{Actor, Scope, Token};
-use rollout_rules::ids::{AppKey, EnvKey, TokenId};
+use rollout_rules::ids::{AppKey, EnvKey, Revision, TokenId};
 use rollout_rules::time::UnixMs;
 use serde::Deserialize;
 
@@ -40,6 +40,17 @@ fn default_actor(scope: Scope, id: &TokenId) -> Actor {
     Actor::Service { name: format!("{}-{id}", secret::scope_word(scope)) }
 }
 
+/// What a repeated request is told that comes when the answer to the first is not kept any more.
+fn made_before(id: &TokenId, revision: Revision) -> Problem {
+    let detail = format!(
+        "the token `{id}` was made under this idempotency key, and its secret was shown once; if it is lost, \
+         revoke the token and make another under a new key"
+    );
+    Problem::new(problem::IDEMPOTENCY_KEY_TAKEN, detail)
+        .with("token", id.as_str())
+        .with("revision", revision.0)
+}
+
 /// `GET /v1/tokens`: without secrets and hashes.
 pub async fn list(
     who: Principal,
@@ -65,11 +76,12 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     who.administers()?;
     let now = shared.clock.now();
+    let id = commands::new_id(&who, &request)?;
     let creating = Creating::new(&shared, &who, &request, body);
     let created = creating
         .run(
             |body: NewToken| {
-                let minted = secret::mint(body.scope);
+                let minted = secret::mint_as(body.scope, &id);
                 let actor = body.actor.unwrap_or_else(|| default_actor(body.scope, &minted.id));
                 let token = Token {
                     id: minted.id.clone(),
@@ -85,6 +97,9 @@ pub async fn create(
                 Ok((Command::CreateToken { token }, body.reason, minted))
             },
             |applied, minted| {
+                if applied.already {
+                    return Err(made_before(&minted.id, applied.revision));
+                }
                 let token = applied.published.snapshot.token(&minted.id);
                 let token = token.ok_or_else(|| Problem::internal("a new token is not in the snapshot"))?;
                 let mut body = views::token(token);

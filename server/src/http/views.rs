@@ -22,15 +22,21 @@ fn object_of(part: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-/// An app with its environments.
-pub fn app(app: &App, now: UnixMs) -> Value {
+/// An app with its environments, or the only one that the reader may see.
+pub fn app(app: &App, only: Option<&EnvKey>, now: UnixMs) -> Value {
     let mut view = object_of(&**app.info());
     view.insert("revision".into(), json_of(&app.revision()));
     view.insert("killed".into(), json_of(&app.kills().all));
     view.insert("flags".into(), app.flag_count().into());
-    let environments = app.environments().map(|record| environment(app, record, now)).collect();
+    let seen = app.environments().filter(|record| shows(only, &record.environment().key));
+    let environments = seen.map(|record| environment(app, record, now)).collect();
     view.insert("environments".into(), Value::Array(environments));
     Value::Object(view)
+}
+
+/// Whether a reader who may see only one environment sees this one.
+pub fn shows(only: Option<&EnvKey>, environment: &EnvKey) -> bool {
+    only.is_none_or(|only| only == environment)
 }
 
 /// An environment of an app.
@@ -43,9 +49,9 @@ pub fn environment(app: &App, record: &EnvironmentRecord, now: UnixMs) -> Value 
     Value::Object(view)
 }
 
-/// A flag with its state in every environment, as it is served, and the revision that writers must have
-/// seen, which is of the log alone.
-pub fn flag(view: &FlagView<'_>, revision: Revision, now: UnixMs) -> Value {
+/// A flag with its state in every environment, or in the only one that the reader may see, as it is
+/// served, and the revision that writers must have seen, which is of the log alone.
+pub fn flag(view: &FlagView<'_>, revision: Revision, only: Option<&EnvKey>, now: UnixMs) -> Value {
     let record = view.record();
     let mut shown = object_of(&**record.flag());
     shown.insert("app".into(), json_of(&view.app().info().key));
@@ -54,6 +60,7 @@ pub fn flag(view: &FlagView<'_>, revision: Revision, now: UnixMs) -> Value {
     shown.insert("killed".into(), json!({ "all": kills.all, "environments": kills.environments }));
     let states = record
         .states()
+        .filter(|(environment, _)| shows(only, environment))
         .map(|(environment, state)| (environment.to_string(), flag_state(view, environment, state, now)));
     shown.insert("environments".into(), Value::Object(states.collect()));
     Value::Object(shown)
