@@ -9,14 +9,15 @@ use rollout_rules::time::UnixMs;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Shared;
 use super::audience::Query;
 use super::auth::Principal;
-use super::body::{Json, JsonBytes, OptionalJson};
-use super::commands::{self, Terms};
+use super::body::{Json, OptionalJson};
+use super::commands::Asking;
 use super::creating::{Creating, Shown};
+use super::etag;
 use super::paging::Page;
 use super::problem::{self, Problem};
+use super::reading::Reading;
 use super::views;
 
 /// A body that has nothing but a reason.
@@ -132,36 +133,25 @@ fn show_environment(snapshot: &Snapshot, app: &AppKey, key: &EnvKey, now: UnixMs
 }
 
 /// `GET /v1/apps`: those that the token may see.
-pub async fn list(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    who.reads()?;
-    let page: Page<AppKey> = Page::of(&Query::of(&request)?, &[])?;
-    let published = shared.published();
-    let now = shared.clock.coarse();
+pub async fn list(reading: Reading) -> Result<HttpResponse, Problem> {
+    reading.who.reads()?;
+    let page: Page<AppKey> = Page::of(&reading.query, &[])?;
+    let now = reading.now;
     let name = |app: &&rollout_rules::snapshot::App| app.info().key.to_string();
-    let view = |app: &rollout_rules::snapshot::App| views::app(app, who.environment.as_ref(), now);
-    Ok(match &who.app {
+    let view = |app: &rollout_rules::snapshot::App| views::app(app, reading.who.environment.as_ref(), now);
+    Ok(match &reading.who.app {
         Some(only) => {
             let wanted = page.cursor.as_ref().is_none_or(|cursor| only > cursor);
-            let one = published.snapshot.app(only).filter(|_| wanted);
+            let one = reading.published.snapshot.app(only).filter(|_| wanted);
             page.answer(one.into_iter(), name, view)
         }
-        None => page.answer(published.snapshot.apps(page.cursor.as_ref()), name, view),
+        None => page.answer(reading.published.snapshot.apps(page.cursor.as_ref()), name, view),
     })
 }
 
 /// `POST /v1/apps`.
-pub async fn create(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    body: JsonBytes,
-) -> Result<HttpResponse, Problem> {
-    let creating = Creating::new(&shared, &who, &request, body);
-    let created = creating
+pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
+    creating
         .run(
             |body: NewApp| {
                 let made = body.key.clone();
@@ -184,32 +174,26 @@ pub async fn create(
                 };
                 Ok((command, body.reason, made))
             },
-            |applied, key| {
-                let (revision, body) = show_app(&applied.published.snapshot, &who, &key, shared.clock.now())?;
+            |asking, applied, key| {
+                let (revision, body) =
+                    show_app(&applied.published.snapshot, &asking.who, &key, asking.shared.clock.now())?;
                 Ok(Shown { location: format!("/v1/apps/{key}"), revision: Some(revision), body })
             },
         )
-        .await?;
-    Ok(created.response())
+        .await
 }
 
 /// `GET /v1/apps/{app}`.
-pub async fn get(
-    who: Principal,
-    path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    who.reads_app(&path)?;
-    let (revision, body) = show_app(&shared.published().snapshot, &who, &path, shared.clock.coarse())?;
-    Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
+pub async fn get(reading: Reading, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
+    reading.who.reads_app(&path)?;
+    let (revision, body) = show_app(&reading.published.snapshot, &reading.who, &path, reading.now)?;
+    Ok(HttpResponse::Ok().insert_header(etag::header(revision)).json(body))
 }
 
 /// `PATCH /v1/apps/{app}`.
 pub async fn update(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
     Json(patch): Json<AppPatch>,
 ) -> Result<HttpResponse, Problem> {
     let command = Command::UpdateApp {
@@ -220,27 +204,22 @@ pub async fn update(
         monthly_budget_micros: patch.monthly_budget_micros,
         currency: patch.currency,
     };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    let (revision, body) = show_app(&applied.published.snapshot, &who, &path, shared.clock.now())?;
-    Ok(HttpResponse::Ok().insert_header(("etag", format!("\"{revision}\""))).json(body))
+    let applied = asking.submit(command, patch.reason).await?;
+    let (revision, body) =
+        show_app(&applied.published.snapshot, &asking.who, &path, asking.shared.clock.now())?;
+    Ok(HttpResponse::Ok().insert_header(etag::header(revision)).json(body))
 }
 
 /// `GET /v1/apps/{app}/environments`.
-pub async fn list_environments(
-    who: Principal,
-    request: HttpRequest,
-    path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    who.reads_app(&path)?;
-    let page: Page<EnvKey> = Page::of(&Query::of(&request)?, &[])?;
-    let published = shared.published();
-    let app = published.snapshot.app(&path).ok_or_else(|| missing_app(&path))?;
-    let now = shared.clock.coarse();
+pub async fn list_environments(reading: Reading, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
+    reading.who.reads_app(&path)?;
+    let page: Page<EnvKey> = Page::of(&reading.query, &[])?;
+    let app = reading.published.snapshot.app(&path).ok_or_else(|| missing_app(&path))?;
+    let now = reading.now;
     let rest = app
         .environments()
         .filter(|record| page.cursor.as_ref().is_none_or(|cursor| record.environment().key > *cursor))
-        .filter(|record| views::shows(who.environment.as_ref(), &record.environment().key));
+        .filter(|record| views::shows(reading.who.environment.as_ref(), &record.environment().key));
     Ok(page.answer(
         rest,
         |record| record.environment().key.to_string(),
@@ -250,52 +229,40 @@ pub async fn list_environments(
 
 /// `POST /v1/apps/{app}/environments`.
 pub async fn create_environment(
-    who: Principal,
-    request: HttpRequest,
+    creating: Creating,
     path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
-    body: JsonBytes,
 ) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
-    let creating = Creating::new(&shared, &who, &request, body);
-    let created = creating
+    creating
         .run(
             |body: NewEnvironmentBody| {
                 let made = body.key.clone();
                 let environment = NewEnvironment { key: body.key, kind: body.kind, ends_at: body.ends_at };
                 Ok((Command::CreateEnvironment { app: app.clone(), environment }, body.reason, made))
             },
-            |applied, key| {
-                let body = show_environment(&applied.published.snapshot, &app, &key, shared.clock.now())?;
+            |asking, applied, key| {
+                let body =
+                    show_environment(&applied.published.snapshot, &app, &key, asking.shared.clock.now())?;
                 Ok(Shown { location: format!("/v1/apps/{app}/environments/{key}"), revision: None, body })
             },
         )
-        .await?;
-    Ok(created.response())
+        .await
 }
 
 /// `GET /v1/apps/{app}/environments/{environment}`.
 pub async fn get_environment(
-    who: Principal,
+    reading: Reading,
     path: web::Path<(AppKey, EnvKey)>,
-    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let (app, key) = path.into_inner();
-    who.reads_environment(&app, &key)?;
-    Ok(HttpResponse::Ok().json(show_environment(
-        &shared.published().snapshot,
-        &app,
-        &key,
-        shared.clock.coarse(),
-    )?))
+    reading.who.reads_environment(&app, &key)?;
+    Ok(HttpResponse::Ok().json(show_environment(&reading.published.snapshot, &app, &key, reading.now)?))
 }
 
 /// `PATCH /v1/apps/{app}/environments/{environment}`: moves the end of a preview.
 pub async fn update_environment(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, EnvKey)>,
-    shared: web::Data<Shared>,
     Json(patch): Json<EnvironmentPatch>,
 ) -> Result<HttpResponse, Problem> {
     let (app, environment) = path.into_inner();
@@ -304,22 +271,20 @@ pub async fn update_environment(
         environment: environment.clone(),
         ends_at: patch.ends_at,
     };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    let body = show_environment(&applied.published.snapshot, &app, &environment, shared.clock.now())?;
+    let applied = asking.submit(command, patch.reason).await?;
+    let body = show_environment(&applied.published.snapshot, &app, &environment, asking.shared.clock.now())?;
     Ok(HttpResponse::Ok().json(body))
 }
 
 /// `DELETE /v1/apps/{app}/environments/{environment}`.
 pub async fn remove_environment(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, EnvKey)>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<OnlyReason>,
 ) -> Result<HttpResponse, Problem> {
     let (app, environment) = path.into_inner();
     let command = Command::RemoveEnvironment { app, environment };
-    let reason = body.or_in_query(&request)?;
-    commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
+    let reason = body.or_in_query(&asking.request)?;
+    asking.submit(command, reason).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -48,15 +48,17 @@ impl FromRequest for Principal {
     type Future = Ready<Result<Principal, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Principal::of(request))
+        ready(shared(request).and_then(|shared| {
+            let published = shared.published();
+            Principal::within(shared, request, &published.snapshot)
+        }))
     }
 }
 
 impl Principal {
-    fn of(request: &HttpRequest) -> Result<Principal, Problem> {
-        let shared = shared(request)?;
-        let published = shared.published();
-        let token = authenticate(shared, request, &published.snapshot)?;
+    /// Whoever sent a request, by the tokens of a snapshot.
+    pub fn within(shared: &Shared, request: &HttpRequest, snapshot: &Snapshot) -> Result<Principal, Problem> {
+        let token = authenticate(shared, request, snapshot)?;
         // A kill is never turned away for asking too often, if it comes from somebody who may kill at all.
         if !(guard::is_kill(request.method(), request.path()) && changes_anything(token.scope)) {
             shared.limits.count_request(&token.id, shared.clock.coarse())?;
@@ -152,10 +154,9 @@ fn changes_anything(scope: Scope) -> bool {
 }
 
 /// The shared parts of the server that serves a request.
-pub fn shared(request: &HttpRequest) -> Result<&Shared, Problem> {
+pub fn shared(request: &HttpRequest) -> Result<&web::Data<Shared>, Problem> {
     request
         .app_data::<web::Data<Shared>>()
-        .map(|shared| shared.get_ref())
         .ok_or_else(|| Problem::internal("a request came before the server was put together"))
 }
 

@@ -1,8 +1,11 @@
 //! From a request to a command and back: the headers that every change may carry, and what a refusal of
 //! the core becomes.
 
-use actix_web::HttpRequest;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderName};
+use actix_web::{FromRequest, HttpRequest, web};
 use rollout_rules::change::Command;
 use rollout_rules::flag::MAX_TEXT_BYTES;
 use rollout_rules::governance::GateStanding;
@@ -10,7 +13,7 @@ use rollout_rules::ids::{IdempotencyKey, PlanId, Revision};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::auth::Principal;
+use super::auth::{self, Principal};
 use super::etag;
 use super::problem::{self, Problem};
 use crate::secret;
@@ -61,11 +64,40 @@ where
         .map_err(|error| Problem::new(problem::INVALID_PARAMETER, format!("the header `{name}`: {error}")))
 }
 
-/// A new id for what a request creates. Under an idempotency key it is the same each time, so that a repeated
-/// request finds what the first one made.
-pub fn new_id(who: &Principal, request: &HttpRequest) -> Result<String, Problem> {
-    let key = Terms::of(request)?.idempotency_key;
-    Ok(key.map_or_else(secret::random_id, |key| secret::id_from(&format!("{}\n{key}", who.token))))
+/// A request for a change: who asks, in which words, of which server.
+pub struct Asking {
+    /// Who.
+    pub who: Principal,
+    /// The request, for its headers and query.
+    pub request: HttpRequest,
+    /// The server.
+    pub shared: web::Data<Shared>,
+}
+
+impl FromRequest for Asking {
+    type Error = Problem;
+    type Future = Ready<Result<Asking, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let shared = auth::shared(request).cloned();
+        let who = Principal::from_request(request, payload).into_inner();
+        let request = request.clone();
+        ready(who.and_then(|who| Ok(Asking { who, request, shared: shared? })))
+    }
+}
+
+impl Asking {
+    /// Hands a command to the core and waits until it is durable, or refused.
+    pub async fn submit(&self, command: Command, reason: String) -> Result<Applied, Problem> {
+        submit(&self.shared, &self.who, command, Terms::of(&self.request)?, reason).await
+    }
+
+    /// A new id for what a request creates. Under an idempotency key it is the same each time, so that a
+    /// repeated request finds what the first one made.
+    pub fn new_id(&self) -> Result<String, Problem> {
+        let key = Terms::of(&self.request)?.idempotency_key;
+        Ok(key.map_or_else(secret::random_id, |key| secret::id_from(&format!("{}\n{key}", self.who.token))))
+    }
 }
 
 /// Hands a command to the core and waits until it is durable, or refused.

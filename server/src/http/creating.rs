@@ -1,27 +1,38 @@
 //! What all creating requests share: one answer for one idempotency key.
 
-use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use rollout_rules::change::Command;
 use rollout_rules::ids::{Digest, Revision};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Shared;
-use super::auth::Principal;
 use super::body::{self, JsonBytes};
-use super::commands::{self, Terms};
+use super::commands::{self, Asking, Terms};
 use super::problem::Problem;
 use super::replays::Created;
 use crate::state::Applied;
 
 /// A creating request: who asks for what.
-pub struct Creating<'r> {
-    shared: &'r Shared,
-    who: &'r Principal,
-    request: &'r HttpRequest,
+pub struct Creating {
+    /// Who asks.
+    pub asking: Asking,
     bytes: Bytes,
+}
+
+impl FromRequest for Creating {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Creating, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let asking = Asking::from_request(request, payload);
+        let body = JsonBytes::from_request(request, payload);
+        // Whoever has no token is not listened to.
+        Box::pin(async move { Ok(Creating { asking: asking.await?, bytes: body.await?.0 }) })
+    }
 }
 
 /// What was created, and how to show it.
@@ -34,31 +45,27 @@ pub struct Shown {
     pub body: Value,
 }
 
-impl<'r> Creating<'r> {
-    /// Takes a request apart.
-    pub fn new(shared: &'r Shared, who: &'r Principal, request: &'r HttpRequest, body: JsonBytes) -> Self {
-        Creating { shared, who, request, bytes: body.0 }
-    }
-
+impl Creating {
     /// Reads the body, submits the command that `command` makes of it with its reason, and answers with
     /// what `show` makes of the outcome and of what `command` left for it.
     pub async fn run<F: DeserializeOwned, L>(
         self,
         command: impl FnOnce(F) -> Result<(Command, String, L), Problem>,
-        show: impl FnOnce(&Applied, L) -> Result<Shown, Problem>,
-    ) -> Result<Created, Problem> {
-        let terms = Terms::of(self.request)?;
-        let name = terms.idempotency_key.clone().map(|key| (self.who.token.clone(), key));
+        show: impl FnOnce(&Asking, &Applied, L) -> Result<Shown, Problem>,
+    ) -> Result<HttpResponse, Problem> {
+        let Asking { who, request, shared } = &self.asking;
+        let terms = Terms::of(request)?;
+        let name = terms.idempotency_key.clone().map(|key| (who.token.clone(), key));
         let fingerprint = self.fingerprint();
-        let now = self.shared.clock.now();
+        let now = shared.clock.now();
         if let Some(name) = &name
-            && let Some(first) = self.shared.replays.find(name, fingerprint, now)?
+            && let Some(first) = shared.replays.find(name, fingerprint, now)?
         {
-            return Ok(first);
+            return Ok(first.response());
         }
         let (command, reason, left) = command(body::parse(&self.bytes)?)?;
-        let applied = commands::submit(self.shared, self.who, command, terms, reason).await?;
-        let shown = show(&applied, left)?;
+        let applied = commands::submit(shared, who, command, terms, reason).await?;
+        let shown = show(&self.asking, &applied, left)?;
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         if let Ok(location) = HeaderValue::from_str(&shown.location) {
             headers.push((header::LOCATION, location));
@@ -71,13 +78,14 @@ impl<'r> Creating<'r> {
         let body = Bytes::from(shown.body.to_string());
         let created = Created { headers, body, replayed: applied.already };
         if let Some(name) = name {
-            self.shared.replays.keep(name, fingerprint, created.clone(), now);
+            shared.replays.keep(name, fingerprint, created.clone(), now);
         }
-        Ok(created)
+        Ok(created.response())
     }
 
     fn fingerprint(&self) -> Digest {
-        let mut whole = format!("{} {}\n", self.request.method(), self.request.uri()).into_bytes();
+        let request = &self.asking.request;
+        let mut whole = format!("{} {}\n", request.method(), request.uri()).into_bytes();
         whole.extend_from_slice(&self.bytes);
         Digest::of(&whole)
     }

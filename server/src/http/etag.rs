@@ -1,11 +1,17 @@
 //! What names a state of the flags: the same tag means the same answers.
 
+use actix_web::http::header::{self, HeaderName};
 use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
 use rollout_rules::time::UnixMs;
 use sha2::{Digest as _, Sha256};
 
 /// Enough of a SHA-256 that no two states share it: 128 bits.
 const TAG_BYTES: usize = 16;
+
+/// The header that names a thing's revision, as `If-Match` gives it back.
+pub fn header(revision: Revision) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{revision}\""))
+}
 
 /// Everything besides the context that answers depend on.
 fn hash_configuration(

@@ -1,6 +1,6 @@
 //! Flags: their definitions, and what they do in each environment.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Command, TargetingPatch};
 use rollout_rules::flag::{FlagKind, Prerequisite, Rule, ScheduledChange, Serve, Target, Variant};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
@@ -9,15 +9,15 @@ use rollout_rules::snapshot::{FlagView, Snapshot};
 use rollout_rules::time::UnixMs;
 use serde::Deserialize;
 
-use super::Shared;
 use super::apps::{OnlyReason, missing_app};
-use super::audience::Query;
 use super::auth::Principal;
-use super::body::{Json, JsonBytes, OptionalJson};
-use super::commands::{self, Terms};
+use super::body::{Json, OptionalJson};
+use super::commands::Asking;
 use super::creating::{Creating, Shown};
+use super::etag;
 use super::paging::Page;
 use super::problem::{self, Problem};
+use super::reading::Reading;
 use super::views;
 use crate::state::{Applied, Published};
 
@@ -111,8 +111,7 @@ fn answer(
 ) -> Result<HttpResponse, Problem> {
     let view = find(&published.snapshot, app, flag)?;
     let revision = revision(published, &view);
-    let etag = ("etag", format!("\"{revision}\""));
-    Ok(HttpResponse::Ok().insert_header(etag).json(views::flag(
+    Ok(HttpResponse::Ok().insert_header(etag::header(revision)).json(views::flag(
         &view,
         revision,
         who.environment.as_ref(),
@@ -122,30 +121,22 @@ fn answer(
 
 /// The flag after a change.
 fn answer_changed(
-    shared: &Shared,
+    asking: &Asking,
     applied: &Applied,
-    who: &Principal,
     app: &AppKey,
     flag: &FlagKey,
 ) -> Result<HttpResponse, Problem> {
-    answer(&applied.published, who, app, flag, shared.clock.now())
+    answer(&applied.published, &asking.who, app, flag, asking.shared.clock.now())
 }
 
 /// `GET /v1/apps/{app}/flags`; archived ones only with `?archived=true`.
-pub async fn list(
-    who: Principal,
-    request: HttpRequest,
-    path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn list(reading: Reading, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
-    who.reads_app(&app)?;
-    let query = Query::of(&request)?;
-    let page: Page<FlagKey> = Page::of(&query, &["archived"])?;
-    let archived = query.truth("archived")?.unwrap_or(false);
-    let published = shared.published();
-    let snapshot = &published.snapshot;
-    let now = shared.clock.coarse();
+    reading.who.reads_app(&app)?;
+    let page: Page<FlagKey> = Page::of(&reading.query, &["archived"])?;
+    let archived = reading.query.truth("archived")?.unwrap_or(false);
+    let snapshot = &reading.published.snapshot;
+    let now = reading.now;
     let records = snapshot.app(&app).ok_or_else(|| missing_app(&app))?.flags(page.cursor.as_ref());
     let views = records
         .filter(|record| record.is_archived() == archived)
@@ -153,21 +144,14 @@ pub async fn list(
     Ok(page.answer(
         views,
         |view| view.record().flag().key.to_string(),
-        |view| views::flag(&view, revision(&published, &view), who.environment.as_ref(), now),
+        |view| views::flag(&view, revision(&reading.published, &view), reading.who.environment.as_ref(), now),
     ))
 }
 
 /// `POST /v1/apps/{app}/flags`.
-pub async fn create(
-    who: Principal,
-    request: HttpRequest,
-    path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
-    body: JsonBytes,
-) -> Result<HttpResponse, Problem> {
+pub async fn create(creating: Creating, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
-    let creating = Creating::new(&shared, &who, &request, body);
-    let created = creating
+    creating
         .run(
             |body: NewFlag| {
                 let made = body.key.clone();
@@ -184,11 +168,12 @@ pub async fn create(
                 };
                 Ok((command, body.reason, made))
             },
-            |applied, key| {
+            |asking, applied, key| {
                 let view = find(&applied.published.snapshot, &app, &key)?;
                 let escaped = key.as_str().replace('/', "%2F");
                 let revision = revision(&applied.published, &view);
-                let body = views::flag(&view, revision, who.environment.as_ref(), shared.clock.now());
+                let body =
+                    views::flag(&view, revision, asking.who.environment.as_ref(), asking.shared.clock.now());
                 Ok(Shown {
                     location: format!("/v1/apps/{app}/flags/{escaped}"),
                     revision: Some(revision),
@@ -196,27 +181,20 @@ pub async fn create(
                 })
             },
         )
-        .await?;
-    Ok(created.response())
+        .await
 }
 
 /// `GET /v1/apps/{app}/flags/{flag}`.
-pub async fn get(
-    who: Principal,
-    path: web::Path<(AppKey, FlagKey)>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn get(reading: Reading, path: web::Path<(AppKey, FlagKey)>) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
-    who.reads_app(&app)?;
-    answer(&shared.published(), &who, &app, &flag, shared.clock.coarse())
+    reading.who.reads_app(&app)?;
+    answer(&reading.published, &reading.who, &app, &flag, reading.now)
 }
 
 /// `PATCH /v1/apps/{app}/flags/{flag}`: the definition.
 pub async fn update(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, FlagKey)>,
-    shared: web::Data<Shared>,
     Json(patch): Json<FlagPatch>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
@@ -229,35 +207,31 @@ pub async fn update(
         owner: patch.owner,
         critical: patch.critical,
     };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    answer_changed(&shared, &applied, &who, &app, &flag)
+    let applied = asking.submit(command, patch.reason).await?;
+    answer_changed(&asking, &applied, &app, &flag)
 }
 
 /// `GET /v1/apps/{app}/flags/{flag}/environments/{environment}`.
 pub async fn get_state(
-    who: Principal,
+    reading: Reading,
     path: web::Path<(AppKey, FlagKey, EnvKey)>,
-    shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag, environment) = path.into_inner();
-    who.reads_environment(&app, &environment)?;
-    let published = shared.published();
-    let view = find(&published.snapshot, &app, &flag)?;
+    reading.who.reads_environment(&app, &environment)?;
+    let view = find(&reading.published.snapshot, &app, &flag)?;
     let Some(state) = view.record().state(&environment) else {
         let detail = format!("flag `{flag}` has no environment `{environment}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
-    let shown = views::flag_state(&view, &environment, state, shared.clock.coarse());
-    let etag = ("etag", format!("\"{}\"", revision(&published, &view)));
+    let shown = views::flag_state(&view, &environment, state, reading.now);
+    let etag = etag::header(revision(&reading.published, &view));
     Ok(HttpResponse::Ok().insert_header(etag).json(shown))
 }
 
 /// `PATCH /v1/apps/{app}/flags/{flag}/environments/{environment}`: what the flag does there.
 pub async fn set_state(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, FlagKey, EnvKey)>,
-    shared: web::Data<Shared>,
     Json(patch): Json<StatePatch>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag, environment) = path.into_inner();
@@ -276,16 +250,14 @@ pub async fn set_state(
         environment,
         patch: Box::new(targeting),
     };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, patch.reason).await?;
-    answer_changed(&shared, &applied, &who, &app, &flag)
+    let applied = asking.submit(command, patch.reason).await?;
+    answer_changed(&asking, &applied, &app, &flag)
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/extend`.
 pub async fn extend(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, FlagKey)>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<Extension>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
@@ -295,21 +267,19 @@ pub async fn extend(
         environment: body.environment,
         expires_at: body.expires_at,
     };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, body.reason).await?;
-    answer_changed(&shared, &applied, &who, &app, &flag)
+    let applied = asking.submit(command, body.reason).await?;
+    answer_changed(&asking, &applied, &app, &flag)
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/archive`, and `DELETE` of the flag.
 pub async fn archive(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, FlagKey)>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<OnlyReason>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
-    let reason = body.or_in_query(&request)?;
+    let reason = body.or_in_query(&asking.request)?;
     let command = Command::ArchiveFlag { app: app.clone(), flag: flag.clone() };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
-    answer_changed(&shared, &applied, &who, &app, &flag)
+    let applied = asking.submit(command, reason).await?;
+    answer_changed(&asking, &applied, &app, &flag)
 }

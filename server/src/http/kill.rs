@@ -3,7 +3,7 @@
 //! it. A repeated one that was taken back since is
 //! answered `in_effect: false`: killing again is a new act and needs a new id.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Command, Reach};
 use rollout_rules::flag::Kills;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId};
@@ -11,10 +11,8 @@ use rollout_rules::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Shared;
-use super::auth::Principal;
 use super::body::OptionalJson;
-use super::commands::{self, Terms};
+use super::commands::Asking;
 use super::problem::Problem;
 use crate::secret;
 
@@ -35,20 +33,14 @@ pub struct ReviveBody {
     reason: String,
 }
 
-async fn kill(
-    who: &Principal,
-    request: &HttpRequest,
-    shared: &Shared,
-    reach: Reach,
-    body: KillBody,
-) -> Result<HttpResponse, Problem> {
+async fn kill(asking: &Asking, reach: Reach, body: KillBody) -> Result<HttpResponse, Problem> {
     let kill_id = match body.kill_id {
         Some(given) => given,
         None => KillId::new(&format!("kill-{}", secret::random_id())).map_err(Problem::internal)?,
     };
     let (place, environment) = (reach.clone(), body.environment.clone());
     let command = Command::Kill { kill_id: kill_id.clone(), reach, environment };
-    let applied = commands::submit(shared, who, command, Terms::of(request)?, body.reason).await?;
+    let applied = asking.submit(command, body.reason).await?;
     if !applied.durable {
         let body = json!({ "kill_id": kill_id, "durable": false, "journaled": applied.journaled });
         return Ok(HttpResponse::Accepted().json(body));
@@ -80,80 +72,62 @@ fn in_effect(snapshot: &Snapshot, reach: &Reach, environment: Option<&EnvKey>) -
     at(snapshot.kills()) || below
 }
 
-async fn revive(
-    who: &Principal,
-    request: &HttpRequest,
-    shared: &Shared,
-    reach: Reach,
-    body: ReviveBody,
-) -> Result<HttpResponse, Problem> {
+async fn revive(asking: &Asking, reach: Reach, body: ReviveBody) -> Result<HttpResponse, Problem> {
     let command = Command::Revive { reach, environment: body.environment };
-    let applied = commands::submit(shared, who, command, Terms::of(request)?, body.reason).await?;
+    let applied = asking.submit(command, body.reason).await?;
     Ok(HttpResponse::Ok().json(json!({ "revision": applied.revision, "already": applied.already })))
 }
 
 /// `POST /v1/kill`.
 pub async fn kill_everything(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
+    asking: Asking,
     OptionalJson(body): OptionalJson<KillBody>,
 ) -> Result<HttpResponse, Problem> {
-    kill(&who, &request, &shared, Reach::Everything, body).await
+    kill(&asking, Reach::Everything, body).await
 }
 
 /// `POST /v1/apps/{app}/kill`.
 pub async fn kill_app(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<KillBody>,
 ) -> Result<HttpResponse, Problem> {
-    kill(&who, &request, &shared, Reach::App { app: path.into_inner() }, body).await
+    kill(&asking, Reach::App { app: path.into_inner() }, body).await
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/kill`.
 pub async fn kill_flag(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, FlagKey)>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<KillBody>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
-    kill(&who, &request, &shared, Reach::Flag { app, flag }, body).await
+    kill(&asking, Reach::Flag { app, flag }, body).await
 }
 
 /// `POST /v1/revive`.
 pub async fn revive_everything(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
+    asking: Asking,
     OptionalJson(body): OptionalJson<ReviveBody>,
 ) -> Result<HttpResponse, Problem> {
-    revive(&who, &request, &shared, Reach::Everything, body).await
+    revive(&asking, Reach::Everything, body).await
 }
 
 /// `POST /v1/apps/{app}/revive`.
 pub async fn revive_app(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<AppKey>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<ReviveBody>,
 ) -> Result<HttpResponse, Problem> {
-    revive(&who, &request, &shared, Reach::App { app: path.into_inner() }, body).await
+    revive(&asking, Reach::App { app: path.into_inner() }, body).await
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/revive`.
 pub async fn revive_flag(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<(AppKey, FlagKey)>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<ReviveBody>,
 ) -> Result<HttpResponse, Problem> {
     let (app, flag) = path.into_inner();
-    revive(&who, &request, &shared, Reach::Flag { app, flag }, body).await
+    revive(&asking, Reach::Flag { app, flag }, body).await
 }

@@ -20,6 +20,7 @@ pub mod ofrep;
 pub mod paging;
 pub mod problem;
 pub mod proposals;
+pub mod reading;
 pub mod replays;
 mod routes;
 pub mod segments;

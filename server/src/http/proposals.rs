@@ -1,6 +1,6 @@
 //! Proposals: commands that are stored, shown, approved and applied.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use rollout_rules::change::Command;
 use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::governance::Rules;
@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use super::Shared;
 use super::apps::OnlyReason;
-use super::audience::Query;
 use super::auth::Principal;
-use super::body::{Json, JsonBytes, OptionalJson};
-use super::commands::{self, Terms};
+use super::body::{Json, OptionalJson};
+use super::commands::Asking;
 use super::creating::{Creating, Shown};
 use super::paging::Page;
 use super::problem::{self, Problem};
+use super::reading::Reading;
 use super::views;
 
 #[derive(Deserialize)]
@@ -70,27 +70,21 @@ fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<
 }
 
 /// `GET /v1/proposals?app=&state=`.
-pub async fn list(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    who.reads()?;
-    let query = Query::of(&request)?;
-    let page: Page<ProposalId> = Page::of(&query, &["app", "state"])?;
-    let app: Option<AppKey> = query.parse("app")?;
+pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpResponse, Problem> {
+    reading.who.reads()?;
+    let page: Page<ProposalId> = Page::of(&reading.query, &["app", "state"])?;
+    let app: Option<AppKey> = reading.query.parse("app")?;
     if let Some(app) = &app {
-        who.reads_app(app)?;
+        reading.who.reads_app(app)?;
     }
-    let app = app.or_else(|| who.app.clone());
-    let state = query.get("state");
+    let app = app.or_else(|| reading.who.app.clone());
+    let state = reading.query.get("state");
     if state.is_some_and(|state| !["open", "applied", "rejected", "lapsed"].contains(&state)) {
         let detail = "`state` has to be open, applied, rejected or lapsed";
         return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "state"));
     }
-    let now = shared.clock.coarse();
-    let published = shared.published();
-    let snapshot = &published.snapshot;
+    let now = reading.now;
+    let snapshot = &reading.published.snapshot;
     let wanted = snapshot.proposals(page.cursor.as_ref()).filter(|proposal| {
         (app.is_none() || proposal.app == app)
             && state.is_none_or(|state| proposal.state(now).as_str() == state)
@@ -103,99 +97,83 @@ pub async fn list(
 }
 
 /// `POST /v1/proposals`; `If-Match` says which revision of the flag was seen.
-pub async fn create(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    body: JsonBytes,
-) -> Result<HttpResponse, Problem> {
-    let name = commands::new_id(&who, &request)?;
-    let creating = Creating::new(&shared, &who, &request, body);
-    let created = creating
+pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
+    let name = creating.asking.new_id()?;
+    creating
         .run(
             |body: NewProposal| {
                 let id = ProposalId::new(&name).map_err(Problem::internal)?;
                 let command = Command::Propose { id: id.clone(), command: Box::new(body.command) };
                 Ok((command, body.reason, id))
             },
-            |applied, id| {
+            |asking, applied, id| {
                 let snapshot = &applied.published.snapshot;
                 let proposal = snapshot.proposal(&id);
                 let proposal = proposal.ok_or_else(|| {
                     let detail = "there is nothing to propose: what the command asks for is so already";
                     Problem::new(problem::NOT_PROPOSABLE, detail).with("revision", applied.revision.0)
                 })?;
-                let body = show(&shared, snapshot, proposal, shared.clock.now());
+                let body = show(&asking.shared, snapshot, proposal, asking.shared.clock.now());
                 Ok(Shown { location: format!("/v1/proposals/{id}"), revision: None, body })
             },
         )
-        .await?;
-    Ok(created.response())
+        .await
 }
 
 /// `GET /v1/proposals/{id}`.
 pub async fn get(
-    who: Principal,
+    reading: Reading,
     path: web::Path<ProposalId>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let published = shared.published();
-    let snapshot = &published.snapshot;
-    let proposal = find(snapshot, &who, &path)?;
-    Ok(HttpResponse::Ok().json(show(&shared, snapshot, proposal, shared.clock.coarse())))
+    let snapshot = &reading.published.snapshot;
+    let proposal = find(snapshot, &reading.who, &path)?;
+    Ok(HttpResponse::Ok().json(show(&shared, snapshot, proposal, reading.now)))
 }
 
 async fn change(
-    who: &Principal,
-    request: &HttpRequest,
-    shared: &Shared,
+    asking: &Asking,
     id: &ProposalId,
     command: Command,
     reason: String,
 ) -> Result<HttpResponse, Problem> {
-    let applied = commands::submit(shared, who, command, Terms::of(request)?, reason).await?;
+    let applied = asking.submit(command, reason).await?;
     let snapshot = &applied.published.snapshot;
-    let proposal = find(snapshot, who, id)?;
-    let mut body = show(shared, snapshot, proposal, shared.clock.now());
+    let proposal = find(snapshot, &asking.who, id)?;
+    let mut body = show(&asking.shared, snapshot, proposal, asking.shared.clock.now());
     body["revision"] = applied.revision.0.into();
     Ok(HttpResponse::Ok().json(body))
 }
 
 /// `POST /v1/proposals/{id}/approve`.
 pub async fn approve(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<ProposalId>,
-    shared: web::Data<Shared>,
     Json(body): Json<ShownHash>,
 ) -> Result<HttpResponse, Problem> {
     let id = path.into_inner();
     let command = Command::ApproveProposal { id: id.clone(), hash: body.hash };
-    change(&who, &request, &shared, &id, command, body.reason).await
+    change(&asking, &id, command, body.reason).await
 }
 
 /// `POST /v1/proposals/{id}/apply`.
 pub async fn apply(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<ProposalId>,
-    shared: web::Data<Shared>,
     Json(body): Json<ShownHash>,
 ) -> Result<HttpResponse, Problem> {
     let id = path.into_inner();
     let command = Command::ApplyProposal { id: id.clone(), hash: body.hash };
-    change(&who, &request, &shared, &id, command, body.reason).await
+    change(&asking, &id, command, body.reason).await
 }
 
 /// `POST /v1/proposals/{id}/reject`.
 pub async fn reject(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<ProposalId>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<OnlyReason>,
 ) -> Result<HttpResponse, Problem> {
     let id = path.into_inner();
     let command = Command::RejectProposal { id: id.clone() };
-    change(&who, &request, &shared, &id, command, body.reason).await
+    change(&asking, &id, command, body.reason).await
 }

@@ -13,14 +13,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::future::{Ready, ready};
 
-use super::Shared;
 use super::apps::{OnlyReason, missing_app};
-use super::audience::Query;
 use super::auth::Principal;
 use super::body::{Json, OptionalJson};
-use super::commands::{self, Terms};
+use super::commands::Asking;
+use super::etag;
 use super::paging::Page;
 use super::problem::{self, Problem};
+use super::reading::Reading;
 use super::views;
 use crate::state::Applied;
 
@@ -90,9 +90,7 @@ fn find<'s>(
 }
 
 fn answer(record: &SegmentRecord) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(("etag", format!("\"{}\"", record.revision())))
-        .json(views::segment(record))
+    HttpResponse::Ok().insert_header(etag::header(record.revision())).json(views::segment(record))
 }
 
 fn answer_changed(
@@ -104,17 +102,11 @@ fn answer_changed(
 }
 
 /// `GET …/segments`.
-pub async fn list(
-    who: Principal,
-    place: In,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    place.readable_by(&who)?;
-    let page: Page<SegmentKey> = Page::of(&Query::of(&request)?, &[])?;
+pub async fn list(reading: Reading, place: In) -> Result<HttpResponse, Problem> {
+    place.readable_by(&reading.who)?;
+    let page: Page<SegmentKey> = Page::of(&reading.query, &[])?;
     let name = |record: &&SegmentRecord| record.segment().key.to_string();
-    let published = shared.published();
-    let snapshot = &published.snapshot;
+    let snapshot = &reading.published.snapshot;
     Ok(match &place.0 {
         SegmentScope::Shared => {
             page.answer(snapshot.shared_segments(page.cursor.as_ref()), name, views::segment)
@@ -127,23 +119,16 @@ pub async fn list(
 }
 
 /// `GET …/segments/{segment}`.
-pub async fn get(
-    who: Principal,
-    place: In,
-    path: web::Path<Named>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    place.readable_by(&who)?;
-    find(&shared.published().snapshot, &place.0, &path.segment).map(answer)
+pub async fn get(reading: Reading, place: In, path: web::Path<Named>) -> Result<HttpResponse, Problem> {
+    place.readable_by(&reading.who)?;
+    find(&reading.published.snapshot, &place.0, &path.segment).map(answer)
 }
 
 /// `PUT …/segments/{segment}`; its members stay.
 pub async fn put(
-    who: Principal,
+    asking: Asking,
     place: In,
-    request: HttpRequest,
     path: web::Path<Named>,
-    shared: web::Data<Shared>,
     Json(body): Json<SegmentBody>,
 ) -> Result<HttpResponse, Problem> {
     let key = path.into_inner().segment;
@@ -153,48 +138,37 @@ pub async fn put(
     }
     let segment = Segment { key: key.clone(), description: body.description, when: body.when };
     let command = Command::PutSegment { scope: place.0.clone(), segment };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, body.reason).await?;
+    let applied = asking.submit(command, body.reason).await?;
     answer_changed(&applied, &place.0, &key)
 }
 
 /// `DELETE …/segments/{segment}`.
 pub async fn remove(
-    who: Principal,
+    asking: Asking,
     place: In,
-    request: HttpRequest,
     path: web::Path<Named>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<OnlyReason>,
 ) -> Result<HttpResponse, Problem> {
-    let reason = body.or_in_query(&request)?;
+    let reason = body.or_in_query(&asking.request)?;
     let command = Command::RemoveSegment { scope: place.0, segment: path.into_inner().segment };
-    commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
+    asking.submit(command, reason).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `GET …/segments/{segment}/members`.
-pub async fn members(
-    who: Principal,
-    place: In,
-    request: HttpRequest,
-    path: web::Path<Named>,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    place.readable_by(&who)?;
-    let page: Page<String> = Page::of(&Query::of(&request)?, &[])?;
-    let published = shared.published();
-    let record = find(&published.snapshot, &place.0, &path.segment)?;
+pub async fn members(reading: Reading, place: In, path: web::Path<Named>) -> Result<HttpResponse, Problem> {
+    place.readable_by(&reading.who)?;
+    let page: Page<String> = Page::of(&reading.query, &[])?;
+    let record = find(&reading.published.snapshot, &place.0, &path.segment)?;
     let rest = record.members(page.cursor.as_deref());
     Ok(page.answer(rest, |member| member.to_string(), |member| Value::from(&**member)))
 }
 
 /// `POST …/segments/{segment}/members`.
 pub async fn change_members(
-    who: Principal,
+    asking: Asking,
     place: In,
-    request: HttpRequest,
     path: web::Path<Named>,
-    shared: web::Data<Shared>,
     Json(body): Json<MembersBody>,
 ) -> Result<HttpResponse, Problem> {
     let key = path.into_inner().segment;
@@ -204,6 +178,6 @@ pub async fn change_members(
         add: body.add,
         remove: body.remove,
     };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, body.reason).await?;
+    let applied = asking.submit(command, body.reason).await?;
     answer_changed(&applied, &place.0, &key)
 }

@@ -1,21 +1,19 @@
 //! Tokens. The secret is drawn here, shown once and forgotten: the log keeps its hash.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use rollout_rules::change::Command;
 use rollout_rules::governance::{Actor, Scope, Token};
 use rollout_rules::ids::{AppKey, EnvKey, Revision, TokenId};
 use rollout_rules::time::UnixMs;
 use serde::Deserialize;
 
-use super::Shared;
 use super::apps::OnlyReason;
-use super::audience::Query;
-use super::auth::Principal;
-use super::body::{JsonBytes, OptionalJson};
-use super::commands::{self, Terms};
+use super::body::OptionalJson;
+use super::commands::Asking;
 use super::creating::{Creating, Shown};
 use super::paging::Page;
 use super::problem::{self, Problem};
+use super::reading::Reading;
 use super::views;
 use crate::secret;
 
@@ -52,33 +50,23 @@ fn made_before(id: &TokenId, revision: Revision) -> Problem {
 }
 
 /// `GET /v1/tokens`: without secrets and hashes.
-pub async fn list(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    who.administers()?;
-    let page: Page<TokenId> = Page::of(&Query::of(&request)?, &[])?;
-    let published = shared.published();
-    let seen = published
+pub async fn list(reading: Reading) -> Result<HttpResponse, Problem> {
+    reading.who.administers()?;
+    let page: Page<TokenId> = Page::of(&reading.query, &[])?;
+    let seen = reading
+        .published
         .snapshot
         .tokens(page.cursor.as_ref())
-        .filter(|token| who.app.is_none() || who.app == token.app);
+        .filter(|token| reading.who.app.is_none() || reading.who.app == token.app);
     Ok(page.answer(seen, |token| token.id.to_string(), views::token))
 }
 
 /// `POST /v1/tokens`.
-pub async fn create(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    body: JsonBytes,
-) -> Result<HttpResponse, Problem> {
-    who.administers()?;
-    let now = shared.clock.now();
-    let id = commands::new_id(&who, &request)?;
-    let creating = Creating::new(&shared, &who, &request, body);
-    let created = creating
+pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
+    creating.asking.who.administers()?;
+    let now = creating.asking.shared.clock.now();
+    let id = creating.asking.new_id()?;
+    creating
         .run(
             |body: NewToken| {
                 let minted = secret::mint_as(body.scope, &id);
@@ -96,7 +84,7 @@ pub async fn create(
                 };
                 Ok((Command::CreateToken { token }, body.reason, minted))
             },
-            |applied, minted| {
+            |_, applied, minted| {
                 if applied.already {
                     return Err(made_before(&minted.id, applied.revision));
                 }
@@ -107,23 +95,20 @@ pub async fn create(
                 Ok(Shown { location: format!("/v1/tokens/{}", minted.id), revision: None, body })
             },
         )
-        .await?;
-    Ok(created.response())
+        .await
 }
 
 /// `DELETE /v1/tokens/{token}`.
 pub async fn revoke(
-    who: Principal,
-    request: HttpRequest,
+    asking: Asking,
     path: web::Path<TokenId>,
-    shared: web::Data<Shared>,
     OptionalJson(body): OptionalJson<OnlyReason>,
 ) -> Result<HttpResponse, Problem> {
-    who.administers()?;
+    asking.who.administers()?;
     let id = path.into_inner();
-    let reason = body.or_in_query(&request)?;
+    let reason = body.or_in_query(&asking.request)?;
     let command = Command::RevokeToken { token: id.clone() };
-    let applied = commands::submit(&shared, &who, command, Terms::of(&request)?, reason).await?;
+    let applied = asking.submit(command, reason).await?;
     match applied.published.snapshot.token(&id) {
         Some(token) => Ok(HttpResponse::Ok().json(views::token(token))),
         None => Err(Problem::new(problem::NOT_FOUND, format!("there is no token `{id}`"))),
