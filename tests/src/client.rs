@@ -19,6 +19,12 @@ pub struct Question<'a> {
     pub kind: &'a str,
 }
 
+/// What to ask a client for: a flag, as this type.
+#[must_use]
+pub fn ask<'a>(key: &'a str, kind: &'a str) -> Question<'a> {
+    Question { key, kind }
+}
+
 /// A client at work. Ended when dropped.
 pub struct Client {
     process: Child,

@@ -11,7 +11,7 @@ pub mod simulation;
 
 pub use api::{Api, Reply, encode};
 pub use binary::tidegate;
-pub use client::{Client, Question};
+pub use client::{Client, Question, ask};
 pub use patience::{PATIENCE, eventually};
 pub use server::Server;
 pub use shop::Shop;

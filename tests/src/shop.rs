@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Api, Server, encode};
+use crate::{Api, Client, Server, ask, encode};
 
 /// The app's key.
 pub const APP: &str = "shop";
@@ -114,4 +114,31 @@ fn create_flags(admin: &Api) {
 #[must_use]
 pub fn theme() -> Value {
     json!({"background": "black", "scale": 1.5, "columns": 3, "rounded": true, "fonts": ["serif", "mono"]})
+}
+
+/// Somebody whom no rule and no list of the shop knows.
+#[must_use]
+pub fn user() -> Value {
+    json!({"targetingKey": "ann"})
+}
+
+/// Asks a client for a flag of every type; `factor` is how its language writes a whole float.
+///
+/// # Panics
+/// If a value or a variant is not the shop's.
+#[track_caller]
+pub fn every_type_arrives(client: &mut Client, factor: &Value) {
+    for (key, kind, value, variant) in [
+        ("checkout", "boolean", json!(true), "on"),
+        ("team/new-search", "boolean", json!(true), "on"),
+        ("banner", "string", json!("Hello"), "plain"),
+        ("limit", "integer", json!(300), "many"),
+        ("factor", "float", factor.clone(), "whole"),
+        ("theme", "object", theme(), "dark"),
+    ] {
+        let details = client.evaluate(ask(key, kind), &user());
+        assert_eq!(details["value"], value, "{key}: {details:#}");
+        assert_eq!(details["variant"], variant, "{key}: {details:#}");
+        assert_eq!(details["errorCode"], Value::Null, "{key}: {details:#}");
+    }
 }

@@ -2,16 +2,8 @@
 //! server: bulk answers, ETags, polling, and the event stream.
 
 use serde_json::{Value, json};
-use tidegate_tests::shop::{APP, LIVE, theme};
-use tidegate_tests::{Client, Question, Shop};
-
-fn user() -> Value {
-    json!({"targetingKey": "ann"})
-}
-
-fn ask<'a>(key: &'a str, kind: &'a str) -> Question<'a> {
-    Question { key, kind }
-}
+use tidegate_tests::shop::{APP, LIVE, theme, user};
+use tidegate_tests::{Client, Shop, ask};
 
 /// A page that has its flags and an open stream.
 fn page(shop: &Shop) -> Client {
