@@ -119,6 +119,10 @@ pub enum Change {
         environment: Environment,
         /// When each existing flag's state in it expires.
         expires_at: UnixMs,
+        /// Previews whose end had come, and which make room for it: they are gone with all flag states in
+        /// them. One may have had the same key.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        replaces: Vec<EnvKey>,
     },
     /// An environment's end moved, or it became another kind.
     EnvironmentUpdated {

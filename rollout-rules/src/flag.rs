@@ -32,7 +32,8 @@ pub const MAX_SCHEDULED: usize = 32;
 pub const MAX_APPS: usize = 1_000_000;
 /// Most environments that kills and revivals of everything name.
 pub const MAX_KILL_ENVIRONMENTS: usize = 1_000;
-/// Most environments of one app.
+/// Most environments of one app. Previews that have ended do not count: they go when one that comes needs
+/// the place.
 pub const MAX_ENVIRONMENTS: usize = 64;
 /// Most flags of one app, archived ones included.
 pub const MAX_FLAGS: usize = 100_000;

@@ -32,6 +32,10 @@ pub fn project(
     let Audience::Server { app, environment } = audience;
     let (was, is) = (View::of(before, app, environment), View::of(after, app, environment));
     let (was, is) = match (was, is) {
+        // Another environment under a key that is free again: nothing of the old one holds.
+        (Some(_), Some(_)) if replaced(&entry.change, app, environment) => {
+            return snapshot_frame(after, log, audience);
+        }
         (Some(was), Some(is)) => (was, is),
         (None, Some(_)) => return snapshot_frame(after, log, audience),
         (None, None) => return None,
@@ -102,6 +106,12 @@ fn concerns(reach: &Reach, only: Option<&EnvKey>, app: &AppKey, environment: &En
         Reach::App { app: killed } | Reach::Flag { app: killed, .. } => killed == app,
     };
     there && only.is_none_or(|only| only == environment)
+}
+
+/// Whether an environment made room for another one of its own key.
+fn replaced(change: &Change, app: &AppKey, key: &EnvKey) -> bool {
+    matches!(change, Change::EnvironmentCreated { app: changed, environment, replaces, .. }
+        if changed == app && environment.key == *key && replaces.contains(key))
 }
 
 fn kill_that_concerns(change: &Change, app: &AppKey, environment: &EnvKey) -> Option<KillId> {

@@ -3,7 +3,7 @@
 mod world;
 
 use rollout_rules::change::{Change, Command, Reach};
-use rollout_rules::decide::Verdict;
+use rollout_rules::decide::{Refusal, Verdict, WaitingKill, decide_under};
 use rollout_rules::flag::Height;
 use rollout_rules::ids::KillId;
 use serde_json::{Value, json};
@@ -236,4 +236,24 @@ fn a_kill_of_everything_in_an_environment_that_no_app_has_is_refused_by_its_name
     assert_eq!(on(&world), [false, true, true]);
     let mut empty = World::empty();
     empty.done(&human("ann"), kill("k2", json!("everything"), None));
+}
+
+#[test]
+fn nothing_is_raised_under_a_kill_that_the_log_has_not_taken() {
+    for (reach, height) in heights().into_iter().zip([Height::Everything, Height::App, Height::Flag]) {
+        let world = World::shop(0);
+        let waiting = WaitingKill {
+            kill_id: KillId::new("k1").expect("an id"),
+            reach: serde_json::from_value(reach).expect("a reach"),
+            environment: Some(env("production")),
+        };
+        let ask = |environment: &str, patch: Value| {
+            let request = world.request(&human("ann"), set(environment, patch), Some(world.revision()));
+            decide_under(&world.snapshot, std::slice::from_ref(&waiting), &world.rules, &request, world.now)
+        };
+        let refusal = ask("production", json!({"on": true})).expect_err("a raise");
+        assert_eq!(refusal, Refusal::Killed { height, kill_id: waiting.kill_id.clone() });
+        assert!(ask("production", json!({"exposure": 5})).is_ok(), "it serves nobody more");
+        assert!(ask("sandbox", json!({"on": true})).is_ok(), "nothing is killed there");
+    }
 }

@@ -4,6 +4,7 @@ mod world;
 
 use rollout_rules::change::Command;
 use rollout_rules::decide::Verdict;
+use rollout_rules::flag::MAX_ENVIRONMENTS;
 use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::ScheduleId;
 use rollout_rules::time::{DAY, DurationMs, UnixMs};
@@ -141,6 +142,50 @@ fn a_preview_ends_with_all_that_is_in_it_and_can_be_given_more_time() {
         json!({"do": "extend_environment", "app": "shop", "environment": "sandbox", "ends_at": days(&world, 1).0}),
     );
     assert_eq!(world.refused(&human("ann"), end), "invalid", "only previews end");
+}
+
+#[test]
+fn previews_that_have_ended_make_room_for_new_ones() {
+    let mut world = World::shop(0);
+    let preview = |nth: usize| {
+        command(
+            json!({"do": "create_environment", "app": "shop", "key": format!("pr-{nth}"), "kind": "preview"}),
+        )
+    };
+    let count = |world: &World| world.snapshot.app(&app("shop")).expect("the app").environments().len();
+    let is_there = |world: &World, key: &str| {
+        world.snapshot.app(&app("shop")).expect("the app").environment(&env(key)).is_some()
+    };
+    // `production`, `sandbox` and `pr-1` are there.
+    for nth in 2..=MAX_ENVIRONMENTS - 2 {
+        world.now = world.now.plus(DurationMs(1));
+        world.done(&ci(), preview(nth));
+    }
+    world.done(&ci(), set("pr-5", json!({"on": true})));
+    assert_eq!(count(&world), MAX_ENVIRONMENTS);
+    assert_eq!(world.refused(&ci(), preview(99)), "too_many");
+    let end = |world: &World, key: &str| {
+        let found = world.snapshot.app(&app("shop")).expect("the app").environment(&env(key)).expect("it");
+        found.environment().ends_at.expect("a preview")
+    };
+    world.now = UnixMs(end(&world, "pr-5").0 - 1);
+    assert!(world.is_on("pr-5"));
+    assert_eq!(world.refused(&ci(), preview(5)), "already_exists");
+    world.now = end(&world, "pr-5");
+    world.done(&ci(), preview(5));
+    assert_eq!(count(&world), MAX_ENVIRONMENTS, "it took the place of the one of its name");
+    assert!(end(&world, "pr-5") > world.now && !world.is_on("pr-5"), "nothing of the old one is left");
+    world.done(&ci(), set("pr-5", json!({"on": true})));
+    assert!(world.is_on("pr-5"));
+    assert!(is_there(&world, "pr-1") && is_there(&world, "pr-2"), "nobody needed their places");
+    world.done(&ci(), preview(99));
+    assert!(!is_there(&world, "pr-1") && is_there(&world, "pr-2"), "the longest ended goes first");
+    assert_eq!(count(&world), MAX_ENVIRONMENTS);
+    let end = days(&world, 1).0;
+    let more = json!({"do": "extend_environment", "app": "shop", "environment": "pr-2", "ends_at": end});
+    world.done(&ci(), command(more));
+    world.done(&ci(), preview(100));
+    assert!(is_there(&world, "pr-2") && !is_there(&world, "pr-3"), "what was extended counts again");
 }
 
 fn step(id: &str, at: UnixMs, what: Value) -> Value {

@@ -426,3 +426,19 @@ fn the_first_value_that_cannot_be_used_ends_the_check_of_a_condition() {
     let said = world.ask(&ann(), set("sandbox", json!({"rules": rule(&wrong)}))).expect_err("refused");
     assert!(said.to_string().contains("values[0]"), "{said}");
 }
+
+#[test]
+fn what_does_not_fit_an_entry_is_refused_before_its_expressions_are_compiled() {
+    let mut world = World::shop(0);
+    let wrong = json!({"attribute": "a", "op": "regex", "values": ["("]});
+    let long = "v".repeat(1_000);
+    let large = |values: usize| json!({"attribute": "a", "op": "in", "values": vec![&long; values]});
+    let both = |values: usize| json!({"all": [wrong, large(values)]});
+    assert_eq!(world.refused(&ann(), set("sandbox", json!({"rules": rule(&both(70))}))), "too_large");
+    assert_eq!(world.refused(&ann(), put_segment("s", both(70))), "too_large");
+    assert_eq!(world.refused(&ann(), set("sandbox", json!({"rules": rule(&both(30))}))), "invalid");
+    let units: Vec<String> = (0..250).map(|nth| format!("{nth:0>200}")).collect();
+    world.done(&ann(), set("sandbox", json!({"targets": [{"variant": "on", "units": units}]})));
+    let rules = json!({"rules": rule(&both(30))});
+    assert_eq!(world.refused(&ann(), set("sandbox", rules)), "too_large", "with what is there already");
+}

@@ -88,15 +88,29 @@ impl<'a> Case<'a> {
     pub(super) fn create_environment(&self, app: &AppKey, new: &NewEnvironment) -> Result<Decided, Refusal> {
         self.may_shape(app, &new.key, new.kind)?;
         let found = self.app(app)?;
-        if found.environment(&new.key).is_some() {
+        if found.environment(&new.key).is_some_and(|record| !record.ended(self.now)) {
             return Err(Refusal::AlreadyExists { what: What::Environment(app.clone(), new.key.clone()) });
         }
-        too_many("environments of one app", found.environments().len() + 1, MAX_ENVIRONMENTS)?;
+        let living = found.environments().filter(|record| !record.ended(self.now)).count();
+        too_many("environments of one app", living + 1, MAX_ENVIRONMENTS)?;
+        let replaces = self.making_room(found, &new.key);
         let environment = self.new_environment(new)?;
         self.authorise(Direction::Neutral, Ground::of(new.kind), found.info().tier, false)?;
         let life = self.rules.default_life.of(found.info().tier).of(new.kind);
         let expires_at = self.within_preview(&environment, self.now.plus(life));
-        Ok(Decided::Change(Change::EnvironmentCreated { app: app.clone(), environment, expires_at }))
+        let app = app.clone();
+        Ok(Decided::Change(Change::EnvironmentCreated { app, environment, expires_at, replaces }))
+    }
+
+    /// The ended previews that go when an environment comes: the one that had its key, and as many others
+    /// as the bound asks for, the longest ended first. The rest stay: they can still be extended.
+    fn making_room(&self, app: &App, key: &EnvKey) -> Vec<EnvKey> {
+        let ended = app.environments().filter(|record| record.ended(self.now));
+        let mut ended: Vec<&Environment> = ended.map(|record| record.environment()).collect();
+        ended.sort_by_key(|it| (it.key != *key, it.ends_at));
+        let namesake = usize::from(app.environment(key).is_some());
+        let too_many = (app.environments().len() + 1).saturating_sub(MAX_ENVIRONMENTS);
+        ended.into_iter().take(namesake.max(too_many)).map(|it| it.key.clone()).collect()
     }
 
     pub(super) fn extend_environment(

@@ -7,7 +7,7 @@ use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, Reach};
 use crate::flag::{Height, Kills, MAX_KILL_ENVIRONMENTS};
 use crate::ids::{EnvKey, KillId};
-use crate::snapshot::PastKill;
+use crate::snapshot::{FlagView, PastKill};
 
 impl<'a> Case<'a> {
     pub(super) fn kill(
@@ -119,6 +119,22 @@ impl<'a> Case<'a> {
         app.filter(|app| in_effect(app.kills())).map(|_| Height::App)
     }
 
+    /// The highest kill in effect over a flag in an environment, those that the log has not taken included.
+    pub(super) fn killed(&self, view: FlagView<'_>, environment: &EnvKey) -> Option<(Height, KillId)> {
+        let info = view.app().info();
+        let waiting = self.waiting.iter().filter(|kill| {
+            kill.environment.as_ref().is_none_or(|only| only == environment)
+                && match &kill.reach {
+                    Reach::Everything => true,
+                    Reach::App { app } => *app == info.key,
+                    Reach::Flag { app, flag } => *app == info.key && *flag == view.record().flag().key,
+                }
+        });
+        let waiting = waiting.map(|kill| (height_of(&kill.reach), kill.kill_id.clone()));
+        let folded = view.killed(environment).map(|(height, kill)| (height, kill.id.clone()));
+        folded.into_iter().chain(waiting).min_by_key(|(height, _)| *height as u8)
+    }
+
     /// The kills at a height, if what is named is there.
     fn kills_at(&self, reach: &Reach, environment: Option<&EnvKey>) -> Result<&'a Kills, Refusal> {
         let in_app = |app: &crate::ids::AppKey| {
@@ -138,5 +154,13 @@ impl<'a> Case<'a> {
                 Ok(self.flag(app, flag)?.record().kills())
             }
         }
+    }
+}
+
+fn height_of(reach: &Reach) -> Height {
+    match reach {
+        Reach::Everything => Height::Everything,
+        Reach::App { .. } => Height::App,
+        Reach::Flag { .. } => Height::Flag,
     }
 }

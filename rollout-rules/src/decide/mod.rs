@@ -20,13 +20,15 @@ mod validate;
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use serde::Serialize;
+
 pub use self::authority::{Authority, Direction, Ground, Row, authority};
 pub use self::effects::MAX_LEASE;
 pub use self::refusal::{Refusal, What};
-use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES};
+use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach};
 use crate::flag::{Environment, MAX_TEXT_BYTES};
 use crate::governance::{Caller, GateStanding, Rules};
-use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, PlanId, ProposalId, Revision};
+use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, PlanId, ProposalId, Revision};
 use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
 use crate::time::UnixMs;
 
@@ -80,9 +82,31 @@ impl Draft {
     }
 }
 
+/// A kill that is in effect and that the log has not taken yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingKill {
+    /// The caller's name for the act.
+    pub kill_id: KillId,
+    /// What is killed.
+    pub reach: Reach,
+    /// Only there; none: in all environments.
+    pub environment: Option<EnvKey>,
+}
+
 /// What a command becomes now, or why it is refused.
 pub fn decide(
     snapshot: &Snapshot,
+    rules: &Rules,
+    request: &Request,
+    now: UnixMs,
+) -> Result<Verdict, Refusal> {
+    decide_under(snapshot, &[], rules, request, now)
+}
+
+/// The same where kills are in effect that are not in the snapshot: nothing is raised under them.
+pub fn decide_under(
+    snapshot: &Snapshot,
+    waiting: &[WaitingKill],
     rules: &Rules,
     request: &Request,
     now: UnixMs,
@@ -91,6 +115,8 @@ pub fn decide(
         let problem = alloc::format!("longer than {MAX_TEXT_BYTES} bytes");
         return Err(Refusal::Invalid { field: "reason".into(), problem });
     }
+    // Before anything in it is looked at: whatever fits an entry has a command that fits one.
+    check_size(&request.command)?;
     let fingerprint = request.idempotency_key.as_ref().map(|_| fingerprint(&request.command));
     if let Some(key) = &request.idempotency_key
         && let Some(past) = snapshot.past_request(request.caller.token.as_ref(), key)
@@ -102,6 +128,7 @@ pub fn decide(
     }
     let case = Case {
         snapshot,
+        waiting,
         rules,
         caller: &request.caller,
         seen: request.seen,
@@ -129,11 +156,14 @@ pub fn decide(
         plan: request.plan.clone(),
         change,
     };
-    let bytes = entry.encode().len();
-    if bytes > MAX_ENTRY_BYTES {
-        return Err(Refusal::TooLarge { bytes, limit: MAX_ENTRY_BYTES });
-    }
+    check_size(&entry)?;
     Ok(Verdict::Change(Box::new(Draft { entry })))
+}
+
+/// Whether something is no longer than an entry may be, as the log writes it.
+fn check_size(written: &impl Serialize) -> Result<(), Refusal> {
+    let bytes = serde_json::to_vec(written).expect("nothing here has a map with keys other than text").len();
+    if bytes > MAX_ENTRY_BYTES { Err(Refusal::TooLarge { bytes, limit: MAX_ENTRY_BYTES }) } else { Ok(()) }
 }
 
 /// Tells commands apart under one idempotency key. What the shell draws anew for each attempt (secrets,
@@ -174,6 +204,8 @@ enum Mode {
 #[derive(Clone, Copy)]
 struct Case<'a> {
     snapshot: &'a Snapshot,
+    /// Kills in effect that are not in the snapshot.
+    waiting: &'a [WaitingKill],
     rules: &'a Rules,
     caller: &'a Caller,
     seen: Option<Revision>,

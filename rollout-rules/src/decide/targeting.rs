@@ -72,8 +72,8 @@ impl<'a> Case<'a> {
         record: &StateRecord,
         environment: &EnvKey,
     ) -> Result<(), Refusal> {
-        if let Some((height, kill)) = view.killed(environment) {
-            return Err(Refusal::Killed { height, kill_id: kill.id.clone() });
+        if let Some((height, kill_id)) = self.killed(view, environment) {
+            return Err(Refusal::Killed { height, kill_id });
         }
         let ends_at = self.environment(view.app(), environment)?.ends_at;
         if let Some(at) = ends_at.filter(|at| *at <= self.now) {
@@ -128,7 +128,7 @@ impl<'a> Case<'a> {
         let mut after = self.standing(view, environment)?;
         after.schedule = to_come(&after.schedule, self.now);
         let lowered = (after.on, after.exposure);
-        let lapses = view.killed(environment).is_some()
+        let lapses = self.killed(view, environment).is_some()
             || view.was_revived(environment)
             || state.hold.is_some()
             || state.expires_at <= self.now;

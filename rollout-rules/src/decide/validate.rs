@@ -6,7 +6,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Case, Refusal, What};
+use super::{Case, Refusal, What, check_size};
 use crate::change::TargetingPatch;
 use crate::condition::{SegmentRef, check_regex_count};
 use crate::flag::{
@@ -81,6 +81,8 @@ pub(super) fn check_targeting(
     check_variants(flag, targeting)?;
     check_bounds(targeting)?;
     if patch.rules.is_some() {
+        // The patch may be small and what it adds to large.
+        check_size(targeting)?;
         // Before anything is compiled: nobody may hold up the others by sheer number.
         let conditions = targeting.rules.iter().map(|rule| &rule.when);
         check_regex_count(conditions).map_err(|error| invalid("rules", error.to_string()))?;

@@ -53,7 +53,8 @@ impl Snapshot {
         match &stamp.entry.change {
             Change::AppCreated { app, environments } => self.app_created(app, environments, stamp),
             Change::AppUpdated { app } => self.app_updated(app, stamp),
-            Change::EnvironmentCreated { app, environment, expires_at } => {
+            Change::EnvironmentCreated { app, environment, expires_at, replaces } => {
+                replaces.iter().for_each(|ended| self.environment_removed(app, ended, stamp));
                 self.environment_created(app, environment, *expires_at, stamp);
             }
             Change::EnvironmentUpdated { app, environment } => {

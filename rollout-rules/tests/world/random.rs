@@ -407,9 +407,15 @@ fn changes_of_apps() -> BoxedStrategy<Change> {
     let created = (app_infos(), proptest::collection::vec(environment_values(), 0..4))
         .prop_map(|(app, environments)| Change::AppCreated { app, environments });
     let updated = app_infos().prop_map(|app| Change::AppUpdated { app });
-    let environment = (apps(), environment_values(), moments()).prop_map(|(app, environment, expires_at)| {
-        Change::EnvironmentCreated { app, environment, expires_at }
-    });
+    let environment =
+        (apps(), environment_values(), moments(), proptest::collection::vec(environments(), 0..3)).prop_map(
+            |(app, environment, expires_at, replaces)| Change::EnvironmentCreated {
+                app,
+                environment,
+                expires_at,
+                replaces,
+            },
+        );
     let moved = (apps(), environment_values())
         .prop_map(|(app, environment)| Change::EnvironmentUpdated { app, environment });
     let removed = (apps(), environments())

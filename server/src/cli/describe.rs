@@ -33,8 +33,13 @@ fn known_change(change: &Change) -> String {
             format!("created app {} with {}", app.key, keys.join(", "))
         }
         Change::AppUpdated { app } => format!("updated app {}", app.key),
-        Change::EnvironmentCreated { app, environment, .. } => {
-            format!("created environment {} of {app}", environment.key)
+        Change::EnvironmentCreated { app, environment, replaces, .. } => {
+            let mut text = format!("created environment {} of {app}", environment.key);
+            if !replaces.is_empty() {
+                let ended: Vec<&str> = replaces.iter().map(|key| key.as_str()).collect();
+                text.push_str(&format!(", in the place of ended {}", ended.join(", ")));
+            }
+            text
         }
         Change::EnvironmentUpdated { app, environment } => {
             let end =

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rollout_rules::change::{Anchor, Entry};
-use rollout_rules::decide::{Draft, Refusal, Verdict, decide};
+use rollout_rules::decide::{Draft, Refusal, Verdict, decide_under};
 use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::DurationMs;
@@ -125,7 +125,8 @@ impl Node {
             let _ = task.reply.send(Err(SubmitError::Unavailable));
             return;
         }
-        let outcome = match decide(self.speculation(), &self.rules, &task.request, self.clock.now()) {
+        let (now, waiting) = (self.clock.now(), self.kills.in_effect());
+        let outcome = match decide_under(self.speculation(), waiting, &self.rules, &task.request, now) {
             Ok(Verdict::Change(draft)) => return self.append(*draft, task),
             Ok(Verdict::AlreadyDone { revision }) => Ok(revision),
             Err(refusal) => Err(refusal),

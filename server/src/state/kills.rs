@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollout_rules::change::{Anchor, Entry};
-use rollout_rules::decide::{Refusal, Verdict, decide};
+use rollout_rules::decide::{Refusal, Verdict, WaitingKill, decide};
 use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::time::DurationMs;
 
@@ -35,6 +35,8 @@ pub(super) struct Kills {
     waiting: BTreeMap<KillId, Waiting>,
     journal: Option<KillJournal>,
     overlays: Arc<[Overlay]>,
+    /// The same, as decisions look at them.
+    in_effect: Arc<[WaitingKill]>,
     retrying: bool,
 }
 
@@ -55,8 +57,13 @@ struct Waiting {
 impl Kills {
     /// With what an earlier run left in the journal: in effect from the start.
     pub(super) fn new(journal: Option<KillJournal>, left: Vec<Entry>) -> Kills {
-        let mut kills =
-            Kills { waiting: BTreeMap::new(), journal, overlays: Arc::default(), retrying: false };
+        let mut kills = Kills {
+            waiting: BTreeMap::new(),
+            journal,
+            overlays: Arc::default(),
+            in_effect: Arc::default(),
+            retrying: false,
+        };
         for entry in left {
             if let Some(overlay) = Overlay::of(&entry) {
                 let mut waiting = Waiting::new(Arc::new(entry), overlay.clone());
@@ -71,6 +78,11 @@ impl Kills {
     /// The overlays in effect, oldest first.
     pub(super) fn overlays(&self) -> Arc<[Overlay]> {
         Arc::clone(&self.overlays)
+    }
+
+    /// The kills that are in effect as overlays, for decisions.
+    pub(super) fn in_effect(&self) -> &[WaitingKill] {
+        &self.in_effect
     }
 
     /// Waits until the journal has all that it was given.
@@ -89,6 +101,7 @@ impl Kills {
         let overlaid = self.waiting.values().filter(|waiting| waiting.overlaid);
         let mut overlays: Vec<Overlay> = overlaid.map(|waiting| waiting.overlay.clone()).collect();
         overlays.sort_by_key(|overlay| overlay.at);
+        self.in_effect = overlays.iter().map(Overlay::as_waiting).collect();
         self.overlays = overlays.into();
     }
 }
@@ -113,7 +126,10 @@ impl Node {
     }
 
     pub(super) fn on_kill(&mut self, task: Task) {
-        let verdict = decide(self.speculation(), &self.rules, &task.request, self.clock.now());
+        // On what is durable: what is only under way may fail, and then a kill would be refused, or taken
+        // for done, because of something that did not happen. A kill needs to know of nothing else: those
+        // that wait themselves are compared below.
+        let verdict = decide(&self.folded, &self.rules, &task.request, self.clock.now());
         let entry = match verdict {
             Ok(Verdict::Change(draft)) => {
                 // An append that expects nothing cannot know its predecessor; it has seen the fold.
@@ -155,7 +171,7 @@ impl Node {
         self.wake_after(PATIENCE, Wake::KillWaited(kill_id));
     }
 
-    /// The kill is in the fold, or in the part of it that is not durable yet.
+    /// The kill is in the fold.
     fn on_killed_already(&mut self, task: Task, revision: Revision) {
         if let rollout_rules::change::Command::Kill { kill_id, .. } = &task.request.command
             && let Some(waiting) = self.kills.waiting.get_mut(kill_id)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use rollout_rules::change::{Change, ENTRY_VERSION, Entry, Reach};
+use rollout_rules::decide::WaitingKill;
 use rollout_rules::governance::Actor;
 use rollout_rules::ids::{Digest, EnvKey, KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
@@ -59,6 +60,11 @@ impl Overlay {
         let Change::Killed { kill_id, reach, environment } = &entry.change else { return None };
         let (kill_id, reach, environment) = (kill_id.clone(), reach.clone(), environment.clone());
         Some(Overlay { kill_id, reach, environment, at: entry.at })
+    }
+
+    pub(super) fn as_waiting(&self) -> WaitingKill {
+        let Overlay { kill_id, reach, environment, .. } = self.clone();
+        WaitingKill { kill_id, reach, environment }
     }
 
     /// Whether another kill of this id is the same act, and not another one under a name that is taken.

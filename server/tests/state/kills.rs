@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use rollout_rules::change::{Command, Reach};
 use rollout_rules::ids::{EnvKey, KillId, LogId, Revision};
+use serde_json::{Value, json};
 use tidegate::clock::TestClock;
 use tidegate::log::memory::{Fault, MemoryLog};
 use tidegate::state::{
-    Event, KILL_PATIENCE, MAX_KILLS, Refusal, StartError, State, StateConfig, SubmitError,
+    Event, KILL_PATIENCE, MAX_KILLS, Refusal, Request, StartError, State, StateConfig, SubmitError,
 };
 
-use crate::node::{Bench, START, create_app, is_killed, kill_everything};
+use crate::node::{Bench, START, create_app, is_killed, kill_everything, request};
 
 #[tokio::test]
 async fn a_kill_is_durable_and_published_when_it_is_answered() {
@@ -144,4 +145,63 @@ async fn a_journal_that_cannot_be_read_is_not_written_over() {
     assert!(matches!(&refused, StartError::KillJournal(_)), "{refused}");
     assert!(refused.to_string().contains("reading"), "{refused}");
     assert!(journal.is_symlink(), "what is there stays");
+}
+
+/// An app `shop` with production and sandbox, and a flag `f`.
+async fn with_a_flag() -> Bench {
+    let bench = Bench::new().await;
+    bench.submit(create_app("shop")).await.expect("an app");
+    bench.submit(command(json!({"do": "create_flag", "app": "shop", "key": "f"}))).await.expect("a flag");
+    bench
+}
+
+fn command(json: Value) -> Command {
+    serde_json::from_value(json).expect("a command")
+}
+
+fn kill_flag() -> Command {
+    command(json!({"do": "kill", "kill_id": "k1", "reach": {"flag": {"app": "shop", "flag": "f"}}}))
+}
+
+#[tokio::test]
+async fn a_kill_is_not_refused_for_an_archive_that_the_log_then_does_not_take() {
+    let bench = with_a_flag().await;
+    bench.log.hold();
+    bench.log.fail_next(Fault::Full);
+    let commands = bench.state.commands.clone();
+    let archive = request(command(json!({"do": "archive_flag", "app": "shop", "flag": "f"})));
+    let archived = tokio::spawn(async move { commands.submit(archive).await });
+    bench.log.held(1).await;
+    let killed = bench.let_time_pass_until(bench.submit(kill_flag())).await.expect("killed");
+    assert!(!killed.durable);
+    bench.log.release();
+    let archived = bench.let_time_pass_until(archived).await.expect("no panic");
+    assert!(matches!(archived, Err(SubmitError::Full)), "{:?}", archived.err());
+    let durable = bench.published(|published| published.revision() == Revision(3));
+    let durable = bench.let_time_pass_until(durable).await;
+    let (app, flag) = ("shop".parse().expect("a key"), "f".parse().expect("a key"));
+    let view = durable.folded.flag(&app, &flag).expect("the flag");
+    assert!(!view.record().is_archived() && view.record().kills().all.is_some());
+}
+
+#[tokio::test]
+async fn nothing_is_raised_under_a_kill_that_waits_for_the_log() {
+    let bench = with_a_flag().await;
+    bench.log.fail_always(Some(Fault::Unavailable));
+    bench.let_time_pass_until(bench.submit(kill_flag())).await.expect("killed");
+    bench.log.hold();
+    bench.log.fail_always(None);
+    let on =
+        json!({"do": "set_targeting", "app": "shop", "flag": "f", "environment": "production", "on": true});
+    let raise = Request { seen: Some(Revision(2)), ..request(command(on)) };
+    let answer = bench.let_time_pass_until(async {
+        tokio::select! {
+            biased;
+            answer = bench.state.commands.submit(raise) => answer,
+            () = bench.log.held(2) => panic!("it is on its way to the log, beside the kill"),
+        }
+    });
+    let refused = answer.await.err().expect("refused");
+    assert!(matches!(refused, SubmitError::Refused(Refusal::Killed { .. })), "{refused}");
+    bench.log.release();
 }
