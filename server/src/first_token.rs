@@ -36,6 +36,7 @@ impl fmt::Display for TokenError {
             TokenError::NotReady(Readiness::LogLost { problem }) => {
                 write!(f, "the log cannot be read: {problem}")
             }
+            TokenError::NotReady(Readiness::LogHangs) => f.write_str("the log does not answer any more"),
             TokenError::NotReady(_) => f.write_str("the server stopped before the log was folded"),
             TokenError::Submit(error) => write!(f, "the admin token could not be stored: {error}"),
         }

@@ -14,7 +14,7 @@ use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
 use crate::log::lock::DirectoryLock;
 use crate::log::sled::SledLog;
-use crate::state::{StartError, State, StateConfig};
+use crate::state::{Readiness, StartError, State, StateConfig};
 use crate::telemetry::Telemetry;
 
 /// The journal of kills that the log has not taken, in the data directory.
@@ -38,6 +38,8 @@ pub enum ServeError {
     Telemetry(String),
     /// Serving requests failed.
     Http(std::io::Error),
+    /// The log hangs: whoever started this process has to start it again.
+    LogHangs,
 }
 
 impl fmt::Display for ServeError {
@@ -52,6 +54,10 @@ impl fmt::Display for ServeError {
             ServeError::Log(error) => error.fmt(f),
             ServeError::State(error) => error.fmt(f),
             ServeError::Telemetry(problem) => write!(f, "the metrics cannot be gathered: {problem}"),
+            ServeError::LogHangs => f.write_str(
+                "the disk does not answer, or the database hangs; nothing that was acknowledged is lost. \
+                 The server has ended so that it can be started again",
+            ),
             ServeError::Http(error) => write!(f, "requests can no longer be served: {error}"),
         }
     }
@@ -93,8 +99,20 @@ pub async fn serve(
     };
     let mut settings = Settings::from(config);
     limit_to_descriptors(&mut settings);
+    let mut readiness = state.live.watch_readiness();
+    let shutdown = async {
+        tokio::select! {
+            () = shutdown => {}
+            // An error means that the state has stopped, which is not for this to judge.
+            Ok(_) = readiness.wait_for(|now| *now == Readiness::LogHangs) => {}
+        }
+    };
     let http = http::run(listener, settings, handles, shutdown);
     let outcome = until_served(http, greeting).await;
+    if state.live.readiness() == Readiness::LogHangs {
+        // Without stopping in order: a checkpoint would wait for the same disk.
+        return Err(ServeError::LogHangs);
+    }
     state.stop().await;
     outcome.map_err(ServeError::Http)
 }

@@ -29,6 +29,7 @@ pub fn all() -> Vec<Prerequisite> {
         need("has_web", "the web client", scripts.join("web/node_modules/.package-lock.json")),
         need("has_rust_client", "the Rust client", clients.join("rust/debug/tidegate-client-rust")),
         need("has_small_disks", "the right to mount a small disk", small_disks()),
+        need("has_freezable_disks", "the right to mount and freeze a disk", freezable_disks()),
         need("has_core_sources", "the sources of Rust's core library", core_sources()),
     ]
 }
@@ -47,6 +48,18 @@ pub fn shared() -> PathBuf {
         Some(folder) => repository().join(folder),
         None => repository().join("../shared"),
     }
+}
+
+/// The program that freezes disks, if one in a file can be made, mounted and frozen: tried where nobody sees
+/// it.
+#[must_use]
+pub fn freezable_disks() -> PathBuf {
+    let script = "image=$(mktemp) && trap 'rm -f \"$image\"' EXIT && truncate -s 8M \"$image\" && \
+                  mkfs.ext4 -q \"$image\" && mount -o loop \"$image\" /mnt && \
+                  fsfreeze --freeze /mnt && fsfreeze --unfreeze /mnt && umount /mnt";
+    let tried = std::process::Command::new("unshare").args(["--mount", "sh", "-c", script]).output();
+    let can = tried.is_ok_and(|out| out.status.success());
+    PathBuf::from(if can { "/usr/sbin/fsfreeze" } else { "/nonexistent" })
 }
 
 /// The program that mounts, if a small disk in memory can be mounted: tried where nobody sees it.

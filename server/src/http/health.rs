@@ -31,6 +31,9 @@ pub async fn readyz(shared: web::Data<Shared>) -> Result<HttpResponse, Problem> 
             format!("revision {revision} of the log is not known to this version: {problem}")
         }
         Readiness::LogLost { problem } => format!("the log cannot be read: {problem}"),
+        Readiness::LogHangs => {
+            "the log does not answer any more; this server ends, to be started again".to_owned()
+        }
         Readiness::Stopped => "the server is shutting down".to_owned(),
     };
     Err(Problem::new(problem::NOT_READY, why)

@@ -1,12 +1,10 @@
-//! One suite for every engine: what a `ChangeLog` promises, as tests. `check_every_promise` takes a way
-//! to make a fresh log.
+//! One suite for every log: what a `ChangeLog` promises, as tests. `check_every_promise` takes a way to make a
+//! fresh log.
 
 use std::sync::Arc;
 
-use rollout_rules::ids::{Digest, LogId, Revision};
+use rollout_rules::ids::{Digest, Revision};
 
-use super::memory::{Fault, MemoryLog};
-use super::sled::SledLog;
 use super::{
     Anchor, AppendError, ChangeLog, Expect, LogEntry, MAX_ENTRY_BYTES, ReadError, StoredCheckpoint, Tail,
 };
@@ -33,7 +31,7 @@ fn texts(entries: &[LogEntry]) -> Vec<&str> {
     entries.iter().map(|entry| std::str::from_utf8(&entry.bytes).expect("text")).collect()
 }
 
-async fn check_every_promise(fresh: impl Fn() -> Log) {
+pub(crate) async fn check_every_promise(fresh: impl Fn() -> Log) {
     the_chain_begins_at_zero_and_grows_by_one(fresh()).await;
     an_append_that_expects_another_head_is_refused_and_writes_nothing(fresh()).await;
     appends_under_way_may_expect_each_other(fresh()).await;
@@ -52,23 +50,30 @@ async fn the_chain_begins_at_zero_and_grows_by_one(log: Log) {
     let first = append(&log, Expect::Any, "one").await.expect("appended");
     assert_eq!(first.revision, Revision(1));
     assert_eq!(first.hash, Digest::default().chain(b"one"));
-    let second = append(&log, Expect::At(Revision(1)), "two").await.expect("appended");
+    let second = append(&log, Expect::At(first), "two").await.expect("appended");
     assert_eq!(second, Anchor { revision: Revision(2), hash: first.hash.chain(b"two") });
     assert_eq!(log.head(), second, "an acknowledged entry is at the head");
 }
 
 async fn an_append_that_expects_another_head_is_refused_and_writes_nothing(log: Log) {
-    append(&log, Expect::At(Revision(0)), "one").await.expect("appended");
-    for wrong in [0, 2, 99] {
-        let refused = append(&log, Expect::At(Revision(wrong)), "no").await.expect_err("refused");
+    let first = append(&log, Expect::At(Anchor::default()), "one").await.expect("appended");
+    let at = |revision| Anchor { revision: Revision(revision), ..first };
+    let another = Anchor { hash: Digest::default().chain(b"another"), ..first };
+    for wrong in [Anchor::default(), at(2), at(99), another] {
+        let refused = append(&log, Expect::At(wrong), "no").await.expect_err("refused");
         assert!(matches!(refused, AppendError::Conflict { head: Revision(1) }), "{refused:?}");
     }
     assert_eq!(log.head().revision, Revision(1));
 }
 
 async fn appends_under_way_may_expect_each_other(log: Log) {
-    let pending: Vec<_> =
-        (0..50).map(|n| log.append(Expect::At(Revision(n)), entry(&n.to_string()))).collect();
+    let mut last = Anchor::default();
+    let mut pending = Vec::new();
+    for n in 0..50 {
+        let text = n.to_string();
+        pending.push(log.append(Expect::At(last), entry(&text)));
+        last = Anchor { revision: last.revision.next(), hash: last.hash.chain(text.as_bytes()) };
+    }
     for (n, append) in pending.into_iter().enumerate() {
         let anchor = append.await.expect("each fits onto the one before");
         assert_eq!(anchor.revision.0, n as u64 + 1);
@@ -81,9 +86,9 @@ async fn one_of_many_racers_wins_each_position(log: Log) {
             let log = Arc::clone(&log);
             tokio::spawn(async move {
                 let mut won = 0;
-                for position in 0..40 {
-                    let text = format!("{racer} {position}");
-                    won += u64::from(append(&log, Expect::At(Revision(position)), &text).await.is_ok());
+                for attempt in 0..40 {
+                    let text = format!("{racer} {attempt}");
+                    won += u64::from(append(&log, Expect::At(log.head()), &text).await.is_ok());
                     tokio::task::yield_now().await;
                 }
                 won
@@ -182,45 +187,4 @@ async fn a_closed_log_ends_its_tails(log: Log) {
     let mut tail = log.tail(Revision(0)).expect("a tail");
     drop(log);
     assert!(matches!(tail.next().await, Err(ReadError::Closed)));
-}
-
-#[tokio::test]
-async fn the_log_in_memory_keeps_every_promise() {
-    check_every_promise(|| Arc::new(MemoryLog::new(LogId::new("test").expect("a name")))).await;
-}
-
-#[tokio::test]
-async fn the_log_on_disk_keeps_every_promise() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let count = std::cell::Cell::new(0);
-    check_every_promise(|| {
-        count.set(count.get() + 1);
-        let place = directory.path().join(count.get().to_string());
-        Arc::new(SledLog::open(&place).expect("opens"))
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_log_in_memory_misbehaves_as_told() {
-    let memory = MemoryLog::new(LogId::new("test").expect("a name"));
-    let log: Log = Arc::new(memory.clone());
-    memory.fail_next(Fault::LoseAcknowledgement);
-    memory.fail_next(Fault::LoseEntry);
-    memory.fail_next(Fault::Full);
-    assert!(matches!(append(&log, Expect::Any, "a").await, Err(AppendError::Unknown)));
-    assert_eq!(log.head().revision, Revision(1));
-    assert!(matches!(append(&log, Expect::Any, "b").await, Err(AppendError::Unknown)));
-    assert_eq!(log.head().revision, Revision(1));
-    assert!(matches!(append(&log, Expect::Any, "c").await, Err(AppendError::Full)));
-    memory.fail_always(Some(Fault::Unavailable));
-    assert!(matches!(append(&log, Expect::Any, "d").await, Err(AppendError::Unavailable(_))));
-    memory.fail_always(None);
-    memory.hold();
-    let held = log.append(Expect::At(Revision(1)), entry("e"));
-    let behind = log.append(Expect::At(Revision(2)), entry("f"));
-    assert_eq!(log.head().revision, Revision(1));
-    memory.release();
-    assert_eq!(held.await.expect("appended").revision, Revision(2));
-    assert_eq!(behind.await.expect("appended").revision, Revision(3));
 }

@@ -2,6 +2,7 @@
 //! both and the storage below. Shared by the engines that keep their log in this process.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollout_rules::ids::Revision;
@@ -26,6 +27,7 @@ pub(super) trait History: Send + Sync + 'static {
 pub(super) struct Durable {
     head: watch::Sender<Anchor>,
     recent: Mutex<Recent>,
+    given_up: AtomicBool,
 }
 
 #[derive(Default)]
@@ -36,7 +38,8 @@ struct Recent {
 
 impl Durable {
     pub(super) fn new(head: Anchor) -> Arc<Durable> {
-        Arc::new(Durable { head: watch::Sender::new(head), recent: Mutex::default() })
+        let given_up = AtomicBool::new(false);
+        Arc::new(Durable { head: watch::Sender::new(head), recent: Mutex::default(), given_up })
     }
 
     pub(super) fn head(&self) -> Anchor {
@@ -55,6 +58,13 @@ impl Durable {
             }
         }
         self.head.send_replace(head);
+    }
+
+    /// Ends every reader: what comes now, nobody can tell.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        // Wakes those that wait.
+        self.head.send_modify(|_| {});
     }
 
     pub(super) fn tail(
@@ -99,6 +109,10 @@ struct Cursor {
 }
 
 impl Cursor {
+    fn is_given_up(&self) -> bool {
+        self.durable.upgrade().is_some_and(|durable| durable.given_up.load(Ordering::Acquire))
+    }
+
     fn read(&mut self, head: Revision) -> Result<Vec<LogEntry>, ReadError> {
         let durable = self.durable.upgrade().ok_or(ReadError::Closed)?;
         let recent = durable.recent.lock().unwrap_or_else(PoisonError::into_inner).after(self.after);
@@ -119,6 +133,9 @@ impl Tail for Cursor {
         Box::pin(async {
             loop {
                 let head = self.heads.borrow_and_update().revision;
+                if self.is_given_up() {
+                    return Err(ReadError::Hangs);
+                }
                 if self.after < head {
                     return self.read(head);
                 }

@@ -123,8 +123,8 @@ impl MemoryLog {
         }
         let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let head = self.0.durable.head();
-        if let Expect::At(revision) = expect
-            && revision != head.revision
+        if let Expect::At(expected) = expect
+            && expected != head
         {
             return Err(AppendError::Conflict { head: head.revision });
         }

@@ -17,6 +17,8 @@ pub mod checkpoints;
 #[cfg(test)]
 mod conformance;
 mod durable;
+#[cfg(test)]
+mod engines;
 pub mod lock;
 pub mod memory;
 pub mod sled;
@@ -30,8 +32,9 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 /// What an append asks of the log's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// The last entry, appends under way included, is this one.
-    At(Revision),
+    /// The last entry, appends under way included, is this one: at this place, and the same. The place alone is
+    /// not enough: of several under way that expect each other, one may fail and another entry take its place.
+    At(Anchor),
     /// Nothing: the entry goes wherever the log ends.
     Any,
 }
@@ -122,6 +125,8 @@ pub enum ReadError {
         /// The last entry that is as it was written.
         last_good: Revision,
     },
+    /// The log hangs for good: only another process can open it again.
+    Hangs,
     /// The log was closed.
     Closed,
 }
@@ -134,6 +139,7 @@ impl fmt::Display for ReadError {
             ReadError::Broken { last_good } => {
                 write!(f, "the log is damaged after revision {last_good}")
             }
+            ReadError::Hangs => f.write_str("the log does not answer any more; a new process has to open it"),
             ReadError::Closed => f.write_str("the log is closed"),
         }
     }

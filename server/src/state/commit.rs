@@ -143,7 +143,7 @@ impl Node {
         let anchor = Anchor { revision: base.revision(), hash: base.hash() };
         let entry = Arc::new(draft.into_entry(anchor));
         let bytes: Arc<[u8]> = entry.encode().into();
-        let appending = self.log.append(Expect::At(anchor.revision), Arc::clone(&bytes));
+        let appending = self.log.append(Expect::At(anchor), Arc::clone(&bytes));
         let ticket = self.await_append(appending, None);
         self.speculate(ticket, entry, &bytes, Some(task));
     }

@@ -173,7 +173,10 @@ impl Node {
 
     fn lose_log(&mut self, error: &ReadError) {
         tracing::error!(%error, "the log is lost; this node follows no more");
-        self.live.set_readiness(Readiness::LogLost { problem: error.to_string() });
+        self.live.set_readiness(match error {
+            ReadError::Hangs => Readiness::LogHangs,
+            other => Readiness::LogLost { problem: other.to_string() },
+        });
         self.refuse_all();
     }
 

@@ -151,6 +151,9 @@ pub enum Readiness {
         /// Why.
         problem: String,
     },
+    /// The log hangs and was given up. Checks are answered and kills take effect, but only a new process can
+    /// open the log again: this one has to end.
+    LogHangs,
     /// The node is shutting down.
     Stopped,
 }

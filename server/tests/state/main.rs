@@ -1,7 +1,10 @@
 //! The promises of a node's state, through its public face.
 
 mod commands;
+mod doubts;
 mod follow;
 mod kills;
 mod node;
+mod promises;
+mod scripted;
 mod timers;

@@ -4,7 +4,8 @@
 //! an fdatasync (`writer`); its concurrent flushes can deadlock, so there is one writer thread; pages
 //! over 128 KB go to files that it never syncs, so entries are stored in small parts (`rows`); a full
 //! disk ruins it until it is reopened, so space is claimed before it is written (`space`), and a ruined
-//! database is reopened all the same (`writer`). A snapshot that it began to write and did not finish keeps
+//! database is reopened all the same (`writer`); a flush may never return, so the writer is watched, and a log
+//! that hangs is given up (`watch`). A snapshot that it began to write and did not finish keeps
 //! it from opening, so such are removed first.
 
 use std::fs::{self, File};
@@ -24,9 +25,12 @@ use super::{
 
 mod rows;
 mod space;
+mod watch;
 mod writer;
 
 use rows::Rows;
+pub use watch::Patience;
+use watch::{Pulse, Steps};
 use writer::{Submission, Writer};
 
 /// Most of the database that sled keeps in memory, in bytes. Entries are read rarely: the recent ones
@@ -43,6 +47,8 @@ pub struct SledLog {
     checkpoints: CheckpointFiles,
     submissions: Option<std::sync::mpsc::SyncSender<Submission>>,
     writer: Option<JoinHandle<()>>,
+    watcher: Option<JoinHandle<()>>,
+    pulse: Arc<tokio::sync::watch::Sender<Pulse>>,
 }
 
 /// An open database.
@@ -99,6 +105,11 @@ impl SledLog {
     /// A torn tail is dropped. A break before that, and a checkpoint of entries that are no longer there,
     /// are refused.
     pub fn open(directory: &Path) -> Result<SledLog, OpenError> {
+        SledLog::open_with(directory, Patience::default())
+    }
+
+    /// The same, with another patience for a disk that hangs.
+    pub fn open_with(directory: &Path, patience: Patience) -> Result<SledLog, OpenError> {
         let checkpoints = CheckpointFiles::open(&directory.join("checkpoints"))
             .map_err(|error| OpenError::storage("making", directory.join("checkpoints"), error))?;
         let place = Place { directory: directory.join("log"), ballast: directory.join("ballast") };
@@ -116,11 +127,27 @@ impl SledLog {
         let shared = Arc::new(SharedStore::default());
         shared.set(Some(store.clone()));
         let (submissions, queue) = std::sync::mpsc::sync_channel(writer::MAX_QUEUED);
-        let writer = Writer::new(place, store, Arc::clone(&durable), Arc::clone(&shared))?;
-        let writer = std::thread::Builder::new()
-            .name("tidegate-log".to_owned())
-            .spawn(move || writer.run(&queue))
-            .map_err(|error| OpenError::storage("starting the writer of", directory, error))?;
+        let steps = Arc::new(Steps::default());
+        let pulse = Arc::new(tokio::sync::watch::Sender::new(Pulse::Beats));
+        let (ends, ended) = std::sync::mpsc::channel::<()>();
+        let writer =
+            Writer::new(place, store, Arc::clone(&durable), Arc::clone(&shared), Arc::clone(&steps))?;
+        let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+            thread.map_err(|error| OpenError::storage("starting the writer of", directory, error))
+        };
+        let writer = start(
+            "tidegate-log",
+            Box::new(move || {
+                writer.run(&queue);
+                drop(ends);
+            }),
+        )?;
+        let (told, followed) = (Arc::clone(&pulse), Arc::clone(&durable));
+        let watcher = start(
+            "tidegate-watch",
+            Box::new(move || watch::watch(patience, &steps, &ended, &told, &followed)),
+        )?;
         Ok(SledLog {
             id,
             durable,
@@ -128,6 +155,8 @@ impl SledLog {
             checkpoints,
             submissions: Some(submissions),
             writer: Some(writer),
+            watcher: Some(watcher),
+            pulse,
         })
     }
 }
@@ -171,6 +200,11 @@ impl ChangeLog for SledLog {
         if entry.len() > MAX_ENTRY_BYTES {
             return Box::pin(std::future::ready(Err(AppendError::TooLarge { bytes: entry.len() })));
         }
+        let mut pulse = self.pulse.subscribe();
+        if *pulse.borrow() != Pulse::Beats {
+            let cause = io::Error::new(ErrorKind::TimedOut, "the writer hangs");
+            return Box::pin(std::future::ready(Err(AppendError::Unavailable(Arc::new(cause)))));
+        }
         let (reply, answer) = tokio::sync::oneshot::channel();
         let queued = match &self.submissions {
             Some(queue) => queue.try_send(Submission { expect, entry, reply }).is_ok(),
@@ -180,7 +214,14 @@ impl ChangeLog for SledLog {
             let cause = io::Error::new(ErrorKind::WouldBlock, "the writer's queue is full");
             return Box::pin(std::future::ready(Err(AppendError::Unavailable(Arc::new(cause)))));
         }
-        Box::pin(async { answer.await.unwrap_or(Err(AppendError::Unknown)) })
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                answer = answer => answer.unwrap_or(Err(AppendError::Unknown)),
+                // It is queued, and may be written if the writer goes on.
+                _ = pulse.wait_for(|pulse| *pulse != Pulse::Beats) => Err(AppendError::Unknown),
+            }
+        })
     }
 
     fn tail(&self, after: Revision) -> Result<Box<dyn Tail>, ReadError> {
@@ -210,6 +251,16 @@ impl ChangeLog for SledLog {
 impl Drop for SledLog {
     fn drop(&mut self) {
         self.submissions = None;
+        // It ends when the writer has, or is given up.
+        if let Some(watcher) = self.watcher.take()
+            && watcher.join().is_err()
+        {
+            tracing::error!("the thread that watches the log's writer panicked");
+        }
+        if *self.pulse.borrow() == Pulse::GivenUp {
+            tracing::error!("the log is left to a writer that hangs");
+            return;
+        }
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

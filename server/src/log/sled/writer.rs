@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::rows::Rows;
 use super::space::{Claim, Full, MAX_BATCH_BYTES};
+use super::watch::Steps;
 use super::{Place, SharedStore, Store, is_full};
 use crate::log::durable::Durable;
 use crate::log::{Anchor, AppendError, Cause, Expect, LogEntry, OpenError};
@@ -36,6 +37,7 @@ pub(super) struct Writer {
     disk: Disk,
     durable: Arc<Durable>,
     shared: Arc<SharedStore>,
+    steps: Arc<Steps>,
 }
 
 /// The database as the writer has it.
@@ -101,9 +103,10 @@ impl Writer {
         store: Store,
         durable: Arc<Durable>,
         shared: Arc<SharedStore>,
+        steps: Arc<Steps>,
     ) -> Result<Writer, OpenError> {
         let disk = Disk::open(&place, store)?;
-        Ok(Writer { place, disk, durable, shared })
+        Ok(Writer { place, disk, durable, shared, steps })
     }
 
     /// Runs until nobody can append any more.
@@ -113,6 +116,7 @@ impl Writer {
                 Disk::Open { .. } => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Disk::Ruined(_) => queue.recv_timeout(REOPEN_EVERY),
             };
+            self.steps.turn();
             match received {
                 Ok(first) => {
                     let submissions = drain(first, queue);
@@ -121,6 +125,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.reopen(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.steps.turn();
         }
     }
 
@@ -143,8 +148,8 @@ impl Writer {
         let mut head = self.durable.head();
         let mut group = Group { entries: Vec::new(), replies: Vec::new() };
         for Submission { expect, entry, reply } in submissions {
-            if let Expect::At(revision) = expect
-                && revision != head.revision
+            if let Expect::At(expected) = expect
+                && expected != head
             {
                 let _ = reply.send(Err(AppendError::Conflict { head: head.revision }));
                 continue;
@@ -172,6 +177,7 @@ impl Writer {
         let mut batch = Batch::default();
         entries.iter().for_each(|entry| Rows::put(&mut batch, entry));
         let written = store.entries.write(batch).and_then(|()| store.db.flush()).map_err(Failure::from);
+        self.steps.next();
         let Err(failure) = written.and_then(|_| file.sync_data().map_err(Failure::from)) else {
             self.durable.publish(entries);
             return Ok(());
@@ -179,6 +185,7 @@ impl Writer {
         tracing::error!(failure = %AppendError::from(failure.clone()), "writing the log failed; reopening it");
         self.disk = Disk::Ruined(failure.clone());
         self.shared.set(None);
+        self.steps.next();
         self.reopen();
         let last = entries.last().map(LogEntry::anchor).unwrap_or_default();
         match self.disk {
