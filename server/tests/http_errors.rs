@@ -167,7 +167,9 @@ fn a_stale_write_is_told_what_changed_and_a_raise_without_revision_is_428() {
     assert_eq!(stale["changed"][0]["change"], "targeting_changed");
     assert_eq!(stale["changed"][0]["actor"]["name"], "ada");
     let current = stale["current_revision"].as_u64().expect("a revision");
-    served.patch(state, "", &json!({"exposure": 50})).refused(428, "revision_required");
+    let nameless = served.patch(state, "", &json!({"exposure": 50})).refused(428, "revision_required");
+    let header = format!("`If-Match: \"{current}\"`");
+    assert!(nameless["detail"].as_str().expect("a text").contains(&header), "{nameless}");
     served.patch(state, &format!("\"{current}\""), &json!({"exposure": 50})).expect(200);
     served.patch(state, "", &json!({"exposure": 5})).expect(200);
     served.patch(state, "", &json!({"on": false})).expect(200);

@@ -151,7 +151,13 @@ fn problem_of(error: SubmitError) -> Problem {
 /// What a refusal of the core becomes.
 pub fn refused(refusal: &Refusal) -> Problem {
     let kind = problem::kind_of(refusal.code()).unwrap_or(problem::INVALID);
-    let problem = Problem::new(kind, refusal.to_string());
+    let detail = match refusal {
+        Refusal::RevisionRequired { current } => {
+            format!("{refusal}; send it as the header `If-Match: \"{current}\"`")
+        }
+        _ => refusal.to_string(),
+    };
+    let problem = Problem::new(kind, detail);
     match refusal {
         Refusal::Stale { seen, current, changed } => problem
             .with("seen_revision", seen.0)
