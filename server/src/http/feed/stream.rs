@@ -18,9 +18,9 @@ use crate::http::problem::{self, Problem};
 
 /// Sent when nothing else is, so that clients can tell a quiet stream from a dead one.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b": hb\n\n");
-/// Most bytes handed to a connection before it is flushed: its buffer stays within one page of memory,
-/// however large an event is.
-const CHUNK_BYTES: usize = 3 * 1024;
+/// Most bytes handed to a connection before it is flushed: of its buffer, with the head of the answer, half a page
+/// of memory is then ever touched, however large an event is.
+const CHUNK_BYTES: usize = 1536;
 
 /// What a stream does next.
 pub enum Step {
