@@ -100,7 +100,10 @@ pub(super) fn load(log: &dyn ChangeLog) -> Result<Snapshot, CheckpointError> {
     let mut at_most = log.head().revision;
     while let Some(stored) = log.load_checkpoint(at_most)? {
         let revision = stored.anchor.revision;
-        match Checkpoint::decode(&stored.bytes).map(Snapshot::from_checkpoint) {
+        let checkpoint = Checkpoint::decode(&stored.bytes);
+        // It is large, and what it becomes is larger.
+        drop(stored);
+        match checkpoint.map(Snapshot::from_checkpoint) {
             Ok(snapshot) => return Ok(snapshot),
             Err(error) => tracing::warn!(%revision, %error, "passing over a checkpoint"),
         }

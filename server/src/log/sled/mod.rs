@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rollout_rules::ids::{LogId, Revision};
 
@@ -33,9 +34,13 @@ pub use watch::Patience;
 use watch::{Pulse, Steps};
 use writer::{Submission, Writer};
 
-/// Most of the database that sled keeps in memory, in bytes. Entries are read rarely: the recent ones
-/// are kept by the log itself.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Most of the database that sled keeps in memory, in bytes as they lie on disk; in memory they take about
+/// twice that, and until it looks, which it does at every 64th read in each of 256 shards, more. Entries are read
+/// rarely, since the log itself keeps the recent ones.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How often, and how far apart, a database whose file is locked is tried.
+const CLOSING_TRIES: u32 = 500;
+const CLOSING_PAUSE: Duration = Duration::from_millis(2);
 /// Kept aside so that a database on a full disk can still be opened, in bytes.
 const BALLAST_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -122,6 +127,9 @@ impl SledLog {
             tracing::warn!(revision = %head.revision, "dropping an unfinished entry at the end of the log");
             store.entries.cut_after(head.revision).map_err(|error| place.failed("cutting", error))?;
         }
+        // The check left every leaf in memory: sled lets a page go only once 64 others of its shard were read.
+        drop(store);
+        let store = place.open()?;
         place.sync(&store)?;
         let durable = Durable::new(head);
         let shared = Arc::new(SharedStore::default());
@@ -175,10 +183,14 @@ pub fn verify(directory: &Path) -> Result<Verified, OpenError> {
 
 /// A checkpoint is made of durable entries only: a log that ends before it has lost some.
 fn refuse_lost(head: Anchor, checkpoints: &CheckpointFiles) -> Result<(), OpenError> {
-    let newest = checkpoints
-        .load(Revision(u64::MAX))
-        .map_err(|error| OpenError::storage("reading", "checkpoints", error))?;
-    match newest {
+    let failed = |error| OpenError::storage("reading", "checkpoints", error);
+    // Only one that is named as a later one is worth reading: it may be large.
+    let revisions = checkpoints.revisions().map_err(failed)?;
+    if revisions.last().is_none_or(|newest| *newest <= head.revision) {
+        return Ok(());
+    }
+    let newest = checkpoints.load(Revision(u64::MAX));
+    match newest.map_err(|error| OpenError::storage("reading", "checkpoints", error))? {
         Some(checkpoint) if checkpoint.anchor.revision > head.revision => Err(OpenError::Broken {
             last_good: head.revision,
             problem: "a checkpoint holds later entries, which were durable and are gone",
@@ -304,7 +316,22 @@ impl Place {
         Ok(store)
     }
 
+    /// Opens the database. No other process has it, as the directory's lock is ours; but threads of sled let go
+    /// of the file's lock only a moment after the last handle of a database that was closed.
     fn try_open(&self) -> Result<Store, ::sled::Error> {
+        let mut tries = CLOSING_TRIES;
+        loop {
+            match self.open_once() {
+                Err(error) if tries > 0 && is_locked(&error) => {
+                    tries -= 1;
+                    std::thread::sleep(CLOSING_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn open_once(&self) -> Result<Store, ::sled::Error> {
         self.remove_unfinished_snapshots()?;
         let db = ::sled::Config::new()
             .path(&self.directory)
@@ -354,6 +381,11 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// Whether the file is locked, of which sled gives no other sign.
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
 }
 
 /// Whether sled failed for want of space.
