@@ -319,7 +319,9 @@ impl ServedFlag {
             targeting: self.targeting.clone(),
             expires_at: self.expires_at,
             targeting_revision: self.targeting_revision,
-            hold: self.hold.map(|hold| Hold { cause: hold.cause, at: hold.at, reason: String::new() }),
+            hold: self
+                .hold
+                .map(|hold| Box::new(Hold { cause: hold.cause, at: hold.at, reason: String::new() })),
         }
     }
 }

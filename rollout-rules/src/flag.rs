@@ -205,7 +205,7 @@ pub enum Serve {
     /// This variant for everyone.
     Variant(VariantKey),
     /// Each unit gets one of several, always the same.
-    Split(Split),
+    Split(Box<Split>),
 }
 
 /// Divides units between variants.
@@ -456,7 +456,7 @@ pub struct FlagState {
     pub targeting_revision: Revision,
     /// Set while automation holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
+    pub hold: Option<Box<Hold>>,
 }
 
 /// Where a segment lives.

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::fmt;
 
+use ecow::EcoString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest flag key and variant key, in bytes.
@@ -65,17 +66,19 @@ fn is_name(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// A key's text. Nearly all keys have at most 15 bytes, which an [`EcoString`] keeps within itself: there are
+/// several for each flag and environment, and an allocation for each would be most of what they take.
 macro_rules! key {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident, $expected:expr) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $kind:literal, $check:ident, $expected:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Takes a text that has the form of this key, or says what is wrong with it.
             pub fn new(text: &str) -> Result<Self, InvalidKey> {
                 if $check(text) {
-                    Ok(Self(Arc::from(text)))
+                    Ok(Self(<$text>::from(text)))
                 } else {
                     Err(InvalidKey { kind: $kind, expected: $expected, found: shorten(text) })
                 }
@@ -134,37 +137,37 @@ macro_rules! key {
 }
 
 key!(/// Names an app.
-    AppKey, "app key", is_slug, SLUG);
+    AppKey(EcoString), "app key", is_slug, SLUG);
 key!(/// Names an environment within its app.
-    EnvKey, "environment key", is_slug, SLUG);
-key!(/// Names a flag within its app. May hold slashes.
-    FlagKey, "flag key", is_flag_key, FLAG);
+    EnvKey(EcoString), "environment key", is_slug, SLUG);
+key!(/// Names a flag within its app. May hold slashes. One copy of its text serves all that know the flag.
+    FlagKey(Arc<str>), "flag key", is_flag_key, FLAG);
 key!(/// Names a variant within its flag.
-    VariantKey, "variant key", is_flag_key, FLAG);
+    VariantKey(EcoString), "variant key", is_flag_key, FLAG);
 key!(/// Names a segment, within an app or among the shared ones.
-    SegmentKey, "segment key", is_slug, SLUG);
+    SegmentKey(EcoString), "segment key", is_slug, SLUG);
 key!(/// Names a rule within a flag state; stable while rules around it move.
-    RuleId, "rule id", is_name, NAME);
+    RuleId(EcoString), "rule id", is_name, NAME);
 key!(/// Names a split; reports compare the variants of one split.
-    SplitId, "split id", is_name, NAME);
+    SplitId(EcoString), "split id", is_name, NAME);
 key!(/// The caller's name for one act of killing; the same id twice is the same kill.
-    KillId, "kill id", is_name, NAME);
+    KillId(EcoString), "kill id", is_name, NAME);
 key!(/// Names a proposal.
-    ProposalId, "proposal id", is_name, NAME);
+    ProposalId(EcoString), "proposal id", is_name, NAME);
 key!(/// Names a token. It is no secret: it finds the stored hash that the secret is compared with.
-    TokenId, "token id", is_name, NAME);
+    TokenId(EcoString), "token id", is_name, NAME);
 key!(/// The caller's name for one creating request, so that a repeated request creates once.
-    IdempotencyKey, "idempotency key", is_name, NAME);
+    IdempotencyKey(EcoString), "idempotency key", is_name, NAME);
 key!(/// Names one log. A restored log has a new id, so that no client resumes across the gap.
-    LogId, "log id", is_name, NAME);
+    LogId(EcoString), "log id", is_name, NAME);
 key!(/// Names one server node.
-    NodeId, "node id", is_name, NAME);
+    NodeId(EcoString), "node id", is_name, NAME);
 key!(/// Names one scheduled change within a flag state.
-    ScheduleId, "schedule id", is_name, NAME);
+    ScheduleId(EcoString), "schedule id", is_name, NAME);
 key!(/// Names one running SDK.
-    InstanceId, "instance id", is_name, NAME);
+    InstanceId(EcoString), "instance id", is_name, NAME);
 key!(/// Names an import: a plan of many commands that are shown together in the log.
-    PlanId, "plan id", is_name, NAME);
+    PlanId(EcoString), "plan id", is_name, NAME);
 
 /// The position of an entry in the log. The first entry is 1; 0 is the empty log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

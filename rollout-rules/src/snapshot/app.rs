@@ -1,5 +1,6 @@
 //! What a snapshot knows of one app: its environments, flags and segments.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -162,19 +163,23 @@ impl EnvironmentRecord {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct FlagRecord {
     pub(super) flag: Arc<Flag>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) kills: Kills,
+    /// None for nearly all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kills: Option<Box<Kills>>,
     /// The last change of the flag itself. What writers compare is [`FlagView::revision`](super::FlagView::revision),
     /// which knows of kills above it too.
     pub(super) revision: Revision,
     /// By environment, sorted.
-    pub(super) states: Vec<(EnvKey, Arc<StateRecord>)>,
+    pub(super) states: Vec<(EnvKey, StateRecord)>,
     pub(super) touches: Touches,
 }
 
-fn is_default(kills: &Kills) -> bool {
-    *kills == Kills::default()
-}
+static NO_KILLS: Kills = Kills {
+    all: None,
+    environments: BTreeMap::new(),
+    off_before: Revision::ZERO,
+    off_before_in: BTreeMap::new(),
+};
 
 /// A flag's state in one environment.
 #[derive(Clone, Serialize, Deserialize)]
@@ -195,6 +200,11 @@ impl StateRecord {
     pub fn revision(&self) -> Revision {
         self.revision
     }
+
+    /// Whether nothing happened to the one that did not happen to the other.
+    pub(super) fn is_shared_with(&self, other: &StateRecord) -> bool {
+        Arc::ptr_eq(&self.state, &other.state) && self.revision == other.revision
+    }
 }
 
 impl FlagRecord {
@@ -205,7 +215,7 @@ impl FlagRecord {
 
     /// Kills and revivals of this flag alone.
     pub fn kills(&self) -> &Kills {
-        &self.kills
+        self.kills.as_deref().unwrap_or(&NO_KILLS)
     }
 
     /// Whether it is archived.
@@ -215,7 +225,7 @@ impl FlagRecord {
 
     /// Its states by environment.
     pub fn states(&self) -> impl DoubleEndedIterator<Item = (&EnvKey, &StateRecord)> + ExactSizeIterator {
-        self.states.iter().map(|(key, record)| (key, &**record))
+        self.states.iter().map(|(key, record)| (key, record))
     }
 
     /// Its state in an environment.
@@ -226,7 +236,7 @@ impl FlagRecord {
 
     pub(super) fn state_mut(&mut self, environment: &EnvKey) -> Option<&mut StateRecord> {
         let place = self.states.binary_search_by(|(key, _)| key.cmp(environment)).ok()?;
-        Some(Arc::make_mut(&mut self.states[place].1))
+        Some(&mut self.states[place].1)
     }
 }
 

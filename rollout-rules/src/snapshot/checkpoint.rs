@@ -215,6 +215,9 @@ impl Snapshot {
         for record in part.flags {
             let mut record = Arc::unwrap_or_clone(record);
             record.touches = actors.intern(record.touches);
+            if let Some(flag) = Arc::get_mut(&mut record.flag) {
+                flag.variants.shrink_to_fit();
+            }
             let key = record.flag.key.clone();
             self.index_flag(&mut app, &key, record);
         }

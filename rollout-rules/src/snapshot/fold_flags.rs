@@ -1,5 +1,6 @@
 //! The fold of what happens to apps, environments and flags.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -130,8 +131,11 @@ impl Snapshot {
             let Some(record) = changed.flags.get(&key) else { continue };
             let mut record = FlagRecord::clone(record);
             record.states.retain(|(state, _)| state != environment);
-            record.kills.environments.remove(environment);
-            record.kills.off_before_in.remove(environment);
+            if let Some(kills) = &mut record.kills {
+                kills.environments.remove(environment);
+                kills.off_before_in.remove(environment);
+            }
+            record.kills.take_if(|kills| **kills == Kills::default());
             self.index_flag(&mut changed, &key, record);
         }
         if let Some(gone) = changed.environments.remove(environment)
@@ -158,7 +162,7 @@ impl Snapshot {
         let mut changed = App::clone(shared);
         let mut record = FlagRecord {
             flag: Arc::new(flag.clone()),
-            kills: Kills::default(),
+            kills: None,
             revision: stamp.revision(),
             states: Vec::with_capacity(states.len()),
             touches: Touches::default(),
@@ -248,7 +252,7 @@ impl Snapshot {
     ) {
         self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
             let Some(state) = record.state_mut(environment) else { return false };
-            Arc::make_mut(&mut state.state).hold = hold.cloned();
+            Arc::make_mut(&mut state.state).hold = hold.cloned().map(Box::new);
             true
         });
     }
@@ -272,7 +276,7 @@ impl Snapshot {
         record.touches.push(&stamp.touch);
         for (environment, state) in &mut record.states {
             if touched.holds(environment) {
-                Arc::make_mut(state).revision = stamp.revision();
+                state.revision = stamp.revision();
             }
         }
         let mut changed = App::clone(shared);
@@ -315,8 +319,8 @@ impl App {
 impl FlagRecord {
     fn put_state(&mut self, environment: EnvKey, state: StateRecord) {
         match self.states.binary_search_by(|(key, _)| key.cmp(&environment)) {
-            Ok(place) => self.states[place].1 = Arc::new(state),
-            Err(place) => self.states.insert(place, (environment, Arc::new(state))),
+            Ok(place) => self.states[place].1 = state,
+            Err(place) => self.states.insert(place, (environment, state)),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Snapshot {
                     return;
                 }
                 self.change_flag(app, flag, &touched, stamp, |record: &mut FlagRecord| {
-                    change(&mut record.kills, Some(&known))
+                    change(record.kills.get_or_insert_default(), Some(&known))
                 });
             }
         }

@@ -37,7 +37,7 @@ impl Snapshot {
         let other = other.filter(|other| !other.is_archived());
         for (environment, state) in &record.states {
             let twin = other.and_then(|other| other.state(environment));
-            if twin.is_some_and(|twin| core::ptr::eq(twin, &raw const **state)) {
+            if twin.is_some_and(|twin| twin.is_shared_with(state)) {
                 continue;
             }
             let state = &state.state;

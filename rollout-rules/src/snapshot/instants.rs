@@ -39,7 +39,11 @@ impl Instants {
             Ok(place) => moments[place].times += 1,
             Err(place) => moments.insert(place, new),
         }
-        let upper = (moments.len() > CHUNK).then(|| moments.split_off(moments.len() / 2));
+        let upper = (moments.len() > CHUNK).then(|| {
+            let upper = moments.split_off(moments.len() / 2);
+            moments.shrink_to_fit();
+            upper
+        });
         if at < first {
             let chunk = Arc::clone(chunk);
             self.chunks.remove_mut(&first);

@@ -298,7 +298,7 @@ impl<'a> FlagView<'a> {
         let heights = [
             (Height::Everything, &self.whole.rules.kills),
             (Height::App, &self.app.rules.kills),
-            (Height::Flag, &self.record.kills),
+            (Height::Flag, self.record.kills()),
         ];
         heights.into_iter().find_map(|(height, kills)| Some((height, kills.in_environment(environment)?)))
     }
@@ -307,7 +307,7 @@ impl<'a> FlagView<'a> {
     pub fn off_before(&self, environment: &EnvKey) -> Revision {
         let (whole, app) = (&self.whole.rules.kills, &self.app.rules.kills);
         let above = whole.off_before_in(environment).max(app.off_before_in(environment));
-        above.max(self.record.kills.off_before_in(environment))
+        above.max(self.record.kills().off_before_in(environment))
     }
 
     /// Whether a kill was taken back since the targeting was set: it is off then.

@@ -29,7 +29,7 @@ impl Snapshot {
         let definition = app.definition_of(record);
         for (environment, state) in &record.states {
             let twin = before.and_then(|before| before.state(environment));
-            if twin.is_some_and(|twin| core::ptr::eq(twin, &raw const **state)) {
+            if twin.is_some_and(|twin| twin.is_shared_with(state)) {
                 continue;
             }
             let Some(served) = app.environments.get(environment) else { continue };
@@ -78,7 +78,7 @@ impl Snapshot {
             definition: Arc::clone(definition),
             state: Arc::clone(&state.state),
             revision: state.revision,
-            kills: &record.kills,
+            kills: record.kills(),
             environment,
             shared_segments: &self.whole.rules.segments,
             app_segments: &app.rules.segments,

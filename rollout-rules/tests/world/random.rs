@@ -66,13 +66,13 @@ fn exposures() -> impl Strategy<Value = Exposure> {
 fn serves() -> impl Strategy<Value = Serve> {
     let split = variants().prop_map(|control| {
         let weight = |key: &str| Weight { variant: VariantKey::new(key).expect("a key"), weight: 1 };
-        Serve::Split(Split {
+        Serve::Split(Box::new(Split {
             id: SplitId::new("s").expect("an id"),
             weights: vec![weight("on"), weight("off")],
             control: Some(control),
             unit: None,
             seed: None,
-        })
+        }))
     });
     prop_oneof![3 => variants().prop_map(Serve::Variant), 1 => split]
 }

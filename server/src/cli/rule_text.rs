@@ -91,9 +91,13 @@ impl ServeText {
     pub(super) fn named(self, split: &SplitId) -> Serve {
         match self {
             ServeText::Variant(variant) => Serve::Variant(variant),
-            ServeText::Shares(weights) => {
-                Serve::Split(Split { id: split.clone(), weights, control: None, unit: None, seed: None })
-            }
+            ServeText::Shares(weights) => Serve::Split(Box::new(Split {
+                id: split.clone(),
+                weights,
+                control: None,
+                unit: None,
+                seed: None,
+            })),
             ServeText::Whole(serve) => serve,
         }
     }
