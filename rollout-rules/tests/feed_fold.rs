@@ -145,9 +145,8 @@ fn change((kind, a, b, c): (u8, u8, u8, u8)) -> Change {
         0 => read(
             json!({"kind": "app_updated", "app": {"key": app, "name": format!("n{c}"), "created_at": 0}}),
         ),
-        1 => read(
-            json!({"kind": "environment_created", "app": app, "environment": environment(env, None), "expires_at": 3_000_000}),
-        ),
+        1 => read(json!({"kind": "environment_created", "app": app, "environment": environment(env, None),
+            "expires_at": 3_000_000, "replaces": if c % 2 == 0 { vec![ENVIRONMENTS[usize::from(c / 2) % 2]] } else { vec![] }})),
         2 => read(json!({"kind": "environment_updated", "app": app,
             "environment": environment(env, (c % 2 == 0).then_some(1_500_000 + u64::from(c)))})),
         3 if c % 3 == 0 => read(json!({"kind": "environment_removed", "app": app, "environment": env})),
@@ -482,6 +481,24 @@ fn a_missed_frame_another_log_or_nonsense_is_an_error_and_changes_nothing() {
     }
     assert_eq!(client.to_frame(), before);
     assert_eq!(ClientState::fold(None, &missed).unwrap_err(), FrameError::NoState);
+}
+
+#[test]
+fn an_environment_that_makes_room_for_another_of_its_key_takes_its_flags_along() {
+    let (mut history, audience, client) = shop_with_client();
+    assert_eq!(checkout(&client), "on Default");
+    history.push(read(
+        json!({"kind": "environment_created", "app": "shop", "replaces": ["production", "other"],
+        "environment": environment("production", None), "expires_at": 3_000_000}),
+    ));
+    let another = fold(Some(&client), &history.frame(3, &audience).unwrap());
+    assert_eq!(checkout(&another), "off Off");
+    assert_eq!(another.to_frame(), fold(None, &history.snapshot(4, &audience).unwrap()).to_frame());
+    // One that goes for the sake of another.
+    history.push(read(json!({"kind": "environment_created", "app": "shop", "replaces": ["production"],
+        "environment": environment("another", None), "expires_at": 3_000_000})));
+    let gone = fold(Some(&another), &history.frame(4, &audience).unwrap());
+    assert!(gone.is_gone());
 }
 
 #[test]

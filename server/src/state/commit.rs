@@ -11,7 +11,7 @@ use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::DurationMs;
 
-use super::command::{SubmitError, Task};
+use super::command::{Lanes, SubmitError, Task};
 use super::node::{Answer, Done, Node, Wake};
 use super::published::Readiness;
 use crate::log::{AppendError, BoxFuture, Expect};
@@ -248,9 +248,14 @@ impl Node {
         }
     }
 
+    pub(super) fn has_to_decide_again(&self) -> bool {
+        !self.pipeline.again.is_empty() && self.may_decide()
+    }
+
     /// Decides the commands that lost a race, as soon as that can be done.
-    pub(super) fn decide_again(&mut self) {
-        while self.may_decide() {
+    pub(super) fn decide_again(&mut self, lanes: &Lanes) {
+        let began = self.clock.now();
+        while self.may_decide() && !self.has_to_look_up(lanes, began) {
             let Some(task) = self.pipeline.again.pop_front() else { return };
             self.on_command(task);
         }

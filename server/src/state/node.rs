@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
-use rollout_rules::time::DurationMs;
+use rollout_rules::time::{DurationMs, UnixMs};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -20,6 +20,9 @@ use crate::log::{Anchor, AppendError, ChangeLog, LogEntry, ReadError, Tail};
 
 /// Most commands decided in one go before the log's news are looked at.
 const BURST: usize = 64;
+/// How long commands are decided in one go, beside the last one: some compile regular expressions, and kills
+/// have 50 ms.
+const BURST_TIME: DurationMs = DurationMs(10);
 /// How long shutting down waits for what is under way.
 const FAREWELL: DurationMs = DurationMs(2000);
 /// How long to wait before reading a log again that could not be read.
@@ -103,12 +106,14 @@ impl Node {
                 Some((kill_id, journaled)) = kept.recv() => self.on_kept(&kill_id, journaled),
                 Some(Ok(wake)) = self.wakes.join_next() => self.on_wake(wake, &mut tail),
                 _ = stop.changed() => break,
+                // Those that lost a race were there first.
+                () = std::future::ready(()), if self.has_to_decide_again() => {}
                 Some(task) = lanes.commands.recv(), if self.may_decide() => {
                     self.on_command(task);
                     self.drain(&mut lanes);
                 }
             }
-            self.decide_again();
+            self.decide_again(&lanes);
         }
         drop(kept);
         self.stop(lanes, tail).await;
@@ -116,13 +121,19 @@ impl Node {
 
     /// Decides what has queued, so that one flush of the log serves many.
     fn drain(&mut self, lanes: &mut Lanes) {
+        let began = self.clock.now();
         for _ in 0..BURST {
-            if !self.may_decide() {
+            if !self.may_decide() || self.has_to_look_up(lanes, began) {
                 return;
             }
             let Ok(task) = lanes.commands.try_recv() else { return };
             self.on_command(task);
         }
+    }
+
+    /// Whether something is more urgent than the next command of a burst that began then.
+    pub(super) fn has_to_look_up(&self, lanes: &Lanes, began: UnixMs) -> bool {
+        (self.may_kill() && !lanes.kills.is_empty()) || self.clock.now().since(began) >= BURST_TIME
     }
 
     fn on_read(&mut self, read: Result<Vec<LogEntry>, ReadError>, tail: &mut Option<Box<dyn Tail>>) {

@@ -205,3 +205,28 @@ async fn nothing_is_raised_under_a_kill_that_waits_for_the_log() {
     assert!(matches!(refused, SubmitError::Refused(Refusal::Killed { .. })), "{refused}");
     bench.log.release();
 }
+
+#[tokio::test]
+async fn a_kill_overtakes_commands_that_take_their_time_to_be_decided() {
+    const COMMANDS: usize = 16;
+    let bench = with_a_flag().await;
+    bench.log.hold();
+    // Compiling it takes much longer than asking for a kill.
+    let when = json!({"attribute": "a", "op": "regex", "values": ["0\\p{L}"]});
+    let mut commands = tokio::task::JoinSet::new();
+    for nth in 0..COMMANDS {
+        let segment = json!({"key": format!("s{nth}"), "when": when});
+        let put = json!({"do": "put_segment", "scope": {"app": "shop"}, "segment": segment});
+        let (handle, put) = (bench.state.commands.clone(), request(command(put)));
+        commands.spawn(async move { handle.submit(put).await });
+    }
+    // The first is under way, and the node decides one after the other.
+    bench.log.held(1).await;
+    let (handle, kill) = (bench.state.commands.clone(), request(kill_flag()));
+    let killed = tokio::spawn(async move { handle.submit(kill).await });
+    bench.log.held(COMMANDS + 1).await;
+    bench.log.release();
+    let killed = killed.await.expect("no panic").expect("killed");
+    assert!(killed.revision.0 < 2 + COMMANDS as u64 / 2, "it waited for most of them: {}", killed.revision);
+    assert!(commands.join_all().await.iter().all(Result::is_ok));
+}
