@@ -61,31 +61,48 @@ fn position(key: &[u8]) -> Option<(Revision, u8)> {
     Some((Revision(u64::from_be_bytes(*revision)), *part.first()?))
 }
 
+/// Adds an entry to a batch.
+fn put(batch: &mut Batch, entry: &LogEntry) {
+    let parts = entry.bytes.len().div_ceil(PART_BYTES).max(1);
+    let (first, mut rest) = entry.bytes.split_at(entry.bytes.len().min(PART_BYTES));
+    let parts = u8::try_from(parts).expect("entries have at most 17 parts");
+    batch.insert(&key(entry.revision, 0), first_row(entry, parts, first));
+    let mut part = 1;
+    while !rest.is_empty() {
+        let (bytes, after) = rest.split_at(rest.len().min(PART_BYTES));
+        batch.insert(&key(entry.revision, part), bytes);
+        rest = after;
+        part += 1;
+    }
+}
+
+/// The value of part 0.
+fn first_row(entry: &LogEntry, parts: u8, first: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(HEADER_BYTES + first.len());
+    value.extend([FORMAT, parts]);
+    value.extend(entry.hash.0);
+    value.extend(first);
+    value
+}
+
 impl Rows {
     pub(super) fn new(tree: Tree) -> Rows {
         Rows(tree)
     }
 
-    /// Adds an entry to a batch.
-    pub(super) fn put(batch: &mut Batch, entry: &LogEntry) {
-        let parts = entry.bytes.len().div_ceil(PART_BYTES).max(1);
-        let (first, mut rest) = entry.bytes.split_at(entry.bytes.len().min(PART_BYTES));
-        let mut value = Vec::with_capacity(HEADER_BYTES + first.len());
-        value.extend([FORMAT, u8::try_from(parts).expect("entries have at most 17 parts")]);
-        value.extend(entry.hash.0);
-        value.extend(first);
-        batch.insert(&key(entry.revision, 0), value);
-        let mut part = 1;
-        while !rest.is_empty() {
-            let (bytes, after) = rest.split_at(rest.len().min(PART_BYTES));
-            batch.insert(&key(entry.revision, part), bytes);
-            rest = after;
-            part += 1;
+    /// Writes entries, whole or not at all. A row by itself is that anyway, and costs a quarter less time until it
+    /// is on disk than a batch of one, which sled marks with a record of its own.
+    pub(super) fn write(&self, entries: &[LogEntry]) -> Result<(), sled::Error> {
+        match entries {
+            [entry] if entry.bytes.len() <= PART_BYTES => {
+                self.0.insert(key(entry.revision, 0), first_row(entry, 1, &entry.bytes)).map(drop)
+            }
+            _ => {
+                let mut batch = Batch::default();
+                entries.iter().for_each(|entry| put(&mut batch, entry));
+                self.0.apply_batch(batch)
+            }
         }
-    }
-
-    pub(super) fn write(&self, batch: Batch) -> Result<(), sled::Error> {
-        self.0.apply_batch(batch)
     }
 
     /// The stored hash of an entry, if it is there.

@@ -8,10 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use rollout_rules::ids::Revision;
-use sled::Batch;
 use tokio::sync::oneshot;
 
-use super::rows::Rows;
 use super::space::{Claim, Full, MAX_BATCH_BYTES};
 use super::watch::Steps;
 use super::{Place, SharedStore, Store, is_full};
@@ -174,9 +172,7 @@ impl Writer {
             Ok(Err(Full)) => return Err(AppendError::Full),
             Err(error) => return Err(AppendError::Unavailable(Arc::new(error))),
         }
-        let mut batch = Batch::default();
-        entries.iter().for_each(|entry| Rows::put(&mut batch, entry));
-        let written = store.entries.write(batch).and_then(|()| store.db.flush()).map_err(Failure::from);
+        let written = store.entries.write(&entries).and_then(|()| store.db.flush()).map_err(Failure::from);
         self.steps.next();
         let Err(failure) = written.and_then(|_| file.sync_data().map_err(Failure::from)) else {
             self.durable.publish(entries);
@@ -190,7 +186,7 @@ impl Writer {
         let last = entries.last().map(LogEntry::anchor).unwrap_or_default();
         match self.disk {
             Disk::Ruined(_) => Err(AppendError::Unknown),
-            // Reopening found and showed it: sled recovers a batch whole or not at all.
+            // Reopening found and showed it: sled recovers a row, and a batch, whole or not at all.
             Disk::Open { .. } if self.durable.head() == last => Ok(()),
             Disk::Open { .. } => Err(failure.into()),
         }
