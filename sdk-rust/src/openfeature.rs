@@ -24,7 +24,7 @@ use open_feature::{
     EvaluationResult, FlagMetadata, StructValue, Value, async_trait,
 };
 use rollout_rules::context::{Attribute, Context, ContextError};
-use rollout_rules::evaluate::{Answer, Reason};
+use rollout_rules::evaluate::{Answer, Reason, StandardReason};
 use rollout_rules::time::UnixMs;
 use serde_json::Value as Json;
 
@@ -149,45 +149,21 @@ fn code_of(kind: ErrorKind) -> EvaluationErrorCode {
 }
 
 fn reason_of(answer: &Answer<'_>) -> EvaluationReason {
-    let targeting = &answer.flag().state().targeting;
-    match answer.reason {
-        Reason::Killed(_) | Reason::Held(_) | Reason::Expired | Reason::EnvironmentEnded | Reason::Off => {
-            EvaluationReason::Disabled
-        }
-        Reason::Target | Reason::Rule { .. } => EvaluationReason::TargetingMatch,
-        Reason::RuleSplit { .. } | Reason::Split | Reason::Exposed => EvaluationReason::Split,
-        Reason::Default if targeting.rules.is_empty() && targeting.targets.is_empty() => {
-            EvaluationReason::Static
-        }
-        Reason::Default | Reason::PrerequisiteFailed | Reason::NotExposed | Reason::NoUnit => {
-            EvaluationReason::Default
-        }
-        Reason::Broken => EvaluationReason::Unknown,
+    match answer.standard_reason() {
+        StandardReason::Disabled => EvaluationReason::Disabled,
+        StandardReason::TargetingMatch => EvaluationReason::TargetingMatch,
+        StandardReason::Split => EvaluationReason::Split,
+        StandardReason::Static => EvaluationReason::Static,
+        StandardReason::Default => EvaluationReason::Default,
+        StandardReason::Unknown => EvaluationReason::Unknown,
     }
 }
 
 fn metadata_of(answer: &Answer<'_>) -> FlagMetadata {
-    let cause = match answer.reason {
-        Reason::Killed(_) => "killed",
-        Reason::Held(_) => "held",
-        Reason::Expired => "expired",
-        Reason::EnvironmentEnded => "environment_ended",
-        Reason::Off => "off",
-        Reason::PrerequisiteFailed => "prerequisite_failed",
-        Reason::Target => "target",
-        Reason::Rule { .. } => "rule",
-        Reason::RuleSplit { .. } => "rule_split",
-        Reason::Split => "split",
-        Reason::Exposed => "exposed",
-        Reason::Default => "default",
-        Reason::NotExposed => "not_exposed",
-        Reason::NoUnit => "no_unit",
-        Reason::Broken => "broken",
-    };
     let revision = i64::try_from(answer.revision().0).unwrap_or(i64::MAX);
     let mut metadata = FlagMetadata::default()
         .with_value("tidegate.revision", revision)
-        .with_value("tidegate.reason", cause);
+        .with_value("tidegate.reason", answer.reason.cause());
     if let Reason::Killed(height) = answer.reason {
         metadata.add_value("tidegate.killed", height.to_string());
     }

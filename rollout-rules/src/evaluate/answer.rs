@@ -71,6 +71,16 @@ impl Reason {
         }
     }
 
+    /// What kind of reason, for the metadata of answers: `tidegate.reason`.
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Reason::Killed(_) => "killed",
+            Reason::Held(_) => "held",
+            // These have no kinds of their own.
+            _ => self.code(),
+        }
+    }
+
     /// A name for logs, metadata and golden vectors. It never changes.
     pub const fn code(self) -> &'static str {
         match self {
@@ -97,6 +107,37 @@ impl Reason {
     }
 }
 
+/// A reason in OpenFeature's words. Its clients refuse words that they do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandardReason {
+    /// Off, whoever asks.
+    Disabled,
+    /// A list or a rule named the unit.
+    TargetingMatch,
+    /// A bucket decided.
+    Split,
+    /// Everybody gets it, and nothing else is set.
+    Static,
+    /// Nothing else decided.
+    Default,
+    /// None that OpenFeature has a word for.
+    Unknown,
+}
+
+impl StandardReason {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StandardReason::Disabled => "DISABLED",
+            StandardReason::TargetingMatch => "TARGETING_MATCH",
+            StandardReason::Split => "SPLIT",
+            StandardReason::Static => "STATIC",
+            StandardReason::Default => "DEFAULT",
+            StandardReason::Unknown => "UNKNOWN",
+        }
+    }
+}
+
 /// What a flag answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
@@ -115,6 +156,27 @@ impl<'a> Answer<'a> {
     /// What the app receives.
     pub fn value(&self) -> &'a Value {
         &self.whole().value
+    }
+
+    /// The reason in OpenFeature's words.
+    pub fn standard_reason(&self) -> StandardReason {
+        let targeting = &self.flag.state.targeting;
+        match self.reason {
+            Reason::Killed(_)
+            | Reason::Held(_)
+            | Reason::Expired
+            | Reason::EnvironmentEnded
+            | Reason::Off => StandardReason::Disabled,
+            Reason::Target | Reason::Rule { .. } => StandardReason::TargetingMatch,
+            Reason::RuleSplit { .. } | Reason::Split | Reason::Exposed => StandardReason::Split,
+            Reason::Default if targeting.rules.is_empty() && targeting.targets.is_empty() => {
+                StandardReason::Static
+            }
+            Reason::Default | Reason::PrerequisiteFailed | Reason::NotExposed | Reason::NoUnit => {
+                StandardReason::Default
+            }
+            Reason::Broken => StandardReason::Unknown,
+        }
     }
 
     /// The variant's place within the flag.
