@@ -8,6 +8,7 @@ use rollout_rules::percent::Exposure;
 use rollout_rules::snapshot::{FlagView, Snapshot};
 use rollout_rules::time::UnixMs;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::apps::{OnlyReason, missing_app};
 use super::auth::Principal;
@@ -119,6 +120,26 @@ fn answer(
     )))
 }
 
+/// Tells where a flag lives shorter than was asked, since the environment allows no more: the member
+/// `expiry_cut` has, by environment that the answer shows, the moment asked for and the one that it got; it
+/// is absent if none is cut. `only` is the environment that the question was about, if not all.
+fn tell_cuts(body: &mut Value, view: &FlagView<'_>, asked: Option<UnixMs>, only: Option<&EnvKey>) {
+    let Some(asked) = asked else { return };
+    let cuts: Map<String, Value> = view
+        .record()
+        .states()
+        .filter(|(key, _)| {
+            only.is_none_or(|only| only == *key) && !body["environments"][key.as_str()].is_null()
+        })
+        .map(|(key, record)| (key, record.state().expires_at))
+        .filter(|(_, got)| *got < asked)
+        .map(|(key, got)| (key.to_string(), json!({ "asked": asked, "expires_at": got })))
+        .collect();
+    if !cuts.is_empty() {
+        body["expiry_cut"] = Value::Object(cuts);
+    }
+}
+
 /// The flag after a change.
 fn answer_changed(
     asking: &Asking,
@@ -154,7 +175,7 @@ pub async fn create(creating: Creating, path: web::Path<AppKey>) -> Result<HttpR
     creating
         .run(
             |body: NewFlag| {
-                let made = body.key.clone();
+                let made = (body.key.clone(), body.expires_at);
                 let command = Command::CreateFlag {
                     app: app.clone(),
                     key: body.key,
@@ -168,12 +189,13 @@ pub async fn create(creating: Creating, path: web::Path<AppKey>) -> Result<HttpR
                 };
                 Ok((command, body.reason, made))
             },
-            |asking, applied, key| {
+            |asking, applied, (key, asked)| {
                 let view = find(&applied.published.snapshot, &app, &key)?;
                 let escaped = key.as_str().replace('/', "%2F");
                 let revision = revision(&applied.published, &view);
-                let body =
+                let mut body =
                     views::flag(&view, revision, asking.who.environment.as_ref(), asking.shared.clock.now());
+                tell_cuts(&mut body, &view, asked, None);
                 Ok(Shown {
                     location: format!("/v1/apps/{app}/flags/{escaped}"),
                     revision: Some(revision),
@@ -264,11 +286,16 @@ pub async fn extend(
     let command = Command::ExtendFlag {
         app: app.clone(),
         flag: flag.clone(),
-        environment: body.environment,
+        environment: body.environment.clone(),
         expires_at: body.expires_at,
     };
     let applied = asking.submit(command, body.reason).await?;
-    answer_changed(&asking, &applied, &app, &flag)
+    let view = find(&applied.published.snapshot, &app, &flag)?;
+    let revision = revision(&applied.published, &view);
+    let now = asking.shared.clock.now();
+    let mut shown = views::flag(&view, revision, asking.who.environment.as_ref(), now);
+    tell_cuts(&mut shown, &view, body.expires_at, body.environment.as_ref());
+    Ok(HttpResponse::Ok().insert_header(etag::header(revision)).json(shown))
 }
 
 /// `POST /v1/apps/{app}/flags/{flag}/archive`, and `DELETE` of the flag.
