@@ -44,8 +44,13 @@ fn a_preview_is_made_extended_and_removed() {
     server.tool("env extend pr-7 -a shop --ends 3d --reason 'review takes longer'").ends(0).says("(in 3d)");
     server.tool("env list -a shop").ends(0).says("pr-7        preview");
     server.tool("flag list -a shop").ends(0).says("PR-7");
-    server.tool("env remove pr-7 -a shop --reason merged").ends(0);
-    server.tool("env remove pr-7 -a shop").ends(3);
+    server
+        .tool("env remove pr-7 -a shop --reason merged")
+        .ends(2)
+        .complains("preview environment pr-7")
+        .complains("--yes");
+    server.tool("env remove pr-7 -a shop --reason merged --yes").ends(0);
+    server.tool("env remove pr-7 -a shop --yes").ends(3);
     server.tool("env create x -a shop --kind preview --ends 90d").ends(1).complains("too far");
     server.tool("env list").ends(2).complains("TIDEGATE_APP");
     server.tool("log").ends(0).says("review takes longer").says("merged");
@@ -177,7 +182,8 @@ fn a_longer_life_needs_a_reason_and_an_archived_flag_is_gone() {
     server.tool("flag extend checkout -a shop -e sandbox --expires 99d --reason 'slow'").ends(1);
     server.tool("flag show checkout -a shop").ends(0).says("1 times");
     server.tool("flag edit checkout -a shop --description better --critical true").ends(0);
-    server.tool("flag archive checkout -a shop --reason done").ends(0);
+    server.tool("flag archive checkout -a shop --reason done").ends(2).complains("--yes");
+    server.tool("flag archive checkout -a shop --reason done --yes").ends(0);
     server.tool("flag list -a shop").ends(0).says("no flags yet");
     server.tool("flag list -a shop --archived").ends(0).says("archived");
 }
@@ -298,8 +304,13 @@ fn segments_take_long_lists_in_parts() {
     server.tool("segment put staff --when '{\"attribute\":\"email\",\"op\":\"exists\"}'").ends(0);
     server.tool("segment list").ends(0).says("staff");
     server.tool("flag set checkout -a shop -e sandbox --rule 'segment beta -> on'").ends(0);
-    server.tool("segment delete beta -a shop").ends(1).complains("checkout");
-    server.tool("segment delete staff").ends(0);
+    server
+        .tool("segment delete beta -a shop")
+        .ends(2)
+        .complains("segment beta of shop goes")
+        .complains("--yes");
+    server.tool("segment delete beta -a shop -y").ends(1).complains("checkout");
+    server.tool("segment delete staff --yes").ends(0);
     server.tool("segment add beta -a shop").ends(2).complains("--file");
 }
 

@@ -100,7 +100,14 @@ fn a_kill_that_nobody_acknowledges_is_given_up_with_the_code_for_unreachable() {
         format!("http://{}", listener.local_addr().expect("an address"))
     };
     let said = tool(&url, &["flag", "kill", "checkout", "-a", "shop", "--give-up-after", "100ms"]);
-    said.ends(4).complains("no answer from").complains("is the server running");
+    let said = said.ends(4).complains("no answer from").complains("is the server running");
+    // The id that it had is the one to repeat it with.
+    let id = said.err.split("under the same kill id, ").nth(1).and_then(|rest| rest.split(',').next());
+    let repeat = format!("Repeat it with --kill-id {}, which is safe", id.expect("the id is said"));
+    said.complains(&repeat);
+    let arguments = ["kill", "--everything", "--give-up-after", "100ms", "--kill-id", "night-7", "--json"];
+    let refused: serde_json::Value = serde_json::from_str(&tool(&url, &arguments).ends(4).err).expect("JSON");
+    assert_eq!((&refused["kill_id"], &refused["code"]), (&"night-7".into(), &"no_answer".into()));
     tool(&url, &["app", "list"]).ends(4);
 }
 
@@ -176,14 +183,14 @@ fn lists_are_read_to_their_end_page_by_page() {
 #[test]
 fn a_redirect_is_not_followed_since_it_would_carry_the_token_away() {
     let (url, heard) = peer(vec![answer("302 Found", "location: http://127.0.0.1:1/\r\n", "")]);
-    tool(&url, &["app", "list"]).ends(1).complains("does not answer like Tidegate");
+    tool(&url, &["app", "list"]).ends(4).complains("does not answer like Tidegate");
     heard.join().expect("the peer");
 }
 
 #[test]
 fn a_page_of_something_else_is_recognised() {
     let (url, heard) = peer(vec![answer("200 OK", "", "<html>welcome</html>")]);
-    tool(&url, &["app", "list"]).ends(1).complains("does not answer like Tidegate");
+    tool(&url, &["app", "list"]).ends(4).complains("does not answer like Tidegate");
     heard.join().expect("the peer");
     tool("ftp://x", &["app", "list"]).ends(2).complains("http://127.0.0.1:8080");
     tool("http://[", &["app", "list"]).ends(2);
@@ -195,4 +202,79 @@ fn a_server_that_asks_for_patience_is_quoted() {
     let (url, heard) = peer(vec![answer("429 Too Many Requests", "retry-after: 7\r\n", body)]);
     tool(&url, &["app", "list"]).ends(1).complains("5000 a second are allowed").complains("try again in 7 s");
     heard.join().expect("the peer");
+}
+
+#[test]
+fn a_kill_behind_a_proxy_that_has_lost_its_server_is_tried_again() {
+    let lost = answer("502 Bad Gateway", "content-type: text/html\r\n", "<html>Bad Gateway</html>");
+    let done = answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
+    let (url, heard) = peer(vec![lost.clone(), done]);
+    tool(&url, &["flag", "kill", "checkout", "-a", "shop"]).ends(0).says("in the log at revision 7");
+    heard.join().expect("the peer");
+    let (url, heard) = peer(vec![lost]);
+    tool(&url, &["app", "list"]).ends(4).complains("no answer from the server behind").complains("502");
+    heard.join().expect("the peer");
+}
+
+#[test]
+fn patience_with_a_kill_ends_when_it_was_said_to_end() {
+    // It takes connections and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let begun = std::time::Instant::now();
+    tool(&url, &["kill", "--everything", "--give-up-after", "300ms"]).ends(4).complains("may or may not");
+    // One attempt alone may take 2 s if there is time.
+    assert!(begun.elapsed() < std::time::Duration::from_millis(1500), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_change_without_an_answer_may_have_been_made_and_that_is_said() {
+    let (url, heard) = peer(vec![String::new()]);
+    let said = tool(&url, &["app", "update", "shop", "--owner", "ada"]);
+    said.ends(4).complains("may have been done all the same");
+    heard.join().expect("the peer");
+    let (url, heard) = peer(vec![String::new()]);
+    let said = tool(&url, &["app", "list"]).ends(4).complains("is the server running there?");
+    assert!(!said.err.contains("may have been done"), "{said:?}");
+    heard.join().expect("the peer");
+}
+
+#[test]
+fn every_failure_is_one_json_object_on_request() {
+    let free = || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        format!("http://{}", listener.local_addr().expect("an address"))
+    };
+    let plain = |text: &str| answer(text, "", "no JSON at all");
+    let cases = [
+        ("usage", 2, None, &["env", "list"][..]),
+        ("no_answer", 4, None, &["app", "list"]),
+        ("no_answer", 4, None, &["kill", "--everything", "--give-up-after", "100ms"]),
+        ("strange_answer", 4, Some(plain("200 OK")), &["app", "list"]),
+        ("no_answer", 4, Some(plain("504 Gateway Timeout")), &["app", "list"]),
+        ("refused", 1, Some(plain("429 Too Many Requests")), &["app", "list"]),
+        ("refused", 1, Some(answer("409 Conflict", "", "{}")), &["app", "list"]),
+    ];
+    for (code, exit_code, answered, arguments) in cases {
+        let (url, heard) = match answered {
+            Some(text) => {
+                let (url, heard) = peer(vec![text]);
+                (url, Some(heard))
+            }
+            None => (free(), None),
+        };
+        let said = tool(&url, &[arguments, &["--json"]].concat()).ends(exit_code);
+        let failure: serde_json::Value =
+            serde_json::from_str(&said.err).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+        assert_eq!((&failure["code"], &failure["exit_code"]), (&code.into(), &exit_code.into()), "{said:?}");
+        assert!(failure["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{said:?}");
+        heard.map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn an_address_with_a_password_or_a_query_is_refused_without_repeating_it() {
+    let said = tool("http://ada:secret@127.0.0.1:1", &["app", "list"]).ends(2).complains("leave them out");
+    assert!(!said.err.contains("secret"), "{said:?}");
+    tool("http://127.0.0.1:1/?x=1", &["app", "list"]).ends(2).complains("http://127.0.0.1:8080");
 }

@@ -1,15 +1,15 @@
 //! The tool's side of the HTTP API: one request, its answer, and what a refusal means.
 
 use std::io::{BufRead, BufReader};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::http::{Method, Request, Response, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::failure::{Failure, Problem};
+use super::failure::{Failure, Problem, Unanswered};
+use super::trust;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,10 +58,19 @@ impl Client {
         url: &str,
         token: Option<String>,
         acting_agent: Option<String>,
+        cacert: Option<&Path>,
     ) -> Result<Client, Failure> {
         let base = url.trim_end_matches('/').to_owned();
         let uri: Uri = base.parse().map_err(|_| bad_url(url))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+            return Err(bad_url(url));
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(Failure::usage(
+                "the server's address holds a name or password before its `@`: leave them out, the token says who calls",
+            ));
+        }
+        if uri.query().is_some() || url.contains('#') {
             return Err(bad_url(url));
         }
         let host = uri.host().unwrap_or_default();
@@ -77,7 +86,7 @@ impl Client {
             config = config.proxy(None);
         }
         if uri.scheme_str() == Some("https") {
-            config = config.tls_config(system_trust()?);
+            config = config.tls_config(trust::tls(cacert)?);
         }
         Ok(Client { agent: config.build().into(), base, token, acting_agent })
     }
@@ -113,10 +122,16 @@ impl Client {
     pub(super) fn create(&self, path: &str, body: &Value, if_match: Option<u64>) -> Result<Answer, Failure> {
         let key = random_name("cli");
         let call = Call { body: Some(body), if_match, idempotency_key: Some(&key), ..Call::default() };
+        let begun = Instant::now();
         let mut attempt = 1;
         loop {
             match self.call(Method::POST, path, &call) {
-                Err(Failure::Unreachable { .. }) if attempt < CREATE_ATTEMPTS => attempt += 1,
+                // All attempts together take no longer than one request may, give or take the last one.
+                Err(Failure::Unreachable(_))
+                    if attempt < CREATE_ATTEMPTS && begun.elapsed() < REQUEST_TIMEOUT =>
+                {
+                    attempt += 1;
+                }
                 outcome => return outcome,
             }
         }
@@ -136,6 +151,7 @@ impl Client {
     /// Sends a request and reads its answer; a refusal is an error.
     pub(super) fn call(&self, method: Method, path: &str, call: &Call<'_>) -> Result<Answer, Failure> {
         let timeout = call.timeout.unwrap_or(REQUEST_TIMEOUT);
+        let changes = method != Method::GET;
         let mut response = self.send(method, path, call, Some(timeout))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
@@ -144,15 +160,19 @@ impl Client {
             .with_config()
             .limit(MAX_ANSWER_BYTES)
             .read_to_vec()
-            .map_err(|error| self.unreachable(error))?;
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes)
-                .map_err(|_| self.strange(&format!("status {status} with a body that is no JSON")))?
+            .map_err(|error| self.unreachable(error, changes))?;
+        let body = match serde_json::from_slice(&bytes) {
+            _ if bytes.is_empty() => Value::Null,
+            Ok(body) => body,
+            // A proxy in front of the server speaks of its own when it cannot reach it.
+            Err(_) if matches!(status, 429 | 502..=504) => Value::Null,
+            Err(_) => return Err(self.strange(&format!("status {status} with a body that is no JSON"))),
         };
         match status {
             200..300 => Ok(Answer { status, body }),
+            502..=504 if body.get("code").is_none() => {
+                Err(Failure::Gateway { url: self.base.clone(), status, changes })
+            }
             400.. => Err(Failure::Refused(Box::new(problem(status, body, retry_after)))),
             _ => Err(self.strange(&format!("status {status}"))),
         }
@@ -178,6 +198,7 @@ impl Client {
         call: &Call<'_>,
         timeout: Option<Duration>,
     ) -> Result<Response<Body>, Failure> {
+        let changes = method != Method::GET;
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -206,34 +227,18 @@ impl Client {
                 self.agent.run(request)
             }
         };
-        sent.map_err(|error| self.unreachable(error))
+        sent.map_err(|error| self.unreachable(error, changes))
     }
 
-    fn unreachable(&self, error: ureq::Error) -> Failure {
-        Failure::Unreachable { url: self.base.clone(), source: Box::new(error) }
+    fn unreachable(&self, error: ureq::Error, changes: bool) -> Failure {
+        let proxy = self.agent.config().proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        Failure::Unreachable(Box::new(Unanswered { url: self.base.clone(), proxy, changes, source: error }))
     }
 
     /// An answer that a Tidegate server does not give.
     pub(super) fn strange(&self, problem: &str) -> Failure {
         Failure::Strange { url: self.base.clone(), problem: problem.to_owned() }
     }
-}
-
-/// TLS that trusts whom the system trusts.
-fn system_trust() -> Result<TlsConfig, Failure> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-        return Err(Failure::usage(format!(
-            "this machine has no certificates to trust, so https cannot be checked{why}; \
-             install its CA certificates, or name them in SSL_CERT_FILE"
-        )));
-    }
-    let roots = found.certs.iter().map(|der| Certificate::from_der(der).to_owned());
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::from(roots))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build())
 }
 
 fn bad_url(url: &str) -> Failure {

@@ -9,6 +9,7 @@ use ureq::http::Method;
 
 use super::app;
 use super::client::{encoded, with_query};
+use super::confirm::Sure;
 use super::failure::Failure;
 use super::output::{Table, Tone};
 use super::reading::{items, moment, text};
@@ -39,10 +40,12 @@ pub enum EnvCommand {
         #[arg(long, value_name = "WHEN")]
         ends: When,
     },
-    /// Remove an environment with the states of all flags in it
+    /// Remove an environment with the states of all flags in it (asks, or needs --yes)
     Remove {
         /// Which
         key: EnvKey,
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
@@ -124,7 +127,11 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: EnvCommand) -> R
             let line = format!("environment {key} of {app} now ends {}", when::shown(ends, session.now));
             session.answer(&answer.body, line)
         }
-        EnvCommand::Remove { key } => {
+        EnvCommand::Remove { key, sure } => {
+            let kind = kind_of(session, app, &key)?;
+            sure.or_ask(&format!(
+                "the {kind} environment {key} of {app} goes, with what every flag does in it"
+            ))?;
             let mut path = one(&key);
             if let Some(reason) = &session.reason {
                 path = with_query(&path, "reason", reason);
@@ -133,6 +140,13 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: EnvCommand) -> R
             session.answer(&answer.body, format!("removed environment {key} of {app} with its flag states"))
         }
     }
+}
+
+/// What kind an environment is, for whoever has to decide about it.
+fn kind_of(session: &Session, app: &AppKey, key: &EnvKey) -> Result<String, Failure> {
+    let answer = session.client.get(&app::path(app))?.body;
+    let found = answer["environments"].as_array().into_iter().flatten().find(|it| it["key"] == key.as_str());
+    Ok(found.map_or_else(String::new, |environment| text(environment, "kind")))
 }
 
 fn list(session: &mut Session, path: &str) -> Result<(), Failure> {

@@ -16,11 +16,15 @@ pub enum Failure {
         problem: String,
     },
     /// No answer came.
-    Unreachable {
+    Unreachable(Box<Unanswered>),
+    /// A proxy in front of the server got no answer from it.
+    Gateway {
         /// From where.
         url: String,
-        /// Why not.
-        source: Box<ureq::Error>,
+        /// The HTTP status.
+        status: u16,
+        /// Whether something was to be changed.
+        changes: bool,
     },
     /// The server said no.
     Refused(Box<Problem>),
@@ -28,6 +32,13 @@ pub enum Failure {
     Changed {
         /// How it differs, and what to do.
         problem: String,
+    },
+    /// A kill that no server acknowledged for as long as was asked.
+    Unacknowledged {
+        /// Its id.
+        kill_id: String,
+        /// Why the last attempt failed.
+        last: Box<Failure>,
     },
     /// A kill was repeated that was taken back since: nothing is killed by it.
     TakenBack {
@@ -43,6 +54,19 @@ pub enum Failure {
     },
     /// The output could not be written.
     Output(std::io::Error),
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// From where.
+    pub url: String,
+    /// The proxy that it went through.
+    pub proxy: Option<String>,
+    /// Whether something was to be changed.
+    pub changes: bool,
+    /// Why not.
+    pub source: ureq::Error,
 }
 
 /// What the server says when it refuses: RFC 9457.
@@ -94,9 +118,12 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Usage { .. } => ExitCode::Usage,
-            Failure::Unreachable { .. } => ExitCode::Unreachable,
+            Failure::Unreachable(_) | Failure::Gateway { .. } | Failure::Strange { .. } => {
+                ExitCode::Unreachable
+            }
             Failure::Changed { .. } => ExitCode::Stale,
-            Failure::TakenBack { .. } | Failure::Strange { .. } | Failure::Output(_) => ExitCode::Refused,
+            Failure::TakenBack { .. } | Failure::Output(_) => ExitCode::Refused,
+            Failure::Unacknowledged { last, .. } => last.exit_code(),
             Failure::Refused(problem) => problem.exit_code(),
         }
     }
@@ -104,7 +131,7 @@ impl Failure {
     /// Whether the same request may well succeed a moment later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Failure::Unreachable { .. } => true,
+            Failure::Unreachable(_) | Failure::Gateway { .. } => true,
             Failure::Refused(problem) => problem.status == 429 || problem.status >= 500,
             _ => false,
         }
@@ -116,19 +143,49 @@ impl Failure {
         match self {
             Failure::Refused(problem) => {
                 let mut body = problem.body.clone();
+                body.entry("code").or_insert_with(|| "refused".into());
+                body.entry("status").or_insert_with(|| problem.status.into());
+                body.entry("detail").or_insert_with(|| problem.to_string().into());
                 body.insert("exit_code".to_owned(), code.into());
                 Value::Object(body)
             }
-            other => json!({"detail": other.to_string(), "exit_code": code}),
+            Failure::Unacknowledged { kill_id, last } => {
+                let mut body = last.as_json();
+                body["kill_id"] = kill_id.as_str().into();
+                body
+            }
+            other => json!({"code": other.kind(), "detail": other.to_string(), "exit_code": code}),
+        }
+    }
+
+    /// The kind's stable name, for what the server does not name itself.
+    fn kind(&self) -> &'static str {
+        match self {
+            Failure::Usage { .. } => "usage",
+            Failure::Unreachable(_) | Failure::Gateway { .. } => "no_answer",
+            Failure::Refused(_) => "refused",
+            Failure::Unacknowledged { last, .. } => last.kind(),
+            Failure::Changed { .. } => "changed",
+            Failure::TakenBack { .. } => "taken_back",
+            Failure::Strange { .. } => "strange_answer",
+            Failure::Output(_) => "output",
         }
     }
 
     /// What to do about it, where the tool knows more than the server's text says.
     pub fn advice(&self) -> Option<String> {
         match self {
-            Failure::Unreachable { url, .. } => Some(format!(
-                "is the server running there? `tidegate` starts one; --url or TIDEGATE_URL names another than {url}"
-            )),
+            Failure::Unreachable(unanswered) => Some(unanswered.advice()),
+            Failure::Gateway { changes: true, .. } => Some(MAYBE_DONE.to_owned()),
+            Failure::Gateway { .. } => Some("try again in a moment".to_owned()),
+            Failure::Unacknowledged { kill_id, last } => {
+                let cause = last.advice().filter(|advice| advice != MAYBE_DONE);
+                let cause = cause.map_or_else(String::new, |cause| format!("; {cause}"));
+                Some(format!(
+                    "no server acknowledged the kill: it may or may not be in effect. Repeat it with \
+                     --kill-id {kill_id}, which is safe{cause}"
+                ))
+            }
             Failure::Refused(problem) => problem.advice(),
             _ => None,
         }
@@ -141,7 +198,11 @@ impl fmt::Display for Failure {
             Failure::Usage { problem } | Failure::Changed { problem } | Failure::TakenBack { problem } => {
                 f.write_str(problem)
             }
-            Failure::Unreachable { url, source } => write!(f, "no answer from {url}: {source}"),
+            Failure::Unacknowledged { last, .. } => last.fmt(f),
+            Failure::Unreachable(unanswered) => unanswered.fmt(f),
+            Failure::Gateway { url, status, .. } => {
+                write!(f, "no answer from the server behind {url}: what stands before it says {status}")
+            }
             Failure::Refused(problem) => problem.fmt(f),
             Failure::Strange { url, problem } => write!(f, "{url} does not answer like Tidegate: {problem}"),
             Failure::Output(error) => write!(f, "the output cannot be written: {error}"),
@@ -150,6 +211,66 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Of a change without an answer nobody knows whether it was made.
+const MAYBE_DONE: &str = "it may have been done all the same: look before you repeat it";
+
+impl Unanswered {
+    fn io(&self) -> Option<&std::io::Error> {
+        match &self.source {
+            ureq::Error::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the request cannot have reached a server.
+    fn never_left(&self) -> bool {
+        use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable};
+        match &self.source {
+            ureq::Error::HostNotFound
+            | ureq::Error::ConnectionFailed
+            | ureq::Error::ConnectProxyFailed(_)
+            | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => true,
+            ureq::Error::Io(error) => {
+                // A name that is not found has no kind of its own; TLS that fails is invalid data.
+                matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | InvalidData)
+                    || error.to_string().starts_with("failed to lookup")
+            }
+            _ => false,
+        }
+    }
+
+    fn advice(&self) -> String {
+        let said = self.source.to_string();
+        if said.contains("invalid peer certificate") {
+            return "if its certificate comes from a CA of your own, name that with --cacert or TIDEGATE_CACERT"
+                .to_owned();
+        }
+        if said.contains("InvalidContentType") {
+            return "does it speak plain HTTP there? then its address begins with http://".to_owned();
+        }
+        if self.changes && !self.never_left() {
+            return MAYBE_DONE.to_owned();
+        }
+        let url = &self.url;
+        format!(
+            "is the server running there? `tidegate` starts one; --url or TIDEGATE_URL names another than {url}"
+        )
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer from {}", self.url)?;
+        if let Some(proxy) = &self.proxy {
+            write!(f, " through the proxy {proxy}")?;
+        }
+        match self.io() {
+            Some(error) => write!(f, ": {error}"),
+            None => write!(f, ": {}", self.source),
+        }
+    }
+}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
@@ -182,7 +303,7 @@ impl Problem {
                     .to_owned(),
             ),
             (ExitCode::Unauthorised, _) if self.status == 401 => Some(
-                "give a token with --token or TIDEGATE_TOKEN; `tidegate serve --new-admin-token` makes one \
+                "give a valid token in TIDEGATE_TOKEN (or --token); `tidegate serve --new-admin-token` makes one \
                  if all are lost"
                     .to_owned(),
             ),

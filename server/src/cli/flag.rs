@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::client::{encoded, with_query};
+use super::confirm::Sure;
 use super::failure::Failure;
 use super::flag_definition::{CreateFlag, EditFlag};
 use super::kill::{KillOptions, Target, kill, revive};
@@ -84,10 +85,12 @@ pub enum FlagCommand {
         #[arg(long, value_name = "WHEN")]
         expires: Option<When>,
     },
-    /// End a flag for good; its key stays taken
+    /// End a flag for good; its key stays taken (asks, or needs --yes)
     Archive {
         /// Which
         key: FlagKey,
+        #[command(flatten)]
+        sure: Sure,
         #[command(flatten)]
         seen: Seen,
     },
@@ -145,7 +148,7 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: FlagCommand) -> 
             proposal::propose(session, &Command::Revive { reach, environment }, Some(seen))
         }
         FlagCommand::Extend { place, expires } => flag_definition::extend(session, app, &place, expires),
-        FlagCommand::Archive { key, seen } => flag_definition::archive(session, app, key, &seen),
+        FlagCommand::Archive { key, sure, seen } => flag_definition::archive(session, app, key, sure, &seen),
     }
 }
 

@@ -4,9 +4,11 @@ use clap::Args;
 use rollout_rules::change::Command;
 use rollout_rules::flag::{FlagKind, Variant};
 use rollout_rules::ids::{AppKey, FlagKey, VariantKey};
+use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
+use super::confirm::Sure;
 use super::failure::Failure;
 use super::flag::{Place, Seen, path, read};
 use super::reading::moment;
@@ -120,10 +122,19 @@ pub(super) fn create(session: &mut Session, app: &AppKey, new: CreateFlag) -> Re
     let flag = FlagView::read(&answer.body, session)?;
     session.say(format_args!("created flag {} of {app}, off everywhere", new.key))?;
     for (environment, state) in &flag.environments {
-        let dies = when::shown(state.expires_at, session.now);
-        session.say(format_args!("  {environment}: expires {dies}"))?;
+        say_expiry(session, environment, state.expires_at, &answer.body)?;
     }
     Ok(())
+}
+
+/// When a flag expires in an environment, and whether that is sooner than was asked for.
+fn say_expiry(session: &mut Session, environment: &str, at: UnixMs, answer: &Value) -> Result<(), Failure> {
+    let cut = if answer["expiry_cut"].get(environment).is_some() {
+        ": sooner than asked, since it is the latest allowed there now"
+    } else {
+        ""
+    };
+    session.say(format_args!("  {environment}: expires {}{cut}", when::shown(at, session.now)))
 }
 
 /// A command's members as the body of its own request: without its name, the app, and what says nothing.
@@ -229,14 +240,21 @@ pub(super) fn extend(
     session.say(format_args!("extended {} of {app}", place.key))?;
     let states = answer.body["environments"].as_object().cloned().unwrap_or_default();
     for (environment, state) in &states {
-        let dies = moment(state, "expires_at").map_or_else(String::new, |at| when::shown(at, session.now));
-        session.say(format_args!("  {environment}: expires {dies}"))?;
+        if let Some(at) = moment(state, "expires_at") {
+            say_expiry(session, environment, at, &answer.body)?;
+        }
     }
     Ok(())
 }
 
 /// Ends a flag.
-pub(super) fn archive(session: &mut Session, app: &AppKey, key: FlagKey, seen: &Seen) -> Result<(), Failure> {
+pub(super) fn archive(
+    session: &mut Session,
+    app: &AppKey,
+    key: FlagKey,
+    sure: Sure,
+    seen: &Seen,
+) -> Result<(), Failure> {
     let revision = match seen.if_revision {
         Some(revision) => revision,
         None => read(session, app, &key)?.revision,
@@ -245,6 +263,7 @@ pub(super) fn archive(session: &mut Session, app: &AppKey, key: FlagKey, seen: &
         let command = Command::ArchiveFlag { app: app.clone(), flag: key };
         return proposal::propose(session, &command, Some(revision));
     }
+    sure.or_ask(&format!("{key} of {app} is no flag any more, and apps get the default in their code"))?;
     let body = session.with_reason(json!({}));
     let path = format!("{}/archive", path(app, &key));
     let answer = session.client.change(Method::POST, &path, &body, Some(revision))?;

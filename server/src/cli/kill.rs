@@ -11,11 +11,14 @@ use ureq::http::Method;
 use super::app;
 use super::client::{Answer, Call, encoded, random_name};
 use super::failure::Failure;
+use super::output::note;
 use super::session::Session;
 use crate::duration;
 
 /// How long one attempt may take before the next is made.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The last attempt before the end gets at least so long.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 /// Pause after the first failed attempt; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause between attempts.
@@ -87,7 +90,15 @@ pub(super) fn kill(
     }
     let body = session.with_reason(body);
     let begun = Instant::now();
-    let answer = until_acknowledged(session, &target.path("kill"), &body, begun, options.give_up_after)?;
+    let patience = Duration::from_millis(options.give_up_after.0);
+    let sent = until_acknowledged(session, &target.path("kill"), &body, begun, patience);
+    let answer = sent.map_err(|failure| match failure {
+        // Nobody knows whether it is in effect; under its id it can be sent again without harm.
+        failure if failure.is_passing() => {
+            Failure::Unacknowledged { kill_id: id.clone(), last: Box::new(failure) }
+        }
+        failure => failure,
+    })?;
     let took_ms = begun.elapsed().as_secs_f64() * 1000.0;
     let durable = answer.body["durable"].as_bool().unwrap_or(answer.status == 200);
     let already = answer.body["already"].as_bool().unwrap_or(false);
@@ -132,12 +143,12 @@ fn until_acknowledged(
     path: &str,
     body: &serde_json::Value,
     begun: Instant,
-    patience: DurationMs,
+    patience: Duration,
 ) -> Result<Answer, Failure> {
-    let patience = Duration::from_millis(patience.0);
     let mut pause = FIRST_PAUSE;
     loop {
-        let call = Call { body: Some(body), timeout: Some(ATTEMPT_TIMEOUT), ..Call::default() };
+        let left = patience.saturating_sub(begun.elapsed()).max(SHORTEST_ATTEMPT);
+        let call = Call { body: Some(body), timeout: Some(ATTEMPT_TIMEOUT.min(left)), ..Call::default() };
         let failure = match session.client.call(Method::POST, path, &call) {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
@@ -145,8 +156,10 @@ fn until_acknowledged(
         if !failure.is_passing() || begun.elapsed() + pause > patience {
             return Err(failure);
         }
-        if pause == FIRST_PAUSE {
-            eprintln!("{failure}; trying again under the same kill id");
+        if pause == FIRST_PAUSE && !session.json {
+            let id = body["kill_id"].as_str().unwrap_or_default();
+            let seconds = patience.as_secs_f64().ceil();
+            note(format_args!("{failure}; trying again under the same kill id, {id}, for up to {seconds} s"));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);

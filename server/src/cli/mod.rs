@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+mod confirm;
 mod describe;
 mod environment;
 mod failure;
@@ -18,22 +19,24 @@ mod serve_options;
 mod session;
 mod targeting;
 mod token;
+mod trust;
 mod view;
 mod when;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 
 use clap::{Args, Parser, Subcommand};
 use rollout_rules::ids::{AppKey, EnvKey};
 
 pub use failure::{ExitCode, Failure};
 use kill::{KillOptions, Target};
+use output::note;
 pub use serve_options::ServeOptions;
-use session::{CallOptions, Session};
+use session::{CallOptions, Given, Session};
 
 /// Feature flags that are born off, die on a date, and can be killed everywhere in milliseconds.
 ///
-/// Without a command, the server starts. The other commands speak to a running server
+/// Without a command, the server starts (`tidegate serve --help` lists its settings). The other commands speak to a running server
 /// (--url, TIDEGATE_URL) with a token (TIDEGATE_TOKEN).
 ///
 /// Exit codes: 0 done, 1 refused, 2 not a command, 3 not found, 4 no answer, 5 changed since it was
@@ -96,7 +99,7 @@ pub struct Group<C: Subcommand> {
 pub struct InApp<C: Subcommand> {
     /// The app
     #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
-    app: Option<AppKey>,
+    app: Option<Given<AppKey>>,
     #[command(flatten)]
     call: CallOptions,
     #[command(subcommand)]
@@ -108,7 +111,7 @@ pub struct InApp<C: Subcommand> {
 pub struct MaybeInApp<C: Subcommand> {
     /// The app; without it, what all apps share
     #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
-    app: Option<AppKey>,
+    app: Option<Given<AppKey>>,
     /// What all apps share, even if TIDEGATE_APP names one
     #[arg(long, global = true)]
     shared: bool,
@@ -123,7 +126,7 @@ pub struct MaybeInApp<C: Subcommand> {
 pub struct OfApps<C: Subcommand> {
     /// Only of this app
     #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
-    app: Option<AppKey>,
+    app: Option<Given<AppKey>>,
     /// Of every app, even if TIDEGATE_APP names one
     #[arg(long, global = true)]
     all_apps: bool,
@@ -137,9 +140,9 @@ pub struct OfApps<C: Subcommand> {
 #[derive(Args, Clone, Debug)]
 pub struct WithOptions<O: Args> {
     #[command(flatten)]
-    call: CallOptions,
-    #[command(flatten)]
     options: O,
+    #[command(flatten)]
+    call: CallOptions,
 }
 
 /// Says that everything is meant, since it is too much to mean by accident.
@@ -199,15 +202,16 @@ pub fn run(command: Box<ClientCommand>) -> ExitCode {
 
 fn report(failure: &Failure, json: bool) {
     if json {
-        eprintln!("{:#}", failure.as_json());
+        // JSON escapes what could steer a terminal, and its lines are its own.
+        let _ = writeln!(std::io::stderr(), "{:#}", failure.as_json());
         return;
     }
-    eprintln!("error: {failure}");
+    note(format_args!("error: {failure}"));
     if let Failure::Refused(problem) = failure {
-        problem.changes().iter().for_each(|line| eprintln!("  {line}"));
+        problem.changes().iter().for_each(|line| note(format_args!("  {line}")));
     }
     if let Some(advice) = failure.advice() {
-        eprintln!("{advice}");
+        note(advice);
     }
 }
 
@@ -219,12 +223,14 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         ClientCommand::Env(group) => environment::run(session, &named(group.app)?, group.command),
         ClientCommand::Flag(group) => flag::run(session, &named(group.app)?, group.command),
         ClientCommand::Segment(group) => {
-            segment::run(session, group.app.filter(|_| !group.shared).as_ref(), group.command)
+            segment::run(session, Given::named(group.app).filter(|_| !group.shared).as_ref(), group.command)
         }
         ClientCommand::Token(group) => token::run(session, group.command),
-        ClientCommand::Proposal(group) => {
-            proposal::run(session, group.app.filter(|_| !group.all_apps).as_ref(), group.command)
-        }
+        ClientCommand::Proposal(group) => proposal::run(
+            session,
+            Given::named(group.app).filter(|_| !group.all_apps).as_ref(),
+            group.command,
+        ),
         ClientCommand::Log(with) => log::run(session, &with.options),
         ClientCommand::Kill(with) => {
             let environment = with.options.everything.environment.as_ref();
@@ -237,6 +243,6 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
     }
 }
 
-fn named(app: Option<AppKey>) -> Result<AppKey, Failure> {
-    app.ok_or_else(|| Failure::usage("say which app with --app, or set TIDEGATE_APP"))
+fn named(app: Option<Given<AppKey>>) -> Result<AppKey, Failure> {
+    Given::named(app).ok_or_else(|| Failure::usage("say which app with --app, or set TIDEGATE_APP"))
 }

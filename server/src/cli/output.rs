@@ -1,5 +1,6 @@
 //! What people see: aligned tables and a little colour, both only where a terminal reads them.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 /// Space between columns.
@@ -59,6 +60,29 @@ pub(super) fn tone_of_serving(serving: &str) -> Tone {
     }
 }
 
+/// A text that can neither steer a terminal nor pass for another line: what others wrote into names and
+/// reasons is shown, never obeyed. Line breaks, escape sequences and marks that turn the direction of
+/// reading are written out as `\\n`, `\\u{1b}` and so on.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// Says a line on standard error. Nobody may be listening there, and that is no reason to stop.
+pub(super) fn note(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{}", harmless(&line.to_string()));
+}
+
 /// Rows under headings, in columns as wide as their widest cell.
 pub(super) struct Table {
     heads: Vec<String>,
@@ -73,12 +97,13 @@ impl Table {
 
     /// Adds a row of plain cells.
     pub(super) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(|cell| (cell.into(), Tone::Plain)).collect());
+        self.toned_row(cells.into_iter().map(|cell| (cell.into(), Tone::Plain)).collect());
     }
 
     /// Adds a row of cells with tones.
     pub(super) fn toned_row(&mut self, cells: Vec<(String, Tone)>) {
-        self.rows.push(cells);
+        let harmless = |(text, tone): (String, Tone)| (harmless(&text).into_owned(), tone);
+        self.rows.push(cells.into_iter().map(harmless).collect());
     }
 
     /// Writes it; without rows, `none` says so.
@@ -114,7 +139,7 @@ pub(super) fn fields(out: &mut dyn Write, style: Style, fields: &[(&str, String)
     let widest = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
         let pad = " ".repeat(widest - name.chars().count() + GAP);
-        writeln!(out, "{}{pad}{value}", style.paint(name, Tone::Head))?;
+        writeln!(out, "{}{pad}{}", style.paint(name, Tone::Head), harmless(value))?;
     }
     Ok(())
 }
@@ -131,6 +156,24 @@ mod tests {
         let mut out = Vec::new();
         table.write(&mut out, Style::default(), "none").expect("a vector takes everything");
         assert_eq!(String::from_utf8(out).expect("text"), "KEY       OWNER\ncheckout\né         ada\n");
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_and_not_obeyed() {
+        for (written, shown) in [
+            ("plain, é, 漢字", "plain, é, 漢字"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{1b}[2J\u{9b}1m", "\\u{1b}[2J\\u{9b}1m"),
+            ("off\u{202e}no", "off\\u{202e}no"),
+        ] {
+            assert_eq!(harmless(written), shown);
+        }
+        let mut table = Table::new(["WHY"]);
+        table.row(["fixed\n99  admin"]);
+        let mut out = Vec::new();
+        table.write(&mut out, Style::default(), "none").expect("a vector");
+        fields(&mut out, Style::default(), &[("owner", "a\nb".to_owned())]).expect("a vector");
+        assert_eq!(String::from_utf8(out).expect("text"), "WHY\nfixed\\n99  admin\nowner  a\\nb\n");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ureq::http::Method;
 use super::client::{encoded, with_query};
 use super::describe;
 use super::failure::Failure;
-use super::output::{Table, Tone, fields};
+use super::output::{Table, Tone, fields, note};
 use super::reading::{actor, items, moment, text};
 use super::session::Session;
 use super::when;
@@ -176,7 +176,13 @@ fn list(session: &mut Session, app: Option<&AppKey>, state: Option<&str>) -> Res
             (lapses, Tone::Plain),
         ]);
     }
-    Ok(table.write(&mut *session.out, session.style, "no proposals")?)
+    let none = app.map_or_else(|| "no proposals".to_owned(), |app| format!("no proposals for {app}"));
+    table.write(&mut *session.out, session.style, &none)?;
+    if let Some(app) = app {
+        // It may be TIDEGATE_APP that narrows the list, which nobody sees.
+        note(format_args!("only proposals for {app}: --all-apps lists those for every app"));
+    }
+    Ok(())
 }
 
 fn show(session: &mut Session, proposal: &Value) -> Result<(), Failure> {
@@ -200,5 +206,6 @@ fn show(session: &mut Session, proposal: &Value) -> Result<(), Failure> {
         let at = moment(approval, "at").map_or_else(String::new, |at| when::shown(at, session.now));
         session.say(format_args!("  approved by {} {at}", actor(&approval["actor"])))?;
     }
-    session.say(format_args!("\n{:#}", proposal["command"]))
+    session.say("")?;
+    format!("{:#}", proposal["command"]).lines().try_for_each(|line| session.say(line))
 }

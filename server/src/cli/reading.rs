@@ -1,7 +1,11 @@
-//! Reading members of an answer that may or may not be there.
+//! Reading members of an answer that may or may not be there, and the files that were named.
+
+use std::path::Path;
 
 use rollout_rules::time::UnixMs;
 use serde_json::Value;
+
+use super::failure::Failure;
 
 /// The items of a list's answer.
 pub(super) fn items(list: &Value) -> &[Value] {
@@ -20,6 +24,16 @@ pub(super) fn text(value: &Value, name: &str) -> String {
 /// A member as a moment.
 pub(super) fn moment(value: &Value, name: &str) -> Option<UnixMs> {
     UnixMs::parse_rfc3339(value.get(name)?.as_str()?)
+}
+
+/// The text of a file that was named on the command line; `-` is standard input.
+pub(super) fn typed_file(path: &Path) -> Result<String, Failure> {
+    let read = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 /// Who acted, in a word or two: `ada`, `service deploy`, `agent claude-5 via editor for ada`.

@@ -9,9 +9,10 @@ use ureq::http::Method;
 
 use super::app;
 use super::client::{Call, encoded, with_query};
+use super::confirm::Sure;
 use super::failure::Failure;
-use super::output::{Table, fields};
-use super::reading::{items, text};
+use super::output::{Table, fields, note};
+use super::reading::{items, text, typed_file};
 use super::rule_text::RuleText;
 use super::session::Session;
 
@@ -45,7 +46,7 @@ pub enum SegmentCommand {
         key: SegmentKey,
         /// Targeting keys
         members: Vec<String>,
-        /// A file with one targeting key a line
+        /// A file with one targeting key a line; - reads standard input
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -55,14 +56,16 @@ pub enum SegmentCommand {
         key: SegmentKey,
         /// Targeting keys
         members: Vec<String>,
-        /// A file with one targeting key a line
+        /// A file with one targeting key a line; - reads standard input
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Delete a segment that nothing refers to
+    /// Delete a segment that nothing refers to, with its members (asks, or needs --yes)
     Delete {
         /// Which
         key: SegmentKey,
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
@@ -77,25 +80,29 @@ pub(super) fn run(
         None => "/v1/segments".to_owned(),
     };
     let one = |key: &SegmentKey| format!("{all}/{}", encoded(key.as_str()));
+    // Whether TIDEGATE_APP was in play shows in every answer.
+    let owner = app.map_or_else(|| "shared by all apps".to_owned(), |app| format!("of {app}"));
+    let named = |key: &SegmentKey| format!("segment {key} {owner}");
     match command {
         SegmentCommand::Put { key, description, when } => {
-            put(session, &one(&key), &key, description, when.as_deref())
+            put(session, &one(&key), &named(&key), description, when.as_deref())
         }
-        SegmentCommand::List => list(session, &all),
+        SegmentCommand::List => list(session, &all, &owner),
         SegmentCommand::Show { key } => show(session, &one(&key)),
         SegmentCommand::Add { key, members, file } => {
-            change_members(session, &one(&key), &key, "add", gather(members, file)?)
+            change_members(session, &one(&key), &named(&key), "add", gather(members, file)?)
         }
         SegmentCommand::Remove { key, members, file } => {
-            change_members(session, &one(&key), &key, "remove", gather(members, file)?)
+            change_members(session, &one(&key), &named(&key), "remove", gather(members, file)?)
         }
-        SegmentCommand::Delete { key } => {
+        SegmentCommand::Delete { key, sure } => {
+            sure.or_ask(&format!("{} goes, with its members", named(&key)))?;
             let mut path = one(&key);
             if let Some(reason) = &session.reason {
                 path = with_query(&path, "reason", reason);
             }
             let answer = session.client.call(Method::DELETE, &path, &Call::default())?;
-            session.answer(&answer.body, format!("deleted segment {key}"))
+            session.answer(&answer.body, format!("deleted {}", named(&key)))
         }
     }
 }
@@ -103,7 +110,7 @@ pub(super) fn run(
 fn put(
     session: &mut Session,
     path: &str,
-    key: &SegmentKey,
+    named: &str,
     description: Option<String>,
     when: Option<&str>,
 ) -> Result<(), Failure> {
@@ -128,7 +135,7 @@ fn put(
     }
     let body = session.with_reason(body);
     let answer = session.client.change(Method::PUT, path, &body, None)?;
-    session.answer(&answer.body, format!("segment {key} is stored"))
+    session.answer(&answer.body, format!("{named} is stored"))
 }
 
 /// A condition as typed: the left side of a rule, or JSON.
@@ -141,7 +148,7 @@ fn condition(typed: &str) -> Result<Value, Failure> {
     serde_json::to_value(rule.condition()).map_err(|error| wrong(error.to_string()))
 }
 
-fn list(session: &mut Session, path: &str) -> Result<(), Failure> {
+fn list(session: &mut Session, path: &str, owner: &str) -> Result<(), Failure> {
     let list = session.client.list(path)?;
     if session.json {
         return session.print_json(&list);
@@ -155,7 +162,7 @@ fn list(session: &mut Session, path: &str) -> Result<(), Failure> {
             text(segment, "when"),
         ]);
     }
-    Ok(table.write(&mut *session.out, session.style, "no segments")?)
+    Ok(table.write(&mut *session.out, session.style, &format!("no segments {owner}"))?)
 }
 
 fn show(session: &mut Session, path: &str) -> Result<(), Failure> {
@@ -181,8 +188,7 @@ fn show(session: &mut Session, path: &str) -> Result<(), Failure> {
 
 fn gather(mut members: Vec<String>, file: Option<PathBuf>) -> Result<Vec<String>, Failure> {
     if let Some(path) = file {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let text = typed_file(&path)?;
         members.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
     if members.is_empty() {
@@ -194,7 +200,7 @@ fn gather(mut members: Vec<String>, file: Option<PathBuf>) -> Result<Vec<String>
 fn change_members(
     session: &mut Session,
     path: &str,
-    key: &SegmentKey,
+    named: &str,
     verb: &str,
     members: Vec<String>,
 ) -> Result<(), Failure> {
@@ -218,7 +224,8 @@ fn change_members(
             Ok(more) => answer = more.body,
             Err(failure) => {
                 if sent > 0 {
-                    eprintln!("{sent} of {} parts were stored; repeating the command is safe", chunks.len());
+                    let all = chunks.len();
+                    note(format_args!("{sent} of {all} parts were stored; repeating the command is safe"));
                 }
                 return Err(failure);
             }
@@ -227,5 +234,5 @@ fn change_members(
     let done = if verb == "add" { "added to" } else { "removed from" };
     let n = members.len();
     let noun = if n == 1 { "member" } else { "members" };
-    session.answer(&answer, format!("{n} {noun} {done} segment {key}"))
+    session.answer(&answer, format!("{n} {noun} {done} {named}"))
 }

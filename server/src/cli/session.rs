@@ -1,6 +1,8 @@
 //! What every command of the tool shares: where the server is, who calls, and how to print.
 
 use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use rollout_rules::time::UnixMs;
@@ -8,20 +10,45 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::output::Style;
+use super::output::{Style, harmless};
 use crate::clock::Clock;
+
+/// Where a server is if nobody says.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// What an option or its variable names; an empty text names nothing, as scripts expect of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given<T>(Option<T>);
+
+impl<T> Given<T> {
+    /// What is named, if anything is.
+    pub(super) fn named(given: Option<Given<T>>) -> Option<T> {
+        given.and_then(|given| given.0)
+    }
+}
+
+impl<T: FromStr> FromStr for Given<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Given<T>, T::Err> {
+        if text.is_empty() { Ok(Given(None)) } else { text.parse().map(|named| Given(Some(named))) }
+    }
+}
 
 /// Options of every command that speaks to a server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server and output")]
 pub(super) struct CallOptions {
     /// Where the server is
-    #[arg(long, env = "TIDEGATE_URL", default_value = "http://127.0.0.1:8080", global = true)]
+    #[arg(long, env = "TIDEGATE_URL", default_value = DEFAULT_URL, global = true)]
     pub url: String,
     /// The token to act with; better in TIDEGATE_TOKEN, where other users of the machine cannot see it
     #[arg(long, env = "TIDEGATE_TOKEN", hide_env_values = true, hide_default_value = true, global = true)]
     pub token: Option<String>,
-    /// Print what the server answered as JSON
+    /// Trust the CA certificates of this PEM file when the server is https, in place of the system's
+    #[arg(long, env = "TIDEGATE_CACERT", global = true, value_name = "FILE")]
+    pub cacert: Option<Given<PathBuf>>,
+    /// Print what the server answered as JSON on standard output, and a failure as JSON on standard error
     #[arg(long, global = true)]
     pub json: bool,
     /// Why; the log keeps it
@@ -29,7 +56,7 @@ pub(super) struct CallOptions {
     pub reason: Option<String>,
     /// Act as an agent: MODEL,TOOL,ON-BEHALF-OF
     #[arg(long, env = "TIDEGATE_AGENT", global = true, value_name = "MODEL,TOOL,FOR")]
-    pub as_agent: Option<AgentName>,
+    pub as_agent: Option<Given<AgentName>>,
 }
 
 /// A language model that acts for someone, as typed.
@@ -66,7 +93,7 @@ impl std::fmt::Display for NotAnAgent {
 
 impl std::error::Error for NotAnAgent {}
 
-impl std::str::FromStr for AgentName {
+impl FromStr for AgentName {
     type Err = NotAnAgent;
 
     fn from_str(text: &str) -> Result<AgentName, NotAnAgent> {
@@ -103,10 +130,13 @@ pub(super) struct Session {
 impl Session {
     /// A session as the options say, writing to standard output.
     pub(super) fn open(call: &CallOptions) -> Result<Session, Failure> {
-        let agent = call.as_agent.as_ref().map(AgentName::header);
-        let token = call.token.clone().filter(|token| !token.is_empty());
+        let agent = Given::named(call.as_agent.clone()).as_ref().map(AgentName::header);
+        // Files that hold a token often end with a line break.
+        let token = call.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+        let url = if call.url.is_empty() { DEFAULT_URL } else { &call.url };
+        let cacert = Given::named(call.cacert.clone());
         Ok(Session {
-            client: Client::new(&call.url, token, agent)?,
+            client: Client::new(url, token.map(str::to_owned), agent, cacert.as_deref())?,
             out: Box::new(std::io::stdout().lock()),
             style: Style::of_stdout(),
             json: call.json,
@@ -126,12 +156,12 @@ impl Session {
     /// Prints JSON for programs.
     pub(super) fn print_json(&mut self, value: &Value) -> Result<(), Failure> {
         // An answer without a body says that it is done.
-        if value.is_null() { self.say("{}") } else { self.say(format_args!("{value:#}")) }
+        Ok(if value.is_null() { writeln!(self.out, "{{}}") } else { writeln!(self.out, "{value:#}") }?)
     }
 
     /// Prints one line for people.
     pub(super) fn say(&mut self, line: impl std::fmt::Display) -> Result<(), Failure> {
-        Ok(writeln!(self.out, "{line}")?)
+        Ok(writeln!(self.out, "{}", harmless(&line.to_string()))?)
     }
 
     /// Prints the answer as JSON if that is wanted, else the line.

@@ -1,6 +1,6 @@
 //! What `flag on` and `flag set` change of a flag in one environment, from what was typed and what is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use rollout_rules::percent::Exposure;
 use rollout_rules::time::UnixMs;
 
 use super::failure::Failure;
+use super::reading::typed_file;
 use super::rule_text::{RuleText, ServeText};
 use super::view::StateView;
 use super::when::{self, When};
@@ -296,13 +297,9 @@ impl TargetingOptions {
     }
 }
 
-fn read_rules(path: &PathBuf) -> Result<Vec<Rule>, Failure> {
+fn read_rules(path: &Path) -> Result<Vec<Rule>, Failure> {
     let wrong = |problem: String| Failure::usage(format!("{}: {problem}", path.display()));
-    let text = if path.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).map_err(|error| wrong(error.to_string()))?
-    } else {
-        std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?
-    };
+    let text = typed_file(path)?;
     let rules: Vec<Rule> = serde_json::from_str(&text).map_err(|error| {
         wrong(format!("no list of rules such as [{{\"id\":…,\"when\":…,\"serve\":…}}]: {error}"))
     })?;

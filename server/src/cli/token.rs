@@ -10,7 +10,7 @@ use super::client::{Call, encoded, with_query};
 use super::failure::Failure;
 use super::output::{Table, Tone, fields};
 use super::reading::{actor, items, moment, text};
-use super::session::{AgentName, Session};
+use super::session::{AgentName, Given, Session};
 use super::when::{self, When};
 
 /// What can be done with tokens.
@@ -44,7 +44,7 @@ pub struct CreateToken {
     agent: Option<AgentName>,
     /// Only for this app
     #[arg(long, short = 'a', env = "TIDEGATE_APP", value_name = "APP")]
-    app: Option<AppKey>,
+    app: Option<Given<AppKey>>,
     /// For every app, even if TIDEGATE_APP names one
     #[arg(long)]
     all_apps: bool,
@@ -81,7 +81,7 @@ pub(super) fn run(session: &mut Session, command: TokenCommand) -> Result<(), Fa
 }
 
 fn create(session: &mut Session, new: CreateToken) -> Result<(), Failure> {
-    let app = new.app.filter(|_| !new.all_apps);
+    let app = Given::named(new.app).filter(|_| !new.all_apps);
     if new.environment.is_some() && app.is_none() {
         return Err(Failure::usage("an environment belongs to an app: name it with --app"));
     }

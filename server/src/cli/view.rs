@@ -206,7 +206,8 @@ fn details(session: &mut Session, environment: &str, state: &StateView) -> Resul
     if lines.is_empty() {
         return Ok(());
     }
-    session.say(format_args!("\nin {environment}:"))?;
+    session.say("")?;
+    session.say(format_args!("in {environment}:"))?;
     lines.iter().try_for_each(|line| session.say(format_args!("  {line}")))
 }
 

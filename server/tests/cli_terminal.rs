@@ -1,0 +1,98 @@
+//! The operator's tool on a terminal: it asks before what cannot be undone, and colours what it shows.
+
+mod running;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use running::Server;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// A terminal: what a person sees and types, and what the tool has.
+fn terminal() -> (File, File) {
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&person).expect("it is ours");
+    unlockpt(&person).expect("it opens");
+    let path = ptsname(&person, Vec::new()).expect("it has a name");
+    let path = path.to_str().expect("a path").to_owned();
+    let tool = File::options().read(true).write(true).open(path).expect("its other end");
+    (File::from(person), tool)
+}
+
+fn end(tool: &File) -> Stdio {
+    Stdio::from(tool.try_clone().expect("one more handle"))
+}
+
+/// Runs the tool, types an answer to its question, and tells the exit code and the question.
+fn asked(mut command: Command, typed: &str) -> (i32, String) {
+    let (mut person, tool) = terminal();
+    let mut child =
+        command.stdin(end(&tool)).stderr(end(&tool)).stdout(Stdio::null()).spawn().expect("the tool runs");
+    drop((command, tool));
+    let mut seen = String::new();
+    while !seen.contains("[y/N]") {
+        let mut byte = [0];
+        // A terminal whose other end is gone says so with an error.
+        let Ok(1) = person.read(&mut byte) else { break };
+        seen.push(char::from(byte[0]));
+    }
+    if seen.contains("[y/N]") {
+        person.write_all(typed.as_bytes()).expect("the tool reads");
+    }
+    (child.wait().expect("our own process").code().unwrap_or(-1), seen)
+}
+
+#[test]
+fn a_person_is_asked_before_what_cannot_be_undone() {
+    let server = Server::first_start();
+    server.tool("app create shop").ends(0);
+    server.tool("flag create checkout -a shop").ends(0);
+    server.tool("segment put beta -a shop").ends(0);
+    for (line, question) in [
+        ("segment delete beta", "segment beta of shop goes"),
+        ("flag archive checkout", "checkout of shop is no flag any more"),
+        ("env remove production", "the production environment production of shop goes"),
+    ] {
+        let command = |more: &str| {
+            let mut command = server.command();
+            command.args(line.split(' ')).args(["-a", "shop"]).args(more.split_whitespace());
+            command
+        };
+        let (code, seen) = asked(command(""), "\n");
+        assert!(code == 2 && seen.contains(question), "{code}: {seen}");
+        let (code, seen) = asked(command(""), "y\n");
+        assert!(code == 0 && seen.contains(question), "{code}: {seen}");
+        // It is gone by now, and with --yes nobody was asked.
+        let (code, seen) = asked(command("--yes"), "");
+        assert!(code == 3 && !seen.contains("[y/N]"), "{code}: {seen}");
+    }
+    // What has to be quick never asks.
+    server.tool("app create two").ends(0);
+    let mut command = server.command();
+    command.args(["kill", "--everything"]);
+    let (code, seen) = asked(command, "");
+    assert!(code == 0 && seen.is_empty(), "{code}: {seen}");
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let server = Server::first_start();
+    server.tool("app create shop").ends(0);
+    for (name, value, coloured) in
+        [("TERM", "xterm", true), ("TERM", "dumb", false), ("NO_COLOR", "1", false)]
+    {
+        let (mut person, tool) = terminal();
+        let mut command = server.command();
+        command.env_remove("NO_COLOR").env("TERM", "xterm").env(name, value).args(["app", "list"]);
+        let mut child = command.stdout(end(&tool)).spawn().expect("the tool runs");
+        drop((command, tool));
+        let mut seen = Vec::new();
+        // It ends with an error once the tool is gone.
+        let _ = person.read_to_end(&mut seen);
+        child.wait().expect("our own process");
+        let seen = String::from_utf8(seen).expect("text");
+        assert!(seen.contains("shop"), "{seen}");
+        assert_eq!(seen.contains('\u{1b}'), coloured, "{name}={value}: {seen:?}");
+    }
+}
