@@ -42,6 +42,16 @@ fn a_kill_at_any_height_turns_the_flag_off_everywhere_and_a_revival_leaves_it_of
 }
 
 #[test]
+fn a_kill_ahead_of_the_log_is_in_effect_at_the_revision_that_last_changed_the_flag() {
+    let mut world = shop_with_flag_on();
+    let verdict = world.ask(&human("ann"), kill("k1", the_flag(), None)).expect("allowed");
+    let Verdict::Change(draft) = verdict else { panic!("a kill is a change") };
+    let entry = draft.into_entry(world.anchor());
+    world.snapshot = world.snapshot.apply(world.snapshot.revision(), world.snapshot.hash(), &entry);
+    assert_eq!(on(&world), [false; 3], "the last of them was changed at the snapshot's own revision");
+}
+
+#[test]
 fn a_kill_in_one_environment_leaves_the_others_alone() {
     for reach in heights() {
         let mut world = shop_with_flag_on();

@@ -18,7 +18,7 @@ impl Snapshot {
         Some(FlagSet { shared: &self.whole.rules, app: &app.rules, environment: &record.flags })
     }
 
-    /// Compiles those states of a flag that changed. Whoever changes the definition changes all of them.
+    /// Compiles those states of a flag that changed; all of them if its definition or its kills did.
     pub(super) fn serve_flag(
         &self,
         app: &mut App,
@@ -27,6 +27,9 @@ impl Snapshot {
         before: Option<&FlagRecord>,
     ) {
         let definition = app.definition_of(record);
+        // A kill ahead of the log changes the flag at the revision that it has already.
+        let before = before
+            .filter(|before| Arc::ptr_eq(&before.flag, &record.flag) && before.kills() == record.kills());
         for (environment, state) in &record.states {
             let twin = before.and_then(|before| before.state(environment));
             if twin.is_some_and(|twin| twin.is_shared_with(state)) {

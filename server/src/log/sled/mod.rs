@@ -49,6 +49,7 @@ pub struct SledLog {
     id: LogId,
     durable: Arc<Durable>,
     store: Arc<SharedStore>,
+    db_file: PathBuf,
     checkpoints: CheckpointFiles,
     submissions: Option<std::sync::mpsc::SyncSender<Submission>>,
     writer: Option<JoinHandle<()>>,
@@ -131,6 +132,7 @@ impl SledLog {
         drop(store);
         let store = place.open()?;
         place.sync(&store)?;
+        let db_file = place.db_file();
         let durable = Durable::new(head);
         let shared = Arc::new(SharedStore::default());
         shared.set(Some(store.clone()));
@@ -160,6 +162,7 @@ impl SledLog {
             id,
             durable,
             store: shared,
+            db_file,
             checkpoints,
             submissions: Some(submissions),
             writer: Some(writer),
@@ -279,6 +282,18 @@ impl Drop for SledLog {
             tracing::error!("the log's writer panicked");
         }
         self.store.set(None);
+        wait_until_closed(&self.db_file);
+    }
+}
+
+/// Waits, for at most a second, until sled's own threads have let go of the file of a database that was closed.
+fn wait_until_closed(db_file: &Path) {
+    let Ok(file) = File::open(db_file) else { return };
+    for _ in 0..CLOSING_TRIES {
+        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return;
+        }
+        std::thread::sleep(CLOSING_PAUSE);
     }
 }
 
