@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rollout_rules::change::{Anchor, Change, ENTRY_VERSION, Entry, Reach};
 use rollout_rules::context::Context;
 use rollout_rules::evaluate::{FlagSet, evaluate_all};
+use rollout_rules::feed::state::MAX_OVERLAYS;
 use rollout_rules::feed::{Audience, ClientState, Frame, FrameBody, FrameError, Op, Overlay};
 use rollout_rules::flag::{Hold, HoldCause, Segment, SegmentScope};
 use rollout_rules::governance::Actor;
@@ -380,6 +381,38 @@ fn an_overlay_outlives_other_changes_and_a_node_that_has_not_heard_of_it() {
         history.snapshot(5, &audience).unwrap()
     });
     assert!(checkout(&later).starts_with("on"));
+}
+
+#[test]
+fn a_snapshot_tells_which_kills_are_new() {
+    let (mut history, audience, client) = shop_with_client();
+    let kill =
+        |id: &str, reach| Change::Killed { kill_id: KillId::new(id).unwrap(), reach, environment: None };
+    history.push(kill("k1", the_flag()));
+    let (killed, applied) =
+        ClientState::fold(Some(&client), &history.snapshot(4, &audience).unwrap()).unwrap();
+    assert_eq!(applied.kill_ids, [KillId::new("k1").unwrap()]);
+    history.push(kill("k2", Reach::Everything));
+    let (_, applied) = ClientState::fold(Some(&killed), &history.snapshot(5, &audience).unwrap()).unwrap();
+    assert_eq!(applied.kill_ids, [KillId::new("k2").unwrap()], "the other one was known");
+}
+
+#[test]
+fn overlays_are_bounded_however_they_come() {
+    let (history, audience, client) = shop_with_client();
+    let with = |prefix: &str, count: usize| {
+        let mut frame = history.snapshot(3, &audience).unwrap();
+        let FrameBody::Snapshot(served) = &mut frame.body else { panic!("a snapshot") };
+        served.overlays = (0..count).map(|i| overlay(&format!("{prefix}{i}"), the_flag())).collect();
+        frame
+    };
+    let full = fold(Some(&client), &with("a", MAX_OVERLAYS + 1));
+    assert_eq!(full.overlays().len(), MAX_OVERLAYS);
+    let fuller = fold(Some(&full), &with("b", 10));
+    assert_eq!(fuller.overlays().len(), MAX_OVERLAYS);
+    let head = history.snapshots[3].revision();
+    let one_more = overlay_frame(&overlay("c", the_flag()), None, &log(), head, &audience).unwrap();
+    assert!(matches!(ClientState::fold(Some(&fuller), &one_more), Err(FrameError::Inconsistent { .. })));
 }
 
 #[test]

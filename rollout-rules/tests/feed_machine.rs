@@ -288,6 +288,28 @@ fn a_delay_that_the_server_asks_for_is_kept() {
 }
 
 #[test]
+fn a_server_that_asks_for_no_delay_is_not_asked_all_the_time() {
+    let mut bench = Bench::new(None);
+    let delays: Vec<u64> = (0..6)
+        .map(|_| {
+            let delay = bench.until_connect().0;
+            let refused = Loss::Refused { status: 503, retry_after: Some(DurationMs(0)) };
+            bench.tell(Input::Lost(refused));
+            bench.random = LONGEST_BACKOFF.0.min(FIRST_BACKOFF.0 << 5);
+            delay
+        })
+        .collect();
+    assert!(delays.last().unwrap() > &(2 * FIRST_BACKOFF.0), "{delays:?}");
+    // Nor does a wrong key become right sooner.
+    let mut bench = Bench::new(None);
+    bench.random = 0;
+    bench.until_connect();
+    let retry_after = Some(DurationMs(2_000));
+    bench.tell(Input::Lost(Loss::Refused { status: 401, retry_after }));
+    assert_eq!(bench.until_connect().0, SLOW_RETRY.0 / 2);
+}
+
+#[test]
 fn a_wrong_key_is_reported_and_tried_slowly() {
     for status in [401, 403] {
         let mut bench = Bench::new(None);

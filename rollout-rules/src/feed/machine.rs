@@ -27,6 +27,8 @@ pub const LONGEST_BACKOFF: DurationMs = DurationMs(30_000);
 pub const SLOW_RETRY: DurationMs = DurationMs(60_000);
 /// The longest delay that a server may ask for.
 pub const LONGEST_RETRY_AFTER: DurationMs = DurationMs(600_000);
+/// What a server asks for below this is passed over, and the delay is the usual one.
+const FIRST_ASKED_MS: u64 = FIRST_BACKOFF.0;
 /// Acknowledgements that are in no hurry wait at least this long for others to join them, and up to
 /// twice as long, so that the clients of one server do not all acknowledge at once.
 pub const ACK_BATCH: DurationMs = DurationMs(2_000);
@@ -388,16 +390,22 @@ impl Machine {
     /// do not arrive at the next one together. What a server asks for is a lower bound.
     fn delay(&mut self, why: &Trouble, random: u64) -> DurationMs {
         let jitter = |whole: DurationMs| random % (whole.0 + 1);
-        if let Some(asked) = mem::take(&mut self.asked_delay) {
-            return DurationMs(asked.0 + jitter(DurationMs(FIRST_BACKOFF.0.max(asked.0 / 10))));
-        }
         let hopeless = match why {
             Trouble::Unauthorized | Trouble::Unreadable(_) => true,
             Trouble::Refused { status } => matches!(status, 400..=499) && !matches!(status, 408 | 429),
             _ => false,
         };
+        let asked = mem::take(&mut self.asked_delay);
+        let asked = asked.map_or(0, |asked| match asked.0 {
+            // As good as nothing: a server that says so while it fails must not be asked all the time.
+            0..FIRST_ASKED_MS => 0,
+            asked => asked + jitter(DurationMs(FIRST_BACKOFF.0.max(asked / 10))),
+        });
         if hopeless {
-            return DurationMs(SLOW_RETRY.0 / 2 + jitter(SLOW_RETRY));
+            return DurationMs(asked.max(SLOW_RETRY.0 / 2 + jitter(SLOW_RETRY)));
+        }
+        if asked > 0 {
+            return DurationMs(asked);
         }
         let doubled = FIRST_BACKOFF.0 << self.failures.min(16);
         DurationMs(jitter(DurationMs(doubled.min(LONGEST_BACKOFF.0))))

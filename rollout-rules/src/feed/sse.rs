@@ -7,8 +7,10 @@ use core::fmt;
 use super::MAX_FRAME_BYTES;
 use crate::time::DurationMs;
 
-/// Longest line besides data, in bytes: names, ids and comments are short.
+/// Longest line, in bytes: one that carries a whole frame.
 const MAX_LINE_BYTES: usize = MAX_FRAME_BYTES + 1024;
+/// Longest name or id, in bytes; ours have less than a hundred. A larger one ends the stream.
+const MAX_WORD_BYTES: usize = 1024;
 /// Memory that is kept for the next event after a large one.
 const KEPT_BYTES: usize = 64 * 1024;
 
@@ -112,6 +114,7 @@ impl EventParser {
                 }
                 self.data.extend_from_slice(value);
             }
+            b"event" | b"id" if value.len() > MAX_WORD_BYTES => return Err(EventTooLarge),
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => {
                 self.id = Some(String::from_utf8_lossy(value).into_owned());
@@ -191,6 +194,20 @@ mod tests {
         parser.push(b"data: ", |_| {}).expect("short");
         let pushed = (0..=64).map(|_| parser.push(&mebibyte, |_| {})).position(|result| result.is_err());
         assert_eq!(pushed, Some(64));
+    }
+
+    #[test]
+    fn a_name_or_an_id_without_end_is_given_up_at_the_bound() {
+        for field in ["id", "event"] {
+            let line = |length: usize| alloc::format!("{field}: {}\n\n", "x".repeat(length));
+            let mut parser = EventParser::default();
+            assert_eq!(parser.push(line(MAX_WORD_BYTES).as_bytes(), |_| {}), Ok(()), "{field}");
+            assert_eq!(
+                parser.push(line(MAX_WORD_BYTES + 1).as_bytes(), |_| {}),
+                Err(EventTooLarge),
+                "{field}"
+            );
+        }
     }
 
     #[test]

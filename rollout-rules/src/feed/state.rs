@@ -1,6 +1,7 @@
 //! What a client knows: the fold of its feed. A frame applies whole or not at all.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -26,6 +27,9 @@ use crate::time::UnixMs;
 
 /// Most kills that wait for the log at one time in a client.
 pub const MAX_OVERLAYS: usize = 1_000;
+
+/// Most kills that one snapshot says are new; older ones are passed over.
+pub const MAX_SNAPSHOT_KILLS: usize = 32;
 
 /// The fold of a feed, ready to answer checks. A clone is cheap and shares everything.
 #[derive(Clone, Debug)]
@@ -53,7 +57,8 @@ impl ClientState {
         let (state, mut applied) = match (&frame.body, base) {
             (FrameBody::Snapshot(served), _) => {
                 let state = ClientState::from_served(&frame.log, frame.revision, served, base)?;
-                (state, Applied { everything: true, moved: true, ..Applied::default() })
+                let kill_ids = state.kills_beyond(base);
+                (state, Applied { everything: true, moved: true, kill_ids, ..Applied::default() })
             }
             (_, None) => return Err(FrameError::NoState),
             (_, Some(state)) if state.log != frame.log => {
@@ -178,8 +183,9 @@ impl ClientState {
         // A node that has not heard of another node's overlay must not lift it: it stays as long as
         // the log has not moved since.
         if let Some(base) = base.filter(|base| base.log == *log && revision <= base.revision) {
+            let room = MAX_OVERLAYS - state.overlays.len();
             let kept = base.overlays.iter().filter(|old| !served.overlays.contains(old));
-            state.overlays.extend(kept.cloned());
+            state.overlays.extend(kept.take(room).cloned());
         }
         for segment in &served.segments {
             state.put_segment(segment);
@@ -193,6 +199,26 @@ impl ClientState {
         }
         state.environment.flags = compiled.into_iter().collect();
         Ok(state)
+    }
+
+    /// The kills that stand now and did not before, the latest of them if they are many: whoever waits
+    /// for a kill to be in effect hears of it, though the frame that brought it was missed.
+    fn kills_beyond(&self, base: Option<&ClientState>) -> Vec<KillId> {
+        let known: BTreeSet<KillId> =
+            base.into_iter().flat_map(ClientState::kills).map(|old| old.id).collect();
+        let mut fresh: Vec<Kill> = self.kills().collect();
+        fresh.sort_by_key(|kill| core::cmp::Reverse(kill.at));
+        fresh.dedup();
+        let fresh = fresh.into_iter().filter(|kill| !known.contains(&kill.id)).take(MAX_SNAPSHOT_KILLS);
+        fresh.map(|kill| kill.id).collect()
+    }
+
+    /// Every kill that stands, by what the log says or by an overlay.
+    fn kills(&self) -> impl Iterator<Item = Kill> {
+        let high = [&self.everything, &self.app_kills];
+        let logged = high.into_iter().chain(self.flag_kills.values());
+        let overlaid = self.overlays.iter().map(|over| Kill { id: over.kill_id.clone(), at: over.at });
+        logged.filter_map(|kills| kills.killed.clone()).chain(overlaid)
     }
 
     fn changed(
@@ -230,7 +256,7 @@ impl ClientState {
         if self.overlays.iter().any(|known| known.kill_id == overlay.kill_id) {
             return Ok((state, applied));
         }
-        if self.overlays.len() == MAX_OVERLAYS {
+        if self.overlays.len() >= MAX_OVERLAYS {
             return Err(FrameError::Inconsistent { what: "more kills wait for the log than a client keeps" });
         }
         applied.moved = true;
