@@ -1,16 +1,22 @@
 //! The last good state on disk, for a start without the server.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use rollout_rules::feed::{ClientState, Frame};
+use rand::Rng as _;
+use rollout_rules::feed::{ClientState, Frame, MAX_FRAME_BYTES};
 use rollout_rules::ids::{AppKey, Digest, EnvKey};
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 /// The version of the file. Another one is not read.
 const FILE_VERSION: u16 = 1;
+/// Largest file that is read, in bytes: the largest frame, every quote of which is escaped.
+const MAX_FILE_BYTES: u64 = 2 * MAX_FRAME_BYTES as u64 + 4096;
+/// A half-written file as old as this belongs to a program that was killed while it wrote.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// Where the state of one server, app and environment is kept.
 #[derive(Clone)]
@@ -47,10 +53,16 @@ impl Cache {
 
     /// What was kept, if there is anything that can be used.
     pub(crate) fn load(&self) -> Result<Option<Cached>, io::Error> {
-        let bytes = match fs::read(&self.path) {
+        self.sweep(SystemTime::now());
+        let file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read?,
+            opened => opened?,
         };
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the cached flags are too large"));
+        }
         let file: OnDisk = serde_json::from_slice(&bytes)?;
         if file.version != FILE_VERSION || Digest::of(file.frame.as_bytes()) != file.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the cached flags are damaged"));
@@ -69,19 +81,40 @@ impl Cache {
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
         }
-        // Processes that share the directory must not write into one another's file.
-        let fresh = self.path.with_extension(format!("{}.new", std::process::id()));
+        // Whoever shares the directory must not write into this file: other clients of this process, and
+        // processes in other containers, where all have the same number.
+        let fresh = self.path.with_extension(format!("{:016x}.new", rand::rng().random::<u64>()));
         let written = write_synced(&fresh, &file).and_then(|()| fs::rename(&fresh, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&fresh);
+        match (&written, self.path.parent()) {
+            (Err(_), _) => drop(fs::remove_file(&fresh)),
+            // The new name outlives a loss of power. Where directories cannot be synced, it may not.
+            (Ok(()), Some(directory)) => drop(File::open(directory).and_then(|open| open.sync_all())),
+            (Ok(()), None) => {}
         }
         written
+    }
+
+    /// Removes what programs left behind that were killed while they wrote, so that it cannot pile up.
+    fn sweep(&self, now: SystemTime) {
+        let (Some(directory), Some(stem)) = (self.path.parent(), self.path.file_stem()) else { return };
+        let prefix = format!("{}.", stem.to_string_lossy());
+        for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let is_half =
+                name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".new"));
+            let written = file.metadata().and_then(|about| about.modified());
+            let is_old = written.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age >= ABANDONED));
+            if is_half && is_old {
+                let _ = fs::remove_file(file.path());
+            }
+        }
     }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), io::Error> {
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    // Never through a link that somebody else has put there.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -95,4 +128,86 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), io::Error> {
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn state(flags: usize, value: &str) -> ClientState {
+        let flags: Vec<_> = (0..flags)
+            .map(|i| {
+                serde_json::json!({"key": format!("flag-{i}"), "type": "string", "off_variant": "off",
+                    "variants": [{"key": "off", "value": value}], "targeting": {"on": false, "exposure": 0, "serve": {"variant": "off"}},
+                    "expires_at": 5, "revision": 2})
+            })
+            .collect();
+        let frame = serde_json::json!({"v": 1, "log": "l", "revision": flags.len(),
+            "body": {"snapshot": {"app": "shop", "environment": "production", "flags": flags}}});
+        let frame = Frame::decode(frame.to_string().as_bytes()).unwrap();
+        ClientState::fold(None, &frame).unwrap().0
+    }
+
+    fn cache(directory: &Path) -> Cache {
+        Cache::new(directory, "http://host", "tg_key", None)
+    }
+
+    fn files(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    #[test]
+    fn clients_that_write_at_the_same_time_leave_a_whole_state() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        let states = [state(3, &"x".repeat(9_000)), state(200, "y")];
+        std::thread::scope(|scope| {
+            for state in &states {
+                scope.spawn(|| (0..50).for_each(|_| cache.store(state, UnixMs(7)).unwrap()));
+            }
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let found = cache.load().expect("a whole file").map(|cached| cached.state.revision().0);
+                    assert!(matches!(found, None | Some(3 | 200)), "{found:?}");
+                }
+            });
+        });
+        assert_eq!(files(directory.path()), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_a_killed_program_left_half_written_is_removed_once_it_is_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        cache.store(&state(1, "x"), UnixMs(7)).unwrap();
+        let half = cache.path.with_extension("17.new");
+        fs::write(&half, "half").unwrap();
+        fs::write(directory.path().join("tidegate-other.17.new"), "another client's").unwrap();
+        cache.sweep(SystemTime::now());
+        assert!(half.exists(), "somebody may be writing it");
+        cache.sweep(SystemTime::now() + ABANDONED * 2);
+        assert!(!half.exists());
+        assert_eq!(files(directory.path()), 2, "the state and the other's file stay");
+    }
+
+    #[test]
+    fn a_file_larger_than_any_state_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        File::create(&cache.path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+        let error = cache.load().err().unwrap();
+        assert!(error.to_string().contains("too large"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_kept_can_be_read_by_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        cache.store(&state(1, "x"), UnixMs(7)).unwrap();
+        assert_eq!(fs::metadata(&cache.path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }
