@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct Builder {
     audience: Option<(AppKey, EnvKey)>,
     silence: Duration,
     clock: Clock,
+    roots: Vec<Vec<u8>>,
 }
 
 /// Why a client cannot be made. Only mistakes in the program lead here: a server that is down or a key
@@ -43,6 +45,8 @@ pub enum BuildError {
     },
     /// The address begins with `https`, and the SDK was built without its feature `tls`.
     NoTls,
+    /// What was given as a root certificate is no PEM, holds no certificate, or a damaged one.
+    Certificate,
     /// The key is empty, or holds characters that no key has.
     Key,
     /// The system gave no thread or no means to wait for sockets.
@@ -56,6 +60,9 @@ impl fmt::Display for BuildError {
                 write!(f, "`{url}` is not the address of a server: use http://host:port or https://host")
             }
             BuildError::NoTls => f.write_str("https needs the feature `tls` of tidegate-sdk"),
+            BuildError::Certificate => f.write_str(
+                "the root certificate cannot be read: use PEM that begins with -----BEGIN CERTIFICATE-----",
+            ),
             BuildError::Key => f.write_str(
                 "the key is empty or damaged: use the text that was shown when the token was made",
             ),
@@ -93,6 +100,7 @@ impl Builder {
             audience: None,
             silence: Duration::from_millis(SILENCE.0),
             clock: Clock::system(),
+            roots: Vec::new(),
         }
     }
 
@@ -128,6 +136,15 @@ impl Builder {
         self
     }
 
+    /// Trusts these certificates, besides those of the system's store: for servers behind an authority of
+    /// one's own. PEM, one certificate or more; may be called again for others.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificate_pem(mut self, pem: impl Into<Vec<u8>>) -> Builder {
+        self.roots.push(pem.into());
+        self
+    }
+
     /// The clock that decides what has expired, in place of the system's; for tests. Called on every
     /// check.
     #[must_use]
@@ -139,14 +156,19 @@ impl Builder {
     /// Starts the client. It returns at once, with the flags of the cache if there is one; use
     /// [`Client::ready`] to wait for the server.
     pub fn start(self) -> Result<Client, BuildError> {
-        let Builder { url, key, cache_dir, instance, audience, silence, clock } = self;
+        let Builder { url, key, cache_dir, instance, audience, silence, clock, roots } = self;
         let instance = instance.unwrap_or_else(random_instance);
         let endpoint =
-            Endpoint::new(&url, &key, instance, audience.clone()).map_err(|problem| match problem {
-                EndpointProblem::Malformed | EndpointProblem::Scheme => BuildError::Url { url: url.clone() },
-                EndpointProblem::NoTls => BuildError::NoTls,
-                EndpointProblem::Key => BuildError::Key,
-            })?;
+            Endpoint::new(&url, &key, instance, audience.clone(), &roots).map_err(
+                |problem| match problem {
+                    EndpointProblem::Malformed | EndpointProblem::Scheme => {
+                        BuildError::Url { url: url.clone() }
+                    }
+                    EndpointProblem::NoTls => BuildError::NoTls,
+                    EndpointProblem::Certificate => BuildError::Certificate,
+                    EndpointProblem::Key => BuildError::Key,
+                },
+            )?;
         let cache = cache_dir.map(|directory| Cache::new(&directory, &url, &key, audience.as_ref()));
         let (cached, problem) = match cache.as_ref().map(Cache::load) {
             None => (None, None),
@@ -176,10 +198,14 @@ impl Builder {
         let silence = DurationMs(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
         let machine = Machine::new(state, DurationMs(0)).with_silence(silence);
         let driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), machine, cache, saved_at);
+        let watched = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("tidegate-sdk".to_owned())
             .spawn(move || {
-                runtime.block_on(driver.run(stopped));
+                let followed = catch_unwind(AssertUnwindSafe(|| runtime.block_on(driver.run(stopped))));
+                if followed.is_err() {
+                    watched.stop_following();
+                }
                 // A connection that hangs must not hold the program up.
                 runtime.shutdown_background();
             })

@@ -148,11 +148,12 @@ impl Client {
     /// on any executor.
     pub async fn ready(&self, timeout: Duration) -> Result<Status, NotReady> {
         let mut status = self.inner.shared.status.subscribe();
-        let timer = self.inner.runtime.spawn(tokio::time::sleep(timeout));
+        let mut timer = self.inner.runtime.spawn(tokio::time::sleep(timeout));
         tokio::select! {
             _ = status.wait_for(is_settled) => {}
-            _ = timer => {}
+            _ = &mut timer => {}
         }
+        timer.abort();
         self.outcome()
     }
 
@@ -181,8 +182,9 @@ fn is_settled(status: &Status) -> bool {
     match status {
         Status::Live { .. } => true,
         Status::FromCache { why, .. } => why.is_some(),
-        Status::Offline { why, .. } => matches!(why, Problem::Unauthorized),
-        Status::Starting | Status::Stale { .. } => false,
+        Status::Offline { why, .. } => matches!(why, Problem::Unauthorized | Problem::Stopped),
+        Status::Stale { why, .. } => matches!(why, Problem::Stopped),
+        Status::Starting => false,
     }
 }
 

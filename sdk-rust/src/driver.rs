@@ -25,6 +25,12 @@ use crate::status::Status;
 
 /// Changes within this time are written to disk together; kills at once.
 const STORE_DEBOUNCE: Duration = Duration::from_secs(1);
+/// After this, what could not be written is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(30);
+/// Most flags that listeners are told of one by one; of more they are told that everything changed.
+const UNTOLD_FLAGS: usize = 10_000;
+/// Most kills that listeners are told of together; the oldest go first.
+const UNTOLD_KILLS: usize = 1_000;
 /// Acknowledgements that wait to be sent; when it is full, the next one carries what this one says.
 const ACKS_WAITING: usize = 64;
 /// How often an acknowledgement is tried before the next one has to do.
@@ -33,6 +39,8 @@ const ACK_TRIES: u32 = 5;
 const KILL_IDS_IN_ACK: usize = 32;
 /// Between tries.
 const ACK_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause that a server may ask for between tries.
+const LONGEST_ACK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Follows the feed until it is told to stop.
 pub(crate) struct Driver {
@@ -62,7 +70,7 @@ impl Driver {
             machine,
             epoch: Instant::now(),
             stream: Stream::None,
-            store: Store { cache, dirty: None, due: None, running: None },
+            store: Store { cache, dirty: None, due: None, writing: None, running: None },
             news: News::default(),
             saved_at,
             was_live: false,
@@ -196,6 +204,8 @@ struct Store {
     cache: Option<Cache>,
     dirty: Option<Arc<ClientState>>,
     due: Option<Instant>,
+    /// What `running` writes.
+    writing: Option<Arc<ClientState>>,
     running: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -219,6 +229,7 @@ impl Store {
         }
         self.due = None;
         if let (Some(state), Some(cache)) = (self.dirty.take(), self.cache.clone()) {
+            self.writing = Some(Arc::clone(&state));
             self.running = Some(tokio::task::spawn_blocking(move || cache.store(&state, now)));
         }
     }
@@ -227,7 +238,14 @@ impl Store {
         let Some(running) = &mut self.running else { return pending().await };
         let outcome = running.await;
         self.running = None;
-        outcome.unwrap_or_else(|error| Err(io::Error::other(error)))
+        let outcome = outcome.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let written = self.writing.take();
+        if outcome.is_err() {
+            // A full disk has space again some day, and a kill must be on it by then.
+            self.dirty = self.dirty.take().or(written);
+            self.due = self.due.or(Some(Instant::now() + STORE_RETRY));
+        }
+        outcome
     }
 
     /// The last state reaches the disk before the thread ends.
@@ -261,6 +279,13 @@ impl News {
         untold.everything |= applied.everything;
         untold.flags.extend(applied.flags);
         untold.kill_ids.extend(applied.kill_ids);
+        // A listener that never comes back must not fill the memory.
+        if untold.flags.len() > UNTOLD_FLAGS {
+            untold.everything = true;
+            untold.flags.clear();
+        }
+        let surplus = untold.kill_ids.len().saturating_sub(UNTOLD_KILLS);
+        untold.kill_ids.drain(..surplus);
     }
 
     fn tell(&mut self, shared: &Arc<Shared>) {
@@ -303,11 +328,59 @@ async fn acknowledge(endpoint: Arc<Endpoint>, mut waiting: mpsc::Receiver<Ack>) 
                 Ok(()) => drop(ack.kill_ids.drain(..KILL_IDS_IN_ACK)),
                 // A refusal will not change by asking again; being asked to slow down will.
                 Err(Loss::Refused { status: 400..=428 | 430..=499, .. }) => break,
-                Err(_) => {
+                Err(loss) => {
                     tries += 1;
-                    sleep(ACK_PAUSE).await;
+                    sleep(pause_after(&loss)).await;
                 }
             }
         }
+    }
+}
+
+/// What the server asks for, within bounds.
+fn pause_after(loss: &Loss) -> Duration {
+    let Loss::Refused { retry_after: Some(asked), .. } = loss else { return ACK_PAUSE };
+    Duration::from_millis(asked.0).clamp(ACK_PAUSE, LONGEST_ACK_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use rollout_rules::ids::FlagKey;
+
+    use super::*;
+
+    fn change(revision: u64) -> Applied {
+        Applied {
+            revision: Revision(revision),
+            flags: [FlagKey::new(&format!("flag-{revision}")).unwrap()].into(),
+            kill_ids: vec![KillId::new(&format!("kill-{revision}")).unwrap()],
+            ..Applied::default()
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_listener_that_never_comes_back_is_bounded() {
+        let mut news = News::default();
+        (1..=UNTOLD_FLAGS as u64).for_each(|revision| news.add(change(revision)));
+        let untold = news.untold.as_ref().unwrap();
+        assert_eq!((untold.everything, untold.flags.len()), (false, UNTOLD_FLAGS));
+        assert_eq!(untold.kill_ids.len(), UNTOLD_KILLS);
+        assert_eq!(untold.kill_ids.last().unwrap().as_str(), "kill-10000");
+        news.add(change(UNTOLD_FLAGS as u64 + 1));
+        let untold = news.untold.unwrap();
+        assert!(untold.everything && untold.flags.is_empty());
+        assert_eq!(untold.revision, Revision(10_001));
+    }
+
+    #[test]
+    fn acknowledgements_are_tried_again_when_the_server_asks_for_it() {
+        let refused =
+            |seconds: u64| Loss::Refused { status: 429, retry_after: Some(DurationMs(seconds * 1000)) };
+        assert_eq!(pause_after(&refused(7)), Duration::from_secs(7));
+        assert_eq!(pause_after(&refused(0)), ACK_PAUSE);
+        assert_eq!(pause_after(&refused(86_400)), LONGEST_ACK_PAUSE);
+        assert_eq!(pause_after(&Loss::Ended), ACK_PAUSE);
     }
 }

@@ -1,6 +1,8 @@
 //! Where the server is, and how to talk to it: plain HTTP/1.1 connections, with TLS or without.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -9,8 +11,9 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use rollout_rules::feed::machine::Loss;
 use rollout_rules::feed::{ResumeToken, machine};
@@ -19,6 +22,8 @@ use rollout_rules::time::DurationMs;
 
 /// How long a connection may take to stand, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one address of a host is tried alone before the next one is tried as well.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// How long an acknowledgement may take.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most of a refusal's body that is read, so that the connection can be used again.
@@ -30,6 +35,7 @@ pub(crate) enum EndpointProblem {
     Malformed,
     Scheme,
     NoTls,
+    Certificate,
     Key,
 }
 
@@ -50,12 +56,16 @@ pub(crate) struct Endpoint {
 type Connection = SendRequest<Full<Bytes>>;
 
 impl Endpoint {
+    /// `roots` are trusted besides what the system trusts: PEM, each with one certificate or more.
     pub(crate) fn new(
         url: &str,
         key: &str,
         instance: InstanceId,
         audience: Option<(AppKey, EnvKey)>,
+        roots: &[Vec<u8>],
     ) -> Result<Endpoint, EndpointProblem> {
+        #[cfg(not(feature = "tls"))]
+        let _ = roots;
         let uri: Uri = url.trim().parse().map_err(|_| EndpointProblem::Malformed)?;
         let authority = uri.authority().ok_or(EndpointProblem::Malformed)?;
         let secure = match uri.scheme_str() {
@@ -81,11 +91,7 @@ impl Endpoint {
             instance,
             audience,
             #[cfg(feature = "tls")]
-            tls: if secure {
-                Some(tls::Connector::new(&host).ok_or(EndpointProblem::Malformed)?)
-            } else {
-                None
-            },
+            tls: if secure { Some(tls::Connector::new(&host, roots)?) } else { None },
             host,
         })
     }
@@ -144,15 +150,20 @@ impl Endpoint {
             // A kept connection may have been closed meanwhile: then a new one is worth one try.
             if let Some(mut connection) = kept.take()
                 && connection.ready().await.is_ok()
-                && let Ok(()) = self.send_ack(&mut connection, body.clone()).await
             {
-                *kept = Some(connection);
-                return Ok(());
+                match self.send_ack(&mut connection, body.clone()).await {
+                    Err(Loss::Failed(_) | Loss::Ended) => {}
+                    // A refusal is an answer: asking again at once would only add to the load.
+                    answered => {
+                        *kept = Some(connection);
+                        return answered;
+                    }
+                }
             }
             let mut connection = self.connect().await?;
-            self.send_ack(&mut connection, body).await?;
+            let answered = self.send_ack(&mut connection, body).await;
             *kept = Some(connection);
-            Ok(())
+            answered
         });
         sent.await.unwrap_or_else(|_| Err(failed("the server does not answer")))
     }
@@ -186,7 +197,8 @@ impl Endpoint {
 
     async fn connect(&self) -> Result<Connection, Loss> {
         let stands = timeout(CONNECT_TIMEOUT, async {
-            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|e| failed(&e))?;
+            let addresses = lookup_host((self.host.as_str(), self.port)).await.map_err(|e| failed(&e))?;
+            let tcp = first_that_answers(addresses).await.map_err(|error| failed(&error))?;
             // A kill's acknowledgement is one small packet: it must not wait for a second one.
             tcp.set_nodelay(true).map_err(|error| failed(&error))?;
             #[cfg(feature = "tls")]
@@ -196,6 +208,26 @@ impl Endpoint {
             serve(TokioIo::new(tcp)).await
         });
         stands.await.unwrap_or_else(|_| Err(failed("the connection takes too long")))
+    }
+}
+
+/// Connects to the first of a host's addresses that answers. Those before it need not refuse: an address
+/// that leads nowhere, as one family's often does, only costs its head start.
+async fn first_that_answers(mut addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    loop {
+        let has_more = addresses.next().map(|address| attempts.spawn(TcpStream::connect(address))).is_some();
+        if attempts.is_empty() {
+            return Err(problem);
+        }
+        tokio::select! {
+            Some(ended) = attempts.join_next() => match ended.unwrap_or_else(|error| Err(error.into())) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => problem = error,
+            },
+            () = sleep(HEAD_START), if has_more => {}
+        }
     }
 }
 
@@ -218,7 +250,7 @@ fn refused(answer: &Response<Incoming>) -> Loss {
         answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Loss::Refused {
         status: answer.status().as_u16(),
-        retry_after: retry_after.map(|seconds: u32| DurationMs(u64::from(seconds) * 1000)),
+        retry_after: retry_after.map(|seconds: u64| DurationMs(seconds.saturating_mul(1000))),
     }
 }
 
@@ -231,32 +263,47 @@ mod tls {
     use tokio_rustls::TlsConnector;
     use tokio_rustls::client::TlsStream;
     use tokio_rustls::rustls::crypto::ring;
-    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
     use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-    /// Trusts what the system trusts, companies' own authorities included.
+    use super::EndpointProblem;
+
+    /// Trusts what the system trusts, companies' own authorities included, and what the program adds.
     pub(super) struct Connector {
         connector: TlsConnector,
         name: ServerName<'static>,
     }
 
     impl Connector {
-        pub(super) fn new(host: &str) -> Option<Connector> {
-            let name = ServerName::try_from(host.to_owned()).ok()?;
+        pub(super) fn new(host: &str, added: &[Vec<u8>]) -> Result<Connector, EndpointProblem> {
+            let name = ServerName::try_from(host.to_owned()).map_err(|_| EndpointProblem::Malformed)?;
             let mut roots = RootCertStore::empty();
             // Stores often hold a few certificates that nobody can read; without any, connecting fails.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            for pem in added {
+                add(&mut roots, pem).ok_or(EndpointProblem::Certificate)?;
+            }
             let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
                 .with_safe_default_protocol_versions()
-                .ok()?
+                .map_err(|_| EndpointProblem::NoTls)?
                 .with_root_certificates(roots)
                 .with_no_client_auth();
-            Some(Connector { connector: TlsConnector::from(Arc::new(config)), name })
+            Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name })
         }
 
         pub(super) async fn connect(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
             self.connector.connect(self.name.clone(), tcp).await
         }
+    }
+
+    /// What a program names it means: unlike the system's, every one of its certificates must be sound.
+    fn add(roots: &mut RootCertStore, pem: &[u8]) -> Option<()> {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.ok()?).ok()?;
+        }
+        (roots.len() > before).then_some(())
     }
 }
 
@@ -265,7 +312,29 @@ mod tests {
     use super::*;
 
     fn problem(url: &str, key: &str) -> Option<EndpointProblem> {
-        Endpoint::new(url, key, InstanceId::new("i").expect("an id"), None).err()
+        Endpoint::new(url, key, InstanceId::new("i").expect("an id"), None, &[]).err()
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_does_not_keep_the_next_one_from_answering() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+            socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+            let listener = socket.listen(1).expect("a queue");
+            let nowhere = listener.local_addr().expect("an address");
+            // Once its queue is full, the system answers nobody any more.
+            let connect = || std::net::TcpStream::connect_timeout(&nowhere, Duration::from_millis(100));
+            let queued: Vec<_> = std::iter::from_fn(|| connect().ok()).take(10).collect();
+            assert!(queued.len() < 10, "it still answers");
+            let alive = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let alive = alive.local_addr().map(|address| (alive, address)).expect("an address");
+            let connected = timeout(CONNECT_TIMEOUT, first_that_answers([nowhere, alive.1].into_iter()));
+            let connected = connected.await.expect("in time").expect("a connection");
+            assert_eq!(connected.peer_addr().expect("an address"), alive.1);
+            let error = first_that_answers(std::iter::empty()).await.expect_err("no address");
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        });
     }
 
     #[test]

@@ -9,8 +9,8 @@ use rollout_rules::feed::{Applied, ClientState};
 use rollout_rules::ids::{FlagKey, KillId, Revision};
 use tokio::sync::watch;
 
-use crate::clock::Clock;
-use crate::status::Status;
+use crate::clock::{Clock, system_ms};
+use crate::status::{Problem, Status};
 
 /// What a change of flags is told to listeners.
 #[derive(Clone, Debug)]
@@ -78,6 +78,14 @@ impl Shared {
         for listener in listeners {
             let _ = catch_unwind(AssertUnwindSafe(|| listener(&change)));
         }
+    }
+
+    /// Nobody follows the feed any more, and whoever asks is told so.
+    pub(crate) fn stop_following(&self) {
+        let (since, why) = (system_ms(), Problem::Stopped);
+        let has_flags = self.state.load().is_some();
+        let status = if has_flags { Status::Stale { since, why } } else { Status::Offline { since, why } };
+        self.status.send_replace(status);
     }
 
     pub(crate) fn cache_problem(&self) -> Option<String> {

@@ -65,6 +65,9 @@ pub enum Problem {
         /// What was wrong with it.
         detail: String,
     },
+    /// The SDK's own thread was ended by a panic, be it of the clock that the program gave it. Nothing is
+    /// heard from the server until the program makes a new client.
+    Stopped,
 }
 
 impl Status {
@@ -113,6 +116,7 @@ impl fmt::Display for Problem {
             Problem::Silent => f.write_str("the server has fallen silent"),
             Problem::Unauthorized => f.write_str("the server does not accept the key"),
             Problem::Refused { status } => write!(f, "the server refuses with status {status}"),
+            Problem::Stopped => f.write_str("the SDK's thread has stopped: make a new client"),
             Problem::Unusable { detail } => write!(f, "the server sent what cannot be used ({detail})"),
         }
     }

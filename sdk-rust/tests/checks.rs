@@ -3,7 +3,7 @@
 
 mod peer;
 
-use peer::{Peer, changes, kill, live, until};
+use peer::{Peer, changes, flag, frame, kill, live, until};
 use serde_json::{Value, json};
 use tidegate_sdk::{Client, Context, ErrorKind, FlagKey, Height, Reason, Revision};
 
@@ -74,6 +74,32 @@ fn a_kill_is_in_effect_and_acknowledged_at_once() {
     // The same connection serves for the next one.
     feed.send(&kill("colour", 6, 7));
     assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-7"]));
+}
+
+#[test]
+fn a_refused_acknowledgement_is_sent_once_and_the_next_one_goes_on_the_same_connection() {
+    let peer = Peer::start();
+    let (_client, mut feed) = live(&peer);
+    feed.send(&kill("checkout", 5, 6));
+    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-6"]));
+    peer.answer_ack("403 Forbidden", "");
+    feed.send(&kill("colour", 6, 7));
+    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-7"]));
+    feed.send(&kill("limit", 7, 8));
+    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-8"]), "the refused one is not asked again");
+}
+
+#[test]
+fn a_kill_that_comes_with_a_snapshot_is_acknowledged_at_once() {
+    let peer = Peer::start();
+    let (_client, mut feed) = live(&peer);
+    let mut killed = flag("checkout", "boolean", &json!(true), &json!(false));
+    killed["killed"] = json!({"id": "kill-8", "at": 5});
+    feed.send(&frame(
+        9,
+        &json!({"snapshot": {"app": "shop", "environment": "production", "flags": [killed]}}),
+    ));
+    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-8"]));
 }
 
 #[test]

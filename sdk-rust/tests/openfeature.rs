@@ -74,6 +74,7 @@ fn details_carry_variant_reason_and_metadata() {
         assert_eq!((killed.value, killed.reason), (false, Some(EvaluationReason::Disabled)));
         let metadata = killed.flag_metadata.unwrap().values;
         assert_eq!(metadata["tidegate.killed"], FlagMetadataValue::String("flag".into()));
+        assert_eq!(metadata["tidegate.reason"], FlagMetadataValue::String("killed".into()));
     });
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use peer::{PATIENCE, Peer, changes, flag, frame, kill, live, shop, until};
 use serde_json::json;
-use tidegate_sdk::{BuildError, Client, Context, ErrorKind, Problem, Reason, Status, UnixMs};
+use tidegate_sdk::{BuildError, Client, Context, ErrorKind, Problem, Reason, Revision, Status, UnixMs};
 
 fn ann() -> Context {
     Context::new("ann")
@@ -97,6 +97,27 @@ fn a_directory_that_cannot_be_written_is_reported_and_checks_go_on() {
         std::thread::yield_now();
     }
     assert_eq!(client.string("colour", &ann(), "red"), "blue");
+}
+
+#[test]
+fn what_could_not_be_written_is_written_once_there_is_a_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("below");
+    std::fs::write(&below, "in the way").unwrap();
+    let peer = Peer::start();
+    let client = peer.builder().cache_dir(&below).start().unwrap();
+    let mut feed = peer.next_feed().open_with(&shop(5));
+    client.wait_ready(PATIENCE).unwrap();
+    feed.send(&kill("checkout", 5, 6));
+    let begun = std::time::Instant::now();
+    while client.revision() != Some(Revision(6)) || client.cache_problem().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the problem is reported");
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(&below).unwrap();
+    drop(client);
+    let again = peer.builder().cache_dir(&below).start().unwrap();
+    assert!(!again.bool("checkout", &ann(), true), "the kill was kept: {}", again.status());
 }
 
 #[test]
@@ -205,6 +226,34 @@ fn an_answer_that_is_no_stream_is_reported() {
     let status = client.status();
     assert!(status.to_string().contains("is this the address of a Tidegate server?"), "{status}");
     drop(again);
+}
+
+#[test]
+fn a_client_whose_thread_has_stopped_says_so_and_goes_on_answering() {
+    let peer = Peer::start();
+    let driver = Arc::new(AtomicU64::new(0));
+    let fails = Arc::clone(&driver);
+    let clock = move || {
+        let is_driver = std::thread::current().name() == Some("tidegate-sdk");
+        if is_driver && fails.load(Ordering::Relaxed) == 1 {
+            std::panic::resume_unwind(Box::new("the clock's own fault"));
+        }
+        UnixMs(1_000_000)
+    };
+    let client = peer.builder().clock(clock).start().unwrap();
+    let mut feed = peer.next_feed().open_with(&shop(5));
+    client.wait_ready(PATIENCE).unwrap();
+    driver.store(1, Ordering::Relaxed);
+    feed.send(&kill("checkout", 5, 6));
+    feed.wait_for_close();
+    let begun = std::time::Instant::now();
+    while client.status().is_live() {
+        assert!(begun.elapsed() < PATIENCE, "it says that it has stopped");
+        std::thread::yield_now();
+    }
+    assert_eq!(client.status().problem(), Some(&Problem::Stopped));
+    assert!(client.wait_ready(PATIENCE).unwrap().has_flags());
+    assert_eq!(client.string("colour", &ann(), "red"), "blue");
 }
 
 #[test]

@@ -257,6 +257,7 @@ fn the_sdk_answers_as_the_server_does() {
             assert_eq!(*ours.value, theirs["value"], "{key} for {context:?}");
             assert_eq!(ours.variant.unwrap().as_str(), theirs["variant"], "{key} for {context:?}");
             assert_eq!(ours.revision.unwrap().0, theirs["metadata"]["tidegate.revision"], "{key}");
+            assert_eq!(ours.reason.unwrap().cause(), theirs["metadata"]["tidegate.reason"], "{key}");
             variants.insert(format!("{key}={}", theirs["variant"]));
         }
     }

@@ -2,9 +2,11 @@
 //! does.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses its part")]
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ pub struct Peer {
     pub url: String,
     feeds: Receiver<Feed>,
     acks: Receiver<Value>,
+    /// What acknowledgements are answered with, first things first; 204 after them.
+    ack_answers: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// A client that asked for the feed.
@@ -35,13 +39,15 @@ impl Peer {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (to_feeds, feeds) = channel();
         let (to_acks, acks) = channel();
+        let ack_answers = Arc::<Mutex<VecDeque<String>>>::default();
+        let answers = Arc::clone(&ack_answers);
         thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let (feeds, acks) = (to_feeds.clone(), to_acks.clone());
-                thread::spawn(move || serve(socket, &feeds, &acks));
+                let (feeds, acks, answers) = (to_feeds.clone(), to_acks.clone(), Arc::clone(&answers));
+                thread::spawn(move || serve(socket, &feeds, &acks, &answers));
             }
         });
-        Peer { url, feeds, acks }
+        Peer { url, feeds, acks, ack_answers }
     }
 
     /// An address at which nobody answers.
@@ -59,13 +65,19 @@ impl Peer {
         self.feeds.recv_timeout(PATIENCE).expect("a client asks for the feed")
     }
 
+    /// Answers the next acknowledgement in another way: a status, and headers that end in a line break.
+    pub fn answer_ack(&self, status: &str, headers: &str) {
+        let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\n\r\n");
+        self.ack_answers.lock().unwrap().push_back(answer);
+    }
+
     /// The next acknowledgement.
     pub fn next_ack(&self) -> Value {
         self.acks.recv_timeout(PATIENCE).expect("a client acknowledges")
     }
 }
 
-fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &Sender<Value>) {
+fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &Sender<Value>, answers: &Mutex<VecDeque<String>>) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     loop {
         let mut head = String::new();
@@ -83,7 +95,9 @@ fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &Sender<Value>) {
         let mut body = vec![0; length.map_or(0, |text| text.trim().parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
         let _ = acks.send(serde_json::from_slice(&body).unwrap());
-        (&socket).write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        let answer = answers.lock().unwrap().pop_front();
+        let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 No Content\r\n\r\n".to_owned());
+        (&socket).write_all(answer.as_bytes()).unwrap();
     }
 }
 
