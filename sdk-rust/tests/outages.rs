@@ -106,12 +106,13 @@ fn what_could_not_be_written_is_written_once_there_is_a_way() {
     std::fs::write(&below, "in the way").unwrap();
     let peer = Peer::start();
     let client = peer.builder().cache_dir(&below).start().unwrap();
+    let of_reading = client.cache_problem();
     let mut feed = peer.next_feed().open_with(&shop(5));
     client.wait_ready(PATIENCE).unwrap();
     feed.send(&kill("checkout", 5, 6));
     let begun = std::time::Instant::now();
-    while client.revision() != Some(Revision(6)) || client.cache_problem().is_none() {
-        assert!(begun.elapsed() < PATIENCE, "the problem is reported");
+    while client.revision() != Some(Revision(6)) || client.cache_problem() == of_reading {
+        assert!(begun.elapsed() < PATIENCE, "the problem of writing is reported");
         std::thread::yield_now();
     }
     std::fs::remove_file(&below).unwrap();
