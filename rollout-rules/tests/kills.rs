@@ -52,6 +52,21 @@ fn a_kill_ahead_of_the_log_is_in_effect_at_the_revision_that_last_changed_the_fl
 }
 
 #[test]
+fn a_kill_in_a_preview_holds_when_another_of_its_key_takes_its_place() {
+    for reach in heights() {
+        let mut world = shop_with_flag_on();
+        world.done(&human("ann"), kill("k1", reach.clone(), Some("pr-1")));
+        world.wait_days(60);
+        let anew = json!({"do": "create_environment", "app": "shop", "key": "pr-1", "kind": "preview"});
+        world.done(&human("ann"), command(anew));
+        let flag = world.snapshot.flag(&app("shop"), &flag("f")).expect("the flag");
+        assert!(flag.killed(&env("pr-1")).is_some(), "{reach}");
+        assert_eq!(world.refused(&human("ann"), set("pr-1", json!({"on": true}))), "killed", "{reach}");
+        world.done(&human("ann"), revive(reach.clone(), Some("pr-1")));
+    }
+}
+
+#[test]
 fn a_kill_in_one_environment_leaves_the_others_alone() {
     for reach in heights() {
         let mut world = shop_with_flag_on();

@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 
 use super::app::Touch;
+use super::fold_flags::KillsOfGone;
 use super::recall::{PastKill, PastRequest};
 use super::{Claim, OpenEffect, Snapshot};
 use crate::change::{Change, Entry};
@@ -54,14 +55,17 @@ impl Snapshot {
             Change::AppCreated { app, environments } => self.app_created(app, environments, stamp),
             Change::AppUpdated { app } => self.app_updated(app, stamp),
             Change::EnvironmentCreated { app, environment, expires_at, replaces } => {
-                replaces.iter().for_each(|ended| self.environment_removed(app, ended, stamp));
+                for ended in replaces {
+                    let kills = if *ended == environment.key { KillsOfGone::Stay } else { KillsOfGone::Go };
+                    self.environment_removed(app, ended, kills, stamp);
+                }
                 self.environment_created(app, environment, *expires_at, stamp);
             }
             Change::EnvironmentUpdated { app, environment } => {
                 self.environment_updated(app, environment, stamp);
             }
             Change::EnvironmentRemoved { app, environment } => {
-                self.environment_removed(app, environment, stamp);
+                self.environment_removed(app, environment, KillsOfGone::Go, stamp);
             }
             Change::FlagCreated { app, flag, states } => self.flag_created(app, flag, states, stamp),
             Change::FlagUpdated { app, flag } => self.flag_updated(app, flag, stamp),

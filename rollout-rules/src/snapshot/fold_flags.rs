@@ -24,6 +24,14 @@ pub(super) enum Touched<'a> {
     One(&'a EnvKey),
 }
 
+/// What becomes of the kills in an environment that goes. They stay when another of its key takes its place:
+/// making one is no revival.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KillsOfGone {
+    Stay,
+    Go,
+}
+
 impl Snapshot {
     pub(super) fn app_created(&mut self, info: &AppInfo, environments: &[Environment], stamp: &Stamp<'_>) {
         if self.apps.contains_key(&info.key) {
@@ -121,7 +129,14 @@ impl Snapshot {
         self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
 
-    pub(super) fn environment_removed(&mut self, app: &AppKey, environment: &EnvKey, stamp: &Stamp<'_>) {
+    pub(super) fn environment_removed(
+        &mut self,
+        app: &AppKey,
+        environment: &EnvKey,
+        kills: KillsOfGone,
+        stamp: &Stamp<'_>,
+    ) {
+        let go = kills == KillsOfGone::Go;
         let Some(shared) = self.apps.get(app).filter(|app| app.environments.contains_key(environment)) else {
             return;
         };
@@ -131,7 +146,7 @@ impl Snapshot {
             let Some(record) = changed.flags.get(&key) else { continue };
             let mut record = FlagRecord::clone(record);
             record.states.retain(|(state, _)| state != environment);
-            if let Some(kills) = &mut record.kills {
+            if let Some(kills) = record.kills.as_mut().filter(|_| go) {
                 kills.environments.remove(environment);
                 kills.off_before_in.remove(environment);
             }
@@ -143,8 +158,10 @@ impl Snapshot {
         {
             self.instants.remove(ends_at);
         }
-        changed.rules.kills.environments.remove(environment);
-        changed.rules.kills.off_before_in.remove(environment);
+        if go {
+            changed.rules.kills.environments.remove(environment);
+            changed.rules.kills.off_before_in.remove(environment);
+        }
         changed.touch(stamp);
         self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
