@@ -11,12 +11,12 @@ use hyper::body::{Bytes, Incoming};
 use rand::Rng as _;
 use rollout_rules::feed::machine::{Input, Loss, Machine, Output, Standing};
 use rollout_rules::feed::{Applied, ClientState};
-use rollout_rules::ids::{KillId, Revision};
 use rollout_rules::time::{DurationMs, UnixMs};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use crate::acks::Acks;
 use crate::cache::Cache;
 use crate::clock::system_ms;
 use crate::endpoint::Endpoint;
@@ -31,17 +31,6 @@ const STORE_RETRY: Duration = Duration::from_secs(30);
 const UNTOLD_FLAGS: usize = 10_000;
 /// Most kills that listeners are told of together; the oldest go first.
 const UNTOLD_KILLS: usize = 1_000;
-/// Acknowledgements that wait to be sent; when it is full, the next one carries what this one says.
-const ACKS_WAITING: usize = 64;
-/// How often an acknowledgement is tried before the next one has to do.
-const ACK_TRIES: u32 = 5;
-/// Most kill ids in one acknowledgement; the server takes no more.
-const KILL_IDS_IN_ACK: usize = 32;
-/// Between tries.
-const ACK_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause that a server may ask for between tries.
-const LONGEST_ACK_PAUSE: Duration = Duration::from_secs(60);
-
 /// Follows the feed until it is told to stop.
 pub(crate) struct Driver {
     endpoint: Arc<Endpoint>,
@@ -79,8 +68,8 @@ impl Driver {
     }
 
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let (acks, waiting) = mpsc::channel(ACKS_WAITING);
-        tokio::spawn(acknowledge(Arc::clone(&self.endpoint), waiting));
+        let acks = Arc::new(Acks::default());
+        tokio::spawn(Arc::clone(&acks).send(Arc::clone(&self.endpoint)));
         loop {
             let wake = self.epoch + Duration::from_millis(self.machine.wake_at().0);
             let wake = self.store.wakes_at().map_or(wake, |due| due.min(wake));
@@ -112,7 +101,7 @@ impl Driver {
         self.store.finish(self.shared.clock.reading()).await;
     }
 
-    fn act(&mut self, outputs: Vec<Output>, acks: &mpsc::Sender<Ack>) {
+    fn act(&mut self, outputs: Vec<Output>, acks: &Acks) {
         for output in outputs {
             match output {
                 Output::Connect { resume } => {
@@ -128,10 +117,7 @@ impl Driver {
                     }
                     self.news.add(applied);
                 }
-                // If nothing fits, a later acknowledgement says as much and more.
-                Output::Ack { revision, kill_ids } => {
-                    let _ = acks.try_send(Ack { revision, kill_ids });
-                }
+                Output::Ack { revision, kill_ids } => acks.add(revision, kill_ids),
                 Output::Standing(_) => self.report(),
             }
         }
@@ -307,47 +293,11 @@ impl News {
     }
 }
 
-struct Ack {
-    revision: Revision,
-    kill_ids: Vec<KillId>,
-}
-
-/// Sends acknowledgements one after another; what piles up meanwhile goes together.
-async fn acknowledge(endpoint: Arc<Endpoint>, mut waiting: mpsc::Receiver<Ack>) {
-    let mut connection = None;
-    while let Some(mut ack) = waiting.recv().await {
-        let mut tries = 0;
-        while tries < ACK_TRIES {
-            while let Ok(more) = waiting.try_recv() {
-                ack.revision = more.revision;
-                ack.kill_ids.extend(more.kill_ids);
-            }
-            let now = &ack.kill_ids[..ack.kill_ids.len().min(KILL_IDS_IN_ACK)];
-            match endpoint.acknowledge(&mut connection, ack.revision, now).await {
-                Ok(()) if now.len() == ack.kill_ids.len() => break,
-                Ok(()) => drop(ack.kill_ids.drain(..KILL_IDS_IN_ACK)),
-                // A refusal will not change by asking again; being asked to slow down will.
-                Err(Loss::Refused { status: 400..=428 | 430..=499, .. }) => break,
-                Err(loss) => {
-                    tries += 1;
-                    sleep(pause_after(&loss)).await;
-                }
-            }
-        }
-    }
-}
-
-/// What the server asks for, within bounds.
-fn pause_after(loss: &Loss) -> Duration {
-    let Loss::Refused { retry_after: Some(asked), .. } = loss else { return ACK_PAUSE };
-    Duration::from_millis(asked.0).clamp(ACK_PAUSE, LONGEST_ACK_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use rollout_rules::ids::FlagKey;
+    use rollout_rules::ids::{FlagKey, KillId, Revision};
 
     use super::*;
 
@@ -372,15 +322,5 @@ mod tests {
         let untold = news.untold.unwrap();
         assert!(untold.everything && untold.flags.is_empty());
         assert_eq!(untold.revision, Revision(10_001));
-    }
-
-    #[test]
-    fn acknowledgements_are_tried_again_when_the_server_asks_for_it() {
-        let refused =
-            |seconds: u64| Loss::Refused { status: 429, retry_after: Some(DurationMs(seconds * 1000)) };
-        assert_eq!(pause_after(&refused(7)), Duration::from_secs(7));
-        assert_eq!(pause_after(&refused(0)), ACK_PAUSE);
-        assert_eq!(pause_after(&refused(86_400)), LONGEST_ACK_PAUSE);
-        assert_eq!(pause_after(&Loss::Ended), ACK_PAUSE);
     }
 }

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use tidegate::cli::{self, Cli, Command, ServeOptions};
 use tidegate::config::{Loaded, show};
 use tidegate::first_token::Occasion;
@@ -11,8 +10,11 @@ use tidegate::serve::{ServeError, serve};
 use tidegate::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What shells make of an end by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    match Cli::from_command_line(std::env::args_os()).command {
         Some(Command::Client(command)) => ExitCode::from(cli::run(command) as u8),
         Some(Command::Serve(options)) => start(&options),
         None => start(&ServeOptions::default()),
@@ -57,8 +59,13 @@ fn run(loaded: &Loaded, occasion: Occasion) -> Result<(), ServeError> {
         let shutdown = async {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("asked to stop"),
-                _ = interrupt.recv() => tracing::info!("interrupted; stopping"),
+                _ = interrupt.recv() => tracing::info!("interrupted; stopping (once more stops at once)"),
             }
+            // Nothing acknowledged is lost by it: a crash may come at any moment too.
+            tokio::spawn(async move {
+                interrupt.recv().await;
+                std::process::exit(INTERRUPTED);
+            });
         };
         serve(config, occasion, &mut std::io::stdout(), shutdown).await
     })

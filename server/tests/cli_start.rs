@@ -83,3 +83,12 @@ fn the_settings_in_effect_can_be_printed_with_where_they_stand() {
     let said = run(&mut server).ends(0).says("insecure_http = true").says("# From flag --insecure-http.");
     said.says("tidegate.toml line 2.\nformat = \"json\"");
 }
+
+#[test]
+fn settings_may_follow_the_name_of_the_program_since_no_command_means_serve() {
+    let mut server = tidegate();
+    server.args(["--insecure-http", "--listen=0.0.0.0:1", "--print-config"]);
+    run(&mut server).ends(0).says("listen = \"0.0.0.0:1\"").says("# From flag --insecure-http.");
+    let mut tool = tidegate();
+    run(tool.args(["--json", "app", "list"])).ends(2).complains("--json");
+}

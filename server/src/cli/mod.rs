@@ -23,9 +23,10 @@ mod trust;
 mod view;
 mod when;
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use rollout_rules::ids::{AppKey, EnvKey};
 
 pub use failure::{ExitCode, Failure};
@@ -36,8 +37,8 @@ use session::{CallOptions, Given, Session};
 
 /// Feature flags that are born off, die on a date, and can be killed everywhere in milliseconds.
 ///
-/// Without a command, the server starts (`tidegate serve --help` lists its settings). The other commands speak to a running server
-/// (--url, TIDEGATE_URL) with a token (TIDEGATE_TOKEN).
+/// Without a command, the server starts (`tidegate serve --help` lists its settings, which may also follow `tidegate` at once). The
+/// other commands speak to a running server (--url, TIDEGATE_URL) with a token (TIDEGATE_TOKEN).
 ///
 /// Exit codes: 0 done, 1 refused, 2 not a command, 3 not found, 4 no answer, 5 changed since it was
 /// seen, 6 needs approval or a gate, 7 not authorised.
@@ -47,6 +48,29 @@ pub struct Cli {
     /// What to do; without it, serve.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Reads a command line as the shell gives it, the program's name first. Ends the process where clap would.
+    ///
+    /// No command means `serve`, so a first word that is one of its options belongs to it.
+    pub fn from_command_line(words: impl IntoIterator<Item = OsString>) -> Cli {
+        let mut words: Vec<OsString> = words.into_iter().collect();
+        if words.get(1).is_some_and(is_option_of_serve) {
+            words.insert(1, "serve".into());
+        }
+        Cli::parse_from(words)
+    }
+}
+
+fn is_option_of_serve(word: &OsString) -> bool {
+    let option = word.to_str().and_then(|word| word.strip_prefix("--"));
+    let Some(name) = option.map(|option| option.split_once('=').map_or(option, |(name, _)| name)) else {
+        return false;
+    };
+    let root = Cli::command();
+    root.find_subcommand("serve")
+        .is_some_and(|serve| serve.get_arguments().any(|argument| argument.get_long() == Some(name)))
 }
 
 /// What the binary can do.

@@ -79,25 +79,25 @@ fn main() -> ExitCode {
 /// Prints a scenario and says whether its bars are met.
 fn report(scenario: &Scenario, engines: &[Box<dyn Shown>], costs: &[Cost]) -> bool {
     println!("\n### {}", scenario.name);
-    println!("| engine | ns median (p10-p90) | x extended floor | allocations |\n|---|---|---|---|");
+    println!("| engine | ns p10 (median, p90) | x extended floor | allocations |\n|---|---|---|---|");
     for (engine, cost) in engines.iter().zip(costs) {
         println!(
-            "| {} | {:.1} ({:.1}-{:.1}) | {:.2} | {} |",
+            "| {} | {:.1} ({:.1}, {:.1}) | {:.2} | {} |",
             engine.name(),
-            cost.median_ns,
             cost.p10_ns,
+            cost.median_ns,
             cost.p90_ns,
-            cost.median_ns / costs[EXTENDED].median_ns,
+            cost.times(&costs[EXTENDED]),
             cost.allocations
         );
     }
     let ours = &costs[OURS];
-    let times = ours.median_ns / costs[EXTENDED].median_ns;
+    let times = ours.times(&costs[EXTENDED]);
     let mut met = bar(&format!("{times:.2} x extended floor, at most {TIMES_FLOOR}"), times <= TIMES_FLOOR);
     met &= bar(&format!("{} allocations, none allowed", ours.allocations), ours.allocations == 0.0);
     if let Some((peer, quicker)) = scenario.peer {
         let found = engines.iter().position(|engine| engine.name().starts_with(peer));
-        match found.map(|at| costs[at].median_ns / ours.median_ns) {
+        match found.map(|at| costs[at].times(ours)) {
             Some(times) => {
                 met &=
                     bar(&format!("{times:.1} x quicker than {peer}, at least {quicker}"), times >= quicker);

@@ -5,10 +5,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Samples for each scenario; the median is reported.
-const SAMPLES: usize = 31;
-/// CPU time of one sample, in nanoseconds.
-const SAMPLE_NS: f64 = 20e6;
+/// Samples for each scenario.
+const SAMPLES: usize = 151;
+/// CPU time of one sample, in nanoseconds: so short that a machine that changes its speed does so between
+/// rounds, and seldom within one.
+const SAMPLE_NS: f64 = 4e6;
 /// CPU time spent before the first sample, in nanoseconds.
 const WARM_UP_NS: f64 = 60e6;
 
@@ -75,6 +76,14 @@ pub(crate) struct Cost {
     pub(crate) p90_ns: f64,
     /// Each call.
     pub(crate) allocations: f64,
+}
+
+impl Cost {
+    /// How many times as long as `other` it takes, by the quietest tenth of the samples: whoever shares the
+    /// core only ever adds, and adds most to what keeps the core busiest.
+    pub(crate) fn times(&self, other: &Cost) -> f64 {
+        self.p10_ns / other.p10_ns
+    }
 }
 
 /// An engine's way of doing a scenario: is given a running number, and returns something that depends on

@@ -1,0 +1,179 @@
+//! Acknowledgements on their way to the server: what cannot be sent is kept and goes with the next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollout_rules::feed::machine::Loss;
+use rollout_rules::ids::{KillId, Revision};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::endpoint::Endpoint;
+
+/// Most kill ids that wait to be acknowledged; the oldest go first.
+const UNSENT_KILLS: usize = 1_000;
+/// Most kill ids in one acknowledgement; the server takes no more.
+const KILL_IDS_IN_ACK: usize = 32;
+/// After a failed try; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause, also if a server asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the server is still to be told.
+#[derive(Default)]
+pub(crate) struct Acks {
+    unsent: watch::Sender<Unsent>,
+}
+
+/// What one acknowledgement, or several, will say.
+#[derive(Default)]
+struct Unsent {
+    revision: Option<Revision>,
+    kill_ids: VecDeque<KillId>,
+}
+
+impl Unsent {
+    fn add(&mut self, revision: Revision, kill_ids: Vec<KillId>) {
+        // A server that was restored from a backup has lower revisions than before.
+        self.revision = Some(revision);
+        self.kill_ids.extend(kill_ids);
+        let surplus = self.kill_ids.len().saturating_sub(UNSENT_KILLS);
+        self.kill_ids.drain(..surplus);
+    }
+
+    fn next(&self) -> Option<(Revision, Vec<KillId>)> {
+        let kill_ids = self.kill_ids.iter().take(KILL_IDS_IN_ACK).cloned().collect();
+        Some((self.revision?, kill_ids))
+    }
+
+    /// Forgets what was said. What came meanwhile stays.
+    fn said(&mut self, revision: Revision, kill_ids: &[KillId]) {
+        self.kill_ids.retain(|kept| !kill_ids.contains(kept));
+        if self.revision == Some(revision) && self.kill_ids.is_empty() {
+            self.revision = None;
+        }
+    }
+}
+
+impl Acks {
+    /// Adds to what will be said; a kill is on its way at once.
+    pub(crate) fn add(&self, revision: Revision, kill_ids: Vec<KillId>) {
+        self.unsent.send_modify(|unsent| unsent.add(revision, kill_ids));
+    }
+
+    /// Sends what there is, one acknowledgement after another, for as long as the client lives.
+    pub(crate) async fn send(self: Arc<Acks>, endpoint: Arc<Endpoint>) {
+        let mut more = self.unsent.subscribe();
+        let mut connection = None;
+        let mut failures = 0;
+        loop {
+            let next = more.borrow_and_update().next();
+            let Some((revision, kill_ids)) = next else {
+                let _ = more.changed().await;
+                continue;
+            };
+            let outcome = endpoint.acknowledge(&mut connection, revision, &kill_ids).await;
+            failures = if outcome.is_ok() { 0 } else { failures + 1 };
+            match after(&outcome, failures) {
+                Next::Forget => {
+                    self.unsent.send_if_modified(|unsent| {
+                        unsent.said(revision, &kill_ids);
+                        false
+                    });
+                }
+                Next::Pause(pause) => sleep(pause).await,
+                Next::PauseOrMore(pause) => {
+                    let _ = timeout(pause, more.changed()).await;
+                }
+                Next::More => {
+                    let _ = more.changed().await;
+                }
+            }
+        }
+    }
+}
+
+/// What to do after a try.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// It was said, or will never be taken.
+    Forget,
+    /// The server asked for a pause.
+    Pause(Duration),
+    /// Try again after a pause, or when there is more to say: the server may be back.
+    PauseOrMore(Duration),
+    /// It will not be taken before something else happens: the stream is gone, or the key is not valid.
+    More,
+}
+
+fn after(outcome: &Result<(), Loss>, failures: u32) -> Next {
+    let backoff = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
+    match outcome {
+        Ok(()) | Err(Loss::Refused { status: 400 | 413 | 422, .. }) => Next::Forget,
+        Err(Loss::Refused { retry_after: Some(asked), .. }) => {
+            Next::Pause(Duration::from_millis(asked.0).clamp(FIRST_PAUSE, LONGEST_PAUSE))
+        }
+        Err(Loss::Refused { status: 401..=428, .. }) => Next::More,
+        Err(_) => Next::PauseOrMore(backoff),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use rollout_rules::time::DurationMs;
+
+    use super::*;
+
+    fn kills(ids: std::ops::Range<usize>) -> Vec<KillId> {
+        ids.map(|id| KillId::new(&format!("kill-{id}")).unwrap()).collect()
+    }
+
+    #[test]
+    fn kills_that_could_not_be_acknowledged_go_with_the_next_acknowledgement() {
+        let mut unsent = Unsent::default();
+        unsent.add(Revision(7), kills(0..40));
+        let (revision, first) = unsent.next().unwrap();
+        assert_eq!((revision, &first[..]), (Revision(7), &kills(0..KILL_IDS_IN_ACK)[..]));
+        unsent.add(Revision(8), kills(40..41));
+        unsent.said(revision, &first);
+        assert_eq!(unsent.next().unwrap(), (Revision(8), kills(KILL_IDS_IN_ACK..41)));
+        unsent.said(Revision(8), &kills(KILL_IDS_IN_ACK..41));
+        assert!(unsent.next().is_none());
+    }
+
+    #[test]
+    fn what_came_while_an_acknowledgement_was_on_its_way_is_still_to_be_said() {
+        let mut unsent = Unsent::default();
+        unsent.add(Revision(7), Vec::new());
+        unsent.add(Revision(8), Vec::new());
+        unsent.said(Revision(7), &[]);
+        assert_eq!(unsent.next().unwrap().0, Revision(8));
+    }
+
+    #[test]
+    fn what_waits_for_a_server_that_never_comes_back_is_bounded() {
+        let mut unsent = Unsent::default();
+        unsent.add(Revision(1), kills(0..UNSENT_KILLS));
+        unsent.add(Revision(2), kills(UNSENT_KILLS..UNSENT_KILLS + 3));
+        assert_eq!(unsent.kill_ids.len(), UNSENT_KILLS);
+        assert_eq!(unsent.kill_ids.back().unwrap().as_str(), "kill-1002");
+    }
+
+    #[test]
+    fn a_server_that_asks_for_patience_gets_it_and_one_that_is_away_is_asked_ever_less() {
+        let refused = |status, seconds: Option<u64>| {
+            Err(Loss::Refused { status, retry_after: seconds.map(|s| DurationMs(s * 1000)) })
+        };
+        assert_eq!(after(&refused(429, Some(7)), 1), Next::Pause(Duration::from_secs(7)));
+        assert_eq!(after(&refused(503, Some(0)), 1), Next::Pause(FIRST_PAUSE));
+        assert_eq!(after(&refused(429, Some(86_400)), 1), Next::Pause(LONGEST_PAUSE));
+        assert_eq!(after(&refused(404, None), 1), Next::More);
+        assert_eq!(after(&refused(400, None), 1), Next::Forget);
+        assert_eq!(after(&Err(Loss::Ended), 1), Next::PauseOrMore(FIRST_PAUSE));
+        assert_eq!(after(&Err(Loss::Ended), 4), Next::PauseOrMore(Duration::from_secs(8)));
+        assert_eq!(after(&Err(Loss::Ended), 400), Next::PauseOrMore(LONGEST_PAUSE));
+    }
+}
