@@ -94,6 +94,46 @@ fn a_token_bound_to_an_environment_reads_of_no_other() {
 }
 
 #[test]
+fn a_token_bound_to_an_environment_hears_of_nothing_that_concerns_only_another() {
+    let served = Served::start();
+    served.shop();
+    let seen = served.flag_on("f");
+    let agent = [("Tidegate-Agent", "model=m; tool=t; on-behalf-of=ada"), ("If-Match", seen.as_str())];
+    let command = json!({"do": "set_targeting", "app": "shop", "flag": "f", "environment": "live",
+                         "patch": {"exposure": 50}});
+    let proposed = served.call(&served.admin, "POST", "/v1/proposals", &agent, &json!({"command": command}));
+    let id = proposed.expect(201)["id"].as_str().expect("an id").to_owned();
+    served.post("/v1/apps/shop/flags/f/kill", &json!({"environment": "live"})).expect(200);
+    let _feed = served.stream(&served.token("sdk-server"), "/v1/feed?instance=one", &[]);
+
+    let bound = made(&served, &json!({"scope": "viewer", "app": "shop", "environment": "trial"}));
+    let app_wide = made(&served, &json!({"scope": "viewer", "app": "shop"}));
+    let kinds = |token: &str| {
+        let page = get(&served, token, "/v1/log").expect(200).clone();
+        let items = page["items"].as_array().expect("entries").iter();
+        items.map(|entry| entry["change"]["kind"].as_str().expect("a kind").to_owned()).collect::<Vec<_>>()
+    };
+    let of_live = ["targeting_changed", "proposed", "killed"];
+    assert!(of_live.iter().all(|kind| kinds(&app_wide).iter().any(|other| other == kind)));
+    assert!(!of_live.iter().any(|kind| kinds(&bound).iter().any(|other| other == kind)));
+    assert!(kinds(&bound).iter().any(|kind| kind == "flag_created"));
+
+    let count = |token: &str, path: &str| {
+        get(&served, token, path).expect(200)["items"].as_array().expect("a list").len()
+    };
+    for path in ["/v1/proposals", "/v1/feed/clients"] {
+        assert_eq!((count(&app_wide, path), count(&bound, path)), (1, 0), "{path}");
+    }
+    get(&served, &bound, &format!("/v1/proposals/{id}")).refused(403, "not_allowed");
+    get(&served, &bound, "/v1/feed/clients?app=shop&environment=live").refused(403, "not_allowed");
+    let killed = |token: &str| {
+        let flag = get(&served, token, "/v1/apps/shop/flags/f").expect(200).clone();
+        flag["killed"]["environments"].as_object().expect("kills").len()
+    };
+    assert_eq!((killed(&app_wide), killed(&bound)), (1, 0));
+}
+
+#[test]
 fn a_key_beside_another_scheme_of_a_proxy_is_taken() {
     let served = Served::start();
     let headers = [("Authorization", "Basic dXNlcjpwdw=="), ("X-API-Key", served.admin.as_str())];

@@ -14,6 +14,7 @@ mod indexing;
 mod instants;
 mod recall;
 mod serving;
+mod subject;
 mod uses;
 
 use alloc::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use self::fold_flags::variant_when_on;
 use self::instants::Instants;
 pub use self::recall::{KEPT_IDEMPOTENCY_KEYS, KEPT_KILL_IDS, PastKill, PastRequest};
 use self::recall::{Recalled, RequestName};
+pub use self::subject::{Apps, Subject};
 use self::uses::Uses;
 pub(crate) use self::uses::collect_segments;
 use crate::evaluate::SharedRules;

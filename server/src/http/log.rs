@@ -6,10 +6,9 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use rollout_rules::change::{Change, Command, Entry, Reach};
-use rollout_rules::flag::SegmentScope;
-use rollout_rules::ids::{AppKey, Revision};
-use rollout_rules::snapshot::Snapshot;
+use rollout_rules::change::Entry;
+use rollout_rules::ids::{AppKey, EnvKey, Revision};
+use rollout_rules::snapshot::{Snapshot, Subject};
 
 use super::Shared;
 use super::audience::Query;
@@ -34,6 +33,8 @@ struct Wanted {
     after: Revision,
     /// Only what concerns this app, and what concerns all.
     app: Option<AppKey>,
+    /// Only what concerns this environment, and what concerns all: the one that the token is bound to.
+    environment: Option<EnvKey>,
 }
 
 impl Wanted {
@@ -44,95 +45,18 @@ impl Wanted {
             who.reads_app(app)?;
         }
         let after = Revision(query.whole_number("after")?.unwrap_or(0));
-        Ok(Wanted { after, app: app.or_else(|| who.app.clone()) })
+        let environment = who.environment.clone();
+        Ok(Wanted { after, app: app.or_else(|| who.app.clone()), environment })
     }
 
     fn includes(&self, snapshot: &Snapshot, entry: &LogEntry) -> bool {
-        let Some(app) = &self.app else { return true };
+        if self.app.is_none() && self.environment.is_none() {
+            return true;
+        }
         // What this program cannot read it cannot place; whoever reads everything sees it.
         let Ok(entry) = Entry::decode(&entry.bytes) else { return false };
-        match place(snapshot, &entry.change) {
-            Place::App(concerned) => concerned == *app,
-            Place::AllApps => true,
-            Place::NoApp => false,
-        }
-    }
-}
-
-enum Place {
-    App(AppKey),
-    AllApps,
-    NoApp,
-}
-
-impl From<&SegmentScope> for Place {
-    fn from(scope: &SegmentScope) -> Place {
-        match scope {
-            SegmentScope::App(app) => Place::App(app.clone()),
-            SegmentScope::Shared => Place::AllApps,
-        }
-    }
-}
-
-impl From<&Reach> for Place {
-    fn from(reach: &Reach) -> Place {
-        match reach {
-            Reach::Everything => Place::AllApps,
-            Reach::App { app } | Reach::Flag { app, .. } => Place::App(app.clone()),
-        }
-    }
-}
-
-/// Which app a change concerns.
-fn place(snapshot: &Snapshot, change: &Change) -> Place {
-    match change {
-        Change::AppCreated { app, .. } | Change::AppUpdated { app } => Place::App(app.key.clone()),
-        Change::EnvironmentCreated { app, .. }
-        | Change::EnvironmentUpdated { app, .. }
-        | Change::EnvironmentRemoved { app, .. }
-        | Change::FlagCreated { app, .. }
-        | Change::FlagUpdated { app, .. }
-        | Change::TargetingChanged { app, .. }
-        | Change::FlagExtended { app, .. }
-        | Change::FlagArchived { app, .. }
-        | Change::HoldChanged { app, .. } => Place::App(app.clone()),
-        Change::Killed { reach, .. } | Change::Revived { reach, .. } => Place::from(reach),
-        Change::SegmentPut { scope, .. }
-        | Change::SegmentMembersChanged { scope, .. }
-        | Change::SegmentRemoved { scope, .. } => Place::from(scope),
-        Change::Proposed { command, .. } => place_of_command(command),
-        Change::ProposalApproved { id, .. } | Change::ProposalRejected { id } => {
-            let app = snapshot.proposal(id).and_then(|proposal| proposal.app.clone());
-            app.map_or(Place::NoApp, Place::App)
-        }
-        Change::TokenCreated { token } => token.app.clone().map_or(Place::NoApp, Place::App),
-        Change::TokenRevoked { token } => {
-            let app = snapshot.token(token).and_then(|token| token.app.clone());
-            app.map_or(Place::NoApp, Place::App)
-        }
-        Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => {
-            Place::NoApp
-        }
-    }
-}
-
-fn place_of_command(command: &Command) -> Place {
-    match command {
-        Command::CreateApp { key: app, .. }
-        | Command::UpdateApp { app, .. }
-        | Command::CreateEnvironment { app, .. }
-        | Command::ExtendEnvironment { app, .. }
-        | Command::RemoveEnvironment { app, .. }
-        | Command::CreateFlag { app, .. }
-        | Command::UpdateFlag { app, .. }
-        | Command::SetTargeting { app, .. }
-        | Command::ExtendFlag { app, .. }
-        | Command::ArchiveFlag { app, .. } => Place::App(app.clone()),
-        Command::Kill { reach, .. } | Command::Revive { reach, .. } => Place::from(reach),
-        Command::PutSegment { scope, .. }
-        | Command::ChangeSegmentMembers { scope, .. }
-        | Command::RemoveSegment { scope, .. } => Place::from(scope),
-        _ => Place::NoApp,
+        let subject = Subject::of(snapshot, &entry.change);
+        subject.concerns_app(self.app.as_ref()) && subject.concerns_environment(self.environment.as_ref())
     }
 }
 
@@ -195,6 +119,8 @@ pub async fn list(
         if seen >= end || is_full(shown, looked_at, &body) {
             break;
         }
+        // A long log is read at once and without waiting: others have their turn meanwhile.
+        tokio::task::yield_now().await;
     }
     body.push(b']');
     if seen < end {
@@ -274,6 +200,11 @@ impl Follower {
             if !events.is_empty() {
                 return Some(Bytes::from(events));
             }
+            if Instant::now() >= beat_due {
+                return Some(HEARTBEAT);
+            }
+            // What is already in the log comes without waiting: others have their turn meanwhile.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -66,6 +66,10 @@ fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<
         Some(app) => who.reads_app(app)?,
         None => who.reads_everything()?,
     }
+    match (&proposal.app, proposal.command.environment()) {
+        (Some(app), Some(environment)) => who.reads_environment(app, environment)?,
+        _ => {}
+    }
     Ok(proposal)
 }
 
@@ -84,9 +88,11 @@ pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRes
         return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "state"));
     }
     let now = reading.now;
+    let only = reading.who.environment.as_ref();
     let snapshot = &reading.published.snapshot;
     let wanted = snapshot.proposals(page.cursor.as_ref()).filter(|proposal| {
         (app.is_none() || proposal.app == app)
+            && proposal.command.environment().is_none_or(|environment| views::shows(only, environment))
             && state.is_none_or(|state| proposal.state(now).as_str() == state)
     });
     Ok(page.answer(

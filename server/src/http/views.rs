@@ -57,7 +57,9 @@ pub fn flag(view: &FlagView<'_>, revision: Revision, only: Option<&EnvKey>, now:
     shown.insert("app".into(), json_of(&view.app().info().key));
     shown.insert("revision".into(), json_of(&revision));
     let kills = record.kills();
-    shown.insert("killed".into(), json!({ "all": kills.all, "environments": kills.environments }));
+    let seen = kills.environments.iter().filter(|(environment, _)| shows(only, environment));
+    let seen: Map<String, Value> = seen.map(|(key, kill)| (key.to_string(), json_of(kill))).collect();
+    shown.insert("killed".into(), json!({ "all": kills.all, "environments": seen }));
     let states = record
         .states()
         .filter(|(environment, _)| shows(only, environment))

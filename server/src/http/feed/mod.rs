@@ -29,7 +29,7 @@ use super::Shared;
 use super::audience::{self, Query};
 use super::auth::{self, Principal};
 use super::body::Json;
-use super::paging::{DEFAULT_LIMIT, MAX_LIMIT};
+use super::paging;
 use super::problem::{self, Problem};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -205,8 +205,12 @@ pub async fn connected(
     }
     let app = app.or_else(|| who.app.clone());
     let environment: Option<EnvKey> = query.parse("environment")?;
+    if let (Some(app), Some(environment)) = (&app, &environment) {
+        who.reads_environment(app, environment)?;
+    }
+    let environment = environment.or_else(|| who.environment.clone());
     let kill_id: Option<KillId> = query.parse("kill_id")?;
-    let limit = query.parse::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let limit = paging::limit(&query)?;
     let mut clients = shared.clients.list(|client| {
         app.as_ref().is_none_or(|app| client.app == *app)
             && environment.as_ref().is_none_or(|environment| client.environment == *environment)
