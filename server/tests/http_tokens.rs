@@ -100,7 +100,7 @@ fn a_token_bound_to_an_environment_hears_of_nothing_that_concerns_only_another()
     let seen = served.flag_on("f");
     let agent = [("Tidegate-Agent", "model=m; tool=t; on-behalf-of=ada"), ("If-Match", seen.as_str())];
     let command = json!({"do": "set_targeting", "app": "shop", "flag": "f", "environment": "live",
-                         "patch": {"exposure": 50}});
+                         "exposure": 50});
     let proposed = served.call(&served.admin, "POST", "/v1/proposals", &agent, &json!({"command": command}));
     let id = proposed.expect(201)["id"].as_str().expect("an id").to_owned();
     served.post("/v1/apps/shop/flags/f/kill", &json!({"environment": "live"})).expect(200);

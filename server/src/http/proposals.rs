@@ -66,9 +66,8 @@ fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<
         Some(app) => who.reads_app(app)?,
         None => who.reads_everything()?,
     }
-    match (&proposal.app, proposal.command.environment()) {
-        (Some(app), Some(environment)) => who.reads_environment(app, environment)?,
-        _ => {}
+    if let (Some(app), Some(environment)) = (&proposal.app, proposal.command.environment()) {
+        who.reads_environment(app, environment)?;
     }
     Ok(proposal)
 }
