@@ -51,6 +51,8 @@ fn a_preview_is_made_extended_and_removed() {
         .complains("--yes");
     server.tool("env remove pr-7 -a shop --reason merged --yes").ends(0);
     server.tool("env remove pr-7 -a shop --yes").ends(3);
+    let said = server.tool("env remove pr-7 -a shop").ends(3).complains("pr-7");
+    assert!(!said.err.contains("--yes"), "{said:?}");
     server.tool("env create x -a shop --kind preview --ends 90d").ends(1).complains("too far");
     server.tool("env list").ends(2).complains("TIDEGATE_APP");
     server.tool("log").ends(0).says("review takes longer").says("merged");

@@ -128,7 +128,8 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: EnvCommand) -> R
             session.answer(&answer.body, line)
         }
         EnvCommand::Remove { key, sure } => {
-            let kind = kind_of(session, app, &key)?;
+            // Whoever has to decide about it should know its kind; what is not there is not asked about.
+            let kind = text(&session.client.get(&one(&key))?.body, "kind");
             sure.or_ask(&format!(
                 "the {kind} environment {key} of {app} goes, with what every flag does in it"
             ))?;
@@ -140,13 +141,6 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: EnvCommand) -> R
             session.answer(&answer.body, format!("removed environment {key} of {app} with its flag states"))
         }
     }
-}
-
-/// What kind an environment is, for whoever has to decide about it.
-fn kind_of(session: &Session, app: &AppKey, key: &EnvKey) -> Result<String, Failure> {
-    let answer = session.client.get(&app::path(app))?.body;
-    let found = answer["environments"].as_array().into_iter().flatten().find(|it| it["key"] == key.as_str());
-    Ok(found.map_or_else(String::new, |environment| text(environment, "kind")))
 }
 
 fn list(session: &mut Session, path: &str) -> Result<(), Failure> {
