@@ -14,7 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
-    match Cli::from_command_line(std::env::args_os()).command {
+    let command = match Cli::from_command_line(std::env::args_os()) {
+        Ok(cli) => cli.command,
+        Err(code) => return ExitCode::from(code as u8),
+    };
+    match command {
         Some(Command::Client(command)) => ExitCode::from(cli::run(command) as u8),
         Some(Command::Serve(options)) => start(&options),
         None => start(&ServeOptions::default()),

@@ -92,3 +92,25 @@ fn settings_may_follow_the_name_of_the_program_since_no_command_means_serve() {
     let mut tool = tidegate();
     run(tool.args(["--json", "app", "list"])).ends(2).complains("--json");
 }
+
+#[test]
+fn a_mistake_on_the_command_line_is_said_to_a_program_as_json_and_help_stays_text() {
+    let failure = |arguments: &[&str]| {
+        let said = run(tidegate().args(arguments)).ends(2);
+        assert!(said.out.is_empty(), "{said:?}");
+        serde_json::from_str::<serde_json::Value>(&said.err)
+            .unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    };
+    let said = failure(&["flag", "on", "--json"]);
+    assert_eq!((&said["code"], &said["exit_code"]), (&"usage".into(), &2.into()));
+    let detail = said["detail"].as_str().unwrap_or_default();
+    assert!(detail.starts_with("the following required arguments") && detail.contains("<KEY>"), "{said}");
+    assert!(!detail.contains("Usage:"), "{said}");
+    let said = failure(&["--json", "app", "lost"]);
+    assert!(said["detail"].as_str().is_some_and(|detail| detail.contains("--json")), "{said}");
+    // After `--` it is a member's name.
+    let said = run(tidegate().args(["segment", "add", "--loud", "--", "--json"])).ends(2);
+    said.complains("error: unexpected argument '--loud'").complains("Usage:");
+    run(tidegate().args(["flag", "on", "--json", "--help"])).ends(0).says("Usage:");
+    run(tidegate().args(["--version"])).ends(0).says("tidegate ");
+}

@@ -51,16 +51,35 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads a command line as the shell gives it, the program's name first. Ends the process where clap would.
+    /// Reads a command line as the shell gives it, the program's name first. If there is nothing to carry
+    /// out, since help was asked for or a mistake was made, it says what there is to say and answers with the
+    /// code to end with.
     ///
     /// No command means `serve`, so a first word that is one of its options belongs to it.
-    pub fn from_command_line(words: impl IntoIterator<Item = OsString>) -> Cli {
+    pub fn from_command_line(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
         let mut words: Vec<OsString> = words.into_iter().collect();
         if words.get(1).is_some_and(is_option_of_serve) {
             words.insert(1, "serve".into());
         }
-        Cli::parse_from(words)
+        Cli::try_parse_from(&words).map_err(|error| {
+            let mistake = error.use_stderr();
+            if mistake && words.iter().take_while(|word| *word != "--").any(|word| word == "--json") {
+                report(&Failure::usage(mistake_in(&error)), true);
+            } else {
+                // Whoever does not read it has seen enough.
+                let _ = error.print();
+            }
+            if mistake { ExitCode::Usage } else { ExitCode::Done }
+        })
     }
+}
+
+/// What is wrong with a command line, without what clap adds for people.
+fn mistake_in(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
+    text[..end.unwrap_or(text.len())].trim().to_owned()
 }
 
 fn is_option_of_serve(word: &OsString) -> bool {
