@@ -217,6 +217,19 @@ fn a_kill_behind_a_proxy_that_has_lost_its_server_is_tried_again() {
 }
 
 #[test]
+fn a_segment_is_changed_only_as_it_was_when_it_was_read() {
+    let segment = r#"{"key":"beta","description":"Beta","members":0,"revision":9}"#;
+    let there = answer("200 OK", "", segment);
+    let missing = answer("404 Not Found", "", r#"{"code":"not_found","detail":"no segment"}"#);
+    for (read, seen) in [(there.clone(), Some("\"9\"")), (missing, None)] {
+        let (url, heard) = peer(vec![read, there.clone()]);
+        tool(&url, &["segment", "put", "beta", "--when", "plan in pro"]).ends(0);
+        let heard = heard.join().expect("the peer");
+        assert_eq!(heard[1].header("if-match"), seen, "{heard:?}");
+    }
+}
+
+#[test]
 fn patience_with_a_kill_ends_when_it_was_said_to_end() {
     // It takes connections and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

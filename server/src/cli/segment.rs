@@ -115,9 +115,12 @@ fn put(
     when: Option<&str>,
 ) -> Result<(), Failure> {
     let mut body = json!({});
-    // A PUT says everything, so what is not typed is taken from what is there.
+    let mut revision = None;
+    // A PUT says everything, so what is not typed is taken from what is there, and stands only as long as
+    // nobody changes that.
     match session.client.get(path) {
         Ok(seen) => {
+            revision = seen.body["revision"].as_u64();
             for name in ["description", "when"] {
                 if let Some(value) = seen.body.get(name).filter(|value| !value.is_null()) {
                     body[name] = value.clone();
@@ -134,7 +137,7 @@ fn put(
         body["when"] = condition(when)?;
     }
     let body = session.with_reason(body);
-    let answer = session.client.change(Method::PUT, path, &body, None)?;
+    let answer = session.client.change(Method::PUT, path, &body, revision)?;
     session.answer(&answer.body, format!("{named} is stored"))
 }
 
