@@ -1,5 +1,5 @@
 //! Asking before what cannot be undone. Killing and turning off never ask: they have to be quick, and can be
-//! taken back.
+//! taken back. Nor does revoking a token: that cannot be taken back, but one that leaked has to stop at once.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 

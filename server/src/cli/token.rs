@@ -20,7 +20,7 @@ pub enum TokenCommand {
     Create(CreateToken),
     /// List all tokens, without secrets
     List,
-    /// Stop a token at once
+    /// Stop a token at once and for good, without asking
     Revoke {
         /// Which
         id: TokenId,
@@ -109,9 +109,6 @@ fn create(session: &mut Session, new: CreateToken) -> Result<(), Failure> {
     }
     let secret = text(&answer.body, "secret");
     session.say(format_args!("token {} ({})", text(&answer.body, "id"), bound(&answer.body)))?;
-    if secret.is_empty() {
-        return session.say("its secret was shown when it was made; make another if it is lost");
-    }
     session.say(&secret)?;
     session.say("keep it now: it is not shown again")
 }
