@@ -206,14 +206,48 @@ fn a_server_that_asks_for_patience_is_quoted() {
 
 #[test]
 fn a_kill_behind_a_proxy_that_has_lost_its_server_is_tried_again() {
-    let lost = answer("502 Bad Gateway", "content-type: text/html\r\n", "<html>Bad Gateway</html>");
-    let done = answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
-    let (url, heard) = peer(vec![lost.clone(), done]);
-    tool(&url, &["flag", "kill", "checkout", "-a", "shop"]).ends(0).says("in the log at revision 7");
+    let html = "content-type: text/html\r\n";
+    for status in ["500 Internal Server Error", "502 Bad Gateway", "521 Web Server Is Down"] {
+        let lost = answer(status, html, "<html>the server is away</html>");
+        let done = answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
+        let (url, heard) = peer(vec![lost.clone(), done]);
+        tool(&url, &["flag", "kill", "checkout", "-a", "shop"]).ends(0).says("in the log at revision 7");
+        heard.join().expect("the peer");
+        let (url, heard) = peer(vec![lost.clone()]);
+        let said = tool(&url, &["kill", "--everything", "--give-up-after", "1ms"]).ends(4);
+        said.complains("it may or may not be in effect. Repeat it with --kill-id kill-");
+        heard.join().expect("the peer");
+        let (url, heard) = peer(vec![lost.clone()]);
+        let said = tool(&url, &["app", "update", "shop", "--owner", "ada"]).ends(4);
+        said.complains("may have been done all the same");
+        heard.join().expect("the peer");
+        let (url, heard) = peer(vec![lost]);
+        let said = tool(&url, &["app", "list"]).ends(4).complains("no answer from the server behind");
+        said.complains(&status[..3]);
+        heard.join().expect("the peer");
+    }
+}
+
+#[test]
+fn a_change_that_the_server_itself_does_not_know_the_outcome_of_may_have_been_made() {
+    let body = r#"{"code":"outcome_unknown","status":504,"detail":"the log did not answer in time"}"#;
+    let unknown = answer("504 Gateway Timeout", "content-type: application/problem+json\r\n", body);
+    let (url, heard) = peer(vec![unknown.clone()]);
+    let said = tool(&url, &["app", "update", "shop", "--owner", "ada"]).ends(4);
+    said.complains("the log did not answer in time").complains("may have been done all the same");
     heard.join().expect("the peer");
-    let (url, heard) = peer(vec![lost]);
-    tool(&url, &["app", "list"]).ends(4).complains("no answer from the server behind").complains("502");
+    let (url, heard) = peer(vec![unknown.clone()]);
+    let said = tool(&url, &["app", "update", "shop", "--owner", "ada", "--json"]).ends(4);
+    let failure: serde_json::Value = serde_json::from_str(&said.err).expect("JSON");
+    assert_eq!((&failure["code"], &failure["exit_code"]), (&"outcome_unknown".into(), &4.into()));
     heard.join().expect("the peer");
+    // Under its key a creation is made once, however often it is sent.
+    let done = answer("201 Created", "", r#"{"key":"shop","environments":[{"key":"a","kind":"sandbox"}]}"#);
+    let (url, heard) = peer(vec![unknown, done]);
+    tool(&url, &["app", "create", "shop"]).ends(0).says("created app shop with a");
+    let heard = heard.join().expect("the peer");
+    assert!(heard[0].header("idempotency-key").is_some(), "{heard:?}");
+    assert_eq!(heard[0].header("idempotency-key"), heard[1].header("idempotency-key"));
 }
 
 #[test]
@@ -227,6 +261,58 @@ fn a_segment_is_changed_only_as_it_was_when_it_was_read() {
         let heard = heard.join().expect("the peer");
         assert_eq!(heard[1].header("if-match"), seen, "{heard:?}");
     }
+}
+
+#[test]
+fn a_long_list_that_stops_halfway_says_how_far_it_came() {
+    let members: Vec<String> = (0..2000).map(|n| format!("user-{n:06}-of-the-beta-program")).collect();
+    let mut arguments = vec!["segment", "add", "beta"];
+    arguments.extend(members.iter().map(String::as_str));
+    let stored = answer("200 OK", "", r#"{"key":"beta","members":1,"revision":9}"#);
+    let busy = answer("503 Service Unavailable", "", r#"{"code":"busy","detail":"too much to do"}"#);
+    let (url, heard) = peer(vec![stored.clone(), busy.clone()]);
+    let said = tool(&url, &arguments).ends(1).complains("too much to do");
+    said.complains("1 of 3 parts were stored; repeating the command is safe");
+    heard.join().expect("the peer");
+    let (url, heard) = peer(vec![stored, busy]);
+    arguments.push("--json");
+    let said = tool(&url, &arguments).ends(1);
+    let failure: serde_json::Value =
+        serde_json::from_str(&said.err).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    assert_eq!((&failure["code"], &failure["exit_code"]), (&"busy".into(), &1.into()));
+    assert_eq!((&failure["stored_parts"], &failure["all_parts"]), (&1.into(), &3.into()));
+    heard.join().expect("the peer");
+}
+
+#[test]
+fn following_waits_neither_for_a_stream_that_never_begins_nor_for_a_refusal_that_never_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let refusal = "HTTP/1.1 403 Forbidden\r\ncontent-length: 100\r\n\r\n{";
+    let answers = [
+        answer("200 OK", "", r#"{"ready":true,"revision":7}"#),
+        answer("200 OK", "", r#"{"items":[]}"#),
+        String::new(),
+        refusal.to_owned(),
+    ];
+    let mut follower = tidegate();
+    follower.args(["log", "-f", "--url", &url]).stderr(std::process::Stdio::piped());
+    let follower = follower.stdout(std::process::Stdio::null()).spawn().expect("the tool runs");
+    // None of them is closed: what was not sent stays to be waited for.
+    let open: Vec<TcpStream> = answers
+        .iter()
+        .map(|answer| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            hear(&stream);
+            stream.write_all(answer.as_bytes()).expect("the tool listens");
+            stream
+        })
+        .collect();
+    let output = follower.wait_with_output().expect("our own process");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{err}");
+    assert!(err.contains("trying again until it is back"), "{err}");
+    drop(open);
 }
 
 #[test]
@@ -261,6 +347,9 @@ fn every_failure_is_one_json_object_on_request() {
     let plain = |text: &str| answer(text, "", "no JSON at all");
     let cases = [
         ("usage", 2, None, &["env", "list"][..]),
+        ("usage", 2, None, &["env"]),
+        ("usage", 2, None, &["app", "create", "Shop"]),
+        ("usage", 2, None, &["app", "list", "--loud"]),
         ("no_answer", 4, None, &["app", "list"]),
         ("no_answer", 4, None, &["kill", "--everything", "--give-up-after", "100ms"]),
         ("strange_answer", 4, Some(plain("200 OK")), &["app", "list"]),

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,11 +16,16 @@ use super::trust;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a whole request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an event stream may take to begin, and a refusal in its place to end. Streams have no end of
+/// their own, so the time of a whole request cannot bound them.
+const STREAM_BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// Largest refusal in place of a stream that is read; of a longer one only the status is known.
+const MAX_REFUSAL_BYTES: u64 = 1024 * 1024;
 /// Items asked for at once when a list is read to its end.
 const PAGE: usize = 500;
-/// How often a creating request that got no answer is sent again, under the same idempotency key.
+/// How often a creating request of unknown outcome is sent, under the same idempotency key.
 const CREATE_ATTEMPTS: usize = 3;
 
 /// Speaks to one server.
@@ -50,6 +56,15 @@ pub(super) struct Call<'a> {
     pub idempotency_key: Option<&'a str>,
     /// How long it may take; the usual time if none is given.
     pub timeout: Option<Duration>,
+}
+
+/// What is waited for, and how long.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    /// The whole answer, from the start of the request on.
+    ForAll(Duration),
+    /// The head of the answer, once the request is sent; its body may take for ever.
+    ForHead(Duration),
 }
 
 impl Client {
@@ -118,7 +133,7 @@ impl Client {
         }
     }
 
-    /// Creates something. A request that got no answer is sent again: its key makes it create once.
+    /// Creates something. A request of unknown outcome is sent again: its key makes it create once.
     pub(super) fn create(&self, path: &str, body: &Value, if_match: Option<u64>) -> Result<Answer, Failure> {
         let key = random_name("cli");
         let call = Call { body: Some(body), if_match, idempotency_key: Some(&key), ..Call::default() };
@@ -127,8 +142,10 @@ impl Client {
         loop {
             match self.call(Method::POST, path, &call) {
                 // All attempts together take no longer than one request may, give or take the last one.
-                Err(Failure::Unreachable(_))
-                    if attempt < CREATE_ATTEMPTS && begun.elapsed() < REQUEST_TIMEOUT =>
+                Err(failure)
+                    if failure.leaves_outcome_unknown()
+                        && attempt < CREATE_ATTEMPTS
+                        && begun.elapsed() < REQUEST_TIMEOUT =>
                 {
                     attempt += 1;
                 }
@@ -152,7 +169,7 @@ impl Client {
     pub(super) fn call(&self, method: Method, path: &str, call: &Call<'_>) -> Result<Answer, Failure> {
         let timeout = call.timeout.unwrap_or(REQUEST_TIMEOUT);
         let changes = method != Method::GET;
-        let mut response = self.send(method, path, call, Some(timeout))?;
+        let mut response = self.send(method, path, call, Wait::ForAll(timeout))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
         let bytes = response
@@ -164,31 +181,41 @@ impl Client {
         let body = match serde_json::from_slice(&bytes) {
             _ if bytes.is_empty() => Value::Null,
             Ok(body) => body,
-            // A proxy in front of the server speaks of its own when it cannot reach it.
-            Err(_) if matches!(status, 429 | 502..=504) => Value::Null,
+            // What stands in front of the server speaks of its own when it cannot reach it.
+            Err(_) if status == 429 || status >= 500 => Value::Null,
             Err(_) => return Err(self.strange(&format!("status {status} with a body that is no JSON"))),
         };
         match status {
             200..300 => Ok(Answer { status, body }),
-            502..=504 if body.get("code").is_none() => {
-                Err(Failure::Gateway { url: self.base.clone(), status, changes })
-            }
-            400.. => Err(Failure::Refused(Box::new(problem(status, body, retry_after)))),
+            400.. => Err(self.refused(status, body, retry_after, changes)),
             _ => Err(self.strange(&format!("status {status}"))),
         }
     }
 
-    /// Opens an event stream.
+    /// What a status of 400 or above means.
+    fn refused(&self, status: u16, body: Value, retry_after: Option<u64>, changes: bool) -> Failure {
+        // Tidegate names the code of every problem; a server's error without one is not of its making.
+        if status >= 500 && body.get("code").is_none() {
+            return Failure::Gateway { url: self.base.clone(), status, changes };
+        }
+        Failure::Refused(Box::new(problem(status, body, retry_after)))
+    }
+
+    /// Opens an event stream; fails if it has not begun within 5 s.
     pub(super) fn stream(&self, path: &str) -> Result<Box<dyn BufRead + Send>, Failure> {
-        let mut response = self.send(Method::GET, path, &Call::default(), None)?;
+        let wait = Wait::ForHead(STREAM_BEGIN_TIMEOUT);
+        let response = self.send(Method::GET, path, &Call::default(), wait)?;
         let status = response.status().as_u16();
         if status == 200 {
             return Ok(Box::new(BufReader::new(response.into_body().into_reader())));
         }
         let retry_after = retry_after(&response);
-        let body = response.body_mut().read_to_string().unwrap_or_default();
-        let body = serde_json::from_str(&body).unwrap_or_default();
-        Err(Failure::Refused(Box::new(problem(status, body, retry_after))))
+        Err(self.refused(
+            status,
+            refusal_within(response.into_body(), STREAM_BEGIN_TIMEOUT),
+            retry_after,
+            false,
+        ))
     }
 
     fn send(
@@ -196,7 +223,7 @@ impl Client {
         method: Method,
         path: &str,
         call: &Call<'_>,
-        timeout: Option<Duration>,
+        wait: Wait,
     ) -> Result<Response<Body>, Failure> {
         let changes = method != Method::GET;
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
@@ -214,17 +241,19 @@ impl Client {
         }
         let bad =
             |_| Failure::usage("the token, the agent's name or a key holds characters that HTTP forbids");
+        let (for_all, for_head) = match wait {
+            Wait::ForAll(time) => (Some(time), None),
+            Wait::ForHead(time) => (None, Some(time)),
+        };
         let sent = match call.body {
             Some(body) => {
                 let request = request.header("content-type", "application/json");
-                let request = request.body(body.to_string()).map_err(bad)?;
-                let request = self.agent.configure_request(request).timeout_global(timeout).build();
-                self.agent.run(request)
+                let request = self.agent.configure_request(request.body(body.to_string()).map_err(bad)?);
+                self.agent.run(request.timeout_global(for_all).timeout_recv_response(for_head).build())
             }
             None => {
-                let request = request.body(()).map_err(bad)?;
-                let request = self.agent.configure_request(request).timeout_global(timeout).build();
-                self.agent.run(request)
+                let request = self.agent.configure_request(request.body(()).map_err(bad)?);
+                self.agent.run(request.timeout_global(for_all).timeout_recv_response(for_head).build())
             }
         };
         sent.map_err(|error| self.unreachable(error, changes))
@@ -247,6 +276,18 @@ fn bad_url(url: &str) -> Failure {
 
 fn retry_after(response: &Response<Body>) -> Option<u64> {
     response.headers().get("retry-after")?.to_str().ok()?.parse().ok()
+}
+
+/// The JSON of a refusal; null if it has none, is too large or does not come in time.
+fn refusal_within(mut body: Body, time: Duration) -> Value {
+    let (sender, read) = mpsc::sync_channel(1);
+    // A read that has no bound of its own can only be left behind.
+    std::thread::spawn(move || {
+        let bytes = body.with_config().limit(MAX_REFUSAL_BYTES).read_to_vec().unwrap_or_default();
+        // Whoever asked may have gone on by now.
+        let _ = sender.send(serde_json::from_slice(&bytes).unwrap_or_default());
+    });
+    read.recv_timeout(time).unwrap_or_default()
 }
 
 fn problem(status: u16, body: Value, retry_after: Option<u64>) -> Problem {

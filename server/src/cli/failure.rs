@@ -17,7 +17,7 @@ pub enum Failure {
     },
     /// No answer came.
     Unreachable(Box<Unanswered>),
-    /// A proxy in front of the server got no answer from it.
+    /// What stands in front of the server answered in its place.
     Gateway {
         /// From where.
         url: String,
@@ -38,6 +38,15 @@ pub enum Failure {
         /// Its id.
         kill_id: String,
         /// Why the last attempt failed.
+        last: Box<Failure>,
+    },
+    /// A long list that is sent in parts, and of which a part failed.
+    Partly {
+        /// How many parts are stored.
+        stored: usize,
+        /// How many there are.
+        all: usize,
+        /// Why the next one failed.
         last: Box<Failure>,
     },
     /// A kill was repeated that was taken back since: nothing is killed by it.
@@ -98,7 +107,7 @@ pub enum ExitCode {
     Usage = 2,
     /// What was named does not exist.
     NotFound = 3,
-    /// No answer from the server.
+    /// No answer from the server, or one that leaves open whether the change was made.
     Unreachable = 4,
     /// It changed since it was seen.
     Stale = 5,
@@ -123,7 +132,7 @@ impl Failure {
             }
             Failure::Changed { .. } => ExitCode::Stale,
             Failure::TakenBack { .. } | Failure::Output(_) => ExitCode::Refused,
-            Failure::Unacknowledged { last, .. } => last.exit_code(),
+            Failure::Unacknowledged { last, .. } | Failure::Partly { last, .. } => last.exit_code(),
             Failure::Refused(problem) => problem.exit_code(),
         }
     }
@@ -133,6 +142,15 @@ impl Failure {
         match self {
             Failure::Unreachable(_) | Failure::Gateway { .. } => true,
             Failure::Refused(problem) => problem.status == 429 || problem.status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether the request may have been carried out all the same.
+    pub fn leaves_outcome_unknown(&self) -> bool {
+        match self {
+            Failure::Unreachable(_) | Failure::Gateway { .. } => true,
+            Failure::Refused(problem) => problem.leaves_outcome_unknown(),
             _ => false,
         }
     }
@@ -154,6 +172,12 @@ impl Failure {
                 body["kill_id"] = kill_id.as_str().into();
                 body
             }
+            Failure::Partly { stored, all, last } => {
+                let mut body = last.as_json();
+                body["stored_parts"] = (*stored).into();
+                body["all_parts"] = (*all).into();
+                body
+            }
             other => json!({"code": other.kind(), "detail": other.to_string(), "exit_code": code}),
         }
     }
@@ -164,7 +188,7 @@ impl Failure {
             Failure::Usage { .. } => "usage",
             Failure::Unreachable(_) | Failure::Gateway { .. } => "no_answer",
             Failure::Refused(_) => "refused",
-            Failure::Unacknowledged { last, .. } => last.kind(),
+            Failure::Unacknowledged { last, .. } | Failure::Partly { last, .. } => last.kind(),
             Failure::Changed { .. } => "changed",
             Failure::TakenBack { .. } => "taken_back",
             Failure::Strange { .. } => "strange_answer",
@@ -179,16 +203,25 @@ impl Failure {
             Failure::Gateway { changes: true, .. } => Some(MAYBE_DONE.to_owned()),
             Failure::Gateway { .. } => Some("try again in a moment".to_owned()),
             Failure::Unacknowledged { kill_id, last } => {
-                let cause = last.advice().filter(|advice| advice != MAYBE_DONE);
-                let cause = cause.map_or_else(String::new, |cause| format!("; {cause}"));
+                let cause = last.advice_if_safe_to_repeat();
                 Some(format!(
                     "no server acknowledged the kill: it may or may not be in effect. Repeat it with \
                      --kill-id {kill_id}, which is safe{cause}"
                 ))
             }
+            Failure::Partly { stored, all, last } => {
+                let cause = last.advice_if_safe_to_repeat();
+                Some(format!("{stored} of {all} parts were stored; repeating the command is safe{cause}"))
+            }
             Failure::Refused(problem) => problem.advice(),
             _ => None,
         }
+    }
+
+    /// What else to do where repeating does no harm, to follow on that.
+    fn advice_if_safe_to_repeat(&self) -> String {
+        let advice = self.advice().filter(|advice| advice != MAYBE_DONE);
+        advice.map_or_else(String::new, |advice| format!("; {advice}"))
     }
 }
 
@@ -198,7 +231,7 @@ impl fmt::Display for Failure {
             Failure::Usage { problem } | Failure::Changed { problem } | Failure::TakenBack { problem } => {
                 f.write_str(problem)
             }
-            Failure::Unacknowledged { last, .. } => last.fmt(f),
+            Failure::Unacknowledged { last, .. } | Failure::Partly { last, .. } => last.fmt(f),
             Failure::Unreachable(unanswered) => unanswered.fmt(f),
             Failure::Gateway { url, status, .. } => {
                 write!(f, "no answer from the server behind {url}: what stands before it says {status}")
@@ -288,11 +321,20 @@ impl Problem {
             (401 | 403, _) => ExitCode::Unauthorised,
             (404, _) => ExitCode::NotFound,
             (412, _) | (_, "proposal_changed") => ExitCode::Stale,
+            _ if self.leaves_outcome_unknown() => ExitCode::Unreachable,
             _ => ExitCode::Refused,
         }
     }
 
+    /// Whether the server itself does not know if the change was stored.
+    fn leaves_outcome_unknown(&self) -> bool {
+        self.code == "outcome_unknown"
+    }
+
     fn advice(&self) -> Option<String> {
+        if self.leaves_outcome_unknown() {
+            return Some(MAYBE_DONE.to_owned());
+        }
         if let Some(seconds) = self.retry_after {
             return Some(format!("try again in {seconds} s"));
         }

@@ -11,7 +11,7 @@ use super::app;
 use super::client::{Call, encoded, with_query};
 use super::confirm::Sure;
 use super::failure::Failure;
-use super::output::{Table, fields, note};
+use super::output::{Table, fields};
 use super::reading::{items, text, typed_file};
 use super::rule_text::RuleText;
 use super::session::Session;
@@ -225,13 +225,10 @@ fn change_members(
         let body = session.with_reason(json!({ verb: chunk }));
         match session.client.change(Method::POST, &path, &body, None) {
             Ok(more) => answer = more.body,
-            Err(failure) => {
-                if sent > 0 {
-                    let all = chunks.len();
-                    note(format_args!("{sent} of {all} parts were stored; repeating the command is safe"));
-                }
-                return Err(failure);
+            Err(failure) if sent > 0 => {
+                return Err(Failure::Partly { stored: sent, all: chunks.len(), last: Box::new(failure) });
             }
+            Err(failure) => return Err(failure),
         }
     }
     let done = if verb == "add" { "added to" } else { "removed from" };
