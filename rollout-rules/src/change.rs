@@ -1,6 +1,8 @@
 //! What the log holds. An [`Entry`] is one [`Change`] with who made it, when and why; a [`Command`] is
 //! what somebody asks for. The JSON forms of `Entry` and `Change` last: fields and kinds are added,
-//! never renamed, and every form ever written is read for ever.
+//! never renamed, and every form ever written is read for ever. An older program does not skip what it does
+//! not know: a change with a field that is new to it stops its fold, as a new kind does; a field that is
+//! added further inside and makes a difference to the fold takes a higher [`ENTRY_VERSION`].
 
 mod command;
 mod kind;
@@ -97,7 +99,7 @@ pub enum Reach {
 
 /// What changed. Each holds the new state itself, so that folding needs no rules and never fails.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
     /// An app came to be, with its first environments.
     AppCreated {

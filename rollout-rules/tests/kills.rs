@@ -3,7 +3,7 @@
 mod world;
 
 use rollout_rules::change::{Change, Command, Reach};
-use rollout_rules::decide::{Refusal, Verdict, WaitingKill, decide_under};
+use rollout_rules::decide::{Refusal, Request, Verdict, WaitingKill, decide_under};
 use rollout_rules::flag::Height;
 use rollout_rules::ids::KillId;
 use serde_json::{Value, json};
@@ -280,5 +280,21 @@ fn nothing_is_raised_under_a_kill_that_the_log_has_not_taken() {
         assert_eq!(refusal, Refusal::Killed { height, kill_id: waiting.kill_id.clone() });
         assert!(ask("production", json!({"exposure": 5})).is_ok(), "it serves nobody more");
         assert!(ask("sandbox", json!({"on": true})).is_ok(), "nothing is killed there");
+    }
+}
+
+#[test]
+fn a_kill_is_not_refused_for_an_idempotency_key_that_was_used() {
+    let mut world = World::shop(0);
+    let key = Some("once".parse().expect("a key"));
+    let make = command(json!({"do": "create_flag", "app": "shop", "key": "g"}));
+    let request = Request { idempotency_key: key.clone(), ..world.request(&human("ann"), make, None) };
+    let Ok(Verdict::Change(draft)) = world.decide(&request) else { panic!("a new flag") };
+    let anchor = world.anchor();
+    world.append(draft.into_entry(anchor));
+    for id in ["k1", "k2"] {
+        let kill = kill(id, the_flag(), None);
+        let request = Request { idempotency_key: key.clone(), ..world.request(&human("ann"), kill, None) };
+        assert!(matches!(world.decide(&request), Ok(Verdict::Change(_))), "{id}");
     }
 }

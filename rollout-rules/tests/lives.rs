@@ -9,7 +9,7 @@ use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::ScheduleId;
 use rollout_rules::time::{DAY, DurationMs, UnixMs};
 use serde_json::{Value, json};
-use world::{World, app, ci, command, env, flag, human, kill, set, the_flag, timer};
+use world::{World, agent, app, ci, command, env, flag, human, kill, set, the_flag, timer};
 
 fn extend(environment: Option<&str>, expires_at: Option<UnixMs>) -> Command {
     command(json!({"do": "extend_flag", "app": "shop", "flag": "f", "environment": environment,
@@ -186,6 +186,43 @@ fn previews_that_have_ended_make_room_for_new_ones() {
     world.done(&ci(), command(more));
     world.done(&ci(), preview(100));
     assert!(is_there(&world, "pr-2") && !is_there(&world, "pr-3"), "what was extended counts again");
+}
+
+#[test]
+fn whoever_may_not_take_a_kill_back_does_not_get_rid_of_it_with_its_preview() {
+    let mut world = World::shop(0);
+    let preview = |key: &str| {
+        command(json!({"do": "create_environment", "app": "shop", "key": key, "kind": "preview"}))
+    };
+    let remove = || command(json!({"do": "remove_environment", "app": "shop", "environment": "pr-1"}));
+    world.done(&human("ann"), kill("k1", the_flag(), Some("pr-1")));
+    assert_eq!(world.refused(&ci(), remove()), "not_allowed");
+    assert_eq!(world.refused(&agent(), remove()), "agents_only_propose");
+    let silent = world.request(&human("ann"), remove(), None);
+    assert_eq!(world.decide(&silent).expect_err("with its kill").code(), "reason_required");
+    for nth in 2..=MAX_ENVIRONMENTS - 2 {
+        world.done(&ci(), preview(&format!("pr-{nth}")));
+    }
+    world.wait_days(15);
+    world.done(&ci(), preview("pr-99"));
+    let found = world.snapshot.app(&app("shop")).expect("the app");
+    assert!(found.environment(&env("pr-1")).is_some(), "another makes room");
+    assert_eq!(found.environments().len(), MAX_ENVIRONMENTS);
+    world.done(&human("ann"), remove());
+}
+
+#[test]
+fn what_was_seen_of_a_preview_is_stale_once_another_has_its_place() {
+    let mut world = World::shop(0);
+    let seen = world.revision_of(&set("pr-1", json!({"on": true})));
+    world.wait_days(15);
+    world.done(
+        &ci(),
+        command(json!({"do": "create_environment", "app": "shop", "key": "pr-1", "kind": "preview"})),
+    );
+    let refusal = world.ask_seen(&ci(), set("pr-1", json!({"on": true})), seen).expect_err("another one");
+    assert_eq!(refusal.code(), "stale");
+    world.done(&ci(), set("pr-1", json!({"on": true})));
 }
 
 fn step(id: &str, at: UnixMs, what: Value) -> Value {

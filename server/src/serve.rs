@@ -55,8 +55,8 @@ impl fmt::Display for ServeError {
             ServeError::State(error) => error.fmt(f),
             ServeError::Telemetry(problem) => write!(f, "the metrics cannot be gathered: {problem}"),
             ServeError::LogHangs => f.write_str(
-                "the disk does not answer, or the database hangs; nothing that was acknowledged is lost. \
-                 The server has ended so that it can be started again",
+                "the disk does not answer, or the database hangs; nothing that the log acknowledged is lost, and \
+                 kills in effect are in the journal. The server has ended so that it can be started again",
             ),
             ServeError::Http(error) => write!(f, "requests can no longer be served: {error}"),
         }

@@ -136,6 +136,32 @@ async fn a_node_on_a_disk_that_hangs_kills_and_says_that_it_has_to_end() {
     eventually("the log can be opened", || verify(Path::new(&data)).ok());
 }
 
+#[tokio::test]
+#[cfg_attr(not(has_freezable_disks), ignore = "needs the right to mount and freeze a disk")]
+async fn a_node_does_not_end_before_its_journal_has_the_kills_that_the_log_has_not() {
+    let disk = FreezableDisk::new();
+    let data = disk.path().join("data");
+    let log = Arc::new(SledLog::open_with(&data, patience(3)).expect("opens"));
+    let config = StateConfig { kill_journal: Some(data.join("kills")), ..StateConfig::default() };
+    let state = State::start(config, log, Clock::system()).expect("starts");
+    assert_eq!(state.live.settled().await, Readiness::Ready);
+    disk.freeze();
+    for id in ["k1", "k2"] {
+        let killed = state.commands.submit(request(kill(id))).await.expect("no kill waits for a disk");
+        assert!(!killed.durable && !killed.journaled, "the journal is on the same disk");
+    }
+    let mut readiness = state.live.watch_readiness();
+    let now = readiness.wait_for(|now| *now != Readiness::Ready).await.expect("the state lives").clone();
+    assert!(matches!(&now, Readiness::LogLost { problem } if problem.contains("2 kills")), "{now:?}");
+    disk.thaw();
+    readiness.wait_for(|now| *now == Readiness::LogHangs).await.expect("the state lives");
+    drop(state);
+    let log = eventually("the log can be opened", || SledLog::open(&data).ok());
+    let config = StateConfig { kill_journal: Some(data.join("kills")), ..StateConfig::default() };
+    let state = State::start(config, Arc::new(log), Clock::system()).expect("starts");
+    assert!(state.live.load().snapshot.kills().all.is_some(), "from the start, before the log is read");
+}
+
 fn kill(id: &str) -> Command {
     let kill_id = KillId::new(id).expect("an id");
     Command::Kill { kill_id, reach: Reach::Everything, environment: None }

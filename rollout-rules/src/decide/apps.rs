@@ -94,6 +94,8 @@ impl<'a> Case<'a> {
         let living = found.environments().filter(|record| !record.ended(self.now)).count();
         too_many("environments of one app", living + 1, MAX_ENVIRONMENTS)?;
         let replaces = self.making_room(found, &new.key);
+        let stay = found.environments().len() - replaces.len();
+        too_many("environments of one app, ended ones with a kill included", stay + 1, MAX_ENVIRONMENTS)?;
         let environment = self.new_environment(new)?;
         self.authorise(Direction::Neutral, Ground::of(new.kind), found.info().tier, false)?;
         let life = self.rules.default_life.of(found.info().tier).of(new.kind);
@@ -103,9 +105,13 @@ impl<'a> Case<'a> {
     }
 
     /// The ended previews that go when an environment comes: the one that had its key, and as many others
-    /// as the bound asks for, the longest ended first. The rest stay: they can still be extended.
+    /// as the bound asks for, the longest ended first. The rest stay: they can still be extended. So do those
+    /// with a kill, which is taken back by people only; the namesake's kills stay with its key.
     fn making_room(&self, app: &App, key: &EnvKey) -> Vec<EnvKey> {
-        let ended = app.environments().filter(|record| record.ended(self.now));
+        let ended = app.environments().filter(|record| {
+            let defined = record.environment();
+            record.ended(self.now) && (defined.key == *key || !app.has_kill_in(&defined.key))
+        });
         let mut ended: Vec<&Environment> = ended.map(|record| record.environment()).collect();
         ended.sort_by_key(|it| (it.key != *key, it.ends_at));
         let namesake = usize::from(app.environment(key).is_some());
@@ -135,6 +141,12 @@ impl<'a> Case<'a> {
     pub(super) fn remove_environment(&self, app: &AppKey, key: &EnvKey) -> Result<Decided, Refusal> {
         let (found, environment) = self.shaped(app, key)?;
         self.authorise(Direction::Neutral, Ground::of(environment.kind), found.info().tier, false)?;
+        if found.has_kill_in(key) {
+            // With it go its kills: another of its key would not have them.
+            self.may(Right::Structure, Some(app), Envs::One(key))?;
+            self.no_agent()?;
+            self.reason_given("removing an environment with kills in it")?;
+        }
         Ok(Decided::Change(Change::EnvironmentRemoved { app: app.clone(), environment: key.clone() }))
     }
 

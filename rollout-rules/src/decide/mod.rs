@@ -118,7 +118,9 @@ pub fn decide_under(
     // Before anything in it is looked at: whatever fits an entry has a command that fits one.
     check_size(&request.command)?;
     let fingerprint = request.idempotency_key.as_ref().map(|_| fingerprint(&request.command));
-    if let Some(key) = &request.idempotency_key
+    // A kill has an id of its own to be repeated under, and is not refused for a key that was used before.
+    let is_kill = matches!(request.command, Command::Kill { .. });
+    if let Some(key) = request.idempotency_key.as_ref().filter(|_| !is_kill)
         && let Some(past) = snapshot.past_request(request.caller.token.as_ref(), key)
     {
         if past.command != fingerprint {

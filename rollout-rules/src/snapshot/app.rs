@@ -81,6 +81,12 @@ impl App {
         &self.rules.kills
     }
 
+    /// Whether the app or a flag of it is killed in this environment alone: such kills would go with it.
+    pub fn has_kill_in(&self, environment: &EnvKey) -> bool {
+        self.rules.kills.environments.contains_key(environment)
+            || self.flags.values().any(|record| record.kills().environments.contains_key(environment))
+    }
+
     /// The last change of the app itself: description, environments, kills. Flags have their own.
     pub fn revision(&self) -> Revision {
         self.revision

@@ -59,7 +59,8 @@ impl Snapshot {
                     let kills = if *ended == environment.key { KillsOfGone::Stay } else { KillsOfGone::Go };
                     self.environment_removed(app, ended, kills, stamp);
                 }
-                self.environment_created(app, environment, *expires_at, stamp);
+                let replaced = replaces.contains(&environment.key);
+                self.environment_created(app, environment, *expires_at, replaced, stamp);
             }
             Change::EnvironmentUpdated { app, environment } => {
                 self.environment_updated(app, environment, stamp);

@@ -64,11 +64,13 @@ impl Snapshot {
         app.touch(stamp);
     }
 
+    /// With `replaced`, another of its key has just gone: whoever saw a flag in that one has not seen this.
     pub(super) fn environment_created(
         &mut self,
         app: &AppKey,
         environment: &Environment,
         expires_at: UnixMs,
+        replaced: bool,
         stamp: &Stamp<'_>,
     ) {
         let Some(shared) = self.apps.get(app).filter(|app| !app.environments.contains_key(&environment.key))
@@ -88,6 +90,10 @@ impl Snapshot {
                 environment.key.clone(),
                 StateRecord { state: Arc::new(state), revision: stamp.revision() },
             );
+            if replaced {
+                record.revision = stamp.revision();
+                record.touches.push(&stamp.touch);
+            }
             self.index_flag(&mut changed, &key, record);
         }
         self.serve_all(&mut changed, Some(&environment.key));

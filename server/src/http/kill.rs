@@ -36,7 +36,7 @@ pub struct ReviveBody {
 async fn kill(asking: &Asking, reach: Reach, body: KillBody) -> Result<HttpResponse, Problem> {
     let kill_id = match body.kill_id {
         Some(given) => given,
-        None => KillId::new(&format!("kill-{}", secret::random_id())).map_err(Problem::internal)?,
+        None => KillId::new(&format!("kill-{}", asking.new_id()?)).map_err(Problem::internal)?,
     };
     let (place, environment) = (reach.clone(), body.environment.clone());
     let command = Command::Kill { kill_id: kill_id.clone(), reach, environment };

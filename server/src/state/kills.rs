@@ -49,6 +49,8 @@ struct Waiting {
     appending: bool,
     /// Its callers may be answered: the journal has it, or has had its time.
     kept: bool,
+    /// The journal was asked to keep it.
+    given_to_journal: bool,
     /// The journal has it.
     journaled: bool,
     replies: Vec<Reply>,
@@ -67,7 +69,8 @@ impl Kills {
         for entry in left {
             if let Some(overlay) = Overlay::of(&entry) {
                 let mut waiting = Waiting::new(Arc::new(entry), overlay.clone());
-                (waiting.overlaid, waiting.kept, waiting.journaled) = (true, true, true);
+                (waiting.overlaid, waiting.kept) = (true, true);
+                (waiting.given_to_journal, waiting.journaled) = (true, true);
                 kills.waiting.insert(overlay.kill_id, waiting);
             }
         }
@@ -89,6 +92,25 @@ impl Kills {
     pub(super) fn finish(self) {
         if let Some(journal) = self.journal {
             journal.finish();
+        }
+    }
+
+    /// Gives a kill to the journal, unless it has it. `false`: there is none, or it is behind.
+    fn give_to_journal(&mut self, kill_id: &KillId) -> bool {
+        let (Some(waiting), Some(journal)) = (self.waiting.get_mut(kill_id), &self.journal) else {
+            return false;
+        };
+        if !waiting.given_to_journal {
+            waiting.given_to_journal = journal.keep(kill_id, &waiting.entry);
+        }
+        waiting.given_to_journal
+    }
+
+    /// Kills in effect that would be lost if this process ended now, though there is a journal for them.
+    pub(super) fn only_in_memory(&self) -> usize {
+        match self.journal {
+            Some(_) => self.waiting.values().filter(|waiting| !waiting.journaled).count(),
+            None => 0,
         }
     }
 
@@ -114,6 +136,7 @@ impl Waiting {
             overlaid: false,
             appending: false,
             kept: false,
+            given_to_journal: false,
             journaled: false,
             replies: Vec::new(),
         }
@@ -137,7 +160,8 @@ impl Node {
                 draft.into_entry(Anchor { revision: folded.revision(), hash: folded.hash() })
             }
             Ok(Verdict::AlreadyDone { revision }) => {
-                return self.on_killed_already(task, revision);
+                let done = Done::durable(revision, true);
+                return self.answer([Answer { reply: task.reply, outcome: Ok(done) }]);
             }
             Err(refusal) => {
                 let _ = task.reply.send(Err(SubmitError::Refused(refusal)));
@@ -150,7 +174,7 @@ impl Node {
         };
         let kill_id = overlay.kill_id.clone();
         if let Some(waiting) = self.kills.waiting.get_mut(&kill_id) {
-            // Overlaid and not in any fold, so it was not compared.
+            // It waits for the log, so it was not compared.
             if !waiting.overlay.is_same_act(&overlay) {
                 let revision = waiting.entry.anchor.revision;
                 let refusal = Refusal::KillIdTaken { kill_id, revision };
@@ -169,18 +193,6 @@ impl Node {
         self.kills.waiting.insert(kill_id.clone(), waiting);
         self.offer(&kill_id, true);
         self.wake_after(PATIENCE, Wake::KillWaited(kill_id));
-    }
-
-    /// The kill is in the fold.
-    fn on_killed_already(&mut self, task: Task, revision: Revision) {
-        if let rollout_rules::change::Command::Kill { kill_id, .. } = &task.request.command
-            && let Some(waiting) = self.kills.waiting.get_mut(kill_id)
-        {
-            waiting.replies.push(task.reply);
-            return self.answer_if_kept(&kill_id.clone());
-        }
-        let done = Done::durable(revision, true);
-        self.answer([Answer { reply: task.reply, outcome: Ok(done) }]);
     }
 
     /// Offers a kill to the log.
@@ -216,12 +228,11 @@ impl Node {
         if std::mem::replace(&mut waiting.overlaid, true) {
             return;
         }
-        let (entry, overlay) = (Arc::clone(&waiting.entry), waiting.overlay.clone());
+        let overlay = waiting.overlay.clone();
         self.kills.collect();
         let published = self.republish();
         self.live.tell(Event::Overlaid { overlay, published });
-        let journal = self.kills.journal.as_ref();
-        if journal.is_some_and(|journal| journal.keep(kill_id, &entry)) {
+        if self.kills.give_to_journal(kill_id) {
             self.wake_after(JOURNAL_PATIENCE, Wake::JournalWaited(kill_id.clone()));
         } else {
             if self.kills.journal.is_some() {
@@ -237,6 +248,7 @@ impl Node {
             waiting.kept = true;
             waiting.journaled |= journaled;
             self.answer_if_kept(kill_id);
+            self.give_up_if_hanging();
         }
     }
 
@@ -257,9 +269,9 @@ impl Node {
         answers.extend(waiting.replies.into_iter().map(|reply| Answer { reply, outcome: Ok(done) }));
         if waiting.overlaid {
             self.kills.collect();
-            if let Some(journal) = &self.kills.journal {
-                journal.forget(kill_id);
-            }
+        }
+        if let (true, Some(journal)) = (waiting.given_to_journal, &self.kills.journal) {
+            journal.forget(kill_id);
         }
     }
 
@@ -276,7 +288,10 @@ impl Node {
                     settled = true;
                     self.settle_kill(&kill_id, revision, &mut answers);
                 }
-                None => self.offer(&kill_id, false),
+                None => {
+                    self.kills.give_to_journal(&kill_id);
+                    self.offer(&kill_id, false);
+                }
             }
         }
         if settled {

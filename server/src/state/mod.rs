@@ -115,6 +115,7 @@ impl State {
             kills,
             checkpoints,
             wakes: tokio::task::JoinSet::new(),
+            log_hangs: false,
             ready_at,
         };
         let (stop, stopping) = watch::channel(false);

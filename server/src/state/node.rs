@@ -56,6 +56,8 @@ pub(super) struct Node {
     pub(super) kills: Kills,
     pub(super) checkpoints: Checkpoints,
     pub(super) wakes: JoinSet<Wake>,
+    /// The log was given up: only a new process can open it again.
+    pub(super) log_hangs: bool,
     /// Where the log ended when this node started: it is ready once it has folded so far.
     pub(super) ready_at: Revision,
 }
@@ -184,11 +186,27 @@ impl Node {
 
     fn lose_log(&mut self, error: &ReadError) {
         tracing::error!(%error, "the log is lost; this node follows no more");
-        self.live.set_readiness(match error {
-            ReadError::Hangs => Readiness::LogHangs,
-            other => Readiness::LogLost { problem: other.to_string() },
-        });
+        self.live.set_readiness(Readiness::LogLost { problem: error.to_string() });
+        self.log_hangs = matches!(error, ReadError::Hangs);
+        self.give_up_if_hanging();
         self.refuse_all();
+    }
+
+    /// Says that a log that hangs needs a new process, which would end this one: not before every kill in
+    /// effect here is in the journal, where the new one finds it.
+    pub(super) fn give_up_if_hanging(&self) {
+        if !self.log_hangs || self.live.readiness() == Readiness::LogHangs {
+            return;
+        }
+        match self.kills.only_in_memory() {
+            0 => self.live.set_readiness(Readiness::LogHangs),
+            kills => self.live.set_readiness(Readiness::LogLost {
+                problem: format!(
+                    "it hangs, and needs a new process; this one stays, since an end would lose {kills} kills \
+                     that are in effect here and that neither log nor journal has"
+                ),
+            }),
+        }
     }
 
     pub(super) fn check_ready(&mut self) {

@@ -127,6 +127,8 @@ impl SledLog {
         if torn {
             tracing::warn!(revision = %head.revision, "dropping an unfinished entry at the end of the log");
             store.entries.cut_after(head.revision).map_err(|error| place.failed("cutting", error))?;
+            // Before it is closed, which would pass over an error; nobody looks for what is torn again.
+            place.sync(&store)?;
         }
         // The check left every leaf in memory: sled lets a page go only once 64 others of its shard were read.
         drop(store);
