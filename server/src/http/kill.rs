@@ -14,7 +14,6 @@ use serde_json::json;
 use super::body::OptionalJson;
 use super::commands::Asking;
 use super::problem::Problem;
-use crate::secret;
 
 /// What to kill, and under which name. All of it may be left out.
 #[derive(Default, Deserialize)]
