@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng as _;
 use rollout_rules::feed::machine::Loss;
 use rollout_rules::ids::{KillId, Revision};
 use tokio::sync::watch;
@@ -15,9 +16,9 @@ use crate::endpoint::Endpoint;
 const UNSENT_KILLS: usize = 1_000;
 /// Most kill ids in one acknowledgement; the server takes no more.
 const KILL_IDS_IN_ACK: usize = 32;
-/// After a failed try; it doubles with each further one.
+/// The longest pause after a failed try; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause, also if a server asks for a longer one.
+/// The longest pause, also if a server asks for a longer one. What chance adds to that comes on top.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the server is still to be told.
@@ -37,7 +38,12 @@ impl Unsent {
     fn add(&mut self, revision: Revision, kill_ids: Vec<KillId>) {
         // A server that was restored from a backup has lower revisions than before.
         self.revision = Some(revision);
-        self.kill_ids.extend(kill_ids);
+        // A new connection names again what may still wait here.
+        for kill_id in kill_ids {
+            if !self.kill_ids.contains(&kill_id) {
+                self.kill_ids.push_back(kill_id);
+            }
+        }
         let surplus = self.kill_ids.len().saturating_sub(UNSENT_KILLS);
         self.kill_ids.drain(..surplus);
     }
@@ -75,7 +81,8 @@ impl Acks {
             };
             let outcome = endpoint.acknowledge(&mut connection, revision, &kill_ids).await;
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
-            match after(&outcome, failures) {
+            let random = rand::rng().random();
+            match after(&outcome, failures, random) {
                 Next::Forget => {
                     self.unsent.send_if_modified(|unsent| {
                         unsent.said(revision, &kill_ids);
@@ -107,15 +114,22 @@ enum Next {
     More,
 }
 
-fn after(outcome: &Result<(), Loss>, failures: u32) -> Next {
+/// Clients that failed at the same moment must not come back at the same moment: a pause is anything from
+/// nothing to the whole, and what a server asks for is a lower bound, to which a second or a tenth is added.
+fn after(outcome: &Result<(), Loss>, failures: u32, random: u64) -> Next {
+    let share = |whole: Duration| {
+        let whole = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX - 1);
+        Duration::from_millis(random % (whole + 1))
+    };
     let backoff = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
     match outcome {
         Ok(()) | Err(Loss::Refused { status: 400 | 413 | 422, .. }) => Next::Forget,
         Err(Loss::Refused { retry_after: Some(asked), .. }) => {
-            Next::Pause(Duration::from_millis(asked.0).clamp(FIRST_PAUSE, LONGEST_PAUSE))
+            let asked = Duration::from_millis(asked.0).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            Next::Pause(asked + share(FIRST_PAUSE.max(asked / 10)))
         }
         Err(Loss::Refused { status: 401..=428, .. }) => Next::More,
-        Err(_) => Next::PauseOrMore(backoff),
+        Err(_) => Next::PauseOrMore(share(backoff)),
     }
 }
 
@@ -167,13 +181,36 @@ mod tests {
         let refused = |status, seconds: Option<u64>| {
             Err(Loss::Refused { status, retry_after: seconds.map(|s| DurationMs(s * 1000)) })
         };
-        assert_eq!(after(&refused(429, Some(7)), 1), Next::Pause(Duration::from_secs(7)));
-        assert_eq!(after(&refused(503, Some(0)), 1), Next::Pause(FIRST_PAUSE));
-        assert_eq!(after(&refused(429, Some(86_400)), 1), Next::Pause(LONGEST_PAUSE));
-        assert_eq!(after(&refused(404, None), 1), Next::More);
-        assert_eq!(after(&refused(400, None), 1), Next::Forget);
-        assert_eq!(after(&Err(Loss::Ended), 1), Next::PauseOrMore(FIRST_PAUSE));
-        assert_eq!(after(&Err(Loss::Ended), 4), Next::PauseOrMore(Duration::from_secs(8)));
-        assert_eq!(after(&Err(Loss::Ended), 400), Next::PauseOrMore(LONGEST_PAUSE));
+        // A number that is the whole of each range of chance: these are the longest pauses.
+        let longest = |outcome, failures, whole: Duration| {
+            after(&outcome, failures, u64::try_from(whole.as_millis()).unwrap())
+        };
+        let (second, minute) = (FIRST_PAUSE, LONGEST_PAUSE);
+        assert_eq!(longest(refused(429, Some(7)), 1, second), Next::Pause(Duration::from_secs(8)));
+        assert_eq!(longest(refused(503, Some(0)), 1, second), Next::Pause(2 * second));
+        assert_eq!(longest(refused(429, Some(86_400)), 1, minute / 10), Next::Pause(minute + minute / 10));
+        assert_eq!(after(&refused(404, None), 1, 0), Next::More);
+        assert_eq!(after(&refused(400, None), 1, 0), Next::Forget);
+        assert_eq!(longest(Err(Loss::Ended), 1, second), Next::PauseOrMore(second));
+        assert_eq!(longest(Err(Loss::Ended), 4, 8 * second), Next::PauseOrMore(8 * second));
+        assert_eq!(longest(Err(Loss::Ended), 400, minute), Next::PauseOrMore(minute));
+    }
+
+    #[test]
+    fn clients_that_failed_together_do_not_try_again_together() {
+        let busy = Err(Loss::Refused { status: 503, retry_after: Some(DurationMs(7000)) });
+        for random in [0, 1, 999] {
+            let share = Duration::from_millis(random);
+            assert_eq!(after(&busy, 1, random), Next::Pause(Duration::from_secs(7) + share));
+            assert_eq!(after(&Err(Loss::Ended), 1, random), Next::PauseOrMore(share));
+        }
+    }
+
+    #[test]
+    fn a_kill_that_waits_already_is_said_once() {
+        let mut unsent = Unsent::default();
+        unsent.add(Revision(7), kills(0..3));
+        unsent.add(Revision(7), kills(1..5));
+        assert_eq!(unsent.next().unwrap(), (Revision(7), kills(0..5)));
     }
 }
