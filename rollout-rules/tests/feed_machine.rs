@@ -214,6 +214,58 @@ fn a_new_connection_acknowledges_again_what_is_served() {
     assert_eq!(acks(&bench.pass(2 * ACK_BATCH.0)), [(5, vec![])]);
 }
 
+/// A snapshot in which so many flags were killed, one after another.
+fn with_kills(count: usize) -> Frame {
+    let flag = |i: usize| {
+        json!({"key": format!("flag-{i}"), "type": "boolean", "off_variant": "off", "expires_at": 9_000_000_000_u64,
+            "variants": [{"key": "off", "value": false}], "revision": 2, "killed": {"id": format!("k{i}"), "at": i},
+            "targeting": {"on": false, "exposure": 0, "serve": {"variant": "off"}}})
+    };
+    let flags: Vec<_> = (1..=count).map(flag).collect();
+    let served = json!({"app": "shop", "environment": "production", "flags": flags});
+    frame(json!({"v": 1, "log": "l", "revision": 7, "body": {"snapshot": served}}))
+}
+
+fn kill_ids(numbers: impl IntoIterator<Item = usize>) -> Vec<KillId> {
+    numbers.into_iter().map(|i| KillId::new(&format!("k{i}")).unwrap()).collect()
+}
+
+#[test]
+fn a_new_connection_hears_again_which_kills_are_in_effect() {
+    let mut bench = Bench::live();
+    assert_eq!(acks(&bench.say(&kill(5, 6))), [(6, kill_ids([1]))]);
+    assert!(acks(&bench.pass(2 * ACK_BATCH.0)).is_empty(), "said once");
+    bench.tell(Input::Lost(Loss::Ended));
+    bench.until_connect();
+    bench.tell(Input::Connected);
+    let outputs = bench.tell(Input::Bytes(b": hb\n\n"));
+    assert!(acks(&outputs).is_empty(), "in no hurry");
+    assert_eq!(acks(&bench.pass(2 * ACK_BATCH.0)), [(6, kill_ids([1]))]);
+}
+
+#[test]
+fn a_start_from_what_was_kept_says_which_kills_are_in_effect_and_the_latest_if_they_are_many() {
+    let (cached, _) = ClientState::fold(None, &with_kills(40)).unwrap();
+    let mut bench = Bench::new(Some(cached));
+    bench.until_connect();
+    bench.tell(Input::Connected);
+    bench.tell(Input::Bytes(b": hb\n\n"));
+    // The oldest first: a server that remembers so many of a client forgets those.
+    assert_eq!(acks(&bench.pass(2 * ACK_BATCH.0)), [(7, kill_ids(9..=40))]);
+}
+
+#[test]
+fn a_kill_that_opens_a_connection_takes_those_before_it_along() {
+    let (cached, _) = ClientState::fold(None, &with_kills(40)).unwrap();
+    let mut bench = Bench::new(Some(cached));
+    bench.until_connect();
+    bench.tell(Input::Connected);
+    let overlay = json!({"kill_id": "k41", "reach": "everything", "at": 41});
+    let overlay = frame(json!({"v": 1, "log": "l", "revision": 7, "body": {"overlay": overlay}}));
+    assert_eq!(acks(&bench.say(&overlay)), [(7, kill_ids(10..=41))]);
+    assert!(acks(&bench.pass(2 * ACK_BATCH.0)).is_empty(), "said once");
+}
+
 #[test]
 fn a_silent_stream_is_given_up_after_three_heartbeats() {
     let mut bench = Bench::live();

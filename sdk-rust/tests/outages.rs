@@ -170,6 +170,19 @@ fn a_client_that_is_cut_off_says_so_and_resumes_where_it_was() {
 }
 
 #[test]
+fn a_server_that_comes_back_is_told_again_which_kills_are_in_effect() {
+    let peer = Peer::start();
+    let (_client, mut feed) = live(&peer);
+    feed.send(&kill("checkout", 5, 6));
+    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-6"]));
+    feed.end();
+    let mut feed = peer.next_feed().open();
+    feed.chunk(b": hb\n\n");
+    let ack = peer.next_ack();
+    assert_eq!((&ack["revision"], &ack["kill_ids"]), (&json!(6), &json!(["kill-6"])));
+}
+
+#[test]
 fn a_broken_connection_is_an_end_like_any_other() {
     let peer = Peer::start();
     let (client, feed) = live(&peer);

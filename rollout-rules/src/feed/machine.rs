@@ -32,6 +32,8 @@ const FIRST_ASKED_MS: u64 = FIRST_BACKOFF.0;
 /// Acknowledgements that are in no hurry wait at least this long for others to join them, and up to
 /// twice as long, so that the clients of one server do not all acknowledge at once.
 pub const ACK_BATCH: DurationMs = DurationMs(2_000);
+/// Most kills in the first acknowledgement on a connection; older ones are passed over.
+pub const FIRST_ACK_KILLS: usize = 32;
 /// A resumed stream on which nothing is said counts as live after this.
 const QUIET_RESUME: DurationMs = DurationMs(1_000);
 
@@ -81,11 +83,13 @@ pub enum Output {
         /// What is new in it.
         applied: Applied,
     },
-    /// Tell the server what is served.
+    /// Tell the server what is served, at once.
     Ack {
         /// Up to where.
         revision: Revision,
-        /// Kills that are in effect now. Not empty: send it at once.
+        /// Kills that came into effect with it. The first acknowledgement on a connection also names
+        /// those that were in effect before, since its server may never have heard of them; up to
+        /// [`FIRST_ACK_KILLS`] in all, the latest.
         kill_ids: Vec<KillId>,
     },
     /// The standing changed.
@@ -341,8 +345,17 @@ impl Machine {
         }
     }
 
-    fn ack(&mut self, kill_ids: Vec<KillId>, outputs: &mut Vec<Output>) {
-        let Some(revision) = self.state.as_ref().map(|state| state.revision()) else { return };
+    fn ack(&mut self, mut kill_ids: Vec<KillId>, outputs: &mut Vec<Output>) {
+        let Some(state) = &self.state else { return };
+        let revision = state.revision();
+        if self.acked.is_none() {
+            let room = FIRST_ACK_KILLS.saturating_sub(kill_ids.len());
+            let before: Vec<KillId> =
+                state.standing_kills().filter(|id| !kill_ids.contains(id)).take(room).collect();
+            kill_ids.extend(before);
+            // The oldest first: a server that remembers the last few forgets those.
+            kill_ids.reverse();
+        }
         if self.acked != Some(revision) || !kill_ids.is_empty() {
             self.acked = Some(revision);
             outputs.push(Output::Ack { revision, kill_ids });

@@ -206,11 +206,15 @@ impl ClientState {
     fn kills_beyond(&self, base: Option<&ClientState>) -> Vec<KillId> {
         let known: BTreeSet<KillId> =
             base.into_iter().flat_map(ClientState::kills).map(|old| old.id).collect();
-        let mut fresh: Vec<Kill> = self.kills().collect();
-        fresh.sort_by_key(|kill| core::cmp::Reverse(kill.at));
-        fresh.dedup();
-        let fresh = fresh.into_iter().filter(|kill| !known.contains(&kill.id)).take(MAX_SNAPSHOT_KILLS);
-        fresh.map(|kill| kill.id).collect()
+        self.standing_kills().filter(|id| !known.contains(id)).take(MAX_SNAPSHOT_KILLS).collect()
+    }
+
+    /// The kills that are in effect, by what the log says or by an overlay, the latest first.
+    pub fn standing_kills(&self) -> impl Iterator<Item = KillId> {
+        let mut kills: Vec<Kill> = self.kills().collect();
+        kills.sort_by_key(|kill| core::cmp::Reverse(kill.at));
+        kills.dedup();
+        kills.into_iter().map(|kill| kill.id)
     }
 
     /// Every kill that stands, by what the log says or by an overlay.
