@@ -148,7 +148,8 @@ impl Client {
     /// on any executor.
     pub async fn ready(&self, timeout: Duration) -> Result<Status, NotReady> {
         let mut status = self.inner.shared.status.subscribe();
-        let mut timer = self.inner.runtime.spawn(tokio::time::sleep(timeout));
+        // Made inside, where there are timers: the caller's thread may have none.
+        let mut timer = self.inner.runtime.spawn(async move { tokio::time::sleep(timeout).await });
         tokio::select! {
             _ = status.wait_for(is_settled) => {}
             _ = &mut timer => {}

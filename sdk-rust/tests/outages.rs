@@ -3,8 +3,10 @@
 
 mod peer;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
 use peer::{PATIENCE, Peer, changes, flag, frame, kill, live, shop, until};
@@ -277,6 +279,34 @@ fn waiting_ends_when_its_time_is_over() {
     let _mute = peer.next_feed();
     let error = client.wait_ready(Duration::from_millis(50)).unwrap_err();
     assert_eq!(error.status, Status::Starting);
+}
+
+#[test]
+fn an_executor_without_a_runtime_behind_it_can_wait_for_a_client() {
+    let peer = Peer::start();
+    let client = peer.builder().start().unwrap();
+    let early = run_alone(client.ready(Duration::from_millis(10)));
+    assert_eq!(early.unwrap_err().status, Status::Starting);
+    let _feed = peer.next_feed().open_with(&shop(5));
+    assert!(run_alone(client.ready(PATIENCE)).unwrap().is_live());
+}
+
+/// Runs a future on this thread, as the smallest of executors does: without timers and without sockets.
+fn run_alone<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut task::Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park_timeout(PATIENCE),
+        }
+    }
 }
 
 #[test]
