@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use rand::Rng as _;
 use rollout_rules::feed::{ClientState, Frame, MAX_FRAME_BYTES};
-use rollout_rules::ids::{AppKey, Digest, EnvKey};
+use rollout_rules::ids::{AppKey, Digest, EnvKey, LogId, Revision};
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,29 @@ struct OnDisk {
     frame: String,
 }
 
+/// How far a frame has come; the rest of it is not read.
+#[derive(Deserialize)]
+struct Position {
+    log: LogId,
+    revision: Revision,
+}
+
+impl OnDisk {
+    /// Reads a file whose frame is whole.
+    fn read(file: File) -> Result<OnDisk, io::Error> {
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the cached flags are too large"));
+        }
+        let file: OnDisk = serde_json::from_slice(&bytes)?;
+        if file.version != FILE_VERSION || Digest::of(file.frame.as_bytes()) != file.digest {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the cached flags are damaged"));
+        }
+        Ok(file)
+    }
+}
+
 impl Cache {
     /// The file is named by a hash of address, key and what is followed, so that apps can share a
     /// directory and the name tells nothing.
@@ -58,21 +81,22 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the cached flags are too large"));
-        }
-        let file: OnDisk = serde_json::from_slice(&bytes)?;
-        if file.version != FILE_VERSION || Digest::of(file.frame.as_bytes()) != file.digest {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the cached flags are damaged"));
-        }
+        let file = OnDisk::read(file)?;
         let frame = Frame::decode(file.frame.as_bytes()).map_err(invalid)?;
         let (state, _) = ClientState::fold(None, &frame).map_err(invalid)?;
         Ok(Some(Cached { state, saved_at: file.saved_at }))
     }
 
-    /// Keeps a state. Readers see the old file or the new one, never a part.
+    /// Whether the file holds a later state of the same log: other replicas of a program write it too, and
+    /// one of them may have come further. One that writes at this very moment is not noticed.
+    fn is_ahead_of(&self, state: &ClientState) -> bool {
+        let file = File::open(&self.path).and_then(OnDisk::read);
+        let position = file.and_then(|file| Ok(serde_json::from_str::<Position>(&file.frame)?));
+        position.is_ok_and(|kept| kept.log == *state.log() && kept.revision > state.revision())
+    }
+
+    /// Keeps a state, unless a later one of the same log is there. Readers see the old file or the new one,
+    /// never a part.
     pub(crate) fn store(&self, state: &ClientState, now: UnixMs) -> Result<(), io::Error> {
         let frame = state.to_frame().encode().map_err(invalid)?;
         let digest = Digest::of(&frame);
@@ -84,7 +108,10 @@ impl Cache {
         // Whoever shares the directory must not write into this file: other clients of this process, and
         // processes in other containers, where all have the same number.
         let fresh = self.path.with_extension(format!("{:016x}.new", rand::rng().random::<u64>()));
-        let written = write_synced(&fresh, &file).and_then(|()| fs::rename(&fresh, &self.path));
+        let written = write_synced(&fresh, &file).and_then(|()| match self.is_ahead_of(state) {
+            true => fs::remove_file(&fresh),
+            false => fs::rename(&fresh, &self.path),
+        });
         match (&written, self.path.parent()) {
             (Err(_), _) => drop(fs::remove_file(&fresh)),
             // The new name outlives a loss of power. Where directories cannot be synced, it may not.
@@ -175,6 +202,27 @@ mod tests {
             });
         });
         assert_eq!(files(directory.path()), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn an_older_state_does_not_take_the_place_of_a_newer_one_of_the_same_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        let kept = || cache.load().unwrap().map(|cached| (cached.state.revision().0, cached.saved_at.0));
+        cache.store(&state(3, "x"), UnixMs(7)).unwrap();
+        cache.store(&state(2, "x"), UnixMs(8)).unwrap();
+        assert_eq!(kept(), Some((3, 7)), "the newer one stays");
+        assert_eq!(files(directory.path()), 1, "nothing is left beside it");
+        cache.store(&state(3, "y"), UnixMs(9)).unwrap();
+        assert_eq!(kept(), Some((3, 9)), "kills ahead of the log come without a revision");
+        let mut other = state(2, "x").to_frame();
+        other.log = LogId::new("other").unwrap();
+        cache.store(&ClientState::fold(None, &other).unwrap().0, UnixMs(10)).unwrap();
+        assert_eq!(kept(), Some((2, 10)), "a log that was restored counts anew");
+        let text = fs::read_to_string(&cache.path).unwrap();
+        fs::write(&cache.path, text.replace("flag-1", "flag-9")).unwrap();
+        cache.store(&state(1, "x"), UnixMs(11)).unwrap();
+        assert_eq!(kept(), Some((1, 11)), "what is damaged is replaced");
     }
 
     #[test]
