@@ -82,10 +82,22 @@ impl Shared {
 
     /// Nobody follows the feed any more, and whoever asks is told so.
     pub(crate) fn stop_following(&self) {
-        let (since, why) = (system_ms(), Problem::Stopped);
         let has_flags = self.state.load().is_some();
-        let status = if has_flags { Status::Stale { since, why } } else { Status::Offline { since, why } };
-        self.status.send_replace(status);
+        self.status.send_modify(|status| {
+            let why = Problem::Stopped;
+            // What was cut off before is no fresher for it.
+            let since = match status {
+                Status::Stale { since, .. } | Status::Offline { since, .. } => *since,
+                _ => system_ms(),
+            };
+            *status = match status {
+                Status::FromCache { saved_at, .. } => {
+                    Status::FromCache { saved_at: *saved_at, why: Some(why) }
+                }
+                _ if has_flags => Status::Stale { since, why },
+                _ => Status::Offline { since, why },
+            };
+        });
     }
 
     pub(crate) fn cache_problem(&self) -> Option<String> {
@@ -100,4 +112,46 @@ impl Shared {
 /// What a panic left behind is whole: every write is one assignment or one push.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use rollout_rules::feed::Frame;
+    use rollout_rules::time::UnixMs;
+
+    use super::*;
+
+    /// What a client says when its thread has stopped, and said this before.
+    fn stopped(status: Status, has_flags: bool) -> Status {
+        let frame = serde_json::json!({"v": 1, "log": "l", "revision": 6,
+            "body": {"snapshot": {"app": "shop", "environment": "production", "flags": []}}});
+        let frame = Frame::decode(frame.to_string().as_bytes()).unwrap();
+        let state = has_flags.then(|| ClientState::fold(None, &frame).unwrap().0);
+        let shared = Shared::new(Clock::system(), state, status);
+        shared.stop_following();
+        shared.status.borrow().clone()
+    }
+
+    #[test]
+    fn a_client_whose_thread_has_stopped_says_since_when_its_flags_are_old() {
+        let (long_ago, ended, why) = (UnixMs(7), Problem::Ended, Problem::Stopped);
+        let from_cache = Status::FromCache { saved_at: long_ago, why: None };
+        let kept = Status::FromCache { saved_at: long_ago, why: Some(why.clone()) };
+        assert_eq!(stopped(from_cache, true), kept);
+        let stale = |why: &Problem| Status::Stale { since: long_ago, why: why.clone() };
+        assert_eq!(stopped(stale(&ended), true), stale(&why));
+        let offline = |why: &Problem| Status::Offline { since: long_ago, why: why.clone() };
+        assert_eq!(stopped(offline(&ended), false), offline(&why));
+        // Until now it was live, or only began.
+        let began = system_ms();
+        let live = stopped(Status::Live { revision: Revision(6) }, true);
+        assert!(matches!(live, Status::Stale { since, why: Problem::Stopped } if since >= began), "{live}");
+        let early = stopped(Status::Starting, false);
+        assert!(
+            matches!(early, Status::Offline { since, why: Problem::Stopped } if since >= began),
+            "{early}"
+        );
+    }
 }
