@@ -297,9 +297,43 @@ impl News {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use rollout_rules::feed::Frame;
     use rollout_rules::ids::{FlagKey, KillId, Revision};
 
     use super::*;
+
+    #[test]
+    fn what_could_not_be_written_is_kept_and_tried_again_after_a_while() {
+        let directory = tempfile::tempdir().unwrap();
+        let blocked = directory.path().join("blocked");
+        std::fs::write(&blocked, "in the way").unwrap();
+        let frame = serde_json::json!({"v": 1, "log": "l", "revision": 6,
+            "body": {"snapshot": {"app": "shop", "environment": "production", "flags": []}}});
+        let frame = Frame::decode(frame.to_string().as_bytes()).unwrap();
+        let state = Arc::new(ClientState::fold(None, &frame).unwrap().0);
+        let cache = Cache::new(&blocked, "http://host", "tg_key", None);
+        let mut store =
+            Store { cache: Some(cache.clone()), dirty: None, due: None, writing: None, running: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            store.keep(Arc::clone(&state), true);
+            store.begin_if_due(UnixMs(7));
+            let before = Instant::now();
+            store.finished().await.unwrap_err();
+            let again = store.wakes_at().unwrap();
+            assert!((before + STORE_RETRY..=Instant::now() + STORE_RETRY).contains(&again));
+            assert_eq!(store.dirty.as_ref().map(|dirty| dirty.revision()), Some(Revision(6)));
+            // Not at once, but a kill does not wait for that moment.
+            store.begin_if_due(UnixMs(8));
+            assert!(store.running.is_none());
+            std::fs::remove_file(&blocked).unwrap();
+            store.keep(state, true);
+            store.begin_if_due(UnixMs(9));
+            store.finished().await.unwrap();
+            assert_eq!(store.wakes_at(), None);
+            assert_eq!(cache.load().unwrap().unwrap().saved_at, UnixMs(9));
+        });
+    }
 
     fn change(revision: u64) -> Applied {
         Applied {

@@ -245,6 +245,8 @@ fn failed(what: &(impl fmt::Display + ?Sized)) -> Loss {
     Loss::Failed(what.to_string())
 }
 
+/// A `Retry-After` counts if it is a number of seconds, as Tidegate's are. A date, which a proxy may send, is
+/// passed over, and the pause is the usual one.
 fn refused(answer: &Response<Incoming>) -> Loss {
     let retry_after =
         answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());

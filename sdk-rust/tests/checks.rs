@@ -68,27 +68,33 @@ fn a_kill_is_in_effect_and_acknowledged_at_once() {
     let detail = client.bool_detail("checkout", &ann(), true);
     assert_eq!((detail.value, detail.reason), (false, Some(Reason::Killed(Height::Flag))));
     assert_eq!(client.string("colour", &ann(), "red"), "blue");
-    let ack = peer.next_ack();
+    let (connection, ack) = peer.next_numbered_ack();
     assert_eq!((&ack["revision"], &ack["kill_ids"]), (&json!(6), &json!(["kill-6"])));
     assert!(ack["instance"].as_str().unwrap().starts_with("rust-"));
     // The same connection serves for the next one.
     feed.send(&kill("colour", 6, 7));
-    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-7"]));
+    let (same, ack) = peer.next_numbered_ack();
+    assert_eq!((same, &ack["kill_ids"]), (connection, &json!(["kill-7"])));
 }
 
 #[test]
 fn a_refused_acknowledgement_is_not_asked_again_but_goes_with_the_next_on_the_same_connection() {
     let peer = Peer::start();
     let (_client, mut feed) = live(&peer);
+    let kill_ids = || {
+        let (connection, ack) = peer.next_numbered_ack();
+        (connection, ack["kill_ids"].clone())
+    };
     feed.send(&kill("checkout", 5, 6));
-    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-6"]));
+    let (connection, first) = kill_ids();
+    assert_eq!(first, json!(["kill-6"]));
     peer.answer_ack("403 Forbidden", "");
     feed.send(&kill("colour", 6, 7));
-    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-7"]));
+    assert_eq!(kill_ids(), (connection, json!(["kill-7"])));
     feed.send(&kill("limit", 7, 8));
-    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-7", "kill-8"]));
+    assert_eq!(kill_ids(), (connection, json!(["kill-7", "kill-8"])));
     feed.send(&kill("layout", 8, 9));
-    assert_eq!(peer.next_ack()["kill_ids"], json!(["kill-9"]));
+    assert_eq!(kill_ids(), (connection, json!(["kill-9"])));
 }
 
 #[test]

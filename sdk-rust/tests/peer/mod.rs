@@ -21,7 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Peer {
     pub url: String,
     feeds: Receiver<Feed>,
-    acks: Receiver<Value>,
+    /// Each with the number of the connection on which it came.
+    acks: Receiver<(usize, Value)>,
     /// What acknowledgements are answered with, first things first; 204 after them.
     ack_answers: Arc<Mutex<VecDeque<String>>>,
 }
@@ -42,8 +43,9 @@ impl Peer {
         let ack_answers = Arc::<Mutex<VecDeque<String>>>::default();
         let answers = Arc::clone(&ack_answers);
         thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
+            for (number, socket) in listener.incoming().map_while(Result::ok).enumerate() {
                 let (feeds, acks, answers) = (to_feeds.clone(), to_acks.clone(), Arc::clone(&answers));
+                let acks = move |ack| drop(acks.send((number, ack)));
                 thread::spawn(move || serve(socket, &feeds, &acks, &answers));
             }
         });
@@ -73,11 +75,16 @@ impl Peer {
 
     /// The next acknowledgement.
     pub fn next_ack(&self) -> Value {
+        self.next_numbered_ack().1
+    }
+
+    /// The number of the connection on which the next acknowledgement comes, and the acknowledgement.
+    pub fn next_numbered_ack(&self) -> (usize, Value) {
         self.acks.recv_timeout(PATIENCE).expect("a client acknowledges")
     }
 }
 
-fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &Sender<Value>, answers: &Mutex<VecDeque<String>>) {
+fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &dyn Fn(Value), answers: &Mutex<VecDeque<String>>) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     loop {
         let mut head = String::new();
@@ -94,7 +101,7 @@ fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &Sender<Value>, answers:
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
         let mut body = vec![0; length.map_or(0, |text| text.trim().parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
-        let _ = acks.send(serde_json::from_slice(&body).unwrap());
+        acks(serde_json::from_slice(&body).unwrap());
         let answer = answers.lock().unwrap().pop_front();
         let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 No Content\r\n\r\n".to_owned());
         (&socket).write_all(answer.as_bytes()).unwrap();
