@@ -1,6 +1,7 @@
 //! What the tests share: the real server under test, its API, and the real clients that drive it.
 
 mod api;
+pub mod ask;
 mod binary;
 mod client;
 mod patience;

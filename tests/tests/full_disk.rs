@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rollout_rules::change::{Command, Reach};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-use rollout_rules::ids::{AppKey, KillId, Revision};
+use rollout_rules::ids::{AppKey, Revision};
 use tidegate::clock::Clock;
 use tidegate::log::sled::{SledLog, verify};
 use tidegate::log::{AppendError, ChangeLog, Expect};
 use tidegate::state::{Readiness, Request, State, StateConfig, SubmitError};
+use tidegate_tests::ask::{kill, request};
 
 /// A refusal that takes longer is no refusal.
 const QUICK: Duration = Duration::from_secs(1);
@@ -146,12 +146,12 @@ async fn a_node_on_a_full_disk_answers_and_kills_and_starts_and_recovers() {
     let data = disk.path().join("data");
     let state = start(&data);
     assert_eq!(state.live.settled().await, Readiness::Ready);
-    state.commands.submit(request(create_app("before"))).await.expect("there is space");
+    state.commands.submit(ask(create_app("before"))).await.expect("there is space");
     disk.fill();
     let mut full = None;
     for number in 0..100_000 {
         let started = Instant::now();
-        if let Err(error) = state.commands.submit(request(create_app(&format!("app-{number}")))).await {
+        if let Err(error) = state.commands.submit(ask(create_app(&format!("app-{number}")))).await {
             assert!(started.elapsed() < QUICK, "refused after {:?}", started.elapsed());
             full = Some(error);
             break;
@@ -159,7 +159,7 @@ async fn a_node_on_a_full_disk_answers_and_kills_and_starts_and_recovers() {
     }
     assert!(matches!(full, Some(SubmitError::Full)), "told as {full:?}");
     // With a long reason: it must not fit where an app no longer does.
-    let mut kill = request(kill("k1"));
+    let mut kill = ask(kill("k1", Reach::Everything));
     kill.reason = "x".repeat(1000);
     let killed = state.commands.submit(kill).await.expect("no kill is refused");
     assert!(!killed.durable && killed.published.snapshot.kills().all.is_some());
@@ -174,7 +174,7 @@ async fn a_node_on_a_full_disk_answers_and_kills_and_starts_and_recovers() {
     while state.live.load().folded.kills().all.is_none() {
         events.recv().await.expect("the log takes the kill when there is space");
     }
-    state.commands.submit(request(create_app("after"))).await.expect("there is space again");
+    state.commands.submit(ask(create_app("after"))).await.expect("there is space again");
     state.stop().await;
 }
 
@@ -196,20 +196,6 @@ fn create_app(name: &str) -> Command {
     }
 }
 
-fn kill(id: &str) -> Command {
-    let kill_id = KillId::new(id).expect("an id");
-    Command::Kill { kill_id, reach: Reach::Everything, environment: None }
-}
-
-fn request(command: Command) -> Request {
-    let actor = Actor::Service { name: "full-disk".to_owned() };
-    Request {
-        caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
-        command,
-        seen: None,
-        gate: GateStanding::NotRequired,
-        reason: "to fill it".to_owned(),
-        idempotency_key: None,
-        plan: None,
-    }
+fn ask(command: Command) -> Request {
+    request("full-disk", command)
 }

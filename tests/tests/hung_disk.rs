@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollout_rules::change::{Command, Reach};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-use rollout_rules::ids::{KillId, Revision};
+use rollout_rules::ids::Revision;
 use tidegate::clock::Clock;
 use tidegate::log::sled::{Patience, SledLog, verify};
 use tidegate::log::{AppendError, ChangeLog, Expect, ReadError};
 use tidegate::state::{Readiness, Request, State, StateConfig, SubmitError};
+use tidegate_tests::ask::{kill, request};
 use tidegate_tests::eventually;
 
 /// A disk of its own in a file, which can be frozen. Thawed and unmounted in the end.
@@ -36,13 +36,25 @@ impl FreezableDisk {
         self.folder.path().join("disk")
     }
 
-    /// From now on, writes wait.
-    fn freeze(&self) {
+    /// From now on, writes wait, until what this gives is dropped. Bind it after whatever writes: what is
+    /// bound later is dropped earlier, and a log that is closed waits for its disk.
+    fn freeze(&self) -> Frozen<'_> {
         run(Program::new("fsfreeze").arg("--freeze").arg(self.path()));
+        Frozen(self)
     }
+}
 
-    fn thaw(&self) {
-        run(Program::new("fsfreeze").arg("--unfreeze").arg(self.path()));
+/// A disk on which writes wait. Thawed in the end, also by a test that fails.
+#[must_use]
+struct Frozen<'a>(&'a FreezableDisk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let status = Program::new("fsfreeze").arg("--unfreeze").arg(self.0.path()).status();
+        // A second panic would end the process with the disk still mounted.
+        if !std::thread::panicking() {
+            assert!(status.is_ok_and(|status| status.success()), "the disk stays frozen");
+        }
     }
 }
 
@@ -53,8 +65,6 @@ fn run(program: &mut Program) {
 
 impl Drop for FreezableDisk {
     fn drop(&mut self) {
-        // Mostly it is thawed already, and then this fails.
-        let _ = Program::new("fsfreeze").arg("--unfreeze").arg(self.path()).output();
         let status = Program::new("umount").arg("--lazy").arg(self.path()).status();
         assert!(status.is_ok_and(|status| status.success()), "the disk stays mounted");
     }
@@ -72,12 +82,12 @@ async fn nobody_waits_for_a_disk_that_hangs_and_it_may_go_on() {
     let data = disk.path().join("data");
     let log = SledLog::open_with(&data, patience(1_000_000)).expect("opens");
     log.append(Expect::Any, b"first"[..].into()).await.expect("appended");
-    disk.freeze();
+    let frozen = disk.freeze();
     let in_doubt = log.append(Expect::Any, b"second"[..].into()).await;
     assert!(matches!(in_doubt, Err(AppendError::Unknown)), "{in_doubt:?}");
     let refused = log.append(Expect::Any, b"third"[..].into()).await;
     assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
-    disk.thaw();
+    drop(frozen);
     let mut tail = log.tail(Revision(1)).expect("readable");
     assert_eq!(tail.next().await.expect("it was written after all")[0].bytes[..], *b"second");
     let again = loop {
@@ -98,14 +108,14 @@ async fn a_log_that_hangs_for_good_is_given_up_and_loses_nothing() {
     let log = SledLog::open_with(&data, patience(3)).expect("opens");
     log.append(Expect::Any, b"first"[..].into()).await.expect("appended");
     let mut tail = log.tail(Revision(1)).expect("readable");
-    disk.freeze();
+    let frozen = disk.freeze();
     let in_doubt = log.append(Expect::Any, b"second"[..].into()).await;
     assert!(matches!(in_doubt, Err(AppendError::Unknown)), "{in_doubt:?}");
     let ended = tail.next().await;
     assert!(matches!(ended, Err(ReadError::Hangs)), "{ended:?}");
     // Its writer hangs in the system, and closing does not wait for it.
     drop((tail, log));
-    disk.thaw();
+    drop(frozen);
     // The writer that was left behind ends and lets go of the file.
     let found = eventually("the log can be opened", || verify(&data).ok());
     assert!((1..=2).contains(&found.head.revision.0), "{found:?}");
@@ -120,18 +130,20 @@ async fn a_node_on_a_disk_that_hangs_kills_and_says_that_it_has_to_end() {
     let config = StateConfig { kill_journal: Some(journal.path().join("kills")), ..StateConfig::default() };
     let state = State::start(config, log, Clock::system()).expect("starts");
     assert_eq!(state.live.settled().await, Readiness::Ready);
-    disk.freeze();
-    let killed = state.commands.submit(request(kill("k1"))).await.expect("no kill waits for a disk");
+    let frozen = disk.freeze();
+    let killed =
+        state.commands.submit(ask(kill("k1", Reach::Everything))).await.expect("no kill waits for a disk");
     assert!(!killed.durable && killed.published.snapshot.kills().all.is_some());
     let mut readiness = state.live.watch_readiness();
     readiness.wait_for(|now| *now == Readiness::LogHangs).await.expect("the state lives");
     let app = Command::RevokeToken { token: "any".parse().expect("an id") };
-    let refused = state.commands.submit(request(app)).await.err().expect("refused");
+    let refused = state.commands.submit(ask(app)).await.err().expect("refused");
     assert!(matches!(refused, SubmitError::Unavailable), "{refused}");
-    let killed = state.commands.submit(request(kill("k2"))).await.expect("nor does one wait now");
+    let killed =
+        state.commands.submit(ask(kill("k2", Reach::Everything))).await.expect("nor does one wait now");
     assert_eq!(killed.published.overlays.len(), 2);
     drop(state);
-    disk.thaw();
+    drop(frozen);
     let data = disk.path().join("data");
     eventually("the log can be opened", || verify(Path::new(&data)).ok());
 }
@@ -145,15 +157,16 @@ async fn a_node_does_not_end_before_its_journal_has_the_kills_that_the_log_has_n
     let config = StateConfig { kill_journal: Some(data.join("kills")), ..StateConfig::default() };
     let state = State::start(config, log, Clock::system()).expect("starts");
     assert_eq!(state.live.settled().await, Readiness::Ready);
-    disk.freeze();
+    let frozen = disk.freeze();
     for id in ["k1", "k2"] {
-        let killed = state.commands.submit(request(kill(id))).await.expect("no kill waits for a disk");
+        let killed =
+            state.commands.submit(ask(kill(id, Reach::Everything))).await.expect("no kill waits for a disk");
         assert!(!killed.durable && !killed.journaled, "the journal is on the same disk");
     }
     let mut readiness = state.live.watch_readiness();
     let now = readiness.wait_for(|now| *now != Readiness::Ready).await.expect("the state lives").clone();
     assert!(matches!(&now, Readiness::LogLost { problem } if problem.contains("2 kills")), "{now:?}");
-    disk.thaw();
+    drop(frozen);
     readiness.wait_for(|now| *now == Readiness::LogHangs).await.expect("the state lives");
     drop(state);
     let log = eventually("the log can be opened", || SledLog::open(&data).ok());
@@ -162,20 +175,6 @@ async fn a_node_does_not_end_before_its_journal_has_the_kills_that_the_log_has_n
     assert!(state.live.load().snapshot.kills().all.is_some(), "from the start, before the log is read");
 }
 
-fn kill(id: &str) -> Command {
-    let kill_id = KillId::new(id).expect("an id");
-    Command::Kill { kill_id, reach: Reach::Everything, environment: None }
-}
-
-fn request(command: Command) -> Request {
-    let actor = Actor::Service { name: "hung-disk".to_owned() };
-    Request {
-        caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
-        command,
-        seen: None,
-        gate: GateStanding::NotRequired,
-        reason: "to be quick".to_owned(),
-        idempotency_key: None,
-        plan: None,
-    }
+fn ask(command: Command) -> Request {
+    request("hung-disk", command)
 }

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use rollout_rules::change::{Command, Reach};
 use rollout_rules::flag::FlagKind;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-use rollout_rules::ids::{AppKey, KillId, LogId, Revision};
+use rollout_rules::ids::{AppKey, LogId, Revision};
 use tidegate::clock::Clock;
 use tidegate::log::lock::DirectoryLock;
 use tidegate::log::sled::SledLog;
@@ -21,6 +20,7 @@ use tidegate::log::{
     Anchor, AppendError, BoxFuture, ChangeLog, CheckpointError, Expect, ReadError, StoredCheckpoint, Tail,
 };
 use tidegate::state::{CommandHandle, Readiness, Refusal, Request, State, StateConfig, SubmitError};
+use tidegate_tests::ask::{kill, request};
 
 /// Commands under way at one time.
 const WRITERS: usize = 16;
@@ -104,7 +104,7 @@ async fn create_app(commands: &CommandHandle) {
         currency: None,
         environments: None,
     };
-    match commands.submit(request(command)).await {
+    match commands.submit(ask(command)).await {
         Ok(_) | Err(SubmitError::Refused(Refusal::AlreadyExists { .. })) => {}
         Err(error) => panic!("no app: {error}"),
     }
@@ -124,7 +124,7 @@ async fn create_flags_for_ever(commands: CommandHandle, name: String) {
             critical: false,
             expires_at: None,
         };
-        let applied = commands.submit(request(command)).await.expect("created");
+        let applied = commands.submit(ask(command)).await.expect("created");
         say(&format!("flag {} {key}", applied.revision));
     }
 }
@@ -132,12 +132,8 @@ async fn create_flags_for_ever(commands: CommandHandle, name: String) {
 async fn kill_for_ever(commands: CommandHandle, name: String) {
     for number in 0.. {
         let kill_id = format!("{name}-{number}");
-        let command = Command::Kill {
-            kill_id: KillId::new(&kill_id).expect("an id"),
-            reach: Reach::App { app: app() },
-            environment: None,
-        };
-        let applied = commands.submit(request(command)).await.expect("killed");
+        let command = kill(&kill_id, Reach::App { app: app() });
+        let applied = commands.submit(ask(command)).await.expect("killed");
         let how = if applied.durable { "kill" } else { "overlay" };
         say(&format!("{how} {} {kill_id}", applied.revision));
     }
@@ -153,15 +149,6 @@ fn app() -> AppKey {
     AppKey::new("shop").expect("a key")
 }
 
-fn request(command: Command) -> Request {
-    let actor = Actor::Service { name: "crash-writer".to_owned() };
-    Request {
-        caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
-        command,
-        seen: None,
-        gate: GateStanding::NotRequired,
-        reason: "to be killed".to_owned(),
-        idempotency_key: None,
-        plan: None,
-    }
+fn ask(command: Command) -> Request {
+    request("crash-writer", command)
 }
