@@ -1,5 +1,5 @@
-//! Tidegate's own engine, as the server and the SDK use it: one load of the published state, one read of
-//! the coarse clock, one check.
+//! Tidegate's own engine: the core of the server and of the SDK, with the load of the published state and the
+//! read of the coarse clock of a client around each check.
 
 use std::sync::Arc;
 
