@@ -69,7 +69,7 @@ fn a_flag_is_rolled_out_step_by_step() {
     server.tool("flag set checkout -a shop -e production --exposure 12.5%").ends(0).says("on for 12.5%");
     server.tool("flag set checkout -a shop -e production --exposure 120%").ends(2).complains("0 to 100");
     server.tool("flag set checkout -a shop -e production").ends(2).complains("say what to change");
-    server.tool("flag off checkout -a shop -e nowhere").ends(2).complains("no environment nowhere");
+    server.tool("flag off checkout -a shop -e nowhere").ends(3).complains("no environment nowhere");
     server.tool("flag off checkout -a shop -e production").ends(0).says("production: off (was: on for 12.5%");
     server.tool("flag show nope -a shop").ends(3);
 }

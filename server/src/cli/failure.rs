@@ -123,6 +123,18 @@ impl Failure {
         Failure::Usage { problem: problem.into() }
     }
 
+    /// What was named is not in what the server has just shown: the same as if the server had said so.
+    pub fn missing(detail: impl Into<String>) -> Failure {
+        let problem = Problem {
+            status: 404,
+            code: "not_found".to_owned(),
+            title: "There is nothing here".to_owned(),
+            detail: detail.into(),
+            ..Problem::default()
+        };
+        Failure::Refused(Box::new(problem))
+    }
+
     /// What a shell sees.
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -113,9 +113,11 @@ impl FlagView {
         match named {
             Some(key) => match self.environments.get_key_value(key.as_str()) {
                 Some((key, state)) => Ok((key, state)),
-                None => {
-                    Err(Failure::usage(format!("{} has no environment {key}; it has {}", self.app, known())))
-                }
+                None => Err(Failure::missing(format!(
+                    "{} has no environment {key}; it has {}",
+                    self.app,
+                    known()
+                ))),
             },
             None => match self.environments.iter().next() {
                 Some((key, state)) if self.environments.len() == 1 => Ok((key, state)),
