@@ -247,8 +247,8 @@ impl Node {
         if let Some(waiting) = self.kills.waiting.get_mut(kill_id) {
             waiting.kept = true;
             waiting.journaled |= journaled;
-            self.answer_if_kept(kill_id);
             self.give_up_if_hanging();
+            self.answer_if_kept(kill_id);
         }
     }
 
