@@ -167,6 +167,8 @@ async fn a_node_does_not_end_before_its_journal_has_the_kills_that_the_log_has_n
     // It stays for a kill that comes now as well.
     let killed = state.commands.submit(ask(kill("k2", Reach::Everything))).await;
     assert!(!killed.expect("nor does one wait now").journaled);
+    let now = state.live.readiness();
+    assert!(matches!(&now, Readiness::LogLost { problem } if problem.contains("2 kills")), "{now:?}");
     drop(frozen);
     readiness.wait_for(|now| *now == Readiness::LogHangs).await.expect("the state lives");
     drop(state);
