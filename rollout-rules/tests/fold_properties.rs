@@ -12,7 +12,8 @@ use rollout_rules::governance::Actor;
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, ProposalId, Revision, SegmentKey};
 use rollout_rules::snapshot::{Checkpoint, CheckpointError, Snapshot};
 use rollout_rules::time::UnixMs;
-use world::random::{APPS, ENVIRONMENTS, FLAGS, USERS, changes};
+use world::random::changes::changes;
+use world::random::{APPS, ENVIRONMENTS, FLAGS, USERS};
 use world::{START, app, env, flag};
 
 fn entry((change, at, proposal): (Change, u64, bool)) -> Entry {

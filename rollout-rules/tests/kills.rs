@@ -284,17 +284,17 @@ fn nothing_is_raised_under_a_kill_that_the_log_has_not_taken() {
 }
 
 #[test]
-fn a_kill_is_not_refused_for_an_idempotency_key_that_was_used() {
+fn an_idempotency_key_refuses_no_kill_and_is_not_used_up_by_one() {
     let mut world = World::shop(0);
     let key = Some("once".parse().expect("a key"));
+    let under_key = |world: &World, command: Command| {
+        world.decide(&Request { idempotency_key: key.clone(), ..world.request(&human("ann"), command, None) })
+    };
     let make = command(json!({"do": "create_flag", "app": "shop", "key": "g"}));
-    let request = Request { idempotency_key: key.clone(), ..world.request(&human("ann"), make, None) };
-    let Ok(Verdict::Change(draft)) = world.decide(&request) else { panic!("a new flag") };
-    let anchor = world.anchor();
-    world.append(draft.into_entry(anchor));
-    for id in ["k1", "k2"] {
-        let kill = kill(id, the_flag(), None);
-        let request = Request { idempotency_key: key.clone(), ..world.request(&human("ann"), kill, None) };
-        assert!(matches!(world.decide(&request), Ok(Verdict::Change(_))), "{id}");
+    for one in [kill("k1", the_flag(), None), make.clone(), kill("k2", the_flag(), None)] {
+        let Ok(Verdict::Change(draft)) = under_key(&world, one.clone()) else { panic!("{one:?}") };
+        let anchor = world.anchor();
+        world.append(draft.into_entry(anchor));
     }
+    assert!(matches!(under_key(&world, make), Ok(Verdict::AlreadyDone { .. })), "it names the flag");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng as _;
-use rollout_rules::feed::machine::Loss;
+use rollout_rules::feed::machine::{Loss, MAX_ACK_KILLS};
 use rollout_rules::ids::{KillId, Revision};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -14,8 +14,6 @@ use crate::endpoint::Endpoint;
 
 /// Most kill ids that wait to be acknowledged; the oldest go first.
 const UNSENT_KILLS: usize = 1_000;
-/// Most kill ids in one acknowledgement; the server takes no more.
-const KILL_IDS_IN_ACK: usize = 32;
 /// The longest pause after a failed try; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause, also if a server asks for a longer one. What chance adds to that comes on top.
@@ -49,7 +47,7 @@ impl Unsent {
     }
 
     fn next(&self) -> Option<(Revision, Vec<KillId>)> {
-        let kill_ids = self.kill_ids.iter().take(KILL_IDS_IN_ACK).cloned().collect();
+        let kill_ids = self.kill_ids.iter().take(MAX_ACK_KILLS).cloned().collect();
         Some((self.revision?, kill_ids))
     }
 
@@ -150,11 +148,11 @@ mod tests {
         let mut unsent = Unsent::default();
         unsent.add(Revision(7), kills(0..40));
         let (revision, first) = unsent.next().unwrap();
-        assert_eq!((revision, &first[..]), (Revision(7), &kills(0..KILL_IDS_IN_ACK)[..]));
+        assert_eq!((revision, &first[..]), (Revision(7), &kills(0..MAX_ACK_KILLS)[..]));
         unsent.add(Revision(8), kills(40..41));
         unsent.said(revision, &first);
-        assert_eq!(unsent.next().unwrap(), (Revision(8), kills(KILL_IDS_IN_ACK..41)));
-        unsent.said(Revision(8), &kills(KILL_IDS_IN_ACK..41));
+        assert_eq!(unsent.next().unwrap(), (Revision(8), kills(MAX_ACK_KILLS..41)));
+        unsent.said(Revision(8), &kills(MAX_ACK_KILLS..41));
         assert!(unsent.next().is_none());
     }
 

@@ -31,6 +31,7 @@ const STORE_RETRY: Duration = Duration::from_secs(30);
 const UNTOLD_FLAGS: usize = 10_000;
 /// Most kills that listeners are told of together; the oldest go first.
 const UNTOLD_KILLS: usize = 1_000;
+
 /// Follows the feed until it is told to stop.
 pub(crate) struct Driver {
     endpoint: Arc<Endpoint>,

@@ -65,7 +65,7 @@ fn run(loaded: &Loaded, occasion: Occasion) -> Result<(), ServeError> {
                 _ = terminate.recv() => tracing::info!("asked to stop"),
                 _ = interrupt.recv() => tracing::info!("interrupted; stopping (once more stops at once)"),
             }
-            // Nothing acknowledged is lost by it: a crash may come at any moment too.
+            // It loses nothing that log or journal have: a crash may come at any moment too.
             tokio::spawn(async move {
                 interrupt.recv().await;
                 std::process::exit(INTERRUPTED);

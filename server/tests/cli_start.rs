@@ -2,6 +2,8 @@
 
 mod running;
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use running::{Server, data, folder, run, tidegate};
@@ -113,4 +115,32 @@ fn a_mistake_on_the_command_line_is_said_to_a_program_as_json_and_help_stays_tex
     said.complains("error: unexpected argument '--loud'").complains("Usage:");
     run(tidegate().args(["flag", "on", "--json", "--help"])).ends(0).says("Usage:");
     run(tidegate().args(["--version"])).ends(0).says("tidegate ");
+}
+
+#[test]
+fn whoever_interrupts_a_second_time_does_not_wait_for_requests_in_progress() {
+    let folder = folder();
+    let mut server = tidegate();
+    server.args(["--listen", "127.0.0.1:0", "--shutdown-grace", "1m", "--data-dir"]).arg(data(&folder));
+    let mut server = server.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server runs");
+    let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut seen = |start: &str| lines.find_map(|line| Some(line.strip_prefix(start)?.to_owned()));
+    let address = seen("listening on http://").expect("its address");
+    let token = seen("admin token: ").expect("a token");
+    // It has begun, since it asks for the rest, and will not end by itself.
+    let mut request = TcpStream::connect(&address).expect("a connection");
+    let head =
+        "POST /v1/apps HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n";
+    write!(request, "{head}authorization: Bearer {token}\r\nexpect: 100-continue\r\n\r\n").expect("sent");
+    let mut answer = [0; 12];
+    request.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    let mut log = BufReader::new(server.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let id = server.id().to_string();
+    let interrupt =
+        || assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
+    interrupt();
+    assert!(log.any(|line| line.contains("interrupted; stopping")), "the first one is heard");
+    interrupt();
+    assert_eq!(server.wait().expect("our own process").code(), Some(130));
 }

@@ -77,3 +77,24 @@ fn a_kill_that_the_log_cannot_take_shows_on_a_flag_but_gives_it_no_revision() {
     let state = served.get(&format!("{path}/environments/live"));
     assert_eq!(state.header("etag"), before.header("etag"));
 }
+
+#[test]
+fn a_key_that_was_used_neither_refuses_a_kill_nor_merges_two() {
+    let served = Served::start();
+    served.shop();
+    let key = [("Idempotency-Key", "once")];
+    let post = |path: &str, body: &Value| {
+        served.call(&served.admin, "POST", &format!("/v1/apps/shop{path}"), &key, body)
+    };
+    let flag = json!({"key": "f"});
+    post("/flags", &flag).expect(201);
+    let kill = |path: &str, body: &Value| post(path, body).expect(200)["kill_id"].clone();
+    let first = kill("/flags/f/kill", &json!({}));
+    assert_eq!(kill("/flags/f/kill", &json!({})), first, "a request that was repeated");
+    let live = kill("/flags/f/kill", &json!({"environment": "live"}));
+    let app = kill("/kill", &json!({}));
+    assert!(first != live && first != app && live != app);
+    assert_eq!(served.get("/v1/apps/shop").expect(200)["killed"]["id"], app);
+    // The creation is still known under it.
+    post("/flags", &flag).expect(201);
+}

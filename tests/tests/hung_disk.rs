@@ -163,12 +163,18 @@ async fn a_node_does_not_end_before_its_journal_has_the_kills_that_the_log_has_n
     assert!(!killed.durable && !killed.journaled, "the journal is on the same disk");
     let mut readiness = state.live.watch_readiness();
     let now = readiness.wait_for(|now| *now != Readiness::Ready).await.expect("the state lives").clone();
-    assert!(matches!(&now, Readiness::LogLost { problem } if problem.contains("1 kills")), "{now:?}");
+    assert!(
+        matches!(&now, Readiness::LogLost { problem } if problem.contains("1 kill in effect")),
+        "{now:?}"
+    );
     // It stays for a kill that comes now as well.
     let killed = state.commands.submit(ask(kill("k2", Reach::Everything))).await;
     assert!(!killed.expect("nor does one wait now").journaled);
     let now = state.live.readiness();
-    assert!(matches!(&now, Readiness::LogLost { problem } if problem.contains("2 kills")), "{now:?}");
+    assert!(
+        matches!(&now, Readiness::LogLost { problem } if problem.contains("2 kills in effect")),
+        "{now:?}"
+    );
     drop(frozen);
     readiness.wait_for(|now| *now == Readiness::LogHangs).await.expect("the state lives");
     drop(state);

@@ -91,8 +91,6 @@ impl<'a> Case<'a> {
         if found.environment(&new.key).is_some_and(|record| !record.ended(self.now)) {
             return Err(Refusal::AlreadyExists { what: What::Environment(app.clone(), new.key.clone()) });
         }
-        let living = found.environments().filter(|record| !record.ended(self.now)).count();
-        too_many("environments of one app", living + 1, MAX_ENVIRONMENTS)?;
         let replaces = self.making_room(found, &new.key);
         let stay = found.environments().len() - replaces.len();
         too_many("environments of one app, ended ones with a kill included", stay + 1, MAX_ENVIRONMENTS)?;

@@ -117,10 +117,11 @@ pub fn decide_under(
     }
     // Before anything in it is looked at: whatever fits an entry has a command that fits one.
     check_size(&request.command)?;
-    let fingerprint = request.idempotency_key.as_ref().map(|_| fingerprint(&request.command));
-    // A kill has an id of its own to be repeated under, and is not refused for a key that was used before.
+    // A kill has an id of its own to be repeated under: a key neither refuses it nor is used up by it.
     let is_kill = matches!(request.command, Command::Kill { .. });
-    if let Some(key) = request.idempotency_key.as_ref().filter(|_| !is_kill)
+    let key = request.idempotency_key.as_ref().filter(|_| !is_kill);
+    let fingerprint = key.map(|_| fingerprint(&request.command));
+    if let Some(key) = key
         && let Some(past) = snapshot.past_request(request.caller.token.as_ref(), key)
     {
         if past.command != fingerprint {
@@ -152,7 +153,7 @@ pub fn decide_under(
         reason,
         // The size is judged with the longest anchor that there can be.
         anchor: Anchor { revision: Revision(u64::MAX), hash: Digest::default() },
-        idempotency_key: request.idempotency_key.clone(),
+        idempotency_key: key.cloned(),
         request: fingerprint,
         proposal,
         plan: request.plan.clone(),

@@ -32,8 +32,9 @@ const FIRST_ASKED_MS: u64 = FIRST_BACKOFF.0;
 /// Acknowledgements that are in no hurry wait at least this long for others to join them, and up to
 /// twice as long, so that the clients of one server do not all acknowledge at once.
 pub const ACK_BATCH: DurationMs = DurationMs(2_000);
-/// Most kills in the first acknowledgement on a connection; older ones are passed over.
-pub const FIRST_ACK_KILLS: usize = 32;
+/// Most kills in one acknowledgement. The first on a connection passes over older ones; a server takes no
+/// more, and remembers no more of one client.
+pub const MAX_ACK_KILLS: usize = 32;
 /// A resumed stream on which nothing is said counts as live after this.
 const QUIET_RESUME: DurationMs = DurationMs(1_000);
 
@@ -89,7 +90,7 @@ pub enum Output {
         revision: Revision,
         /// Kills that came into effect with it. The first acknowledgement on a connection also names
         /// those that were in effect before, since its server may never have heard of them; up to
-        /// [`FIRST_ACK_KILLS`] in all, the latest.
+        /// [`MAX_ACK_KILLS`] in all, the latest.
         kill_ids: Vec<KillId>,
     },
     /// The standing changed.
@@ -349,7 +350,7 @@ impl Machine {
         let Some(state) = &self.state else { return };
         let revision = state.revision();
         if self.acked.is_none() {
-            let room = FIRST_ACK_KILLS.saturating_sub(kill_ids.len());
+            let room = MAX_ACK_KILLS.saturating_sub(kill_ids.len());
             let before: Vec<KillId> =
                 state.standing_kills().filter(|id| !kill_ids.contains(id)).take(room).collect();
             kill_ids.extend(before);

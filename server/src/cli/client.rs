@@ -210,12 +210,8 @@ impl Client {
             return Ok(Box::new(BufReader::new(response.into_body().into_reader())));
         }
         let retry_after = retry_after(&response);
-        Err(self.refused(
-            status,
-            refusal_within(response.into_body(), STREAM_BEGIN_TIMEOUT),
-            retry_after,
-            false,
-        ))
+        let body = refusal_within(response.into_body(), STREAM_BEGIN_TIMEOUT);
+        Err(self.refused(status, body, retry_after, false))
     }
 
     fn send(

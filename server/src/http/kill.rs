@@ -1,7 +1,7 @@
 //! Killing and reviving at three heights. A kill needs no revision, may be repeated, and is answered
 //! with 202 if it is in effect before the log could take it; `journaled` then says whether a restart keeps
-//! it. A repeated one that was taken back since is
-//! answered `in_effect: false`: killing again is a new act and needs a new id.
+//! it. A repeated one that was taken back since is answered `in_effect: false`: killing again is a new act and
+//! needs a new id.
 
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Command, Reach};
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::body::OptionalJson;
 use super::commands::Asking;
 use super::problem::Problem;
+use crate::secret;
 
 /// What to kill, and under which name. All of it may be left out.
 #[derive(Default, Deserialize)]
@@ -32,10 +33,17 @@ pub struct ReviveBody {
     reason: String,
 }
 
+/// The id of a kill that was given none. Under an idempotency key it is the same for the same kill, so that a
+/// request that is repeated kills once; another kill under that key is another one.
+fn new_kill_id(asking: &Asking, reach: &Reach, environment: Option<&EnvKey>) -> Result<KillId, Problem> {
+    let id = secret::id_from(&json!([asking.new_id()?, reach, environment]).to_string());
+    KillId::new(&format!("kill-{id}")).map_err(Problem::internal)
+}
+
 async fn kill(asking: &Asking, reach: Reach, body: KillBody) -> Result<HttpResponse, Problem> {
     let kill_id = match body.kill_id {
         Some(given) => given,
-        None => KillId::new(&format!("kill-{}", asking.new_id()?)).map_err(Problem::internal)?,
+        None => new_kill_id(asking, &reach, body.environment.as_ref())?,
     };
     let (place, environment) = (reach.clone(), body.environment.clone());
     let command = Command::Kill { kill_id: kill_id.clone(), reach, environment };

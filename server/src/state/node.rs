@@ -186,9 +186,12 @@ impl Node {
 
     fn lose_log(&mut self, error: &ReadError) {
         tracing::error!(%error, "the log is lost; this node follows no more");
-        self.live.set_readiness(Readiness::LogLost { problem: error.to_string() });
-        self.log_hangs = matches!(error, ReadError::Hangs);
-        self.give_up_if_hanging();
+        if matches!(error, ReadError::Hangs) {
+            self.log_hangs = true;
+            self.give_up_if_hanging();
+        } else {
+            self.live.set_readiness(Readiness::LogLost { problem: error.to_string() });
+        }
         self.refuse_all();
     }
 
@@ -202,8 +205,9 @@ impl Node {
             0 => self.live.set_readiness(Readiness::LogHangs),
             kills => self.live.set_readiness(Readiness::LogLost {
                 problem: format!(
-                    "it hangs, and needs a new process; this one stays, since an end would lose {kills} kills \
-                     that are in effect here and that neither log nor journal has"
+                    "it hangs, and needs a new process; this one stays, since an end would lose {kills} {} in \
+                     effect here that neither log nor journal has",
+                    if kills == 1 { "kill" } else { "kills" }
                 ),
             }),
         }

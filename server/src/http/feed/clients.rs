@@ -1,6 +1,7 @@
 //! The SDKs that are connected now, and the revision each one says it serves.
 
 use dashmap::DashMap;
+use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
@@ -10,8 +11,6 @@ use crate::http::problem::{self, Problem};
 
 /// Most clients that are kept in mind; further ones are served but not listed.
 pub const MAX_CLIENTS: usize = 50_000;
-/// Most kill ids in one acknowledgement, and remembered for one client.
-pub const MAX_KILL_IDS: usize = 32;
 /// Longest name and version of an SDK, in bytes.
 pub const MAX_SDK_BYTES: usize = 64;
 
@@ -105,7 +104,7 @@ impl LiveClients {
         client.acknowledged_at = Some(now);
         for kill_id in said.kill_ids {
             if !client.kill_ids.contains(&kill_id) {
-                if client.kill_ids.len() == MAX_KILL_IDS {
+                if client.kill_ids.len() == MAX_ACK_KILLS {
                     client.kill_ids.remove(0);
                 }
                 client.kill_ids.push(kill_id);

@@ -15,12 +15,13 @@ use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use rollout_rules::feed::ResumeToken;
+use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision, TokenId};
 use serde::Deserialize;
 use serde_json::json;
 
-use self::clients::{Acknowledgement, LiveClient, MAX_KILL_IDS, MAX_SDK_BYTES};
+use self::clients::{Acknowledgement, LiveClient, MAX_SDK_BYTES};
 use self::hub::Channel;
 use self::ring::Next;
 use self::stream::{HEARTBEAT, Source, Step, StreamPlace};
@@ -176,8 +177,8 @@ pub async fn acknowledge(
     Json(body): Json<AckBody>,
 ) -> Result<HttpResponse, Problem> {
     may_follow(&who)?;
-    if body.kill_ids.len() > MAX_KILL_IDS {
-        let detail = format!("`kill_ids` may have at most {MAX_KILL_IDS} items");
+    if body.kill_ids.len() > MAX_ACK_KILLS {
+        let detail = format!("`kill_ids` may have at most {MAX_ACK_KILLS} items");
         return Err(Problem::new(problem::TOO_MANY, detail).with("field", "kill_ids"));
     }
     let query = Query::of(&request)?;

@@ -1,0 +1,175 @@
+//! Random changes, about what is there or not: what a log may hold, whoever decided it.
+
+use super::*;
+
+fn targetings() -> BoxedStrategy<Targeting> {
+    (any::<bool>(), exposures(), serves(), targets(), rules(), prerequisites(), schedules())
+        .prop_map(|(on, exposure, serve, targets, rules, prerequisites, schedule)| Targeting {
+            on,
+            exposure,
+            serve,
+            targets,
+            rules,
+            prerequisites,
+            schedule,
+        })
+        .boxed()
+}
+
+fn states() -> BoxedStrategy<FlagState> {
+    (targetings(), moments(), revisions())
+        .prop_map(|(targeting, expires_at, targeting_revision)| FlagState {
+            targeting,
+            expires_at,
+            targeting_revision,
+            hold: None,
+        })
+        .boxed()
+}
+
+fn definitions() -> BoxedStrategy<Flag> {
+    (flags(), booleans(), variants(), any::<bool>(), any::<bool>())
+        .prop_map(|(key, mut variants, off_variant, empty, archived)| {
+            if empty {
+                variants.clear();
+            }
+            Flag {
+                key,
+                kind: FlagKind::Boolean,
+                variants,
+                off_variant,
+                description: String::new(),
+                owner: String::new(),
+                critical: false,
+                created_at: START,
+                extensions: u32::MAX,
+                archived_at: archived.then_some(START),
+            }
+        })
+        .boxed()
+}
+
+fn environment_values() -> impl Strategy<Value = Environment> {
+    (environments(), kinds(), proptest::option::of(moments())).prop_map(|(key, kind, ends_at)| Environment {
+        key,
+        kind,
+        created_at: START,
+        ends_at,
+    })
+}
+
+fn app_infos() -> impl Strategy<Value = AppInfo> {
+    (apps(), tiers()).prop_map(|(key, tier)| AppInfo {
+        key,
+        name: String::new(),
+        owner: String::new(),
+        tier,
+        monthly_budget_micros: None,
+        currency: None,
+        created_at: START,
+    })
+}
+
+fn changes_of_flags() -> BoxedStrategy<Change> {
+    let created = (apps(), definitions(), proptest::collection::btree_map(environments(), states(), 0..3))
+        .prop_map(|(app, flag, states)| Change::FlagCreated { app, flag, states });
+    let updated = (apps(), definitions()).prop_map(|(app, flag)| Change::FlagUpdated { app, flag });
+    let targeting = (apps(), flags(), environments(), targetings(), any::<bool>());
+    let targeting = targeting.prop_map(|(app, flag, environment, targeting, release_hold)| {
+        let targeting = Box::new(targeting);
+        Change::TargetingChanged { app, flag, environment, targeting, schedule: None, release_hold }
+    });
+    let extended =
+        (apps(), flags(), proptest::collection::btree_map(environments(), moments(), 0..3)).prop_map(
+            |(app, flag, expires_at): (_, _, BTreeMap<_, _>)| Change::FlagExtended { app, flag, expires_at },
+        );
+    let archived = (apps(), flags()).prop_map(|(app, flag)| Change::FlagArchived { app, flag });
+    let hold = proptest::option::of(Just(Hold { cause: HoldCause::Gate, at: START, reason: String::new() }));
+    let hold = (apps(), flags(), environments(), hold)
+        .prop_map(|(app, flag, environment, hold)| Change::HoldChanged { app, flag, environment, hold });
+    prop_oneof![4 => created, 2 => updated, 8 => targeting, 2 => extended, 1 => archived, 2 => hold].boxed()
+}
+
+fn changes_of_apps() -> BoxedStrategy<Change> {
+    let created = (app_infos(), proptest::collection::vec(environment_values(), 0..4))
+        .prop_map(|(app, environments)| Change::AppCreated { app, environments });
+    let updated = app_infos().prop_map(|app| Change::AppUpdated { app });
+    let environment =
+        (apps(), environment_values(), moments(), proptest::collection::vec(environments(), 0..3)).prop_map(
+            |(app, environment, expires_at, replaces)| Change::EnvironmentCreated {
+                app,
+                environment,
+                expires_at,
+                replaces,
+            },
+        );
+    let moved = (apps(), environment_values())
+        .prop_map(|(app, environment)| Change::EnvironmentUpdated { app, environment });
+    let removed = (apps(), environments())
+        .prop_map(|(app, environment)| Change::EnvironmentRemoved { app, environment });
+    prop_oneof![3 => created, 1 => updated, 2 => environment, 1 => moved, 1 => removed].boxed()
+}
+
+fn changes_around_flags() -> BoxedStrategy<Change> {
+    let killed = (kill_ids(), reaches(), proptest::option::of(environments()))
+        .prop_map(|(kill_id, reach, environment)| Change::Killed { kill_id, reach, environment });
+    let revived = (reaches(), proptest::option::of(environments()))
+        .prop_map(|(reach, environment)| Change::Revived { reach, environment });
+    let put = (scopes(), segments()).prop_map(|(scope, key)| Change::SegmentPut {
+        scope,
+        segment: Segment { key, description: String::new(), when: None },
+    });
+    let members = (scopes(), segments(), units(), units()).prop_map(|(scope, segment, add, remove)| {
+        Change::SegmentMembersChanged { scope, segment, add, remove }
+    });
+    let removed =
+        (scopes(), segments()).prop_map(|(scope, segment)| Change::SegmentRemoved { scope, segment });
+    let token = Change::TokenCreated {
+        token: Token {
+            id: TokenId::new("t").expect("an id"),
+            hash: Digest::default(),
+            scope: Scope::Viewer,
+            app: None,
+            environment: None,
+            actor: Actor::Human { name: "ann".into() },
+            created_at: START,
+            expires_at: None,
+            revoked_at: None,
+        },
+    };
+    let revoked = Just(Change::TokenRevoked { token: TokenId::new("t").expect("an id") });
+    let proposed = (proposal_ids(), flag_commands(), moments()).prop_map(|(id, command, expires_at)| {
+        Change::Proposed { id, command: Box::new(command), hash: Digest::default(), seen: None, expires_at }
+    });
+    let approved = proposal_ids().prop_map(|id| Change::ProposalApproved { id, hash: Digest::default() });
+    let rejected = proposal_ids().prop_map(|id| Change::ProposalRejected { id });
+    let asked = Just(Change::EffectRequested { effect: "rollback".into(), payload: serde_json::Value::Null });
+    let claimed = (revisions(), nodes(), moments())
+        .prop_map(|(request, node, lease_until)| Change::EffectClaimed { request, node, lease_until });
+    let done = revisions().prop_map(|request| Change::EffectDone {
+        request,
+        succeeded: false,
+        outcome: String::new(),
+    });
+    prop_oneof![
+        5 => killed,
+        4 => revived,
+        3 => put,
+        3 => members,
+        1 => removed,
+        1 => Just(token),
+        1 => revoked,
+        3 => proposed,
+        1 => approved,
+        1 => rejected,
+        1 => asked,
+        1 => claimed,
+        1 => done,
+    ]
+    .boxed()
+}
+
+/// Any change, about what is there or not.
+pub fn changes() -> BoxedStrategy<Change> {
+    prop_oneof![4 => changes_of_flags(), 2 => changes_of_apps(), 4 => changes_around_flags()].boxed()
+}
