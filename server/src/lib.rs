@@ -2,6 +2,7 @@
 //! ([`config`]), starts the parts and waits; or it speaks HTTP to a running server ([`cli`]).
 #![deny(missing_docs)]
 
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod duration;
 pub mod first_token;
 pub mod http;
 pub mod log;
+pub mod offline;
 pub mod secret;
 pub mod serve;
 pub mod state;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tidegate::cli::{self, Cli, Command, ServeOptions};
 use tidegate::config::{Loaded, show};
 use tidegate::first_token::Occasion;
+use tidegate::offline;
 use tidegate::serve::{ServeError, serve};
 use tidegate::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
     };
     match command {
         Some(Command::Client(command)) => ExitCode::from(cli::run(command) as u8),
+        Some(Command::Verify(options)) => ExitCode::from(offline::verify(&options) as u8),
+        Some(Command::Restore(options)) => ExitCode::from(offline::restore(&options) as u8),
         Some(Command::Serve(options)) => start(&options),
         None => start(&ServeOptions::default()),
     }

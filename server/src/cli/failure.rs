@@ -61,6 +61,25 @@ pub enum Failure {
         /// What is strange about it.
         problem: String,
     },
+    /// What the server sent in a stream is not whole.
+    BrokeOff {
+        /// What was not done, and what is missing.
+        problem: String,
+    },
+    /// Of many changes some were not made.
+    NotAll {
+        /// How many there were to make.
+        all: usize,
+        /// How many of them were not made, or may not have been.
+        missing: usize,
+        /// What the shell sees: why, of the first that tells.
+        code: ExitCode,
+    },
+    /// Asked whether things differ, and they do.
+    Differs {
+        /// How many changes would make them alike.
+        changes: usize,
+    },
     /// The output could not be written.
     Output(std::io::Error),
 }
@@ -115,6 +134,8 @@ pub enum ExitCode {
     NeedsApproval = 6,
     /// The token is missing, not valid, or does not allow this.
     Unauthorised = 7,
+    /// Asked whether things differ, and they do.
+    Differs = 8,
 }
 
 impl Failure {
@@ -139,9 +160,12 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Usage { .. } => ExitCode::Usage,
-            Failure::Unreachable(_) | Failure::Gateway { .. } | Failure::Strange { .. } => {
-                ExitCode::Unreachable
-            }
+            Failure::Unreachable(_)
+            | Failure::Gateway { .. }
+            | Failure::Strange { .. }
+            | Failure::BrokeOff { .. } => ExitCode::Unreachable,
+            Failure::NotAll { code, .. } => *code,
+            Failure::Differs { .. } => ExitCode::Differs,
             Failure::Changed { .. } => ExitCode::Stale,
             Failure::TakenBack { .. } | Failure::Output(_) => ExitCode::Refused,
             Failure::Unacknowledged { last, .. } | Failure::Partly { last, .. } => last.exit_code(),
@@ -204,6 +228,9 @@ impl Failure {
             Failure::Changed { .. } => "changed",
             Failure::TakenBack { .. } => "taken_back",
             Failure::Strange { .. } => "strange_answer",
+            Failure::BrokeOff { .. } => "broke_off",
+            Failure::NotAll { .. } => "not_all",
+            Failure::Differs { .. } => "differs",
             Failure::Output(_) => "output",
         }
     }
@@ -226,6 +253,9 @@ impl Failure {
                 Some(format!("{stored} of {all} parts were stored; repeating the command is safe{cause}"))
             }
             Failure::Refused(problem) => problem.advice(),
+            Failure::NotAll { .. } => {
+                Some("what is done stays done: the same command later does only what is missing".to_owned())
+            }
             _ => None,
         }
     }
@@ -250,6 +280,15 @@ impl fmt::Display for Failure {
             }
             Failure::Refused(problem) => problem.fmt(f),
             Failure::Strange { url, problem } => write!(f, "{url} does not answer like Tidegate: {problem}"),
+            Failure::BrokeOff { problem } => f.write_str(problem),
+            Failure::NotAll { all, missing, .. } => {
+                let noun = if *all == 1 { "change" } else { "changes" };
+                write!(f, "{missing} of {all} {noun} could not be made")
+            }
+            Failure::Differs { changes } => {
+                let noun = if *changes == 1 { "change" } else { "changes" };
+                write!(f, "the server differs from the file by {changes} {noun}")
+            }
             Failure::Output(error) => write!(f, "the output cannot be written: {error}"),
         }
     }

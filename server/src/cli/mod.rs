@@ -1,6 +1,7 @@
 //! The operator's tool: the same binary, speaking HTTP to a server like any other client.
 
 mod app;
+mod backup;
 mod client;
 mod confirm;
 mod describe;
@@ -10,6 +11,7 @@ mod flag;
 mod flag_definition;
 mod kill;
 mod log;
+mod offline_options;
 mod output;
 mod proposal;
 mod reading;
@@ -31,6 +33,7 @@ use rollout_rules::ids::{AppKey, EnvKey};
 
 pub use failure::{ExitCode, Failure};
 use kill::{KillOptions, Target};
+pub use offline_options::{RestoreOptions, VerifyOptions};
 use output::note;
 pub use serve_options::ServeOptions;
 use session::{CallOptions, Given, Session};
@@ -41,7 +44,7 @@ use session::{CallOptions, Given, Session};
 /// other commands speak to a running server (--url, TIDEGATE_URL) with a token (TIDEGATE_TOKEN).
 ///
 /// Exit codes: 0 done, 1 refused, 2 not a command, 3 not found, 4 no answer, 5 changed since it was
-/// seen, 6 needs approval or a gate, 7 not authorised.
+/// seen, 6 needs approval or a gate, 7 not authorised, 8 differs (where that was asked).
 #[derive(Parser, Clone, Debug)]
 #[command(name = "tidegate", version, propagate_version = true)]
 pub struct Cli {
@@ -97,6 +100,19 @@ fn is_option_of_serve(word: &OsString) -> bool {
 pub enum Command {
     /// Start the server
     Serve(Box<ServeOptions>),
+    /// Check a backup, or the data directory of a server that is stopped
+    ///
+    /// Every entry has to follow from the one before (the chain), to name an earlier one as it is (its anchor) and to
+    /// be known to this program; checkpoints have to agree with the entries. Nothing is repaired or cut.
+    ///
+    /// Exit codes: 0 sound, 1 damaged, 2 neither a backup nor a data directory, 3 not there, 4 in use or
+    /// unreadable, also by this version.
+    Verify(VerifyOptions),
+    /// Make a data directory of a backup
+    ///
+    /// The backup is checked first. The log keeps its entries and their revisions and gets a new name, so that SDKs
+    /// do not go on where the old one was: they fetch everything anew. Tokens are those of the backup.
+    Restore(RestoreOptions),
     /// Ask a running server
     #[command(flatten)]
     Client(Box<ClientCommand>),
@@ -124,6 +140,11 @@ pub enum ClientCommand {
     Kill(WithOptions<KillEverything>),
     /// Take the kill of everything back; all flags are off then (needs --reason)
     Revive(WithOptions<Everything>),
+    /// Copy the whole log of the running server into one file (an admin's token, bound to no app)
+    ///
+    /// Everything up to the moment at which it begins is in it; the server goes on. It is checked while it is written:
+    /// a file that is there is whole. `tidegate verify` checks it again, `tidegate restore` makes a server of it.
+    Backup(WithOptions<backup::BackupOptions>),
     /// Show whose token is used, and what it may do
     Whoami(WithOptions<Nothing>),
 }
@@ -224,6 +245,7 @@ impl ClientCommand {
             ClientCommand::Log(with) => &with.call,
             ClientCommand::Kill(with) => &with.call,
             ClientCommand::Revive(with) => &with.call,
+            ClientCommand::Backup(with) => &with.call,
             ClientCommand::Whoami(with) => &with.call,
         }
     }
@@ -282,6 +304,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         ClientCommand::Revive(with) => {
             kill::revive(session, &Target::Everything, with.options.environment.as_ref())
         }
+        ClientCommand::Backup(with) => backup::run(session, &with.options),
         ClientCommand::Whoami(_) => token::whoami(session),
     }
 }

@@ -5,6 +5,7 @@
 pub mod apps;
 pub mod audience;
 pub mod auth;
+pub mod backup;
 pub mod body;
 pub mod commands;
 pub mod creating;
@@ -115,6 +116,8 @@ pub struct Shared {
     pub in_flight: AtomicUsize,
     /// Streams that are open.
     pub open_streams: Arc<AtomicUsize>,
+    /// Backups that are being sent.
+    pub open_backups: Arc<AtomicUsize>,
     /// Set once the node was ready for the first time.
     was_ready: AtomicBool,
     /// Set when the server shuts down.
@@ -141,6 +144,7 @@ impl Shared {
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),
             open_streams: Arc::new(AtomicUsize::new(0)),
+            open_backups: Arc::new(AtomicUsize::new(0)),
             was_ready: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             settings,

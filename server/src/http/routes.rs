@@ -6,7 +6,7 @@ use actix_web::web::{self, PathConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::{self, Problem};
-use super::{apps, feed, flags, health, kill, log, ofrep, proposals, segments, tokens, whoami};
+use super::{apps, backup, feed, flags, health, kill, log, ofrep, proposals, segments, tokens, whoami};
 
 /// Anything that no path matches.
 pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -57,6 +57,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(at!("/healthz", GET health::healthz, HEAD health::healthz))
         .service(at!("/readyz", GET health::readyz, HEAD health::readyz))
         .service(at!("/metrics", GET health::metrics))
+        .service(at!("/v1/backup", GET backup::backup))
         .service(at!("/v1/whoami", GET whoami::whoami))
         .service(at!("/v1/feed", GET feed::feed))
         .service(at!("/v1/feed/ack", POST feed::acknowledge))

@@ -146,6 +146,16 @@ fn only_effects_and_the_command_line_may_call_others() {
 }
 
 #[test]
+fn offline_commands_open_logs_and_reach_no_server() {
+    check("server/src/offline/restore.rs", "use crate::log::sled::SledLog;", &[]);
+    check("server/src/offline/restore.rs", "use crate::http::Shared;", &["crate::http::Shared"]);
+    check("server/src/offline/restore.rs", "fn f() { ureq::get(\"x\"); }", &["ureq::get"]);
+    let open = "use crate::offline::restore; use crate::log::sled::audit;";
+    check("server/src/cli/backup.rs", open, &["sled::audit", "offline::restore", "sled::audit"]);
+    check("server/src/backup/reader.rs", "use crate::log::LogEntry;", &["crate::log::LogEntry"]);
+}
+
+#[test]
 fn an_sdk_may_not_use_the_server() {
     check("sdk-rust/src/lib.rs", "use tidegate::log::ChangeLog;", &["tidegate::log::ChangeLog"]);
     check("sdk-rust/src/lib.rs", "use rollout_rules::ids::FlagKey;", &[]);

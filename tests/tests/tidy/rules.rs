@@ -84,11 +84,27 @@ pub(crate) const TABLE: &[Row] = &[
             "crate::log",
             "crate::state",
             "crate::http",
+            "crate::offline",
             "tidegate::log",
             "tidegate::state",
             "tidegate::http",
         ],
         why: "the command line speaks to a server over HTTP only",
+    },
+    // Besides `serve`, the one place that opens a log by its engine: where no server runs there is no trait
+    // object handed in.
+    Row {
+        within: &["server/src/offline/"],
+        except: &[],
+        forbidden: &["crate::http", "crate::state", "crate::clock", "crate::log::memory"],
+        why: "offline commands work on files alone",
+    },
+    // What is written by http, and read by cli and offline.
+    Row {
+        within: &["server/src/backup/"],
+        except: &[],
+        forbidden: &["crate::*"],
+        why: "the form of a backup is known to both sides, and knows neither",
     },
     Row {
         within: &["server/src/"],

@@ -121,8 +121,10 @@ impl SledLog {
         let place = Place { directory: directory.join("log"), ballast: directory.join("ballast") };
         let store = place.open()?;
         let id = place.log_id(&store)?;
-        let (head, torn) =
-            store.entries.verify(Anchor::default()).map_err(|problem| problem.into_open_error(&place))?;
+        let (head, torn) = store
+            .entries
+            .verify(Anchor::default(), &mut |_| {})
+            .map_err(|problem| problem.into_open_error(&place))?;
         refuse_lost(head, &checkpoints)?;
         if torn {
             tracing::warn!(revision = %head.revision, "dropping an unfinished entry at the end of the log");
@@ -176,14 +178,23 @@ impl SledLog {
 
 /// Checks the whole chain of a log that no server has open, from its first entry on.
 pub fn verify(directory: &Path) -> Result<Verified, OpenError> {
+    audit(directory, &mut |_| {}).map(|(_, verified)| verified)
+}
+
+/// The same, and hands each good entry on, in order. Gives the log's name, if it has one, too. Nothing is cut, and
+/// of a log that is refused the good entries before the break were handed on.
+pub fn audit(
+    directory: &Path,
+    each: &mut dyn FnMut(&LogEntry),
+) -> Result<(Option<LogId>, Verified), OpenError> {
     let place = Place { directory: directory.join("log"), ballast: directory.join("ballast") };
     let store = place.open()?;
-    let checked = store.entries.verify(Anchor::default());
+    let checked = store.entries.verify(Anchor::default(), each);
     let (head, torn) = checked.map_err(|problem| problem.into_open_error(&place))?;
     let checkpoints = CheckpointFiles::open(&directory.join("checkpoints"))
         .map_err(|error| OpenError::storage("opening", directory.join("checkpoints"), error))?;
     refuse_lost(head, &checkpoints)?;
-    Ok(Verified { head, torn })
+    Ok((place.stored_id(&store)?, Verified { head, torn }))
 }
 
 /// A checkpoint is made of durable entries only: a log that ends before it has lost some.
@@ -376,11 +387,15 @@ impl Place {
         Ok(())
     }
 
-    fn log_id(&self, store: &Store) -> Result<LogId, OpenError> {
+    fn stored_id(&self, store: &Store) -> Result<Option<LogId>, OpenError> {
         let stored = store.db.get("log id").map_err(|error| self.failed("reading", error))?;
-        if let Some(id) = stored {
-            let text = String::from_utf8_lossy(&id);
-            return LogId::new(&text).map_err(|error| OpenError::storage("reading", &self.directory, error));
+        let id = stored.map(|id| LogId::new(&String::from_utf8_lossy(&id))).transpose();
+        id.map_err(|error| OpenError::storage("reading", &self.directory, error))
+    }
+
+    fn log_id(&self, store: &Store) -> Result<LogId, OpenError> {
+        if let Some(id) = self.stored_id(store)? {
+            return Ok(id);
         }
         let id = format!("{:016x}", rand::random::<u64>());
         store.db.insert("log id", id.as_str()).map_err(|error| self.failed("writing", error))?;

@@ -135,9 +135,13 @@ impl Rows {
         Ok(entries)
     }
 
-    /// Checks the chain after a trusted entry. Gives the last good entry, and whether something
-    /// unfinished lies after it.
-    pub(super) fn verify(&self, from: Anchor) -> Result<(Anchor, bool), Problem> {
+    /// Checks the chain after a trusted entry, and hands each good one on. Gives the last good entry, and whether
+    /// something unfinished lies after it.
+    pub(super) fn verify(
+        &self,
+        from: Anchor,
+        each: &mut dyn FnMut(&LogEntry),
+    ) -> Result<(Anchor, bool), Problem> {
         let last = self.0.last()?.and_then(|(key, _)| position(&key)).map(|(revision, _)| revision);
         let last = last.unwrap_or(Revision::ZERO);
         let mut rows = self.0.range(key(from.revision.next(), 0)..);
@@ -145,7 +149,10 @@ impl Rows {
         while head.revision < last {
             let expected = head.revision.next();
             match assemble(&mut rows, expected)? {
-                Some(entry) if head.hash.chain(&entry.bytes) == entry.hash => head = entry.anchor(),
+                Some(entry) if head.hash.chain(&entry.bytes) == entry.hash => {
+                    each(&entry);
+                    head = entry.anchor();
+                }
                 // Only the very last entry can have been torn: batches are written whole, in order.
                 _ if expected == last => return Ok((head, true)),
                 _ => return Err(Problem::Broken { last_good: head.revision }),

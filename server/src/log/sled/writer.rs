@@ -209,7 +209,10 @@ impl Writer {
     fn try_reopen(&mut self) -> Result<Vec<LogEntry>, OpenError> {
         let head = self.durable.head();
         let store = self.place.open()?;
-        let checked = store.entries.verify(head).map_err(|problem| problem.into_open_error(&self.place))?;
+        let checked = store
+            .entries
+            .verify(head, &mut |_| {})
+            .map_err(|problem| problem.into_open_error(&self.place))?;
         let (found, torn) = checked;
         if store.entries.anchor(head.revision).ok().flatten().unwrap_or_default() != head {
             return Err(OpenError::Broken {

@@ -1,0 +1,144 @@
+//! `GET /v1/backup`: the whole log up to the revision that was published when the request came, as one
+//! stream. The log goes on meanwhile; what comes later is not in it.
+
+use std::vec::IntoIter;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use rollout_rules::governance::Scope;
+use rollout_rules::ids::{Revision, TokenId};
+
+use super::Shared;
+use super::audience::Query;
+use super::auth::{self, Principal};
+use super::feed::stream::StreamPlace;
+use super::problem::{self, Problem};
+use crate::backup::{Encoder, Header};
+use crate::log::{LogEntry, Tail};
+
+/// Most backups that are sent at once; more get 503. Each holds up to one batch of entries in memory.
+pub const MAX_BACKUPS: usize = 2;
+/// A piece of the stream ends with the entry that makes it longer than this, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The log holds the hashes of all tokens, and what every app does.
+fn may_back_up(who: &Principal) -> Result<(), Problem> {
+    if who.scope == Scope::Admin && who.app.is_none() && who.environment.is_none() {
+        return Ok(());
+    }
+    let detail = "a backup holds everything: it takes an admin's token that is bound to no app";
+    Err(Problem::new(problem::NOT_ALLOWED, detail))
+}
+
+/// `GET /v1/backup`.
+pub async fn backup(
+    who: Principal,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    may_back_up(&who)?;
+    Query::of(&request)?.only(&[])?;
+    let place = StreamPlace::take(&shared.open_backups, MAX_BACKUPS).map_err(|_| {
+        let detail = format!("{MAX_BACKUPS} backups are being taken already; try again when one is done");
+        Problem::new(problem::BUSY, detail).retry_after(30)
+    })?;
+    // What is published is durable, and what is durable stays as it is.
+    let folded = std::sync::Arc::clone(&shared.published().folded);
+    let header = Header {
+        log: shared.log_id().clone(),
+        first: Revision(1),
+        last: folded.revision(),
+        hash: folded.hash(),
+        at: shared.clock.now(),
+    };
+    let tail = shared
+        .log
+        .tail(Revision::ZERO)
+        .map_err(|error| Problem::new(problem::LOG_UNAVAILABLE, error.to_string()).retry_after(2))?;
+    tracing::info!(token = %who.token, revision = %header.last, "a backup begins");
+    let name = format!("tidegate-{}-{}.backup", header.log, header.last);
+    let mut piece = Vec::new();
+    let encoder = Encoder::begin(&header, &mut piece);
+    let copying = Copying {
+        token: who.token,
+        end: header.last,
+        done: Revision::ZERO,
+        tail,
+        batch: Vec::new().into_iter(),
+        encoder: Some(encoder),
+        piece,
+        shared,
+        _place: place,
+    };
+    let pieces = unfold(copying, |mut copying| async move {
+        let piece = copying.next().await.transpose()?;
+        Some((piece, copying))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(pieces))
+}
+
+/// A backup on its way.
+struct Copying {
+    shared: web::Data<Shared>,
+    token: TokenId,
+    /// The last revision that belongs to it.
+    end: Revision,
+    done: Revision,
+    tail: Box<dyn Tail>,
+    batch: IntoIter<LogEntry>,
+    /// Gone once the last line is written.
+    encoder: Option<Encoder>,
+    /// What is to be sent next.
+    piece: Vec<u8>,
+    _place: StreamPlace,
+}
+
+impl Copying {
+    /// The next piece. A backup that cannot go on breaks off without its last line, which its reader notices.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        while let Some(encoder) = &mut self.encoder {
+            if self.done >= self.end {
+                if let Some(encoder) = self.encoder.take() {
+                    encoder.end(&mut self.piece);
+                }
+                break;
+            }
+            match self.batch.next() {
+                Some(entry) => {
+                    encoder.entry(entry.revision, entry.hash, &entry.bytes, &mut self.piece);
+                    self.done = entry.revision;
+                }
+                None => self.batch = self.read().await?.into_iter(),
+            }
+            if self.piece.len() > PIECE_BYTES {
+                break;
+            }
+        }
+        if self.piece.is_empty() {
+            return Ok(None);
+        }
+        // A long log is read at once and without waiting: others have their turn meanwhile.
+        tokio::task::yield_now().await;
+        Ok(Some(Bytes::from(std::mem::take(&mut self.piece))))
+    }
+
+    /// The next entries. Whoever lost the right to them meanwhile gets no more, and a server that stops does
+    /// not wait.
+    async fn read(&mut self) -> Result<Vec<LogEntry>, Problem> {
+        if *self.shared.closing.borrow() {
+            return Err(Problem::new(problem::NOT_READY, "the server stops"));
+        }
+        let token = self.shared.published().snapshot.token(&self.token).cloned();
+        let token = token.ok_or_else(|| Problem::internal("a token is gone from the snapshot"))?;
+        auth::still_valid(&token, self.shared.clock.coarse())
+            .map_err(|why| Problem::new(problem::UNAUTHENTICATED, why))?;
+        let entries = self.tail.next().await;
+        entries.map_err(|error| Problem::new(problem::LOG_UNAVAILABLE, error.to_string()))
+    }
+}

@@ -1,0 +1,210 @@
+//! Commands that work on files where no server runs: `tidegate verify` and `tidegate restore`. Besides `serve`,
+//! they alone open a log by its engine.
+
+mod audit;
+mod restore;
+mod target;
+mod verify;
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rollout_rules::change::UnknownEntry;
+use rollout_rules::ids::Revision;
+use serde_json::{Value, json};
+
+use crate::backup::BackupError;
+use crate::cli::ExitCode;
+use crate::log::{AppendError, OpenError};
+
+pub use self::restore::restore;
+pub use self::verify::verify;
+
+/// Why something was not checked, not found sound, or not restored.
+#[derive(Debug)]
+pub enum OfflineError {
+    /// It is not there.
+    NotThere(PathBuf),
+    /// It is neither a backup nor a data directory.
+    NotOurs(PathBuf),
+    /// The backup is none, or not whole.
+    Backup(BackupError),
+    /// The log does not open, or is damaged.
+    Log(OpenError),
+    /// What is in the log is not sound; one line for each thing.
+    Unsound(Vec<Fault>),
+    /// The directory to make is there and not empty.
+    NotEmpty(PathBuf),
+    /// An entry could not be written.
+    Append(AppendError),
+    /// The log that was written ends elsewhere than the backup: the file changed meanwhile.
+    Changed,
+    /// A file or directory cannot be read or written.
+    Files {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// One thing that is not as it has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An entry that this program does not know, or that is no entry.
+    Unknown(Revision, UnknownEntry),
+    /// An entry names an earlier one that is not so.
+    Anchor(Revision),
+    /// A checkpoint is not what was written.
+    DamagedCheckpoint(Revision),
+    /// A checkpoint is of another log, or of other entries.
+    ForeignCheckpoint(Revision),
+    /// A checkpoint holds something else than what its entries make.
+    WrongCheckpoint(Revision),
+}
+
+impl Fault {
+    /// Whether it only says that this program is too old to judge.
+    fn is_too_new(&self) -> bool {
+        matches!(self, Fault::Unknown(_, UnknownEntry::Version { .. }))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Unknown(revision, error) => write!(f, "revision {revision}: {error}"),
+            Fault::Anchor(revision) => {
+                write!(f, "revision {revision}: the earlier entry that it names (its anchor) is not so")
+            }
+            Fault::DamagedCheckpoint(revision) => {
+                write!(
+                    f,
+                    "the checkpoint at revision {revision} is not what was written; a start passes over it"
+                )
+            }
+            Fault::ForeignCheckpoint(revision) => {
+                write!(f, "the checkpoint at revision {revision} is of other entries; a start passes over it")
+            }
+            Fault::WrongCheckpoint(revision) => write!(
+                f,
+                "the checkpoint at revision {revision} holds something else than its entries make: remove it, and \
+                 the next start makes another from them"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for OfflineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OfflineError::NotThere(path) => {
+                write!(f, "{}: there is no such file or directory", path.display())
+            }
+            OfflineError::NotOurs(path) => {
+                write!(f, "{}: this is neither a backup nor a data directory of Tidegate", path.display())
+            }
+            OfflineError::Backup(error) => error.fmt(f),
+            OfflineError::Log(OpenError::Locked { directory }) => write!(
+                f,
+                "a server uses {}: stop it first, or take a backup with `tidegate backup` and check that",
+                directory.display()
+            ),
+            OfflineError::Log(error) => error.fmt(f),
+            OfflineError::Unsound(faults) => {
+                let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            OfflineError::NotEmpty(path) => write!(
+                f,
+                "{} is not empty: restore into a new directory, and start the server with that",
+                path.display()
+            ),
+            OfflineError::Append(error) => write!(f, "the log could not be written: {error}"),
+            OfflineError::Changed => {
+                f.write_str("the backup changed while it was read: nothing was restored")
+            }
+            OfflineError::Files { path, source } => write!(f, "{}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OfflineError {}
+
+impl From<BackupError> for OfflineError {
+    fn from(error: BackupError) -> OfflineError {
+        OfflineError::Backup(error)
+    }
+}
+
+impl From<OpenError> for OfflineError {
+    fn from(error: OpenError) -> OfflineError {
+        OfflineError::Log(error)
+    }
+}
+
+impl OfflineError {
+    fn files(path: &Path, source: std::io::Error) -> OfflineError {
+        match source.kind() {
+            std::io::ErrorKind::NotFound => OfflineError::NotThere(path.to_owned()),
+            _ => OfflineError::Files { path: path.to_owned(), source },
+        }
+    }
+
+    /// What a shell sees.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            OfflineError::NotThere(_) => ExitCode::NotFound,
+            OfflineError::NotOurs(_) | OfflineError::Backup(BackupError::NotABackup) => ExitCode::Usage,
+            OfflineError::Unsound(faults) if faults.iter().all(Fault::is_too_new) => ExitCode::Unreachable,
+            OfflineError::Log(OpenError::Locked { .. } | OpenError::Storage { .. })
+            | OfflineError::Backup(BackupError::Format { .. } | BackupError::Read(_))
+            | OfflineError::Files { .. } => ExitCode::Unreachable,
+            OfflineError::Log(OpenError::Broken { .. })
+            | OfflineError::Backup(BackupError::Truncated { .. } | BackupError::Damaged { .. })
+            | OfflineError::Unsound(_)
+            | OfflineError::NotEmpty(_)
+            | OfflineError::Append(_)
+            | OfflineError::Changed => ExitCode::Refused,
+        }
+    }
+
+    fn as_json(&self, path: &Path) -> Value {
+        let faults = match self {
+            OfflineError::Unsound(faults) => faults.iter().map(Fault::to_string).collect(),
+            other => vec![other.to_string()],
+        };
+        json!({"path": path.to_string_lossy(), "sound": false, "faults": faults, "exit_code": self.exit_code() as u8})
+    }
+}
+
+/// What a command has to say once it is done.
+struct Said {
+    lines: Vec<String>,
+    json: Value,
+}
+
+/// Says how it went: what was done on standard output, what went wrong on standard error, one object on standard
+/// output where JSON is wanted.
+fn say(path: &Path, outcome: Result<Said, OfflineError>, json: bool) -> ExitCode {
+    let (text, code) = match (&outcome, json) {
+        (Ok(said), false) => (said.lines.join("\n"), ExitCode::Done),
+        (Ok(said), true) => (format!("{:#}", said.json), ExitCode::Done),
+        (Err(error), true) => (format!("{:#}", error.as_json(path)), error.exit_code()),
+        (Err(error), false) => {
+            let text = error.to_string().replace('\n', "\nerror: ");
+            // Nobody may be listening there.
+            let _ = writeln!(std::io::stderr(), "error: {text}");
+            return error.exit_code();
+        }
+    };
+    // Whoever stops reading has seen enough.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    code
+}
+
+/// `1 entry`, `2 entries`.
+fn counted(entries: u64) -> String {
+    if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") }
+}

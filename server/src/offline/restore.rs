@@ -1,0 +1,131 @@
+//! `tidegate restore`: a data directory made of a backup, under a new name.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use rollout_rules::change::Anchor;
+use rollout_rules::ids::LogId;
+use serde_json::json;
+
+use super::target::Target;
+use super::verify::{Sound, check_backup};
+use super::{OfflineError, Said, counted, say};
+use crate::backup::{BackupReader, Item};
+use crate::cli::{ExitCode, RestoreOptions};
+use crate::log::sled::SledLog;
+use crate::log::{AppendError, BoxFuture, ChangeLog, Expect, StoredCheckpoint};
+
+/// Entries that are on their way to the disk at once, so that many share a flush.
+const UNDER_WAY: usize = 1024;
+/// The same in bytes.
+const BYTES_UNDER_WAY: usize = 4 * 1024 * 1024;
+
+/// Makes a data directory of a backup, and says what to do next.
+pub fn restore(options: &RestoreOptions) -> ExitCode {
+    say(&options.file, restore_into(&options.file, &options.data_dir), options.json)
+}
+
+fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
+    // Nothing is written before all of it was found sound.
+    let sound = check_backup(file)?;
+    let target = Target::take(directory)?;
+    let log = match write(file, &target.work(), &sound) {
+        Ok(log) => log,
+        Err(error) => {
+            target.give_up();
+            return Err(error);
+        }
+    };
+    target.finish()?;
+    let Sound { header, summary, .. } = sound;
+    let entries = counted(summary.entries);
+    let called = std::env::args().next().filter(|name| !name.is_empty());
+    let tidegate = called.unwrap_or_else(|| "tidegate".to_owned());
+    let lines = vec![
+        format!(
+            "restored {entries} of log {}, up to revision {}, into {}; the log's new name is {log}",
+            header.log,
+            header.last,
+            directory.display()
+        ),
+        format!("What came after {} is not in it: kills and revoked tokens neither. Next:", header.at),
+        String::new(),
+        format!("  {tidegate} serve --data-dir '{}'", directory.display()),
+        format!("  {tidegate} token list"),
+        format!("  {tidegate} log"),
+        String::new(),
+    ];
+    let json = json!({
+        "data_dir": directory.to_string_lossy(), "log": log, "log_of_the_backup": header.log,
+        "entries": summary.entries, "last": header.last, "hash": header.hash, "at": header.at,
+    });
+    Ok(Said { lines, json })
+}
+
+/// Writes the log; answers with its new name once all of it is on disk.
+fn write(file: &Path, directory: &Path, sound: &Sound) -> Result<LogId, OfflineError> {
+    let failed = |path: &Path, source| OfflineError::Files { path: path.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
+    let source = File::open(file).map_err(|error| failed(file, error))?;
+    let mut reader = BackupReader::open(BufReader::new(source))?;
+    let log = SledLog::open(directory)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| failed(directory, error))?;
+    runtime.block_on(async {
+        let mut copy = Copy { log: &log, under_way: VecDeque::new(), bytes: 0 };
+        while let Some(item) = reader.next_entry()? {
+            copy.put(item).await?;
+        }
+        while copy.settle_one().await? {}
+        Ok::<(), OfflineError>(())
+    })?;
+    let (head, folded) = (log.head(), &sound.folded);
+    if head.revision != sound.header.last || head.hash != sound.header.hash {
+        return Err(OfflineError::Changed);
+    }
+    let checkpoint = StoredCheckpoint { anchor: head, bytes: folded.to_checkpoint().encode() };
+    if let Err(error) = log.store_checkpoint(&checkpoint) {
+        // The first start folds the entries instead.
+        tracing::warn!(%error, "no checkpoint was stored");
+    }
+    Ok(log.log_id().clone())
+}
+
+/// An entry on its way into a log.
+struct UnderWay {
+    /// Where it has to be in the end.
+    expected: Anchor,
+    bytes: usize,
+    append: BoxFuture<'static, Result<Anchor, AppendError>>,
+}
+
+/// Entries on their way into a log.
+struct Copy<'l> {
+    log: &'l SledLog,
+    under_way: VecDeque<UnderWay>,
+    bytes: usize,
+}
+
+impl Copy<'_> {
+    async fn put(&mut self, item: Item) -> Result<(), OfflineError> {
+        let bytes = item.bytes.len();
+        while self.under_way.len() >= UNDER_WAY || self.bytes + bytes > BYTES_UNDER_WAY {
+            self.settle_one().await?;
+        }
+        let expected = Anchor { revision: item.revision, hash: item.hash };
+        let append = self.log.append(Expect::Any, item.bytes.into());
+        self.under_way.push_back(UnderWay { expected, bytes, append });
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Waits for the oldest; `false`: there is none.
+    async fn settle_one(&mut self) -> Result<bool, OfflineError> {
+        let Some(oldest) = self.under_way.pop_front() else { return Ok(false) };
+        self.bytes -= oldest.bytes;
+        let written = oldest.append.await.map_err(OfflineError::Append)?;
+        if written == oldest.expected { Ok(true) } else { Err(OfflineError::Changed) }
+    }
+}
