@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rollout_rules::ids::PlanId;
 use serde_json::Value;
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body};
@@ -34,6 +35,7 @@ pub(super) struct Client {
     base: String,
     token: Option<String>,
     acting_agent: Option<String>,
+    plan: Option<PlanId>,
 }
 
 /// What the server said.
@@ -103,7 +105,12 @@ impl Client {
         if uri.scheme_str() == Some("https") {
             config = config.tls_config(trust::tls(cacert)?);
         }
-        Ok(Client { agent: config.build().into(), base, token, acting_agent })
+        Ok(Client { agent: config.build().into(), base, token, acting_agent, plan: None })
+    }
+
+    /// From now on, every change says that it is part of this plan.
+    pub(super) fn under_plan(&mut self, plan: PlanId) {
+        self.plan = Some(plan);
     }
 
     /// Reads one thing.
@@ -228,6 +235,9 @@ impl Client {
         }
         if let Some(agent) = &self.acting_agent {
             request = request.header("tidegate-agent", agent);
+        }
+        if let Some(plan) = self.plan.as_ref().filter(|_| changes) {
+            request = request.header("tidegate-plan", plan.as_str());
         }
         if let Some(revision) = call.if_match {
             request = request.header("if-match", format!("\"{revision}\""));

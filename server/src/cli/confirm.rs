@@ -19,16 +19,23 @@ pub struct Sure {
 impl Sure {
     /// Goes on if the caller said so before, or says so now.
     pub(super) fn or_ask(self, what: &str) -> Result<(), Failure> {
+        self.or_hear(what, ", and that cannot be undone")
+    }
+
+    /// The same for many changes that are shown, of which none is final by itself.
+    pub(super) fn or_confirm(self, what: &str) -> Result<(), Failure> {
+        self.or_hear(what, "")
+    }
+
+    fn or_hear(self, what: &str, more: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
         let (mut stderr, stdin) = (std::io::stderr(), std::io::stdin());
         if !(stdin.is_terminal() && stderr.is_terminal()) {
-            return Err(Failure::usage(format!(
-                "{what}, and that cannot be undone: add --yes if you mean it"
-            )));
+            return Err(Failure::usage(format!("{what}{more}: add --yes if you mean it")));
         }
-        write!(stderr, "{}, and that cannot be undone. Go on? [y/N] ", harmless(what))?;
+        write!(stderr, "{}{more}. Go on? [y/N] ", harmless(what))?;
         stderr.flush()?;
         let mut answer = String::new();
         stdin.lock().read_line(&mut answer)?;

@@ -161,7 +161,10 @@ fn cells(entry: &Value) -> [String; 5] {
         moment(entry, "at").map_or_else(String::new, when::second),
         actor(&entry["actor"]),
         describe::change(&entry["change"]),
-        text(entry, "reason"),
+        match (text(entry, "reason"), text(entry, "plan")) {
+            (reason, plan) if plan.is_empty() => reason,
+            (reason, plan) => format!("{reason} [{plan}]").trim_start().to_owned(),
+        },
     ]
 }
 

@@ -1,14 +1,17 @@
 //! The operator's tool: the same binary, speaking HTTP to a server like any other client.
 
 mod app;
+mod app_file;
 mod backup;
 mod client;
 mod confirm;
 mod describe;
 mod environment;
+mod export;
 mod failure;
 mod flag;
 mod flag_definition;
+mod import;
 mod kill;
 mod log;
 mod offline_options;
@@ -145,6 +148,18 @@ pub enum ClientCommand {
     /// Everything up to the moment at which it begins is in it; the server goes on. It is checked while it is written:
     /// a file that is there is whole. `tidegate verify` checks it again, `tidegate restore` makes a server of it.
     Backup(WithOptions<backup::BackupOptions>),
+    /// Write an app with its environments, segments and flags into a readable file
+    ///
+    /// The file is JSON, sorted, and the same as long as the app is: fit for a Git repository. Revisions, kills, tokens,
+    /// previews and archived flags are not in it, nor are segments that all apps share. `tidegate import` makes
+    /// a server be as the file says.
+    Export(ForApp<export::ExportOptions>),
+    /// Make an app be as a file of `tidegate export` says: shows the plan, asks, then makes one change after another
+    ///
+    /// Every change is an ordinary one under all laws, shown in the log under the plan's id. What needs approvals is left
+    /// and reported, and the exit code is 6. The same command later does only what is missing. Nothing is deleted without
+    /// --prune.
+    Import(WithOptions<import::ImportOptions>),
     /// Show whose token is used, and what it may do
     Whoami(WithOptions<Nothing>),
 }
@@ -200,6 +215,18 @@ pub struct OfApps<C: Subcommand> {
     command: C,
 }
 
+/// A command about one app, with nothing below it.
+#[derive(Args, Clone, Debug)]
+pub struct ForApp<O: Args> {
+    /// The app
+    #[arg(long, short = 'a', env = "TIDEGATE_APP", value_name = "APP")]
+    app: Option<Given<AppKey>>,
+    #[command(flatten)]
+    options: O,
+    #[command(flatten)]
+    call: CallOptions,
+}
+
 /// A command with nothing below it.
 #[derive(Args, Clone, Debug)]
 pub struct WithOptions<O: Args> {
@@ -246,6 +273,8 @@ impl ClientCommand {
             ClientCommand::Kill(with) => &with.call,
             ClientCommand::Revive(with) => &with.call,
             ClientCommand::Backup(with) => &with.call,
+            ClientCommand::Export(one) => &one.call,
+            ClientCommand::Import(with) => &with.call,
             ClientCommand::Whoami(with) => &with.call,
         }
     }
@@ -305,6 +334,8 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
             kill::revive(session, &Target::Everything, with.options.environment.as_ref())
         }
         ClientCommand::Backup(with) => backup::run(session, &with.options),
+        ClientCommand::Export(one) => export::run(session, &named(one.app)?, &one.options),
+        ClientCommand::Import(with) => import::run(session, &with.options),
         ClientCommand::Whoami(_) => token::whoami(session),
     }
 }

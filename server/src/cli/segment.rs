@@ -200,17 +200,11 @@ fn gather(mut members: Vec<String>, file: Option<PathBuf>) -> Result<Vec<String>
     Ok(members)
 }
 
-fn change_members(
-    session: &mut Session,
-    path: &str,
-    named: &str,
-    verb: &str,
-    members: Vec<String>,
-) -> Result<(), Failure> {
-    let path = format!("{path}/members");
+/// Members in parts that are each small enough for one request.
+pub(super) fn in_chunks(members: &[String]) -> Vec<Vec<String>> {
     let mut chunks: Vec<Vec<String>> = vec![Vec::new()];
     let mut bytes = 0;
-    for member in &members {
+    for member in members {
         if bytes + member.len() > CHUNK_BYTES && bytes > 0 {
             chunks.push(Vec::new());
             bytes = 0;
@@ -220,6 +214,18 @@ fn change_members(
             chunk.push(member.clone());
         }
     }
+    chunks
+}
+
+fn change_members(
+    session: &mut Session,
+    path: &str,
+    named: &str,
+    verb: &str,
+    members: Vec<String>,
+) -> Result<(), Failure> {
+    let path = format!("{path}/members");
+    let chunks = in_chunks(&members);
     let mut answer = Value::Null;
     for (sent, chunk) in chunks.iter().enumerate() {
         let body = session.with_reason(json!({ verb: chunk }));
