@@ -100,7 +100,14 @@ pub fn is_exposed(flag: &str, unit: &str, exposure: Exposure) -> bool {
 /// [`is_exposed`] for a state that has seen the flag's key and the unit.
 #[inline(always)]
 pub(crate) fn exposed(seen: Murmur3, milli_percent: u32) -> bool {
-    scale(seen.write(EXPOSURE_SUFFIX).finish(), Exposure::SCALE) < milli_percent
+    exposure_bucket(seen) < milli_percent
+}
+
+/// The place of a unit among [`Exposure::SCALE`]: a rollout reaches it once its exposure, in thousandths of
+/// a percent, is higher. For a state that has seen the flag's key and the unit.
+#[inline(always)]
+pub(crate) fn exposure_bucket(seen: Murmur3) -> u32 {
+    scale(seen.write(EXPOSURE_SUFFIX).finish(), Exposure::SCALE)
 }
 
 #[cfg(test)]

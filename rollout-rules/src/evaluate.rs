@@ -277,7 +277,7 @@ fn is_killed(kills: &Kills, environment: &EnvKey) -> bool {
 
 /// Whether a revival at this height turned the flag off since its targeting was set.
 #[inline(always)]
-fn is_off_since(kills: &Kills, environment: &EnvKey, flag: &CompiledFlag) -> bool {
+pub(crate) fn is_off_since(kills: &Kills, environment: &EnvKey, flag: &CompiledFlag) -> bool {
     is_revived(flag.targeting_revision, kills.off_before)
         || (!kills.off_before_in.is_empty()
             && is_revived(flag.targeting_revision, kills.off_before_in(environment)))

@@ -24,6 +24,7 @@ pub mod condition;
 pub mod context;
 pub mod decide;
 pub mod evaluate;
+pub mod explain;
 pub mod feed;
 pub mod flag;
 pub mod governance;

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::compile::{Node, Slots, Warning, WarningCause};
+use crate::condition::Condition;
 use crate::context::Context;
 use crate::flag::Segment;
 use crate::ids::SegmentKey;
@@ -93,6 +94,12 @@ impl CompiledSegment {
         &self.warnings
     }
 
+    /// Who belongs besides the members, as people wrote it and ready to be asked; none if nothing is written
+    /// or it cannot be used.
+    pub(crate) fn when(&self) -> Option<(&Condition, &Node)> {
+        self.definition.when.as_deref().zip(self.when.as_deref())
+    }
+
     /// Whether somebody belongs.
     #[inline]
     pub(crate) fn holds(&self, context: &Context) -> bool {
@@ -102,7 +109,7 @@ impl CompiledSegment {
 }
 
 /// Conditions of segments name no segments.
-const NONE: Segments<'static> = Segments { shared: None, app: None };
+pub(crate) const NONE: Segments<'static> = Segments { shared: None, app: None };
 
 /// Where a condition finds its segments while it is evaluated.
 #[derive(Clone, Copy)]

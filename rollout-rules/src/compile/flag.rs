@@ -128,7 +128,13 @@ impl fmt::Display for Warning {
         if let Some(rule) = &self.rule {
             write!(f, "rule `{rule}`: ")?;
         }
-        match &self.cause {
+        self.cause.fmt(f)
+    }
+}
+
+impl fmt::Display for WarningCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             WarningCause::Condition(error) => write!(f, "off, for its condition cannot be used: {error}"),
             WarningCause::Value(error) => write!(f, "a value is left out: {error}"),
             WarningCause::Serve(problem) => write!(f, "off, for what it serves cannot be used: {problem}"),

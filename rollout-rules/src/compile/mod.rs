@@ -22,6 +22,6 @@ pub(crate) use regex::encode_dfa;
 pub use regex_build::compile_regex;
 pub use serve::ServeProblem;
 
-pub(crate) use flag::{Program, Standing, is_revived};
+pub(crate) use flag::{CompiledRule, Program, Standing, is_revived};
 pub(crate) use node::{Node, Slots};
 pub(crate) use serve::{CompiledServe, CompiledSplit, Unit};

@@ -115,10 +115,21 @@ impl CompiledSplit {
     /// The variant of a unit; `seen` has seen the flag's key.
     #[inline]
     pub(crate) fn pick(&self, seen: Murmur3, unit: Unit<'_>) -> u16 {
-        let bucket = scale(unit.hash_into(self.seed.unwrap_or(seen)).finish(), self.total);
+        let bucket = self.bucket(seen, unit);
         // Nobody can guess the bucket, so a branch on it would be guessed wrong half of the time: count.
         let at: usize = self.shares.iter().map(|(end, _)| usize::from(bucket >= *end)).sum();
         self.shares[at].1
+    }
+
+    /// The bucket of a unit, from 0 to [`total`](Self::total) - 1; `seen` has seen the flag's key.
+    #[inline]
+    pub(crate) fn bucket(&self, seen: Murmur3, unit: Unit<'_>) -> u32 {
+        scale(unit.hash_into(self.seed.unwrap_or(seen)).finish(), self.total)
+    }
+
+    /// The sum of all weights.
+    pub(crate) fn total(&self) -> u32 {
+        self.total
     }
 }
 

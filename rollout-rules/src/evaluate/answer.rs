@@ -71,6 +71,14 @@ impl Reason {
         }
     }
 
+    /// The place of the rule that decided, if one did.
+    pub(crate) const fn rule_index(self) -> Option<u16> {
+        match self {
+            Reason::Rule { index } | Reason::RuleSplit { index } => Some(index),
+            _ => None,
+        }
+    }
+
     /// What kind of reason, for the metadata of answers: `tidegate.reason`.
     pub const fn cause(self) -> &'static str {
         match self {
@@ -216,7 +224,7 @@ impl<'a> Answer<'a> {
 
     /// The rule that decided.
     pub fn rule(&self) -> Option<&'a RuleId> {
-        let (Reason::Rule { index } | Reason::RuleSplit { index }) = self.reason else { return None };
+        let index = self.reason.rule_index()?;
         self.flag.state.targeting.rules.get(usize::from(index)).map(|rule| &rule.id)
     }
 

@@ -1,5 +1,9 @@
 //! A set of flags in one environment, built for tests from what people would write.
 
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+pub(crate) mod random;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
