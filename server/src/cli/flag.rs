@@ -8,8 +8,10 @@ use ureq::http::Method;
 
 use super::client::{encoded, with_query};
 use super::confirm::Sure;
+use super::explain::ExplainOptions;
 use super::failure::Failure;
 use super::flag_definition::{CreateFlag, EditFlag};
+use super::history::{DiffOptions, HistoryOptions, RevertOptions};
 use super::kill::{KillOptions, Target, kill, revive};
 use super::output::{Table, Tone, tone_of_serving};
 use super::reading::items;
@@ -17,7 +19,7 @@ use super::session::Session;
 use super::targeting::TargetingOptions;
 use super::view::{self, FlagView};
 use super::when::{self, When};
-use super::{app, flag_definition, proposal};
+use super::{app, explain, flag_definition, history, proposal};
 
 /// What can be done with flags.
 #[derive(Subcommand, Clone, Debug)]
@@ -85,6 +87,14 @@ pub enum FlagCommand {
         #[arg(long, value_name = "WHEN")]
         expires: Option<When>,
     },
+    /// Say why a flag answers somebody so, step by step, now or at a moment that is past
+    Explain(ExplainOptions),
+    /// Show what became of a flag: who changed what, when and why
+    History(HistoryOptions),
+    /// Show what differs between what a flag was and what it is
+    Diff(DiffOptions),
+    /// Set a flag in an environment as it was at an earlier revision
+    Revert(RevertOptions),
     /// End a flag for good; its key stays taken (asks, or needs --yes)
     Archive {
         /// Which
@@ -148,6 +158,10 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: FlagCommand) -> 
             proposal::propose(session, &Command::Revive { reach, environment }, Some(seen))
         }
         FlagCommand::Extend { place, expires } => flag_definition::extend(session, app, &place, expires),
+        FlagCommand::Explain(options) => explain::run(session, app, &options),
+        FlagCommand::History(options) => history::history(session, app, &options),
+        FlagCommand::Diff(options) => history::diff(session, app, &options),
+        FlagCommand::Revert(options) => history::revert(session, app, &options),
         FlagCommand::Archive { key, sure, seen } => flag_definition::archive(session, app, key, sure, &seen),
     }
 }

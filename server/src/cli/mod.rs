@@ -12,6 +12,8 @@ mod failure;
 mod flag;
 mod flag_definition;
 mod import;
+mod explain;
+mod history;
 mod kill;
 mod log;
 mod offline_options;

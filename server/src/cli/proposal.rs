@@ -89,12 +89,17 @@ fn path(id: &ProposalId) -> String {
 pub(super) fn propose(session: &mut Session, command: &Command, seen: Option<u64>) -> Result<(), Failure> {
     let body = session.with_reason(json!({"command": compact(command)}));
     let answer = session.client.create("/v1/proposals", &body, seen)?;
+    say_proposed(session, &answer.body)
+}
+
+/// Says what was proposed, and what is to be done next.
+pub(super) fn say_proposed(session: &mut Session, proposal: &Value) -> Result<(), Failure> {
     if session.json {
-        return session.print_json(&answer.body);
+        return session.print_json(proposal);
     }
-    let id = text(&answer.body, "id");
-    let (_, needed) = approvals(&answer.body);
-    session.say(format_args!("proposed: {}", describe::command(&answer.body["command"])))?;
+    let id = text(proposal, "id");
+    let (_, needed) = approvals(proposal);
+    session.say(format_args!("proposed: {}", describe::command(&proposal["command"])))?;
     session.say(format_args!("proposal {id} waits for {}", waits_for(needed)))?;
     if needed > 0 {
         session.say(format_args!("  tidegate proposal approve {id}"))?;

@@ -38,6 +38,42 @@ impl std::str::FromStr for When {
     }
 }
 
+/// A moment that is past as typed: some time ago, or a date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ago(When);
+
+impl Ago {
+    /// The moment, counted back from now.
+    pub(super) fn before(self, now: UnixMs) -> UnixMs {
+        match self.0 {
+            When::In(length) => UnixMs(now.0.saturating_sub(length.0)),
+            When::At(moment) => moment,
+        }
+    }
+}
+
+impl std::str::FromStr for Ago {
+    type Err = NotPast;
+
+    fn from_str(text: &str) -> Result<Ago, NotPast> {
+        text.parse().map(Ago).map_err(|NotAMoment| NotPast)
+    }
+}
+
+/// A text that is no moment in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotPast;
+
+impl std::fmt::Display for NotPast {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "write a length of time ago such as 2h or 3d, or a date such as 2026-12-01 or 2026-12-01T18:00Z",
+        )
+    }
+}
+
+impl std::error::Error for NotPast {}
+
 /// A text that is no moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAMoment;
@@ -119,6 +155,16 @@ mod tests {
         for text in ["2026-12-01T18:00", "2026-13-01", "tomorrow", ""] {
             assert_eq!(at(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_length_of_time_goes_back_where_a_past_moment_is_asked_for() {
+        let now = UnixMs(10 * 3_600_000);
+        let ago = |text: &str| text.parse::<Ago>().map(|ago| ago.before(now));
+        assert_eq!(ago("2h"), Ok(UnixMs(8 * 3_600_000)));
+        assert_eq!(ago("9000d"), Ok(UnixMs(0)));
+        assert_eq!(ago("1970-01-01T01:00Z"), Ok(UnixMs(3_600_000)));
+        assert_eq!(ago("yesterday"), Err(NotPast));
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub struct Extension {
     reason: String,
 }
 
-fn missing_flag(app: &AppKey, flag: &FlagKey) -> Problem {
+pub(super) fn missing_flag(app: &AppKey, flag: &FlagKey) -> Problem {
     Problem::new(problem::NOT_FOUND, format!("there is no flag `{flag}` of app `{app}`"))
 }
 
@@ -141,7 +141,7 @@ fn tell_cuts(body: &mut Value, view: &FlagView<'_>, asked: Option<UnixMs>, only:
 }
 
 /// The flag after a change.
-fn answer_changed(
+pub(super) fn answer_changed(
     asking: &Asking,
     applied: &Applied,
     app: &AppKey,

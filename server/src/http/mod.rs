@@ -9,11 +9,14 @@ pub mod backup;
 pub mod body;
 pub mod commands;
 pub mod creating;
+pub mod differences;
 pub mod etag;
+pub mod explain;
 pub mod feed;
 pub mod flags;
 pub mod guard;
 pub mod health;
+pub mod history;
 pub mod kill;
 pub mod limits;
 pub mod log;
@@ -23,6 +26,7 @@ pub mod problem;
 pub mod proposals;
 pub mod reading;
 pub mod replays;
+pub mod revert;
 mod routes;
 pub mod segments;
 pub mod settings;
@@ -50,7 +54,7 @@ pub use self::settings::Settings;
 use self::stream_token::StreamKey;
 use crate::clock::Clock;
 use crate::log::ChangeLog;
-use crate::state::{CommandHandle, Event, Live, Published, Readiness, State};
+use crate::state::{CommandHandle, Event, Live, Past, Published, Readiness, State};
 use crate::telemetry::{Telemetry, Traffic};
 
 /// What the HTTP side is given of the rest of the server.
@@ -94,6 +98,8 @@ pub struct Shared {
     pub live: Arc<Live>,
     /// The log, to be read.
     pub log: Arc<dyn ChangeLog>,
+    /// What was known at past moments.
+    pub past: Past,
     /// Tells the time.
     pub clock: Clock,
     /// Lives and approvals.
@@ -133,6 +139,7 @@ impl Shared {
             hub: Hub::new(handles.log.log_id().clone(), published),
             commands: handles.commands,
             live: handles.live,
+            past: Past::new(Arc::clone(&handles.log)),
             log: handles.log,
             clock: handles.clock,
             rules: handles.rules,

@@ -68,6 +68,7 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" 415 "The body must be JSON";
     TOO_MANY = "too_many" 422 "A limit is reached";
     EXPIRY_BEYOND_CAP = "expiry_beyond_cap" 422 "The expiry is later than allowed";
+    PAST_TOO_FAR = "past_too_far" 422 "That moment lies too far from what is stored";
     NOT_PROPOSABLE = "not_proposable" 422 "This cannot be proposed";
     REVISION_REQUIRED = "revision_required" 428 "The revision that was seen is needed";
     RATE_LIMITED = "rate_limited" 429 "Too many requests";

@@ -21,6 +21,7 @@ use super::paging::Page;
 use super::problem::{self, Problem};
 use super::reading::Reading;
 use super::views;
+use crate::state::Applied;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +102,16 @@ pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRes
     ))
 }
 
+/// A proposal that was just made; a problem if there was nothing to propose.
+pub(super) fn show_new(asking: &Asking, applied: &Applied, id: &ProposalId) -> Result<Value, Problem> {
+    let snapshot = &applied.published.snapshot;
+    let proposal = snapshot.proposal(id).ok_or_else(|| {
+        let detail = "there is nothing to propose: what the command asks for is so already";
+        Problem::new(problem::NOT_PROPOSABLE, detail).with("revision", applied.revision.0)
+    })?;
+    Ok(show(&asking.shared, snapshot, proposal, asking.shared.clock.now()))
+}
+
 /// `POST /v1/proposals`; `If-Match` says which revision of the flag was seen.
 pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
     let name = creating.asking.new_id()?;
@@ -112,13 +123,7 @@ pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
                 Ok((command, body.reason, id))
             },
             |asking, applied, id| {
-                let snapshot = &applied.published.snapshot;
-                let proposal = snapshot.proposal(&id);
-                let proposal = proposal.ok_or_else(|| {
-                    let detail = "there is nothing to propose: what the command asks for is so already";
-                    Problem::new(problem::NOT_PROPOSABLE, detail).with("revision", applied.revision.0)
-                })?;
-                let body = show(&asking.shared, snapshot, proposal, asking.shared.clock.now());
+                let body = show_new(asking, applied, &id)?;
                 Ok(Shown { location: format!("/v1/proposals/{id}"), revision: None, body })
             },
         )

@@ -6,7 +6,7 @@ use actix_web::web::{self, PathConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::{self, Problem};
-use super::{apps, backup, feed, flags, health, kill, log, ofrep, proposals, segments, tokens, whoami};
+use super::{apps, backup, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, whoami};
 
 /// Anything that no path matches.
 pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -106,6 +106,17 @@ fn apps_and_flags(config: &mut ServiceConfig) {
         .service(at!(&format!("{flag}/kill"), POST kill::kill_flag))
         .service(at!(&format!("{flag}/revive"), POST kill::revive_flag))
         .service(at!(&format!("{flag}/environments/{{environment}}"), GET flags::get_state, PATCH flags::set_state));
+    looking_back(config, flag);
+}
+
+/// Why a flag answers so, what became of it, and back to what it was.
+fn looking_back(config: &mut ServiceConfig, flag: &str) {
+    let state = format!("{flag}/environments/{{environment}}");
+    config
+        .service(at!(&format!("{flag}/history"), GET history::list))
+        .service(at!(&format!("{flag}/diff"), GET history::diff))
+        .service(at!(&format!("{state}/explain"), POST explain::explain))
+        .service(at!(&format!("{state}/revert"), POST revert::revert));
 }
 
 fn segments(config: &mut ServiceConfig, under: &str) {

@@ -99,7 +99,7 @@ pub fn flag_state(view: &FlagView<'_>, environment: &EnvKey, record: &StateRecor
 }
 
 /// What a targeting does, in a few words.
-fn serving(targeting: &Targeting) -> String {
+pub fn serving(targeting: &Targeting) -> String {
     if !targeting.on {
         return "off".to_owned();
     }

@@ -97,7 +97,11 @@ fn store(log: &dyn ChangeLog, snapshot: &Snapshot) -> Result<(), CheckpointError
 
 /// The newest checkpoint that can be read, as a snapshot; an empty one if there is none.
 pub(super) fn load(log: &dyn ChangeLog) -> Result<Snapshot, CheckpointError> {
-    let mut at_most = log.head().revision;
+    load_at(log, log.head().revision)
+}
+
+/// The newest checkpoint at or before a revision that can be read, as a snapshot; an empty one if there is none.
+pub(super) fn load_at(log: &dyn ChangeLog, mut at_most: Revision) -> Result<Snapshot, CheckpointError> {
     while let Some(stored) = log.load_checkpoint(at_most)? {
         let revision = stored.anchor.revision;
         let checkpoint = Checkpoint::decode(&stored.bytes);

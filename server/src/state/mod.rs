@@ -23,12 +23,14 @@ mod follow;
 mod killjournal;
 mod kills;
 mod node;
+mod past;
 mod published;
 mod timers;
 
 pub use command::{Applied, CommandHandle, MAX_WAITING, MAX_WAITING_KILLS, Refusal, Request, SubmitError};
 pub use killjournal::MAX_KILLS;
 pub use kills::{MAX_OVERLAYS, PATIENCE as KILL_PATIENCE};
+pub use past::{MAX_AT_ONCE, MAX_FOLDED, Moment, Past, PastError, PastState};
 pub use published::{Event, Live, Overlay, Published, Readiness};
 
 /// What a node's state needs to know.

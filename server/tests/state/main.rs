@@ -5,6 +5,7 @@ mod doubts;
 mod follow;
 mod kills;
 mod node;
+mod past;
 mod promises;
 mod scripted;
 mod timers;
