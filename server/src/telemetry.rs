@@ -60,6 +60,10 @@ fn describe() {
     metrics::describe_histogram!("tidegate_command_seconds", "Time from command to durable and published.");
     metrics::describe_counter!("tidegate_failed_logins_total", "Requests with invalid tokens.");
     metrics::describe_counter!("tidegate_feed_slow_readers_total", "Feeds let go since they fell behind.");
+    metrics::describe_histogram!(
+        "tidegate_kill_delivery_seconds",
+        "Time from a kill to its acknowledgement by an SDK that was connected."
+    );
     metrics::describe_gauge!("tidegate_streams", "Event streams that are open.");
     metrics::describe_gauge!("tidegate_feed_clients", "SDKs that are connected and named themselves.");
     metrics::describe_gauge!(

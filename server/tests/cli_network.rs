@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use running::{Said, run, tidegate};
+use serde_json::Value;
 
 /// A request as it came over the wire.
 #[derive(Debug)]
@@ -71,8 +72,10 @@ fn a_kill_is_sent_under_one_id_until_it_is_acknowledged() {
     let done = answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
     let busy = answer("503 Service Unavailable", "retry-after: 1\r\n", r#"{"code":"busy","detail":"busy"}"#);
     let (url, heard) = peer(vec![String::new(), busy, done]);
-    let said =
-        tool(&url, &["flag", "kill", "ui/checkout", "-a", "shop", "-e", "production", "--reason", "fire"]);
+    let said = tool(
+        &url,
+        &["flag", "kill", "ui/checkout", "-a", "shop", "-e", "production", "--reason", "fire", "--no-wait"],
+    );
     said.ends(0).says("in the log at revision 7").complains("trying again under the same kill id");
     let heard = heard.join().expect("the peer");
     assert_eq!(heard.len(), 3);
@@ -86,9 +89,29 @@ fn a_kill_is_sent_under_one_id_until_it_is_acknowledged() {
 }
 
 #[test]
+fn a_kill_is_done_even_if_nobody_can_say_who_has_it() {
+    let done = || answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
+    let unknown = || answer("404 Not Found", "", r#"{"code":"not_found","detail":"there is nothing here"}"#);
+    let (url, heard) = peer(vec![done(), unknown()]);
+    let said = tool(&url, &["kill", "--everything", "--kill-id", "night-7"]).ends(0);
+    said.says("in the log at revision 7")
+        .complains("who has it could not be asked to the end: there is nothing");
+    let heard = heard.join().expect("the peer");
+    assert!(heard[1].head.starts_with("GET /v1/kills/night-7 HTTP/1.1"), "{heard:?}");
+    let busy = || answer("503 Service Unavailable", "", r#"{"code":"busy","detail":"busy"}"#);
+    let all = r#"{"clients":{"connected":2,"acknowledged":2,"silent":0},"silent":[]}"#;
+    let (url, _) = peer(vec![done(), busy(), answer("200 OK", "", all)]);
+    let told = tool(&url, &["kill", "--everything", "--json"]).ends(0).json();
+    assert_eq!((&told["delivery"]["clients"]["acknowledged"], told.get("delivery_error")), (&2.into(), None));
+    let (url, _) = peer(vec![done(), unknown()]);
+    let told = tool(&url, &["kill", "--everything", "--json"]).ends(0).json();
+    assert_eq!((&told["delivery"], &told["delivery_error"]["code"]), (&Value::Null, &"not_found".into()));
+}
+
+#[test]
 fn a_kill_that_is_not_durable_yet_says_so() {
     let (url, heard) = peer(vec![answer("202 Accepted", "", r#"{"kill_id":"k","durable":false}"#)]);
-    tool(&url, &["kill", "--everything"]).ends(0).says("not yet in the log");
+    tool(&url, &["kill", "--everything", "--no-wait"]).ends(0).says("not yet in the log");
     heard.join().expect("the peer");
 }
 
@@ -211,7 +234,9 @@ fn a_kill_behind_a_proxy_that_has_lost_its_server_is_tried_again() {
         let lost = answer(status, html, "<html>the server is away</html>");
         let done = answer("200 OK", "", r#"{"kill_id":"k","revision":7,"durable":true,"already":false}"#);
         let (url, heard) = peer(vec![lost.clone(), done]);
-        tool(&url, &["flag", "kill", "checkout", "-a", "shop"]).ends(0).says("in the log at revision 7");
+        tool(&url, &["flag", "kill", "checkout", "-a", "shop", "--no-wait"])
+            .ends(0)
+            .says("in the log at revision 7");
         heard.join().expect("the peer");
         let (url, heard) = peer(vec![lost.clone()]);
         let said = tool(&url, &["kill", "--everything", "--give-up-after", "1ms"]).ends(4);

@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use running::Server;
+use running::feed::Feed;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// A terminal: what a person sees and types, and what the tool has.
@@ -95,4 +96,33 @@ fn colours_are_for_terminals_that_want_them() {
         assert!(seen.contains("shop"), "{seen}");
         assert_eq!(seen.contains('\u{1b}'), coloured, "{name}={value}: {seen:?}");
     }
+}
+
+#[test]
+fn a_person_watches_a_kill_on_its_way() {
+    let server = Server::first_start();
+    server.tool("app create shop").ends(0);
+    let token = server.token("--scope sdk-server -a shop -e production");
+    let mut feed = Feed::open(&server, &token, "one");
+    let (mut person, tool) = terminal();
+    let mut command = server.command();
+    command.env("TERM", "xterm").args(["app", "kill", "shop", "--wait", "1m"]);
+    let mut child = command.stdout(end(&tool)).spawn().expect("the tool runs");
+    drop((command, tool));
+    let mut seen = String::new();
+    let mut waiting = true;
+    let mut byte = [0];
+    // It ends with an error once the tool is gone.
+    while let Ok(1) = person.read(&mut byte) {
+        seen.push(char::from(byte[0]));
+        if waiting && seen.ends_with("0 of 1 client has it; waiting for 1") {
+            waiting = false;
+            feed.change();
+            feed.acknowledge();
+        }
+    }
+    assert!(child.wait().expect("our own process").success());
+    assert!(!waiting && seen.contains("\r\u{1b}[K"), "{seen:?}");
+    let last = seen.trim_end().rsplit('\n').next().expect("a line");
+    assert!(last.contains("1 of 1 client has it after") && last.ends_with(" ms"), "{seen:?}");
 }

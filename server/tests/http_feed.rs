@@ -95,35 +95,6 @@ fn a_kill_that_the_log_cannot_take_reaches_the_feed_as_an_overlay_and_then_as_a_
 }
 
 #[test]
-fn clients_are_counted_with_what_they_acknowledged() {
-    let served = Served::start();
-    served.shop();
-    served.flag_on("f");
-    let token = served.token("sdk-server");
-    let mut feed = served.stream(&token, "/v1/feed?instance=i-1&sdk=test/1", &[]);
-    feed.event();
-    served.post("/v1/apps/shop/flags/f/kill", &json!({"kill_id": "k-3"})).expect(200);
-    let revision: u64 =
-        feed.event().id.rsplit(':').next().and_then(|text| text.parse().ok()).expect("a revision");
-    let clients = served.get("/v1/feed/clients?app=shop&kill_id=k-3").expect(200);
-    assert_eq!(
-        (&clients["connected"], &clients["current"], &clients["kill_in_effect"]),
-        (&json!(1), &json!(0), &json!(0))
-    );
-    let ack = |instance: &str| {
-        let body = json!({"instance": instance, "revision": revision, "kill_ids": ["k-3"]});
-        served.call(&token, "POST", "/v1/feed/ack", &[], &body)
-    };
-    assert_eq!(ack("i-1").status, 204);
-    ack("stranger").refused(404, "not_found");
-    let clients = served.get("/v1/feed/clients?app=shop&kill_id=k-3").expect(200);
-    assert_eq!((&clients["current"], &clients["kill_in_effect"]), (&json!(1), &json!(1)));
-    assert_eq!(clients["items"][0]["sdk"], "test/1");
-    let metrics = served.send("GET", "/metrics", &[], "").text;
-    assert!(metrics.contains("tidegate_feed_clients "), "{metrics}");
-}
-
-#[test]
 fn only_servers_tokens_follow_and_only_as_many_as_the_settings_allow() {
     let settings = Settings { workers: 1, max_streams: 2, ..Settings::default() };
     let served = Served::with(settings, Rules::default());

@@ -121,11 +121,11 @@ fn a_token_bound_to_an_environment_hears_of_nothing_that_concerns_only_another()
     let count = |token: &str, path: &str| {
         get(&served, token, path).expect(200)["items"].as_array().expect("a list").len()
     };
-    for path in ["/v1/proposals", "/v1/feed/clients"] {
+    for path in ["/v1/proposals", "/v1/clients"] {
         assert_eq!((count(&app_wide, path), count(&bound, path)), (1, 0), "{path}");
     }
     get(&served, &bound, &format!("/v1/proposals/{id}")).refused(403, "not_allowed");
-    get(&served, &bound, "/v1/feed/clients?app=shop&environment=live").refused(403, "not_allowed");
+    get(&served, &bound, "/v1/clients?app=shop&environment=live").refused(403, "not_allowed");
     let killed = |token: &str| {
         let flag = get(&served, token, "/v1/apps/shop/flags/f").expect(200).clone();
         flag["killed"]["environments"].as_object().expect("kills").len()

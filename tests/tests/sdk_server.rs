@@ -64,12 +64,16 @@ fn a_kill_reaches_the_sdk_and_the_operator_sees_who_has_it() {
     until(&changes, &client, "checkout", Reason::Killed(Height::Flag));
     assert!(!client.bool("checkout", &ann(), true));
     let kill_id = kill["kill_id"].as_str().unwrap();
-    let who_has_it = format!("/v1/feed/clients?app=shop&kill_id={kill_id}");
+    let who_has_it = format!("/v1/kills/{kill_id}");
     let seen = eventually("the kill is acknowledged", || {
         let seen = admin.get(&who_has_it).expect(200);
-        (seen["kill_in_effect"] == 1).then_some(seen)
+        (seen["clients"]["acknowledged"] == 1).then_some(seen)
     });
-    assert!(seen["items"][0]["sdk"].as_str().unwrap().starts_with("tidegate-rust/"), "{seen}");
+    assert_eq!((&seen["clients"]["connected"], &seen["silent"]), (&json!(1), &json!([])));
+    assert!(seen["last_acknowledged_after_ms"].as_f64() > seen["in_effect_after_ms"].as_f64(), "{seen}");
+    let clients = admin.get("/v1/clients?app=shop").expect(200);
+    let known = &clients["items"][0];
+    assert_eq!((&known["sdk"], &known["state"]), (&json!("tidegate-rust"), &json!("current")), "{clients}");
 
     let revived = admin.post("/v1/apps/shop/flags/checkout/revive", &json!({"reason": "mended"}));
     revived.expect(200);
@@ -227,9 +231,9 @@ fn a_key_that_is_bound_to_nothing_names_what_it_follows() {
     let changes = changes(&client, "checkout");
     let kill = admin.kill_flag("shop", "checkout");
     until(&changes, &client, "checkout", Reason::Killed(Height::Flag));
-    let path = format!("/v1/feed/clients?app=shop&kill_id={}", kill["kill_id"].as_str().unwrap());
+    let path = format!("/v1/kills/{}", kill["kill_id"].as_str().unwrap());
     eventually("the kill is acknowledged", || {
-        (admin.get(&path).expect(200)["kill_in_effect"] == 1).then_some(())
+        (admin.get(&path).expect(200)["clients"]["acknowledged"] == 1).then_some(())
     });
 }
 

@@ -118,9 +118,10 @@ impl Client {
         self.call(Method::GET, path, &Call::default())
     }
 
-    /// Reads a list to its end: `{"items": […]}` with the items of all pages.
+    /// Reads a list to its end: the first page, with the items of all.
     pub(super) fn list(&self, path: &str) -> Result<Value, Failure> {
         let mut items = Vec::new();
+        let mut first: Option<Value> = None;
         let mut cursor: Option<String> = None;
         loop {
             let mut page = with_query(path, "limit", &PAGE.to_string());
@@ -132,10 +133,15 @@ impl Client {
                 Some(Value::Array(more)) => items.extend(more),
                 _ => return Err(self.strange("a list without `items`")),
             }
-            match answer.body.get("next_cursor").and_then(Value::as_str) {
+            let next = answer.body.as_object_mut().and_then(|body| body.remove("next_cursor"));
+            let list = first.get_or_insert(answer.body);
+            match next.as_ref().and_then(Value::as_str) {
                 Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
                 Some(_) => return Err(self.strange("a list that does not end")),
-                None => return Ok(serde_json::json!({ "items": items })),
+                None => {
+                    list["items"] = items.into();
+                    return Ok(list.take());
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Killing and reviving, at every height. A kill is sent under one id until a server acknowledges it.
+//! Killing and reviving, at every height. A kill is sent under one id until a server acknowledges it, and is
+//! then followed until the SDKs have it.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,10 @@ use ureq::http::Method;
 
 use super::app;
 use super::client::{Answer, Call, encoded, random_name};
+use super::delivery::{FollowOptions, follow, length};
 use super::failure::Failure;
 use super::output::note;
 use super::session::Session;
-use crate::duration;
 
 /// How long one attempt may take before the next is made.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,12 +32,10 @@ pub struct KillOptions {
     #[arg(long, value_name = "ID")]
     kill_id: Option<KillId>,
     /// How long to go on trying while no server acknowledges it
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = patience)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = length)]
     give_up_after: DurationMs,
-}
-
-fn patience(text: &str) -> Result<DurationMs, String> {
-    duration::parse(text).ok_or_else(|| format!("write {}", duration::EXPECTED))
+    #[command(flatten)]
+    follow: FollowOptions,
 }
 
 /// What is killed or revived.
@@ -76,7 +75,7 @@ fn place(environment: Option<&EnvKey>) -> String {
     environment.map_or_else(|| "in all environments".to_owned(), |key| format!("in {key}"))
 }
 
-/// Kills; says how long it took and whether the log has it.
+/// Kills; says how long it took, whether the log has it, and who has it.
 pub(super) fn kill(
     session: &mut Session,
     target: &Target,
@@ -107,6 +106,9 @@ pub(super) fn kill(
     if session.json {
         let mut body = answer.body.clone();
         body["took_ms"] = ((took_ms * 1000.0).round() / 1000.0).into();
+        if in_effect && let Some(followed) = follow(session, &id, &options.follow)? {
+            followed.add_to(&mut body);
+        }
         session.print_json(&body)?;
     }
     if !in_effect {
@@ -122,20 +124,23 @@ pub(super) fn kill(
     }
     let done = if already { "was killed already" } else { "is killed" };
     session.say(format_args!("{target} {done} {} ({took_ms:.1} ms, kill id {id})", place(environment)))?;
+    session.say(kept(&answer.body, durable))?;
+    follow(session, &id, &options.follow)?.map_or(Ok(()), |followed| followed.tell(session))
+}
+
+/// Where a kill is kept.
+fn kept(answer: &serde_json::Value, durable: bool) -> String {
     if durable {
-        let revision = &answer.body["revision"];
-        session.say(format_args!("it is in the log at revision {revision}"))
-    } else if answer.body["journaled"].as_bool().unwrap_or(true) {
-        session.say(
-            "it is in effect on the server that answered and in its journal, but not yet in the log: \
-             the log cannot take it now, and the server writes it as soon as it can",
-        )
-    } else {
-        session.say(
-            "it is in effect on the server that answered, but neither in its journal nor yet in the log: \
-             do not restart that server before `tidegate log` shows the kill, or kill again afterwards",
-        )
+        return format!("it is in the log at revision {}", answer["revision"]);
     }
+    let where_else = if answer["journaled"].as_bool().unwrap_or(true) {
+        "it is in effect on the server that answered and in its journal, but not yet in the log: \
+         the log cannot take it now, and the server writes it as soon as it can"
+    } else {
+        "it is in effect on the server that answered, but neither in its journal nor yet in the log: \
+         do not restart that server before `tidegate log` shows the kill, or kill again afterwards"
+    };
+    where_else.to_owned()
 }
 
 fn until_acknowledged(

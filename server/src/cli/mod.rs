@@ -4,7 +4,9 @@ mod app;
 mod app_file;
 mod backup;
 mod client;
+mod clients;
 mod confirm;
+mod delivery;
 mod describe;
 mod environment;
 mod export;
@@ -162,6 +164,8 @@ pub enum ClientCommand {
     /// and reported, and the exit code is 6. The same command later does only what is missing. Nothing is deleted without
     /// --prune.
     Import(WithOptions<import::ImportOptions>),
+    /// Which SDKs are connected, what they serve and how stale it is
+    Clients(WithOptions<clients::ClientsOptions>),
     /// Show whose token is used, and what it may do
     Whoami(WithOptions<Nothing>),
 }
@@ -277,6 +281,7 @@ impl ClientCommand {
             ClientCommand::Backup(with) => &with.call,
             ClientCommand::Export(one) => &one.call,
             ClientCommand::Import(with) => &with.call,
+            ClientCommand::Clients(with) => &with.call,
             ClientCommand::Whoami(with) => &with.call,
         }
     }
@@ -338,6 +343,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         ClientCommand::Backup(with) => backup::run(session, &with.options),
         ClientCommand::Export(one) => export::run(session, &named(one.app)?, &one.options),
         ClientCommand::Import(with) => import::run(session, &with.options),
+        ClientCommand::Clients(with) => clients::run(session, &with.options),
         ClientCommand::Whoami(_) => token::whoami(session),
     }
 }

@@ -27,12 +27,16 @@ pub(super) enum Tone {
     Faint,
 }
 
+/// Whether standard output is a terminal on which a line can be written over.
+pub(super) fn redraws() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 impl Style {
     /// For standard output as it is.
     pub(super) fn of_stdout() -> Style {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Style { colour: std::io::stdout().is_terminal() && !refused && !dumb }
+        Style { colour: redraws() && !refused }
     }
 
     fn paint(self, text: &str, tone: Tone) -> String {

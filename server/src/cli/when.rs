@@ -122,11 +122,12 @@ pub(super) fn second(moment: UnixMs) -> String {
 
 /// How far away a moment is: `in 8d`, `3h ago`.
 pub(super) fn distance(moment: UnixMs, now: UnixMs) -> String {
-    if moment >= now {
-        format!("in {}", duration::rough(moment.since(now)))
-    } else {
-        format!("{} ago", duration::rough(now.since(moment)))
-    }
+    if moment >= now { format!("in {}", duration::rough(moment.since(now))) } else { ago(moment, now) }
+}
+
+/// How long ago a moment was: `3h ago`. One that this machine's clock has not reached counts as now.
+pub(super) fn ago(moment: UnixMs, now: UnixMs) -> String {
+    format!("{} ago", duration::rough(now.since(moment)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! it. A repeated one that was taken back since is answered `in_effect: false`: killing again is a new act and
 //! needs a new id.
 
+use std::time::Instant;
+
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Command, Reach};
 use rollout_rules::flag::Kills;
@@ -15,6 +17,7 @@ use super::body::OptionalJson;
 use super::commands::Asking;
 use super::problem::Problem;
 use crate::secret;
+use crate::state::Overlay;
 
 /// What to kill, and under which name. All of it may be left out.
 #[derive(Default, Deserialize)]
@@ -41,6 +44,7 @@ fn new_kill_id(asking: &Asking, reach: &Reach, environment: Option<&EnvKey>) -> 
 }
 
 async fn kill(asking: &Asking, reach: Reach, body: KillBody) -> Result<HttpResponse, Problem> {
+    let accepted = Instant::now();
     let kill_id = match body.kill_id {
         Some(given) => given,
         None => new_kill_id(asking, &reach, body.environment.as_ref())?,
@@ -48,6 +52,11 @@ async fn kill(asking: &Asking, reach: Reach, body: KillBody) -> Result<HttpRespo
     let (place, environment) = (reach.clone(), body.environment.clone());
     let command = Command::Kill { kill_id: kill_id.clone(), reach, environment };
     let applied = asking.submit(command, body.reason).await?;
+    if !applied.already {
+        let (kill_id, reach, environment) = (kill_id.clone(), place.clone(), body.environment.clone());
+        let kill = Overlay { kill_id, reach, environment, at: asking.shared.clock.now() };
+        asking.shared.note_kill(&kill, applied.durable.then_some(applied.revision), Some(accepted));
+    }
     if !applied.durable {
         let body = json!({ "kill_id": kill_id, "durable": false, "journaled": applied.journaled });
         return Ok(HttpResponse::Accepted().json(body));
@@ -63,7 +72,7 @@ async fn kill(asking: &Asking, reach: Reach, body: KillBody) -> Result<HttpRespo
 
 /// Whether what was to be killed is dead now, at that height or above. A kill that is repeated after it was
 /// taken back was done already, and kills nothing.
-fn in_effect(snapshot: &Snapshot, reach: &Reach, environment: Option<&EnvKey>) -> bool {
+pub(super) fn in_effect(snapshot: &Snapshot, reach: &Reach, environment: Option<&EnvKey>) -> bool {
     let at = |kills: &Kills| match environment {
         Some(environment) => kills.in_environment(environment).is_some(),
         None => kills.all.is_some(),

@@ -7,9 +7,11 @@ pub mod audience;
 pub mod auth;
 pub mod backup;
 pub mod body;
+pub mod clients;
 pub mod commands;
 pub mod creating;
 pub mod differences;
+pub mod delivery;
 pub mod etag;
 pub mod explain;
 pub mod feed;
@@ -39,14 +41,16 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use actix_web::{App, HttpServer, middleware, web};
 use arc_swap::Guard;
 use rollout_rules::governance::Rules;
-use rollout_rules::ids::LogId;
+use rollout_rules::ids::{LogId, Revision};
 use tokio::sync::{broadcast, watch};
 
 use self::feed::clients::LiveClients;
+use self::feed::deliveries::{Deliveries, Sighting};
 use self::feed::hub::Hub;
 use self::limits::Limits;
 use self::replays::Replays;
@@ -54,7 +58,7 @@ pub use self::settings::Settings;
 use self::stream_token::StreamKey;
 use crate::clock::Clock;
 use crate::log::ChangeLog;
-use crate::state::{CommandHandle, Event, Live, Past, Published, Readiness, State};
+use crate::state::{CommandHandle, Event, Live, Overlay, Past, Published, Readiness, State};
 use crate::telemetry::{Telemetry, Traffic};
 
 /// What the HTTP side is given of the rest of the server.
@@ -108,6 +112,8 @@ pub struct Shared {
     pub hub: Hub,
     /// The connected SDKs.
     pub clients: LiveClients,
+    /// The kills of late, on their way to them.
+    pub deliveries: Deliveries,
     /// Rates and failed logins.
     pub limits: Limits,
     /// Answers to creating requests.
@@ -144,6 +150,7 @@ impl Shared {
             clock: handles.clock,
             rules: handles.rules,
             clients: LiveClients::default(),
+            deliveries: Deliveries::default(),
             limits,
             replays: Replays::default(),
             stream_key: StreamKey::random(),
@@ -156,7 +163,18 @@ impl Shared {
             closing: watch::Sender::new(false),
             settings,
         };
+        // What an earlier run left in its journal is in effect from the start.
+        for kill in shared.published().overlays.iter() {
+            shared.note_kill(kill, None, None);
+        }
         (shared, events)
+    }
+
+    /// Notes that a kill is in effect here, from now on at the latest, so that its way to the SDKs is timed.
+    /// `accepted` is when a request for it came.
+    pub fn note_kill(&self, kill: &Overlay, revision: Option<Revision>, accepted: Option<Instant>) {
+        let seen = Sighting { revision, next_connection: self.hub.coming_connection(), accepted };
+        self.deliveries.in_effect(kill, seen, Instant::now());
     }
 
     /// What is published now. One load, no lock.
@@ -275,7 +293,19 @@ pub fn let_many_wait(listener: &TcpListener) -> std::io::Result<()> {
 async fn hand_out(shared: web::Data<Shared>, mut events: broadcast::Receiver<Event>) {
     loop {
         match events.recv().await {
-            Ok(event) => shared.hub.hand_out(event, shared.clock.now()),
+            Ok(event) => {
+                // First: nobody acknowledges a kill that is not known yet.
+                match &event {
+                    Event::Overlaid { overlay, .. } => shared.note_kill(overlay, None, None),
+                    Event::Entry { revision, entry, .. } => {
+                        if let Some(kill) = Overlay::of(entry) {
+                            shared.note_kill(&kill, Some(*revision), None);
+                        }
+                    }
+                    Event::Boundary { .. } => {}
+                }
+                shared.hub.hand_out(event, shared.clock.now());
+            }
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "the streams fell behind the log and start anew");
                 let (published, fresh) = shared.live.subscribe();

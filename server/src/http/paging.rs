@@ -47,6 +47,16 @@ impl<K: std::str::FromStr<Err: std::fmt::Display>> Page<K> {
         name: impl Fn(&T) -> String,
         view: impl Fn(T) -> Value,
     ) -> HttpResponse {
+        HttpResponse::Ok().json(self.body(items, name, view))
+    }
+
+    /// The same, before it is sent.
+    pub fn body<T>(
+        &self,
+        items: impl Iterator<Item = T>,
+        name: impl Fn(&T) -> String,
+        view: impl Fn(T) -> Value,
+    ) -> Value {
         let mut items = items.peekable();
         let mut shown = Vec::new();
         let mut last = None;
@@ -59,6 +69,6 @@ impl<K: std::str::FromStr<Err: std::fmt::Display>> Page<K> {
         if let (Some(last), true) = (last, items.peek().is_some()) {
             body["next_cursor"] = last.into();
         }
-        HttpResponse::Ok().json(body)
+        body
     }
 }

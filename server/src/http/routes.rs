@@ -6,7 +6,7 @@ use actix_web::web::{self, PathConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::{self, Problem};
-use super::{apps, backup, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, whoami};
+use super::{apps, backup, clients, delivery, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, whoami};
 
 /// Anything that no path matches.
 pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -61,7 +61,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(at!("/v1/whoami", GET whoami::whoami))
         .service(at!("/v1/feed", GET feed::feed))
         .service(at!("/v1/feed/ack", POST feed::acknowledge))
-        .service(at!("/v1/feed/clients", GET feed::connected))
+        .service(at!("/v1/clients", GET clients::list))
+        .service(at!("/v1/kills/{kill_id}", GET delivery::get))
         .service(at!("/v1/kill", POST kill::kill_everything))
         .service(at!("/v1/revive", POST kill::revive_everything))
         .service(at!("/v1/tokens", GET tokens::list, POST tokens::create))

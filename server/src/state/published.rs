@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, watch};
 /// Most events that a subscriber may be behind; one further back is told so and starts from the snapshot.
 const EVENTS_KEPT: usize = 4096;
 
-/// A kill that is in effect and not yet in the log.
+/// A kill, as it is in effect before the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
     /// The caller's name for the act; the entry that replaces the overlay carries the same.
@@ -56,7 +56,8 @@ impl Published {
 }
 
 impl Overlay {
-    pub(super) fn of(entry: &Entry) -> Option<Overlay> {
+    /// The kill that an entry makes; none if it makes none.
+    pub fn of(entry: &Entry) -> Option<Overlay> {
         let Change::Killed { kill_id, reach, environment } = &entry.change else { return None };
         let (kill_id, reach, environment) = (kill_id.clone(), reach.clone(), environment.clone());
         Some(Overlay { kill_id, reach, environment, at: entry.at })

@@ -160,7 +160,7 @@ impl Server for Node {
 
     fn settle(&mut self) {
         let start = Instant::now();
-        while self.call("GET", "/v1/feed/clients?limit=1", &Value::Null)["connected"] != 0 {
+        while self.call("GET", "/v1/clients?limit=1", &Value::Null)["counts"]["connected"] != 0 {
             assert!(start.elapsed() < PATIENCE, "the server keeps clients that have gone");
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -5,7 +5,6 @@ use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
-use serde::Serialize;
 
 use crate::http::problem::{self, Problem};
 
@@ -15,7 +14,7 @@ pub const MAX_CLIENTS: usize = 50_000;
 pub const MAX_SDK_BYTES: usize = 64;
 
 /// One connected SDK.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct LiveClient {
     /// Its own name for itself.
     pub instance: InstanceId,
@@ -24,24 +23,43 @@ pub struct LiveClient {
     /// In which environment.
     pub environment: EnvKey,
     /// What it is: `tidegate-rust/0.1.0`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sdk: Option<String>,
     /// Since when.
-    pub since: UnixMs,
-    /// The revision that it says it serves.
+    pub connected_at: UnixMs,
+    /// The revision that it says it serves; zero before it has said so on this connection.
     pub revision: Revision,
-    /// When it said so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When it said so last.
     pub acknowledged_at: Option<UnixMs>,
     /// The last kills that it says are in effect.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kill_ids: Vec<KillId>,
     /// Tells a connection from an earlier one of the same client.
-    #[serde(skip)]
-    connection: u64,
+    pub connection: u64,
 }
 
-type Name = (AppKey, EnvKey, InstanceId);
+impl LiveClient {
+    /// By which clients are told apart, and listed.
+    pub fn name(&self) -> (&AppKey, &EnvKey, &InstanceId) {
+        (&self.app, &self.environment, &self.instance)
+    }
+
+    /// When it said anything last: an acknowledgement, or that it is there.
+    pub fn last_heard_at(&self) -> UnixMs {
+        self.acknowledged_at.unwrap_or(self.connected_at)
+    }
+
+    /// Whether it has said that a kill is in effect in it: by the kill's id, or by serving a revision which
+    /// comes after that of the kill.
+    pub fn has(&self, kill_id: &KillId, revision: Option<Revision>) -> bool {
+        covers(self.revision, &self.kill_ids, kill_id, revision)
+    }
+}
+
+fn covers(served: Revision, named: &[KillId], kill_id: &KillId, revision: Option<Revision>) -> bool {
+    revision.is_some_and(|revision| served >= revision) || named.contains(kill_id)
+}
+
+/// What a client is called.
+pub type Name = (AppKey, EnvKey, InstanceId);
 
 /// All connected SDKs.
 #[derive(Default)]
@@ -59,6 +77,13 @@ pub struct Acknowledgement {
     pub kill_ids: Vec<KillId>,
 }
 
+impl Acknowledgement {
+    /// Whether it says that a kill is in effect.
+    pub fn has(&self, kill_id: &KillId, revision: Option<Revision>) -> bool {
+        covers(self.revision, &self.kill_ids, kill_id, revision)
+    }
+}
+
 impl LiveClients {
     /// Notes that a client connected.
     pub fn connected(&self, name: Name, sdk: Option<String>, connection: u64, now: UnixMs) {
@@ -71,7 +96,7 @@ impl LiveClients {
             app,
             environment,
             sdk,
-            since: now,
+            connected_at: now,
             revision: Revision::ZERO,
             acknowledged_at: None,
             kill_ids: Vec::new(),
@@ -85,21 +110,24 @@ impl LiveClients {
         self.clients.remove_if(name, |_, client| client.connection == connection);
     }
 
-    /// Notes what a client says. Unknown clients are refused: acknowledgements belong to a stream.
+    /// Notes what a client says, after `note` has compared it with what it said before. Unknown clients are
+    /// refused: acknowledgements belong to a stream.
     pub fn acknowledge(
         &self,
         app: AppKey,
         environment: EnvKey,
         said: Acknowledgement,
+        note: impl FnOnce(&LiveClient, &Acknowledgement),
         now: UnixMs,
     ) -> Result<(), Problem> {
-        let name = (app, environment, said.instance);
+        let name = (app, environment, said.instance.clone());
         let Some(mut client) = self.clients.get_mut(&name) else {
             return Err(Problem::new(
                 problem::NOT_FOUND,
                 "no feed of this instance is connected to this server",
             ));
         };
+        note(&client, &said);
         client.revision = client.revision.max(said.revision);
         client.acknowledged_at = Some(now);
         for kill_id in said.kill_ids {
@@ -126,14 +154,9 @@ impl LiveClients {
         self.clients.len()
     }
 
-    /// Those that `keep` wants, by name.
-    pub fn list(&self, keep: impl Fn(&LiveClient) -> bool) -> Vec<LiveClient> {
-        let mut list: Vec<LiveClient> =
-            self.clients.iter().filter(|client| keep(client)).map(|client| client.clone()).collect();
-        list.sort_by(|a, b| {
-            (&a.app, &a.environment, &a.instance).cmp(&(&b.app, &b.environment, &b.instance))
-        });
-        list
+    /// Shows each of them, in no order. `visit` must ask nothing of the clients.
+    pub fn each(&self, mut visit: impl FnMut(&LiveClient)) {
+        self.clients.iter().for_each(|client| visit(&client));
     }
 }
 
@@ -160,12 +183,21 @@ mod tests {
         let (app, environment, _) = name("a");
         for revision in [7, 3] {
             clients
-                .acknowledge(app.clone(), environment.clone(), said("a", revision, &["k"]), UnixMs(6))
+                .acknowledge(
+                    app.clone(),
+                    environment.clone(),
+                    said("a", revision, &["k"]),
+                    |_, _| {},
+                    UnixMs(6),
+                )
                 .unwrap();
         }
-        let list = clients.list(|_| true);
+        let mut list = Vec::new();
+        clients.each(|client| list.push(client.clone()));
         assert_eq!((list.len(), list[0].revision, list[0].kill_ids.len()), (1, Revision(7), 1));
-        assert!(clients.acknowledge(app, environment, said("stranger", 1, &[]), UnixMs(6)).is_err());
+        assert_eq!(list[0].last_heard_at(), UnixMs(6));
+        let stranger = said("stranger", 1, &[]);
+        assert!(clients.acknowledge(app, environment, stranger, |_, _| {}, UnixMs(6)).is_err());
     }
 
     #[test]

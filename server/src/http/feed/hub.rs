@@ -3,33 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rollout_rules::change::{Change, Entry, Reach};
-use rollout_rules::feed::{Audience, Frame, FrameBody, Overlay, ResumeToken};
-use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
+use rollout_rules::change::{Change, Entry};
+use rollout_rules::feed::{Audience, Frame, FrameBody, ResumeToken};
+use rollout_rules::ids::{AppKey, EnvKey, LogId, Revision};
 use rollout_rules::project::{overlay_frame, project, snapshot_frame};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
-use super::ring::Ring;
+use super::channel::{Channel, Unheard, reaches, travelling};
+use super::ring::Lag;
 use super::wakers::Bell;
-use crate::http::etag;
 use crate::http::problem::{self, Problem};
 use crate::state::{Event, Overlay as Standing, Published};
-
-/// A channel that nobody listened to for this long is given up.
-const IDLE_CHANNEL_MS: u64 = 10 * 60 * 1000;
-
-/// Whether a kill reaches an app environment.
-pub fn reaches(kill: &Standing, app: &AppKey, environment: &EnvKey) -> bool {
-    let in_app = match &kill.reach {
-        Reach::Everything => true,
-        Reach::App { app: killed } | Reach::Flag { app: killed, .. } => killed == app,
-    };
-    in_app && kill.environment.as_ref().is_none_or(|only| only == environment)
-}
 
 /// What the streams of all audiences are fed from.
 pub struct Hub {
@@ -47,33 +35,6 @@ struct State {
     /// What was handed out last.
     published: Arc<Published>,
     channels: BTreeMap<(AppKey, EnvKey), Arc<Channel>>,
-}
-
-/// What one app environment has to hear.
-pub struct Channel {
-    app: AppKey,
-    environment: EnvKey,
-    audience: Audience,
-    /// Frames for SDKs, from the first SDK on.
-    ring: OnceLock<Ring>,
-    /// The last snapshot that was encoded, and the position in the ring from which it goes on.
-    encoded: tokio::sync::Mutex<Option<(Bytes, u64)>>,
-    /// Counts changes of what is served, for OFREP's event streams.
-    changes: AtomicU64,
-    notice: Mutex<Notice>,
-    /// The last moment that was told of at which answers changed by themselves.
-    boundary: AtomicU64,
-    used_at: AtomicU64,
-    lost: AtomicBool,
-}
-
-/// What OFREP's event streams say of the last change.
-#[derive(Clone)]
-pub struct Notice {
-    /// The data of the event, as a line.
-    pub data: Bytes,
-    /// When the change came.
-    pub at: UnixMs,
 }
 
 /// How a feed begins.
@@ -131,7 +92,7 @@ impl Hub {
                 && let Some(frame) = project(before, after, &self.log, entry, &channel.audience)
                 && let Some(event) = encode(&frame)
             {
-                ring.push(Some(frame.revision), event);
+                ring.push(Some(frame.revision), event, now);
             }
             let served = after.feed_revision(&channel.app, &channel.environment);
             if served != before.feed_revision(&channel.app, &channel.environment) {
@@ -156,7 +117,7 @@ impl Hub {
             if let Some(ring) = channel.ring.get()
                 && let Some(event) = self.overlay_event(kill, revision, &channel.audience)
             {
-                ring.push(None, event);
+                ring.push(None, event, now);
             }
             channel.notify(&self.log, &state.published, now);
         }
@@ -204,18 +165,8 @@ impl Hub {
         if let Some(channel) = state.channels.get(&name) {
             return Ok(Arc::clone(channel));
         }
-        let channel = Arc::new(Channel {
-            app: app.clone(),
-            environment: environment.clone(),
-            audience: Audience::Server { app: app.clone(), environment: environment.clone() },
-            ring: OnceLock::new(),
-            encoded: tokio::sync::Mutex::new(None),
-            changes: AtomicU64::new(0),
-            notice: Mutex::new(Notice { data: Bytes::new(), at: UnixMs(0) }),
-            boundary: AtomicU64::new(folded.boundary(app, environment, now).0),
-            used_at: AtomicU64::new(now.0),
-            lost: AtomicBool::new(false),
-        });
+        let boundary = folded.boundary(app, environment, now);
+        let channel = Arc::new(Channel::new(app, environment, boundary, now));
         // Nobody watched until now, so it counts as changed now.
         channel.notify(&self.log, &state.published, now);
         state.channels.retain(|_, channel| channel.is_used(now));
@@ -291,6 +242,30 @@ impl Hub {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The number that the next connection gets.
+    pub fn coming_connection(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How far a client of an app environment is behind that serves a revision; `None` if it is not, or if
+    /// nobody can say.
+    pub fn lag(&self, app: &AppKey, environment: &EnvKey, served: Revision) -> Option<Lag> {
+        let channel = self.state().channels.get(&(app.clone(), environment.clone())).map(Arc::clone)?;
+        channel.ring.get()?.lag(served)
+    }
+
+    /// How many feeds without a name and how many OFREP event streams are open in the app environments that
+    /// are wanted.
+    pub fn count_unheard(&self, wanted: impl Fn(&AppKey, &EnvKey) -> bool) -> (usize, usize) {
+        let state = self.state();
+        let channels = state.channels.values();
+        let wanted = channels.filter(|channel| wanted(&channel.app, &channel.environment));
+        wanted.fold((0, 0), |(feeds, streams), channel| {
+            let count = |stream| channel.count(stream);
+            (feeds + count(Unheard::UnnamedFeed), streams + count(Unheard::EventStream))
+        })
+    }
+
     /// Changes whenever a token was revoked.
     pub fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::Acquire)
@@ -306,84 +281,6 @@ impl Hub {
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
-}
-
-impl Channel {
-    /// The app.
-    pub fn app(&self) -> &AppKey {
-        &self.app
-    }
-
-    /// The environment.
-    pub fn environment(&self) -> &EnvKey {
-        &self.environment
-    }
-
-    /// The frames for SDKs. Only for whoever has [begun](Hub::begin).
-    pub fn ring(&self) -> &Ring {
-        self.ring.get().expect("a stream begins before it reads, and beginning makes the ring")
-    }
-
-    fn open_ring(&self, snapshot: &Snapshot) -> &Ring {
-        self.ring.get_or_init(|| Ring::new(snapshot.feed_revision(&self.app, &self.environment)))
-    }
-
-    /// Counts changes of what is served.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
-    }
-
-    /// What to say of the last change.
-    pub fn notice(&self) -> Notice {
-        self.notice.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whether its events were missed: then its streams end.
-    pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
-
-    /// Whether anybody listens, or did a while ago.
-    fn is_used(self: &Arc<Self>, now: UnixMs) -> bool {
-        // One is the hub's own.
-        if Arc::strong_count(self) > 1 {
-            self.used_at.store(now.0, Ordering::Relaxed);
-            return true;
-        }
-        now.since(UnixMs(self.used_at.load(Ordering::Relaxed))).0 < IDLE_CHANNEL_MS
-    }
-
-    fn standing<'p>(&'p self, published: &'p Published) -> impl Iterator<Item = &'p Standing> {
-        published.overlays.iter().filter(|kill| reaches(kill, &self.app, &self.environment))
-    }
-
-    fn overlays(&self, published: &Published) -> Vec<Overlay> {
-        self.standing(published).map(travelling).collect()
-    }
-
-    fn notify(&self, log: &LogId, published: &Published, now: UnixMs) {
-        let standing: Vec<KillId> = self.standing(published).map(|kill| kill.kill_id.clone()).collect();
-        let tag = etag::configuration(
-            log,
-            &self.app,
-            &self.environment,
-            published.folded.feed_revision(&self.app, &self.environment),
-            published.folded.boundary(&self.app, &self.environment, now),
-            &standing,
-        );
-        let seconds = now.0 / 1000;
-        let data = format!(
-            "data: {{\"type\":\"refetchEvaluation\",\"etag\":\"\\\"{tag}\\\"\",\"lastModified\":{seconds}}}\n\n"
-        );
-        let notice = Notice { data: Bytes::from(data), at: now };
-        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = notice;
-        self.changes.fetch_add(1, Ordering::Release);
-    }
-}
-
-/// A kill as frames carry it.
-fn travelling(kill: &Standing) -> Overlay {
-    Overlay { kill_id: kill.kill_id.clone(), reach: kill.reach.clone(), at: kill.at }
 }
 
 fn encode(frame: &Frame) -> Option<Bytes> {

@@ -1,7 +1,9 @@
 //! The feed for server-side SDKs: a snapshot or what was missed, then each change as it becomes durable,
 //! kills ahead of everything.
 
+pub mod channel;
 pub mod clients;
+pub mod deliveries;
 pub mod hub;
 pub mod ring;
 pub mod stream;
@@ -10,6 +12,7 @@ pub mod wakers;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -19,10 +22,9 @@ use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision, TokenId};
 use serde::Deserialize;
-use serde_json::json;
 
-use self::clients::{Acknowledgement, LiveClient, MAX_SDK_BYTES};
-use self::hub::Channel;
+use self::channel::{Channel, Unheard};
+use self::clients::{Acknowledgement, LiveClient, MAX_SDK_BYTES, Name};
 use self::ring::Next;
 use self::stream::{HEARTBEAT, Source, Step, StreamPlace};
 use self::wakers::Wakeful;
@@ -30,7 +32,6 @@ use super::Shared;
 use super::audience::{self, Query};
 use super::auth::{self, Principal};
 use super::body::Json;
-use super::paging;
 use super::problem::{self, Problem};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -69,8 +70,9 @@ pub async fn feed(
     let beginning = shared.hub.begin(&channel, seen).await?;
     let connection = shared.hub.next_connection();
     let name = instance.map(|instance| (app, environment, instance));
-    if let Some(name) = &name {
-        shared.clients.connected(name.clone(), sdk, connection, now);
+    match &name {
+        Some(name) => shared.clients.connected(name.clone(), sdk, connection, now),
+        None => channel.entered(Unheard::UnnamedFeed),
     }
     let mut first = if beginning.events.is_empty() { vec![HEARTBEAT] } else { beginning.events };
     first.reverse();
@@ -97,7 +99,7 @@ struct Feed {
     position: Cell<u64>,
     revocations: Cell<u64>,
     connection: u64,
-    name: Option<(AppKey, EnvKey, InstanceId)>,
+    name: Option<Name>,
 }
 
 impl Wakeful for Feed {
@@ -149,8 +151,9 @@ impl Source for Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            self.shared.clients.disconnected(name, self.connection);
+        match &self.name {
+            Some(name) => self.shared.clients.disconnected(name, self.connection),
+            None => self.channel.left(Unheard::UnnamedFeed),
         }
     }
 }
@@ -185,49 +188,16 @@ pub async fn acknowledge(
     let app = who.app.as_ref().or(body.app.as_ref());
     let environment = who.environment.as_ref().or(body.environment.as_ref());
     let (app, environment) = audience::resolve(app, environment, &request, &query)?;
+    let end = shared.published().revision();
+    if body.revision > end {
+        // It would count as having every kill that is yet to come.
+        let detail = format!("`revision` is past the end of the log, which is {end}: it is of another log");
+        return Err(Problem::new(problem::INVALID, detail).with("field", "revision"));
+    }
     let said = Acknowledgement { instance: body.instance, revision: body.revision, kill_ids: body.kill_ids };
-    shared.clients.acknowledge(app, environment, said, shared.clock.coarse())?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-/// `GET /v1/feed/clients?app=&environment=&kill_id=&limit=`: which SDKs are connected to this node, and
-/// how many have acknowledged the newest revision, or a kill.
-pub async fn connected(
-    who: Principal,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    who.reads()?;
-    let query = Query::of(&request)?;
-    query.only(&["app", "environment", "kill_id", "limit"])?;
-    let app: Option<AppKey> = query.parse("app")?;
-    if let Some(app) = &app {
-        who.reads_app(app)?;
-    }
-    let app = app.or_else(|| who.app.clone());
-    let environment: Option<EnvKey> = query.parse("environment")?;
-    if let (Some(app), Some(environment)) = (&app, &environment) {
-        who.reads_environment(app, environment)?;
-    }
-    let environment = environment.or_else(|| who.environment.clone());
-    let kill_id: Option<KillId> = query.parse("kill_id")?;
-    let limit = paging::limit(&query)?;
-    let mut clients = shared.clients.list(|client| {
-        app.as_ref().is_none_or(|app| client.app == *app)
-            && environment.as_ref().is_none_or(|environment| client.environment == *environment)
-    });
-    let published = shared.published();
-    let is_current = |client: &LiveClient| {
-        client.revision >= published.folded.feed_revision(&client.app, &client.environment)
+    let note = |client: &LiveClient, said: &Acknowledgement| {
+        shared.deliveries.heard(client, said, Instant::now());
     };
-    let current = clients.iter().filter(|client| is_current(client)).count();
-    let mut body =
-        json!({ "connected": clients.len(), "current": current, "revision": published.revision() });
-    if let Some(kill_id) = &kill_id {
-        let done = clients.iter().filter(|client| client.kill_ids.contains(kill_id)).count();
-        body["kill_in_effect"] = done.into();
-    }
-    clients.truncate(limit);
-    body["items"] = json!(clients);
-    Ok(HttpResponse::Ok().json(body))
+    shared.clients.acknowledge(app, environment, said, note, shared.clock.coarse())?;
+    Ok(HttpResponse::NoContent().finish())
 }

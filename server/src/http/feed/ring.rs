@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 use rollout_rules::ids::Revision;
+use rollout_rules::time::UnixMs;
 
 /// Most frames kept for streams that lag or come back.
 pub const MAX_FRAMES: usize = 1_024;
@@ -33,6 +34,19 @@ struct Kept {
     /// None for an overlay: it moves no revision.
     revision: Option<Revision>,
     event: Bytes,
+    /// When it came.
+    at: UnixMs,
+}
+
+/// How far a client is behind that serves an old revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// How many frames with a newer revision there were, as far as they are kept.
+    pub frames: usize,
+    /// Whether there were more of them that are not kept.
+    pub more: bool,
+    /// When the oldest of the frames came.
+    pub since: UnixMs,
 }
 
 /// What a stream finds at a position.
@@ -54,10 +68,10 @@ impl Ring {
     }
 
     /// Adds the newest frame.
-    pub fn push(&self, revision: Option<Revision>, event: Bytes) {
+    pub fn push(&self, revision: Option<Revision>, event: Bytes, now: UnixMs) {
         let mut frames = self.frames.write().unwrap_or_else(PoisonError::into_inner);
         frames.bytes += event.len();
-        frames.kept.push_back(Kept { revision, event });
+        frames.kept.push_back(Kept { revision, event, at: now });
         while frames.kept.len() > MAX_FRAMES || (frames.bytes > MAX_BYTES && frames.kept.len() > 1) {
             let Some(oldest) = frames.kept.pop_front() else { break };
             frames.bytes -= oldest.event.len();
@@ -96,6 +110,15 @@ impl Ring {
         Some(frames.kept.iter().skip(offset).map(|kept| kept.event.len()).sum())
     }
 
+    /// How far a client is behind that serves a revision; `None` if nothing newer is kept.
+    pub fn lag(&self, served: Revision) -> Option<Lag> {
+        let frames = self.frames.read().unwrap_or_else(PoisonError::into_inner);
+        let newer = frames.kept.iter().rev().filter_map(|kept| Some((kept.revision?, kept.at)));
+        let newer = newer.take_while(|(revision, _)| *revision > served);
+        let (count, since) = newer.fold((0, None), |(count, _), (_, at)| (count + 1, Some(at)));
+        Some(Lag { frames: count, more: served < frames.complete_after, since: since? })
+    }
+
     /// The position from which a client goes on that has seen the log up to a revision; `None` if it
     /// needs a snapshot.
     pub fn resume(&self, seen: Revision) -> Option<u64> {
@@ -113,6 +136,8 @@ impl Ring {
 mod tests {
     use super::*;
 
+    const NOW: UnixMs = UnixMs(1);
+
     fn event(text: &str) -> Bytes {
         Bytes::copy_from_slice(text.as_bytes())
     }
@@ -120,8 +145,8 @@ mod tests {
     #[test]
     fn a_stream_reads_every_frame_in_order_and_then_nothing() {
         let ring = Ring::new(Revision(5));
-        ring.push(Some(Revision(7)), event("a"));
-        ring.push(None, event("b"));
+        ring.push(Some(Revision(7)), event("a"), NOW);
+        ring.push(None, event("b"), NOW);
         assert_eq!(ring.at(0), Next::Event(event("a")));
         assert_eq!(ring.at(1), Next::Event(event("b")));
         assert_eq!(ring.at(2), Next::Nothing);
@@ -132,8 +157,8 @@ mod tests {
         let ring = Ring::new(Revision(5));
         assert_eq!(ring.resume(Revision(4)), None);
         assert_eq!(ring.resume(Revision(5)), Some(0));
-        ring.push(Some(Revision(7)), event("a"));
-        ring.push(Some(Revision(9)), event("b"));
+        ring.push(Some(Revision(7)), event("a"), NOW);
+        ring.push(Some(Revision(9)), event("b"), NOW);
         assert_eq!(ring.resume(Revision(5)), Some(0));
         assert_eq!(ring.resume(Revision(6)), Some(0));
         assert_eq!(ring.resume(Revision(7)), Some(1));
@@ -146,7 +171,7 @@ mod tests {
     fn a_full_ring_forgets_the_oldest_and_says_so() {
         let ring = Ring::new(Revision(0));
         for revision in 1..=(MAX_FRAMES as u64 + 10) {
-            ring.push(Some(Revision(revision)), event("x"));
+            ring.push(Some(Revision(revision)), event("x"), NOW);
         }
         assert_eq!(ring.at(9), Next::Behind);
         assert_eq!(ring.at(10), Next::Event(event("x")));
@@ -158,9 +183,23 @@ mod tests {
     #[test]
     fn large_frames_push_out_small_ones_but_the_newest_always_stays() {
         let ring = Ring::new(Revision(0));
-        ring.push(Some(Revision(1)), event("small"));
-        ring.push(Some(Revision(2)), Bytes::from(vec![b'x'; MAX_BYTES + 1]));
+        ring.push(Some(Revision(1)), event("small"), NOW);
+        ring.push(Some(Revision(2)), Bytes::from(vec![b'x'; MAX_BYTES + 1]), NOW);
         assert_eq!(ring.at(0), Next::Behind);
         assert!(matches!(ring.at(1), Next::Event(_)));
+    }
+
+    #[test]
+    fn a_client_is_behind_by_the_frames_with_a_newer_revision_since_the_first_of_them() {
+        let ring = Ring::new(Revision(5));
+        assert_eq!(ring.lag(Revision(5)), None);
+        for (revision, at) in [(Some(7), 10), (None, 20), (Some(9), 30)] {
+            ring.push(revision.map(Revision), event("x"), UnixMs(at));
+        }
+        let lag = |frames, more, since| Some(Lag { frames, more, since: UnixMs(since) });
+        assert_eq!(ring.lag(Revision(9)), None);
+        assert_eq!(ring.lag(Revision(7)), lag(1, false, 30));
+        assert_eq!(ring.lag(Revision(5)), lag(2, false, 10));
+        assert_eq!(ring.lag(Revision(4)), lag(2, true, 10), "it lacks what came before the first frame");
     }
 }

@@ -13,7 +13,7 @@ use crate::http::audience::{self, Query};
 use crate::http::auth;
 use crate::http::body::JsonBytes;
 use crate::http::etag;
-use crate::http::feed::hub::reaches;
+use crate::http::feed::channel::reaches;
 use crate::http::problem::{self, Problem};
 use crate::http::stream_token::StreamKey;
 use crate::state::Published;

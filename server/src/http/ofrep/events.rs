@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::http::Shared;
 use crate::http::audience::Query;
 use crate::http::auth;
-use crate::http::feed::hub::Channel;
+use crate::http::feed::channel::{Channel, Unheard};
 use crate::http::feed::stream::{self, HEARTBEAT, Source, Step, StreamPlace};
 use crate::http::feed::wakers::Wakeful;
 use crate::http::problem::{self, Problem};
@@ -47,6 +47,7 @@ pub async fn events(request: HttpRequest, shared: web::Data<Shared>) -> Result<H
     // What changed after the URL was made may have been missed; so may anything, by one who comes back.
     let made_at = UnixMs(grant.until.0.saturating_sub(MAX_LIFE_MS));
     let missed = last.is_some() || channel.notice().at >= made_at;
+    channel.entered(Unheard::EventStream);
     let source = Events {
         shared: web::Data::clone(&shared),
         seen: Cell::new(if missed { changes.wrapping_sub(1) } else { changes }),
@@ -80,6 +81,12 @@ impl Wakeful for Events {
         self.channel.changes() != self.seen.get()
             || self.shared.hub.revocations() != self.revocations.get()
             || self.shared.hub.is_closing()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.channel.left(Unheard::EventStream);
     }
 }
 
