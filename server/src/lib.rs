@@ -3,6 +3,7 @@
 #![deny(missing_docs)]
 
 pub mod backup;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -16,3 +17,4 @@ pub mod secret;
 pub mod serve;
 pub mod state;
 pub mod telemetry;
+pub mod tls;

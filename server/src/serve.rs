@@ -16,6 +16,7 @@ use crate::log::lock::DirectoryLock;
 use crate::log::sled::SledLog;
 use crate::state::{Readiness, StartError, State, StateConfig};
 use crate::telemetry::Telemetry;
+use crate::tls::{Tls, TlsError};
 
 /// The journal of kills that the log has not taken, in the data directory.
 const KILL_JOURNAL: &str = "kills";
@@ -30,6 +31,8 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The files of TLS cannot be used.
+    Tls(TlsError),
     /// The log does not open.
     Log(OpenError),
     /// The state does not start.
@@ -48,6 +51,7 @@ impl fmt::Display for ServeError {
             ServeError::Listen { address, source } => {
                 write!(f, "cannot listen on {address}: {source}; another address is chosen with --listen")
             }
+            ServeError::Tls(error) => error.fmt(f),
             ServeError::Log(error @ OpenError::Locked { .. }) => {
                 write!(f, "{error}; stop it first, or choose another directory with --data-dir")
             }
@@ -73,6 +77,7 @@ pub async fn serve(
     out: &mut dyn Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let tls = config.tls.clone().map(Tls::load).transpose().map_err(ServeError::Tls)?;
     let listener = TcpListener::bind(config.listen)
         .map_err(|source| ServeError::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Http)?;
@@ -83,15 +88,19 @@ pub async fn serve(
         StateConfig { rules: config.rules.clone(), kill_journal: Some(config.data_dir.join(KILL_JOURNAL)) };
     let state = State::start(state, log, clock.clone()).map_err(ServeError::State)?;
     let telemetry = Telemetry::install().map_err(|error| ServeError::Telemetry(error.to_string()))?;
-    let handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry);
-    say(out, &format!("listening on http://{address}\n"));
+    let mut handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry);
+    let encryption = tls.as_ref().map(Tls::server_config).transpose();
+    handles.tls = encryption.map_err(|error| ServeError::Http(std::io::Error::other(error)))?;
+    let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+    say(out, &format!("listening on {url}\n"));
     let greeting = async {
         match first_token::make(&state, occasion, &clock).await {
             Ok(minted) => {
                 let revision = state.live.load().revision();
                 tracing::info!(%revision, data_dir = %config.data_dir.display(), "ready");
                 if let Some(minted) = minted {
-                    say(out, &greeting(address, occasion, &minted.text));
+                    let url = config.public_url.clone().filter(|_| tls.is_some()).unwrap_or(url);
+                    say(out, &greeting(&url, occasion, &minted.text));
                 }
             }
             Err(error) => tracing::error!("not ready: {error}"),
@@ -108,7 +117,16 @@ pub async fn serve(
         }
     };
     let http = http::run(listener, settings, handles, shutdown);
-    let outcome = until_served(http, greeting).await;
+    let keeping_up = async {
+        match &tls {
+            Some(tls) => tls.keep_up(&clock).await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = until_served(http, greeting) => outcome,
+        () = keeping_up => Ok(()),
+    };
     if state.live.readiness() == Readiness::LogHangs {
         // Without stopping in order: a checkpoint would wait for the same disk.
         return Err(ServeError::LogHangs);
@@ -150,7 +168,7 @@ fn say(out: &mut dyn Write, text: &str) {
 }
 
 /// The token, and what to type next. The lines can be copied as they are.
-fn greeting(address: SocketAddr, occasion: Occasion, token: &str) -> String {
+fn greeting(url: &str, occasion: Occasion, token: &str) -> String {
     let called = std::env::args().next().filter(|name| !name.is_empty());
     let tidegate = called.unwrap_or_else(|| "tidegate".to_owned());
     let mut text = format!("admin token: {token}\n");
@@ -159,8 +177,8 @@ fn greeting(address: SocketAddr, occasion: Occasion, token: &str) -> String {
         text.push_str(" Tokens made before still work: `tidegate token list`, `tidegate token revoke ID`.");
     }
     text.push_str(" In another terminal:\n\n");
-    if address.port() != DEFAULT_PORT || !address.ip().is_loopback() || address.is_ipv6() {
-        text.push_str(&format!("  export TIDEGATE_URL=http://{address}\n"));
+    if url != DEFAULT_URL {
+        text.push_str(&format!("  export TIDEGATE_URL={url}\n"));
     }
     text.push_str(&format!("  export TIDEGATE_TOKEN={token}\n"));
     if occasion == Occasion::FirstStart {
@@ -181,8 +199,8 @@ fn greeting(address: SocketAddr, occasion: Occasion, token: &str) -> String {
     text
 }
 
-/// The port that the tool assumes.
-const DEFAULT_PORT: u16 = 8080;
+/// The address that the tool assumes.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,18 @@ fn describe() {
     metrics::describe_gauge!("tidegate_requests_in_flight", "Requests under way.");
     metrics::describe_gauge!("tidegate_revision", "The revision that is published.");
     metrics::describe_gauge!("tidegate_overlays", "Kills in effect that the log has not taken yet.");
+    metrics::describe_gauge!(
+        "tidegate_tls_certificate_expires_seconds",
+        "When the TLS certificate in use expires, in seconds since 1970."
+    );
+    metrics::describe_counter!(
+        "tidegate_tls_reloads_total",
+        "TLS files that changed, by whether they could be used."
+    );
+    metrics::describe_counter!(
+        "tidegate_tls_client_certificates_total",
+        "Client certificates that were shown, by whether they were accepted."
+    );
     metrics::describe_gauge!("tidegate_ready", "1 while the node can answer.");
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rollout_rules::governance::Rules;
 use tidegate::config::setting::SETTINGS;
 use tidegate::config::typed::Origin;
-use tidegate::config::{ConfigProblem, CorsOrigins, Loaded, Sources, Warning, show};
+use tidegate::config::{ClientCertificates, ConfigProblem, CorsOrigins, Loaded, Sources, Warning, show};
 
 fn sources(file: Option<&Path>, env: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Sources {
     Sources {
@@ -104,6 +104,19 @@ fn other_machines_are_let_in_over_plain_http_only_when_that_is_said() {
     let said = good(sources(None, &[], &[("listen", "0.0.0.0:8080"), ("insecure_http", "true")]));
     assert_eq!(said.warnings, [Warning::InsecureHttp(said.config.listen)]);
     assert_eq!(good(sources(None, &[], &[("listen", "[::1]:0")])).warnings, []);
+}
+
+#[test]
+fn with_a_certificate_other_machines_are_let_in_without_a_word() {
+    let files =
+        [("listen", "0.0.0.0:8443"), ("tls.certificate", "/etc/cert.pem"), ("tls.key", "/etc/key.pem")];
+    let loaded = good(sources(None, &[], &files));
+    assert_eq!(loaded.warnings, []);
+    let tls = loaded.config.tls.expect("files of TLS");
+    assert_eq!(tls.clients, ClientCertificates::Off);
+    assert_eq!(tls.certificate, Path::new("/etc/cert.pem"));
+    let half = sources(None, &[("TIDEGATE_TLS_KEY", "/etc/key.pem")], &[("listen", "0.0.0.0:8443")]);
+    assert!(mistakes(half).iter().any(|mistake| mistake.contains("name both files")));
 }
 
 #[test]

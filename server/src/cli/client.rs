@@ -1,7 +1,6 @@
 //! The tool's side of the HTTP API: one request, its answer, and what a refusal means.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use ureq::http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
 use super::failure::{Failure, Problem, Unanswered};
-use super::trust;
+use super::trust::{TlsOptions, Trust};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,7 +74,7 @@ impl Client {
         url: &str,
         token: Option<String>,
         acting_agent: Option<String>,
-        cacert: Option<&Path>,
+        tls: &TlsOptions,
     ) -> Result<Client, Failure> {
         let base = url.trim_end_matches('/').to_owned();
         let uri: Uri = base.parse().map_err(|_| bad_url(url))?;
@@ -103,7 +102,7 @@ impl Client {
             config = config.proxy(None);
         }
         if uri.scheme_str() == Some("https") {
-            config = config.tls_config(trust::tls(cacert)?);
+            config = config.tls_config(Trust::read(tls)?.of_requests());
         }
         Ok(Client { agent: config.build().into(), base, token, acting_agent, plan: None })
     }

@@ -330,6 +330,14 @@ impl Unanswered {
             return "if its certificate comes from a CA of your own, name that with --cacert or TIDEGATE_CACERT"
                 .to_owned();
         }
+        if ["CertificateRequired", "received fatal alert: UnknownCA", "received fatal alert: BadCertificate"]
+            .iter()
+            .any(|alert| said.contains(alert))
+        {
+            return "the server takes only clients with a certificate that it knows: name yours with --cert and --key, \
+                    or TIDEGATE_CERT and TIDEGATE_KEY"
+                .to_owned();
+        }
         if said.contains("InvalidContentType") {
             return "does it speak plain HTTP there? then its address begins with http://".to_owned();
         }

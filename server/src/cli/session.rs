@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{Style, harmless};
+use super::trust::TlsOptions;
 use crate::clock::Clock;
 
 /// Where a server is if nobody says.
@@ -48,6 +49,12 @@ pub(super) struct CallOptions {
     /// Trust the CA certificates of this PEM file when the server is https, in place of the system's
     #[arg(long, env = "TIDEGATE_CACERT", global = true, value_name = "FILE")]
     pub cacert: Option<Given<PathBuf>>,
+    /// Show this certificate (PEM) where an https server asks for one
+    #[arg(id = "client_cert", long = "cert", env = "TIDEGATE_CERT", global = true, value_name = "FILE")]
+    pub cert: Option<Given<PathBuf>>,
+    /// The certificate's private key (PEM), if it is not in the same file
+    #[arg(id = "client_key", long = "key", env = "TIDEGATE_KEY", global = true, value_name = "FILE")]
+    pub key: Option<Given<PathBuf>>,
     /// Print what the server answered as JSON on standard output, and a failure as JSON on standard error
     #[arg(long, global = true)]
     pub json: bool,
@@ -57,6 +64,17 @@ pub(super) struct CallOptions {
     /// Act as an agent: MODEL,TOOL,ON-BEHALF-OF
     #[arg(long, env = "TIDEGATE_AGENT", global = true, value_name = "MODEL,TOOL,FOR")]
     pub as_agent: Option<Given<AgentName>>,
+}
+
+impl CallOptions {
+    /// The files of TLS that are named.
+    pub(super) fn tls(&self) -> TlsOptions {
+        TlsOptions {
+            cacert: Given::named(self.cacert.clone()),
+            cert: Given::named(self.cert.clone()),
+            key: Given::named(self.key.clone()),
+        }
+    }
 }
 
 /// A language model that acts for someone, as typed.
@@ -134,9 +152,8 @@ impl Session {
         // Files that hold a token often end with a line break.
         let token = call.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
         let url = if call.url.is_empty() { DEFAULT_URL } else { &call.url };
-        let cacert = Given::named(call.cacert.clone());
         Ok(Session {
-            client: Client::new(url, token.map(str::to_owned), agent, cacert.as_deref())?,
+            client: Client::new(url, token.map(str::to_owned), agent, &call.tls())?,
             out: Box::new(std::io::stdout().lock()),
             style: Style::of_stdout(),
             json: call.json,

@@ -1,29 +1,76 @@
-//! Whose certificates are trusted when the server is behind TLS.
+//! TLS of the tool: whose certificates are trusted, and which one it shows itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::failure::Failure;
 
-/// TLS that trusts the CAs of a file, or without one those of the system.
-pub(super) fn tls(cacert: Option<&Path>) -> Result<TlsConfig, Failure> {
-    let trusted = match cacert {
-        Some(path) => of_file(path)?,
-        None => of_system()?,
-    };
-    let roots = trusted.iter().map(|der| Certificate::from_der(der).to_owned());
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::from(roots))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build())
+/// The files that the options name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TlsOptions {
+    /// CAs to trust in place of the system's.
+    pub cacert: Option<PathBuf>,
+    /// The certificate to show, where the server asks for one.
+    pub cert: Option<PathBuf>,
+    /// Its key; without it, the key is in the file of the certificate.
+    pub key: Option<PathBuf>,
 }
 
-fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let wrong = |problem: String| Failure::usage(format!("--cacert {}: {problem}", path.display()));
+/// What the files hold.
+pub(super) struct Trust {
+    roots: Vec<CertificateDer<'static>>,
+    identity: Option<Identity>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// The certificate that is shown.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKey<'static>,
+}
+
+impl Trust {
+    /// Reads the files; without a CA's, the system's CAs are trusted.
+    pub(super) fn read(options: &TlsOptions) -> Result<Trust, Failure> {
+        let roots = match &options.cacert {
+            Some(path) => certificates("--cacert", path)?,
+            None => of_system()?,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let identity = match (&options.cert, &options.key) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Failure::usage("--key is the key of a certificate: name that with --cert"));
+            }
+            (Some(cert), key) => Some(identity(cert, key.as_deref(), &provider)?),
+        };
+        Ok(Trust { roots, identity, provider })
+    }
+
+    /// For requests.
+    pub(super) fn of_requests(&self) -> TlsConfig {
+        let roots = self.roots.iter().map(|der| Certificate::from_der(der).to_owned());
+        let client = self.identity.as_ref().map(|identity| {
+            let chain: Vec<_> =
+                identity.chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+            ClientCert::new_with_certs(&chain, identity.key.to_owned())
+        });
+        TlsConfig::builder()
+            .root_certs(RootCerts::from(roots))
+            .client_cert(client)
+            .unversioned_rustls_crypto_provider(Arc::clone(&self.provider))
+            .build()
+    }
+}
+
+fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let wrong = |problem: String| Failure::usage(format!("{option} {}: {problem}", path.display()));
     let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match read {
@@ -33,6 +80,27 @@ fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
         )),
         Err(error) => Err(wrong(format!("it is no PEM file: {error}"))),
     }
+}
+
+fn identity(cert: &Path, key: Option<&Path>, provider: &CryptoProvider) -> Result<Identity, Failure> {
+    let chain = certificates("--cert", cert)?;
+    let (option, path) = key.map_or(("--cert", cert), |key| ("--key", key));
+    let wrong = |problem: String| Failure::usage(format!("{option} {}: {problem}", path.display()));
+    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        wrong(match error {
+            PemError::NoItemsFound => {
+                "there is no private key in it: it has to be PEM, without a password; --key names its file"
+                    .to_owned()
+            }
+            other => format!("it is no PEM file: {other}"),
+        })
+    })?;
+    CertifiedKey::from_der(chain.clone(), key, provider).map_err(|error| {
+        wrong(format!("it does not belong to the certificate in {}: {error}", cert.display()))
+    })?;
+    let key = PrivateKey::from_pem(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Identity { chain, key })
 }
 
 fn of_system() -> Result<Vec<CertificateDer<'static>>, Failure> {

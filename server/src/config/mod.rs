@@ -31,6 +31,8 @@ pub struct Config {
     pub node_id: NodeId,
     /// Under which address clients reach the server, if it is not the one that they ask for.
     pub public_url: Option<String>,
+    /// The files of TLS. None: plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Threads that serve requests. None: one for each core.
     pub workers: Option<usize>,
     /// Whether an OFREP evaluation without a targeting key is refused.
@@ -49,6 +51,28 @@ pub struct Config {
     pub limits: Limits,
     /// Expiry and approvals.
     pub rules: Rules,
+}
+
+/// Where TLS has its certificates and its key from, all of them PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, and those of its issuers after it.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// Whether clients show certificates too.
+    pub clients: ClientCertificates,
+}
+
+/// Whether clients show certificates. One that is shown has to come from a CA of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    Off,
+    /// One is asked for, and who has none is served all the same.
+    Optional(PathBuf),
+    /// No connection without one.
+    Required(PathBuf),
 }
 
 /// What is logged: this and everything graver.
@@ -125,8 +149,10 @@ pub struct Limits {
     pub burst: u32,
     /// Refused tokens a minute from one address.
     pub failed_logins_per_minute: u32,
-    /// How long a client may take to send the head, and then the body, of a request.
+    /// How long a client may take for the TLS handshake, then to send the head, then the body, of a request.
     pub request_timeout: Duration,
+    /// How long a client may take nothing of what it is sent.
+    pub write_timeout: Duration,
     /// How long a quiet connection is kept.
     pub keep_alive: Duration,
 }

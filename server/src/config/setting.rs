@@ -71,13 +71,13 @@ pub const SETTINGS: &[Setting] = &[
         "listen",
         "127.0.0.1:8080",
         "Address and port to listen on; port 0 takes a free one",
-        "this machine only: the server speaks plain HTTP, and tokens must not cross a network in the clear",
+        "this machine only: without TLS the server speaks plain HTTP, and tokens must not cross a network in the clear",
     ),
     setting(
         "insecure_http",
         "false",
-        "Allow `listen` to be an address that other machines reach, over plain HTTP",
-        "put a TLS proxy in front instead, or set this inside a network that you trust",
+        "Allow `listen` to be an address that other machines reach, without TLS",
+        "name a certificate in `tls` or put a TLS proxy in front instead, or set this inside a network that you trust",
     ),
     setting(
         "data_dir",
@@ -108,6 +108,30 @@ pub const SETTINGS: &[Setting] = &[
         "5s",
         "How long requests in progress may take after SIGTERM or Ctrl-C",
         "requests take milliseconds, and orchestrators kill after 10 to 30 s; streams end at once, so that clients move on",
+    ),
+    setting(
+        "tls.certificate",
+        "",
+        "PEM file with the server's certificate, those of its issuers after it; with it the server speaks HTTPS. Read again when it changes",
+        "a certificate is for a name that only you know; a broken new file is logged and the old one stays in use",
+    ),
+    setting(
+        "tls.key",
+        "",
+        "PEM file with the certificate's private key, without a password. Read again when it changes",
+        "it belongs to the certificate, and only the server's user should be able to read it",
+    ),
+    setting(
+        "tls.client_certificates",
+        "off",
+        "Whether clients show certificates too: off, optional (one that is shown has to be valid) or required (no connection without one)",
+        "it adds a lock before the token, for CI and operators; the token alone decides what a request may do. Probes and SDKs without one are shut out by required",
+    ),
+    setting(
+        "tls.client_ca",
+        "",
+        "PEM file with the CAs whose client certificates are taken. Read again when it changes; connections that are open stay",
+        "a CA of your own: any other would let in whoever it certified",
     ),
     setting(
         "log.level",
@@ -184,8 +208,14 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits.request_timeout",
         "10s",
-        "How long a client may take to send the head, and then the body, of a request",
+        "How long a client may take for the TLS handshake, then to send the head, then the body, of a request",
         "a slow network needs seconds; a client that dribbles bytes holds a connection for nothing",
+    ),
+    setting(
+        "limits.write_timeout",
+        "45s",
+        "How long a client may take nothing of what it is sent; then its connection is closed",
+        "three heartbeats of a stream: who has not read for so long is gone or stuck, and comes back to a fresh state",
     ),
     setting(
         "limits.keep_alive",

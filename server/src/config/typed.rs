@@ -55,10 +55,13 @@ pub struct Typed {
 }
 
 /// Variables that begin with `TIDEGATE_` and are not settings of the server: the tool's, the tests'.
-const OTHER_VARIABLES: [&str; 6] = [
+const OTHER_VARIABLES: [&str; 9] = [
     "TIDEGATE_CONFIG",
     "TIDEGATE_URL",
     "TIDEGATE_TOKEN",
+    "TIDEGATE_CACERT",
+    "TIDEGATE_CERT",
+    "TIDEGATE_KEY",
     "TIDEGATE_APP",
     "TIDEGATE_AGENT",
     "TIDEGATE_SHARED",

@@ -11,7 +11,10 @@ use rollout_rules::time::DurationMs;
 
 use super::setting::{Setting, find};
 use super::typed::{Origin, Typed};
-use super::{Config, ConfigProblem, CorsOrigins, Limits, LogFormat, LogLevel, MetricsAccess, Warning};
+use super::{
+    ClientCertificates, Config, ConfigProblem, CorsOrigins, Limits, LogFormat, LogLevel, MetricsAccess,
+    TlsFiles, Warning,
+};
 use crate::duration;
 
 /// Most approvals that a setting may ask for: more than a company has people awake.
@@ -39,7 +42,9 @@ pub fn check(
     warnings: &mut Vec<Warning>,
 ) -> Option<Config> {
     let mut reader = Reader { typed, problems };
-    let listen = listen(&mut reader, warnings);
+    let tls = tls(&mut reader);
+    let encrypted = reader.is_given("tls.certificate");
+    let listen = listen(&mut reader, encrypted, warnings);
     let data_dir = reader.read("data_dir", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
     let node_id =
         reader.read("node_id", "1 to 64 letters, digits, `.`, `_` or `-`", |text| NodeId::new(text).ok());
@@ -76,6 +81,7 @@ pub fn check(
         data_dir: data_dir?,
         node_id: node_id?,
         public_url: public_url?,
+        tls: tls?,
         workers: usize::try_from(workers?).ok().filter(|workers| *workers > 0),
         require_targeting_key: require_targeting_key?,
         shutdown_grace: Duration::from_millis(grace?.0),
@@ -133,6 +139,10 @@ impl Reader<'_> {
         })
     }
 
+    fn is_given(&self, path: &'static str) -> bool {
+        !self.text(path).1.is_empty()
+    }
+
     fn conflict(&mut self, paths: &[&'static str], problem: String) {
         let between = paths
             .iter()
@@ -145,7 +155,53 @@ impl Reader<'_> {
     }
 }
 
-fn listen(reader: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Option<SocketAddr> {
+/// The files of TLS, if they are named. Whether they are sound is seen when they are read.
+#[allow(clippy::option_option, reason = "outside: whether it can be read; inside: whether there is TLS")]
+fn tls(reader: &mut Reader<'_>) -> Option<Option<TlsFiles>> {
+    let [certificate, key, client_ca] = ["tls.certificate", "tls.key", "tls.client_ca"]
+        .map(|path| Some(reader.text(path).1).filter(|text| !text.is_empty()).map(PathBuf::from));
+    let asked = reader.read("tls.client_certificates", "off, optional or required", |text| match text {
+        "off" => Some(None),
+        "optional" => Some(Some(ClientCertificates::Optional as fn(PathBuf) -> ClientCertificates)),
+        "required" => Some(Some(ClientCertificates::Required as fn(PathBuf) -> ClientCertificates)),
+        _ => None,
+    })?;
+    let mut wrong = |paths: &[&'static str], problem: &str| {
+        reader.conflict(paths, problem.to_owned());
+        None
+    };
+    let (certificate, key) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) if asked.is_none() && client_ca.is_none() => return Some(None),
+        (None, None) => {
+            let problem = "clients can only be asked for certificates over TLS: name the server's own with \
+                           `tls.certificate` and `tls.key`";
+            return wrong(&["tls.client_certificates", "tls.certificate"], problem);
+        }
+        _ => {
+            return wrong(
+                &["tls.certificate", "tls.key"],
+                "one is nothing without the other: name both files",
+            );
+        }
+    };
+    let clients = match (asked, client_ca) {
+        (None, None) => ClientCertificates::Off,
+        (Some(of), Some(path)) => of(path),
+        (Some(_), None) => {
+            let problem = "name the CA whose certificates clients may show with `tls.client_ca`";
+            return wrong(&["tls.client_certificates", "tls.client_ca"], problem);
+        }
+        (None, Some(_)) => {
+            let problem = "a CA is named and no client is asked for a certificate: set `tls.client_certificates` to \
+                           optional or required, or leave the CA out";
+            return wrong(&["tls.client_ca", "tls.client_certificates"], problem);
+        }
+    };
+    Some(Some(TlsFiles { certificate, key, clients }))
+}
+
+fn listen(reader: &mut Reader<'_>, encrypted: bool, warnings: &mut Vec<Warning>) -> Option<SocketAddr> {
     let address: Option<SocketAddr> =
         reader.read("listen", "an IP address and a port such as 127.0.0.1:8080 or [::1]:8080", |text| {
             match text.strip_prefix("localhost:") {
@@ -155,7 +211,7 @@ fn listen(reader: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Option<Socket
         });
     let insecure_http = reader.read("insecure_http", "true or false", |text| text.parse().ok());
     let (address, insecure_http) = (address?, insecure_http?);
-    if address.ip().is_loopback() {
+    if encrypted || address.ip().is_loopback() {
         return Some(address);
     }
     if insecure_http {
@@ -165,8 +221,9 @@ fn listen(reader: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Option<Socket
     reader.conflict(
         &["listen", "insecure_http"],
         format!(
-            "{address} can be reached from other machines, and the server speaks plain HTTP. Listen on \
-             127.0.0.1 behind a TLS proxy, or set `insecure_http = true` inside a network that you trust"
+            "{address} can be reached from other machines, and without a certificate the server speaks plain HTTP. \
+             Name one with `tls.certificate` and `tls.key`, listen on 127.0.0.1 behind a TLS proxy, or set \
+             `insecure_http = true` inside a network that you trust"
         ),
     );
     None
@@ -226,6 +283,7 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
     let failed = reader.count("limits.failed_logins_per_minute", 1, MAX_COUNT);
     let burst = reader.count("limits.burst", 1, MAX_COUNT);
     let request_timeout = reader.duration("limits.request_timeout", DurationMs(100), MAX_GRACE);
+    let write_timeout = reader.duration("limits.write_timeout", DurationMs(1_000), MAX_KEEP_ALIVE);
     let keep_alive = reader.duration("limits.keep_alive", DurationMs(1_000), MAX_KEEP_ALIVE);
     if let (Some(connections), Some(streams)) = (connections, streams)
         && streams >= connections
@@ -246,6 +304,7 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
         failed_logins_per_minute: small(failed?),
         burst: small(burst?),
         request_timeout: Duration::from_millis(request_timeout?.0),
+        write_timeout: Duration::from_millis(write_timeout?.0),
         keep_alive: Duration::from_millis(keep_alive?.0),
     })
 }

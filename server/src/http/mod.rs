@@ -41,12 +41,14 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
 
 use actix_web::{App, HttpServer, middleware, web};
 use arc_swap::Guard;
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::{LogId, Revision};
+use rustls::ServerConfig;
 use tokio::sync::{broadcast, watch};
 
 use self::feed::clients::LiveClients;
@@ -76,6 +78,8 @@ pub struct Handles {
     pub rules: Rules,
     /// Where the metrics are.
     pub telemetry: Telemetry,
+    /// How connections are encrypted. None: they are not.
+    pub tls: Option<ServerConfig>,
 }
 
 impl Handles {
@@ -88,6 +92,7 @@ impl Handles {
             clock,
             rules,
             telemetry,
+            tls: None,
         }
     }
 }
@@ -225,10 +230,12 @@ impl Shared {
 pub async fn run(
     listener: TcpListener,
     settings: Settings,
-    handles: Handles,
+    mut handles: Handles,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let_many_wait(&listener)?;
+    let_go_of_who_does_not_read(&listener, settings.write_timeout)?;
+    let tls = handles.tls.take();
     let (shared, events) = Shared::new(settings, handles);
     let shared = web::Data::new(shared);
     let workers = match shared.settings.workers {
@@ -256,7 +263,12 @@ pub async fn run(
     .keep_alive(settings.keep_alive)
     .shutdown_timeout(settings.shutdown_grace.as_secs().max(1))
     .disable_signals()
-    .listen(listener)?
+    .tls_handshake_timeout(settings.request_timeout);
+    let server = match tls {
+        // Adds HTTP/1.1 to the protocols that clients may choose from (ALPN).
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    }
     .run();
     let handle = server.handle();
     let handing_out = tokio::spawn(hand_out(web::Data::clone(&shared), events));
@@ -289,6 +301,14 @@ pub fn let_many_wait(listener: &TcpListener) -> std::io::Result<()> {
     Ok(rustix::net::listen(listener, BACKLOG)?)
 }
 
+/// Has the kernel close connections whose client takes nothing of what it is sent, or does not answer at all.
+/// Nothing else can: what waits in the kernel to be sent is out of the server's hands, and a stream is not
+/// asked for more before it is gone. Connections inherit it from their listener.
+fn let_go_of_who_does_not_read(listener: &TcpListener, after: Duration) -> std::io::Result<()> {
+    let ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(listener, ms)?)
+}
+
 /// Brings events from the log to the streams.
 async fn hand_out(shared: web::Data<Shared>, mut events: broadcast::Receiver<Event>) {
     loop {
@@ -319,7 +339,7 @@ async fn hand_out(shared: web::Data<Shared>, mut events: broadcast::Receiver<Eve
 
 /// Histograms keep samples until they are summed up: done here, whether anybody reads them or not.
 async fn keep_metrics(telemetry: Telemetry) {
-    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
+    let mut ticks = tokio::time::interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
         telemetry.sum_up();

@@ -24,8 +24,10 @@ pub struct Settings {
     pub burst: u32,
     /// Requests with invalid tokens a minute that one address gets a 401 for; beyond it: 429.
     pub failed_logins_per_minute: u32,
-    /// How long a client may take to send the head, and then the body, of a request.
+    /// How long a client may take for the TLS handshake, then to send the head, then the body, of a request.
     pub request_timeout: Duration,
+    /// How long a client may take nothing of what it is sent; then its connection is closed.
+    pub write_timeout: Duration,
     /// How long a quiet connection is kept for the next request.
     pub keep_alive: Duration,
     /// How long requests under way may take to end once the server is told to stop.
@@ -68,6 +70,8 @@ impl Default for Settings {
             // A misconfigured fleet shows in the log without filling it.
             failed_logins_per_minute: 120,
             request_timeout: Duration::from_secs(10),
+            // Three heartbeats of a stream.
+            write_timeout: Duration::from_secs(45),
             // Longer than the 60 s of common proxies, so that they close first and never hit a closing
             // connection.
             keep_alive: Duration::from_secs(75),
@@ -94,6 +98,7 @@ impl From<&Config> for Settings {
             burst: limits.burst,
             failed_logins_per_minute: limits.failed_logins_per_minute,
             request_timeout: limits.request_timeout,
+            write_timeout: limits.write_timeout,
             keep_alive: limits.keep_alive,
             shutdown_grace: config.shutdown_grace,
             origins: config.cors_origins.clone(),
