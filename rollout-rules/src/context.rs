@@ -51,6 +51,8 @@ pub enum ContextError {
     TooLarge,
     /// The targeting key is there, but no text.
     TargetingKeyNotText,
+    /// JSON that names something twice; programs differ in which of the two they take.
+    Repeated(Box<str>),
 }
 
 impl fmt::Display for ContextError {
@@ -66,6 +68,7 @@ impl fmt::Display for ContextError {
                 write!(f, "a context may have at most {MAX_CONTEXT_BYTES} bytes")
             }
             ContextError::TargetingKeyNotText => f.write_str("the targeting key has to be a text"),
+            ContextError::Repeated(name) => write!(f, "`{name}` stands twice in one object"),
         }
     }
 }
@@ -345,6 +348,20 @@ mod tests {
             let object: serde_json::Map<String, Value> = serde_json::from_str(&json).expect("an object");
             assert_eq!(Context::try_from(&object), Err(error));
         }
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_in_an_object_is_refused() {
+        for (json, name) in [
+            (r#"{"targetingKey":"ann","targetingKey":"bob"}"#, "targetingKey"),
+            (r#"{"targetingKey":null,"targetingKey":"bob"}"#, "targetingKey"),
+            (r#"{"plan":null,"age":1,"plan":"pro"}"#, "plan"),
+            (r#"{"user":[{"plan":1,"age":1,"plan":1}]}"#, "plan"),
+        ] {
+            let error = read(json).expect_err(json);
+            assert!(error.contains(&format!("`{name}` stands twice")), "{error}");
+        }
+        assert!(read(r#"{"plan":{"plan":{"plan":1}},"list":[{"a":1},{"a":1}]}"#).is_ok());
     }
 
     #[test]

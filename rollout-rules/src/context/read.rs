@@ -130,12 +130,23 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let value = fields.next_value_seed(self.inner())?;
             object.push((Box::from(&*name), value));
         }
-        Ok(Attribute::Object(object))
+        match repeated(&object) {
+            Some(name) => Err(A::Error::custom(ContextError::Repeated(name))),
+            None => Ok(Attribute::Object(object)),
+        }
     }
 }
 
+/// A name that several fields have.
+fn repeated(fields: &[(Box<str>, Attribute)]) -> Option<Box<str>> {
+    let mut names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+    names.sort_unstable();
+    names.windows(2).find(|two| two[0] == two[1]).map(|two| Box::from(two[0]))
+}
+
 impl<'de> serde::Deserialize<'de> for Context {
-    /// Reads OFREP's context object: `targetingKey` and attributes beside it.
+    /// Reads OFREP's context object: `targetingKey` and attributes beside it. An object that names something
+    /// twice is refused.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
         struct Whole;
         impl<'de> Visitor<'de> for Whole {
@@ -148,7 +159,14 @@ impl<'de> serde::Deserialize<'de> for Context {
             fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Context, A::Error> {
                 let mut left = MAX_CONTEXT_BYTES;
                 let mut context = Context::default();
+                let mut has_key = false;
                 while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+                    let is_key = name == TARGETING_KEY;
+                    let known = if is_key { has_key } else { context.get(&name).is_some() };
+                    has_key |= is_key;
+                    if known {
+                        return Err(A::Error::custom(ContextError::Repeated(Box::from(&*name))));
+                    }
                     let value = fields.next_value_seed(Reader { left: &mut left, depth: 1 })?;
                     context.insert(&name, value).map_err(A::Error::custom)?;
                 }

@@ -1,5 +1,7 @@
 //! Reading bodies: JSON only, bounded in size and time, unknown fields refused by name.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -8,7 +10,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::Shared;
 use super::problem::{self, Problem};
@@ -112,8 +114,74 @@ fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
     Err(Problem::new(problem::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
-/// Reads JSON into a form; errors name the field.
+/// Reads JSON into a form; errors name the field. A name that stands twice in an object is one: programs differ
+/// in which of the two they take, so one that was looked at on the way need not be the one that counts.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let value = parse_once(bytes)?;
+    // Only maps and values of any form still hold repeated names here: they keep the last.
+    parse_once::<Unrepeated>(bytes)?;
+    Ok(value)
+}
+
+/// Any JSON in which no object names a member twice.
+struct Unrepeated;
+
+impl<'de> Deserialize<'de> for Unrepeated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unrepeated, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Unrepeated;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Unrepeated, E> {
+                Ok(Unrepeated)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Unrepeated, E> {
+                Ok(Unrepeated)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Unrepeated, E> {
+                Ok(Unrepeated)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Unrepeated, E> {
+                Ok(Unrepeated)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Unrepeated, E> {
+                Ok(Unrepeated)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Unrepeated, E> {
+                Ok(Unrepeated)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unrepeated, A::Error> {
+                while items.next_element::<Unrepeated>()?.is_some() {}
+                Ok(Unrepeated)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unrepeated, A::Error> {
+                let mut names = HashSet::new();
+                while let Some(name) = members.next_key::<String>()? {
+                    if names.contains(&name) {
+                        return Err(A::Error::custom(format_args!("`{name}` stands twice in one object")));
+                    }
+                    names.insert(name);
+                    members.next_value::<Unrepeated>()?;
+                }
+                Ok(Unrepeated)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+fn parse_once<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -167,6 +235,16 @@ mod tests {
         let problem = parse::<Form>(br#"{"limits":[],"colour":1}"#).unwrap_err();
         assert!(problem.to_string().contains("unknown field `colour`"), "{problem}");
         assert_eq!(problem.kind(), problem::INVALID_BODY);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_wherever_it_is() {
+        for twice in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"c":[],"a":2}}]"#, r#"{"\u0061":1,"a":1}"#] {
+            let problem = parse::<serde_json::Value>(twice.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind(), problem::INVALID_BODY);
+            assert!(problem.to_string().contains("`a` stands twice"), "{problem}");
+        }
+        parse::<serde_json::Value>(br#"{"a":{"a":[{"a":1.5e3},{"a":null}]},"b":-1}"#).unwrap();
     }
 
     #[test]
