@@ -23,9 +23,10 @@ use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Segment, SegmentS
 use crate::governance::{Actor, Token};
 use crate::ids::{
     AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, NodeId, PlanId, ProposalId, Revision,
-    ScheduleId, SegmentKey, TokenId,
+    ScheduleId, SegmentKey, TokenId, WebhookId,
 };
 use crate::time::UnixMs;
+use crate::webhook::Webhook;
 
 /// The version of entries that this code writes, and the highest that it reads. A node that meets a
 /// higher one stops folding and goes unready.
@@ -305,6 +306,16 @@ pub enum Change {
         /// What came back, for people.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         outcome: String,
+    },
+    /// A webhook came to be or changed.
+    WebhookPut {
+        /// As it is now, with what it signs with.
+        webhook: Box<Webhook>,
+    },
+    /// A webhook is gone.
+    WebhookRemoved {
+        /// Which.
+        id: WebhookId,
     },
 }
 

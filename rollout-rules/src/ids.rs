@@ -166,6 +166,8 @@ key!(/// Names one scheduled change within a flag state.
     ScheduleId(EcoString), "schedule id", is_name, NAME);
 key!(/// Names one running SDK.
     InstanceId(EcoString), "instance id", is_name, NAME);
+key!(/// Names a webhook.
+    WebhookId(EcoString), "webhook id", is_name, NAME);
 key!(/// Names an import: a plan of many commands that are shown together in the log.
     PlanId(EcoString), "plan id", is_name, NAME);
 

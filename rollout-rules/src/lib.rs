@@ -39,3 +39,4 @@ pub mod semver;
 pub mod snapshot;
 pub mod table;
 pub mod time;
+pub mod webhook;

@@ -9,6 +9,8 @@ pub mod clock;
 pub mod config;
 pub mod descriptors;
 pub mod duration;
+pub mod effects;
+pub mod entry_json;
 pub mod first_token;
 pub mod http;
 pub mod log;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::descriptors;
+use crate::effects::{self, WebhookOptions, Webhooks};
 use crate::first_token::{self, Occasion};
 use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
@@ -20,6 +21,8 @@ use crate::tls::{Tls, TlsError};
 
 /// The journal of kills that the log has not taken, in the data directory.
 const KILL_JOURNAL: &str = "kills";
+/// How far each webhook has come, and what was given up, in the data directory.
+const WEBHOOKS: &str = "webhooks";
 
 /// Why the server does not start, or ended.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub enum ServeError {
     Log(OpenError),
     /// The state does not start.
     State(StartError),
+    /// Webhooks cannot be delivered.
+    Webhooks(std::io::Error),
     /// The metrics are taken.
     Telemetry(String),
     /// Serving requests failed.
@@ -57,6 +62,9 @@ impl fmt::Display for ServeError {
             }
             ServeError::Log(error) => error.fmt(f),
             ServeError::State(error) => error.fmt(f),
+            ServeError::Webhooks(error) => {
+                write!(f, "how far webhooks have come cannot be kept in the data directory: {error}")
+            }
             ServeError::Telemetry(problem) => write!(f, "the metrics cannot be gathered: {problem}"),
             ServeError::LogHangs => f.write_str(
                 "the disk does not answer, or the database hangs; nothing that the log acknowledged is lost, and \
@@ -88,7 +96,13 @@ pub async fn serve(
         StateConfig { rules: config.rules.clone(), kill_journal: Some(config.data_dir.join(KILL_JOURNAL)) };
     let state = State::start(state, log, clock.clone()).map_err(ServeError::State)?;
     let telemetry = Telemetry::install().map_err(|error| ServeError::Telemetry(error.to_string()))?;
-    let mut handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry);
+    let webhooks = WebhookOptions {
+        directory: config.data_dir.join(WEBHOOKS),
+        allow_private: config.webhooks_allow_private,
+        request_timeout: effects::REQUEST_TIMEOUT,
+    };
+    let webhooks = Webhooks::start(&webhooks, &state, clock.clone()).map_err(ServeError::Webhooks)?;
+    let mut handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry, webhooks);
     let encryption = tls.as_ref().map(Tls::server_config).transpose();
     handles.tls = encryption.map_err(|error| ServeError::Http(std::io::Error::other(error)))?;
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });

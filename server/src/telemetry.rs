@@ -70,6 +70,9 @@ fn describe() {
         "tidegate_feed_clients_behind",
         "Connected SDKs that have not acknowledged what is served."
     );
+    metrics::describe_counter!("tidegate_webhook_deliveries_total", "Deliveries by webhook and outcome.");
+    metrics::describe_counter!("tidegate_webhook_dead_letters_total", "Entries given up, by webhook.");
+    metrics::describe_gauge!("tidegate_webhook_lag_entries", "Entries that a webhook is behind the log.");
     metrics::describe_gauge!("tidegate_requests_in_flight", "Requests under way.");
     metrics::describe_gauge!("tidegate_revision", "The revision that is published.");
     metrics::describe_gauge!("tidegate_overlays", "Kills in effect that the log has not taken yet.");

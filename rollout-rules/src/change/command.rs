@@ -15,10 +15,11 @@ use crate::flag::{
 use crate::governance::Token;
 use crate::ids::{
     AppKey, Digest, EnvKey, FlagKey, KillId, NodeId, ProposalId, Revision, ScheduleId, SegmentKey, TokenId,
-    VariantKey,
+    VariantKey, WebhookId,
 };
 use crate::percent::Exposure;
 use crate::time::UnixMs;
+use crate::webhook::{Webhook, WebhookPatch};
 
 /// What somebody asks for. Keys name what exists; absent fields stay as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -305,6 +306,23 @@ pub enum Command {
         succeeded: bool,
         /// What came back.
         outcome: String,
+    },
+    /// Make a webhook. The shell draws its id and its first secret.
+    CreateWebhook {
+        /// As the log will keep it.
+        webhook: Webhook,
+    },
+    /// Change a webhook, or give it a new secret.
+    UpdateWebhook {
+        /// Which.
+        id: WebhookId,
+        /// What changes.
+        patch: WebhookPatch,
+    },
+    /// Remove a webhook, with what was not delivered.
+    RemoveWebhook {
+        /// Which.
+        id: WebhookId,
     },
 }
 

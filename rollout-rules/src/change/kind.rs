@@ -35,6 +35,8 @@ pub enum ChangeKind {
     EffectRequested,
     EffectClaimed,
     EffectDone,
+    WebhookPut,
+    WebhookRemoved,
 }
 
 impl ChangeKind {
@@ -64,6 +66,8 @@ impl ChangeKind {
         ChangeKind::EffectRequested,
         ChangeKind::EffectClaimed,
         ChangeKind::EffectDone,
+        ChangeKind::WebhookPut,
+        ChangeKind::WebhookRemoved,
     ];
 
     /// As it is written in the log.
@@ -93,6 +97,8 @@ impl ChangeKind {
             ChangeKind::EffectRequested => "effect_requested",
             ChangeKind::EffectClaimed => "effect_claimed",
             ChangeKind::EffectDone => "effect_done",
+            ChangeKind::WebhookPut => "webhook_put",
+            ChangeKind::WebhookRemoved => "webhook_removed",
         }
     }
 }
@@ -131,6 +137,8 @@ impl Change {
             Change::EffectRequested { .. } => ChangeKind::EffectRequested,
             Change::EffectClaimed { .. } => ChangeKind::EffectClaimed,
             Change::EffectDone { .. } => ChangeKind::EffectDone,
+            Change::WebhookPut { .. } => ChangeKind::WebhookPut,
+            Change::WebhookRemoved { .. } => ChangeKind::WebhookRemoved,
         }
     }
 }

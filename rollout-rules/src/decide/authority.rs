@@ -118,6 +118,8 @@ pub(super) enum Right {
     Whole,
     /// Tokens.
     Tokens,
+    /// Webhooks, of an app or of everything.
+    Webhooks,
 }
 
 impl Right {
@@ -125,7 +127,7 @@ impl Right {
         match self {
             Right::Flags => &[Scope::Admin, Scope::Operator, Scope::Editor, Scope::Ci],
             Right::Structure => &[Scope::Admin, Scope::Operator, Scope::Editor],
-            Right::Governance | Right::Whole => &[Scope::Admin, Scope::Operator],
+            Right::Governance | Right::Whole | Right::Webhooks => &[Scope::Admin, Scope::Operator],
             Right::Tokens => &[Scope::Admin],
         }
     }
@@ -139,6 +141,7 @@ impl Right {
             Right::Governance => "an admin or operator of the app",
             Right::Whole => "an admin or operator that is bound to no app",
             Right::Tokens => "a human admin that is bound to no app",
+            Right::Webhooks => "an admin or operator, of the app if it is bound to one",
         }
     }
 }

@@ -16,6 +16,7 @@ mod segments;
 mod targeting;
 mod tokens;
 mod validate;
+mod webhooks;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -31,6 +32,7 @@ use crate::governance::{Caller, GateStanding, Rules};
 use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, PlanId, ProposalId, Revision};
 use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
 use crate::time::UnixMs;
+use crate::webhook::{WebhookPatch, WebhookSecret};
 
 /// A command with who asks, what they saw, and what the gate says.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,6 +181,14 @@ fn fingerprint(command: &Command) -> Digest {
             token.created_at = UnixMs::default();
             token.id = crate::ids::TokenId::new("drawn").expect("a name of letters");
         }
+        Command::CreateWebhook { webhook } => {
+            webhook.secrets.clear();
+            webhook.created_at = UnixMs::default();
+            webhook.id = crate::ids::WebhookId::new("drawn").expect("a name of letters");
+        }
+        Command::UpdateWebhook { patch: WebhookPatch { secret: Some(secret), .. }, .. } => {
+            *secret = WebhookSecret::new(String::new());
+        }
         Command::Propose { id, .. } => *id = ProposalId::new("drawn").expect("a name of letters"),
         _ => {}
     }
@@ -273,6 +283,9 @@ impl<'a> Case<'a> {
             Command::FinishEffect { request, node, succeeded, outcome } => {
                 self.finish_effect(*request, node, *succeeded, outcome)
             }
+            Command::CreateWebhook { webhook } => self.create_webhook(webhook),
+            Command::UpdateWebhook { id, patch } => self.update_webhook(id, patch),
+            Command::RemoveWebhook { id } => self.remove_webhook(id),
             Command::Propose { .. }
             | Command::ApproveProposal { .. }
             | Command::RejectProposal { .. }

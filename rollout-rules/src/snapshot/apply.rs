@@ -98,7 +98,7 @@ impl Snapshot {
         }
     }
 
-    /// Tokens, proposals and effects.
+    /// Tokens, proposals, effects and webhooks.
     fn fold_around_flags(&mut self, stamp: &Stamp<'_>) {
         match &stamp.entry.change {
             Change::TokenCreated { token } if !self.tokens.contains_key(&token.id) => {
@@ -132,6 +132,10 @@ impl Snapshot {
             }
             Change::EffectDone { request, .. } => {
                 self.effects.remove_mut(request);
+            }
+            Change::WebhookPut { webhook } => self.webhook_put(webhook, stamp.revision()),
+            Change::WebhookRemoved { id } => {
+                self.webhooks.remove_mut(id);
             }
             // Everything else is in `fold`.
             _ => {}

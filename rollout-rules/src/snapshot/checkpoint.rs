@@ -18,6 +18,7 @@ use crate::governance::{Actor, Token};
 use crate::ids::{AppKey, Digest, KillId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Outcome, Proposal};
 use crate::segment::SegmentTable;
+use crate::webhook::WebhookRecord;
 
 /// The version of checkpoints that this code writes and the only one that it reads: an older or newer
 /// program folds the log instead.
@@ -36,6 +37,8 @@ pub struct Checkpoint {
     /// In the order in which they closed.
     closed_proposals: Vec<ProposalId>,
     effects: Vec<(Revision, Arc<OpenEffect>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    webhooks: Vec<Arc<WebhookRecord>>,
     requests: Vec<(RequestName, PastRequest)>,
     kill_ids: Vec<(KillId, PastKill)>,
 }
@@ -152,6 +155,7 @@ impl Snapshot {
             proposals: self.proposals.values().cloned().collect(),
             closed_proposals: self.closed_proposals.iter().cloned().collect(),
             effects: self.effects.iter().map(|(at, effect)| (*at, Arc::clone(effect))).collect(),
+            webhooks: self.webhooks.values().cloned().collect(),
             requests: self.recalled.requests.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             kill_ids: self.recalled.kills.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         }
@@ -184,6 +188,9 @@ impl Snapshot {
         snapshot.closed_proposals = checkpoint.closed_proposals.into_iter().collect::<QueueSync<_>>();
         snapshot.index_open_proposals();
         snapshot.effects = checkpoint.effects.into_iter().collect();
+        for record in checkpoint.webhooks {
+            snapshot.webhooks.insert_mut(record.webhook.id.clone(), record);
+        }
         for (name, past) in checkpoint.requests {
             snapshot.recalled.requests.remember(name, past);
         }

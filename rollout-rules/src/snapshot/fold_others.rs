@@ -1,4 +1,4 @@
-//! The fold of segments and proposals.
+//! The fold of segments, proposals and webhooks.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,6 +14,7 @@ use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
 use crate::segment::SegmentTable;
 use crate::time::UnixMs;
+use crate::webhook::{Webhook, WebhookRecord};
 
 impl Snapshot {
     pub(super) fn segment_put(&mut self, scope: &SegmentScope, segment: &Segment, stamp: &Stamp<'_>) {
@@ -173,6 +174,14 @@ impl Snapshot {
             }
             self.closed_proposals.dequeue_mut();
         }
+    }
+}
+
+impl Snapshot {
+    pub(super) fn webhook_put(&mut self, webhook: &Webhook, revision: Revision) {
+        let made = self.webhook(&webhook.id).map_or(revision, |record| record.made);
+        let record = WebhookRecord { webhook: webhook.clone(), made, revision };
+        self.webhooks.insert_mut(webhook.id.clone(), Arc::new(record));
     }
 }
 

@@ -38,10 +38,11 @@ use crate::flag::{Height, Kill, Kills, SegmentScope, Targeting};
 use crate::governance::Token;
 use crate::ids::{
     AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, NodeId, ProposalId, Revision, ScheduleId,
-    SegmentKey, TokenId,
+    SegmentKey, TokenId, WebhookId,
 };
 use crate::proposal::Proposal;
 use crate::time::UnixMs;
+use crate::webhook::WebhookRecord;
 
 /// Most effects that wait or run at one time.
 pub const MAX_OPEN_EFFECTS: usize = 10_000;
@@ -60,6 +61,7 @@ pub struct Snapshot {
     open_proposals: RedBlackTreeMapSync<Option<AppKey>, RedBlackTreeSetSync<ProposalId>>,
     closed_proposals: QueueSync<ProposalId>,
     effects: RedBlackTreeMapSync<Revision, Arc<OpenEffect>>,
+    webhooks: RedBlackTreeMapSync<WebhookId, Arc<WebhookRecord>>,
     schedule: RedBlackTreeMapSync<Due, ()>,
     instants: Instants,
     recalled: Recalled,
@@ -222,6 +224,21 @@ impl Snapshot {
     /// One effect that waits or runs.
     pub fn effect(&self, request: Revision) -> Option<&OpenEffect> {
         self.effects.get(&request).map(|effect| &**effect)
+    }
+
+    /// One webhook.
+    pub fn webhook(&self, id: &WebhookId) -> Option<&WebhookRecord> {
+        self.webhooks.get(id).map(|record| &**record)
+    }
+
+    /// The webhooks by id, from after `cursor`.
+    pub fn webhooks(&self, cursor: Option<&WebhookId>) -> impl DoubleEndedIterator<Item = &WebhookRecord> {
+        self.webhooks.range::<WebhookId, _>(after(cursor)).map(|(_, record)| &**record)
+    }
+
+    /// How many webhooks there are.
+    pub fn webhook_count(&self) -> usize {
+        self.webhooks.size()
     }
 
     /// The scheduled changes that are due, by time.

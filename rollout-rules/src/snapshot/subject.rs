@@ -65,6 +65,8 @@ impl Subject {
                 let app = token.and_then(|token| token.app.as_ref());
                 (Apps::one(app), token.and_then(|token| token.environment.clone()))
             }
+            Change::WebhookPut { webhook } => (Apps::one(webhook.app.as_ref()), webhook.environment.clone()),
+            Change::WebhookRemoved { .. } => return NOTHING,
             Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => {
                 return NOTHING;
             }

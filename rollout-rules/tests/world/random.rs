@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rollout_rules::change::{Change, Command, NewEnvironment, Reach, TargetingPatch};
+use rollout_rules::change::{Change, ChangeKind, Command, NewEnvironment, Reach, TargetingPatch};
 use rollout_rules::condition::{Condition, SegmentRef};
 use rollout_rules::flag::{
     AppInfo, Environment, EnvironmentKind, Flag, FlagKind, FlagState, Hold, HoldCause, Prerequisite, Rule,
@@ -15,10 +15,11 @@ use rollout_rules::flag::{
 use rollout_rules::governance::{Actor, Scope, Token};
 use rollout_rules::ids::{
     AppKey, Digest, EnvKey, FlagKey, KillId, NodeId, ProposalId, Revision, RuleId, ScheduleId, SegmentKey,
-    SplitId, TokenId, VariantKey,
+    SplitId, TokenId, VariantKey, WebhookId,
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::time::UnixMs;
+use rollout_rules::webhook::{Webhook, WebhookSecret};
 
 use super::{START, app, env, flag};
 

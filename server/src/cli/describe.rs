@@ -89,6 +89,11 @@ fn known_change(change: &Change) -> String {
             let end = if *succeeded { "worked" } else { "failed" };
             format!("what revision {request} asked for {end}")
         }
+        Change::WebhookPut { webhook } => {
+            let state = if webhook.enabled { "" } else { ", disabled" };
+            format!("stored webhook {} to {}{state}", webhook.id, webhook.url)
+        }
+        Change::WebhookRemoved { id } => format!("removed webhook {id}"),
     }
 }
 

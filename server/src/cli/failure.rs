@@ -144,6 +144,17 @@ impl Failure {
         Failure::Usage { problem: problem.into() }
     }
 
+    /// A webhook's receiver did not take what was sent to it.
+    pub fn undelivered(detail: impl Into<String>) -> Failure {
+        let problem = Problem {
+            code: "not_delivered".to_owned(),
+            title: "The receiver did not take it".to_owned(),
+            detail: detail.into(),
+            ..Problem::default()
+        };
+        Failure::Refused(Box::new(problem))
+    }
+
     /// What was named is not in what the server has just shown: the same as if the server had said so.
     pub fn missing(detail: impl Into<String>) -> Failure {
         let problem = Problem {

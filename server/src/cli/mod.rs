@@ -30,6 +30,7 @@ mod targeting;
 mod token;
 mod trust;
 mod view;
+mod webhook;
 mod when;
 
 use std::ffi::OsString;
@@ -139,6 +140,8 @@ pub enum ClientCommand {
     Segment(MaybeInApp<segment::SegmentCommand>),
     /// Who may act
     Token(Group<token::TokenCommand>),
+    /// Who outside is told of changes, signed, retried and in order
+    Webhook(Group<webhook::WebhookCommand>),
     /// Changes that wait for approvals or for a human
     Proposal(OfApps<proposal::ProposalCommand>),
     /// Who changed what, when and why
@@ -274,6 +277,7 @@ impl ClientCommand {
             ClientCommand::Flag(group) => &group.call,
             ClientCommand::Segment(group) => &group.call,
             ClientCommand::Token(group) => &group.call,
+            ClientCommand::Webhook(group) => &group.call,
             ClientCommand::Proposal(group) => &group.call,
             ClientCommand::Log(with) => &with.call,
             ClientCommand::Kill(with) => &with.call,
@@ -327,6 +331,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
             segment::run(session, Given::named(group.app).filter(|_| !group.shared).as_ref(), group.command)
         }
         ClientCommand::Token(group) => token::run(session, group.command),
+        ClientCommand::Webhook(group) => webhook::run(session, group.command),
         ClientCommand::Proposal(group) => proposal::run(
             session,
             Given::named(group.app).filter(|_| !group.all_apps).as_ref(),

@@ -47,6 +47,8 @@ pub struct Config {
     pub metrics_access: MetricsAccess,
     /// Whose pages may check flags.
     pub cors_origins: CorsOrigins,
+    /// Whether webhooks may lead to addresses that are not of the public internet.
+    pub webhooks_allow_private: bool,
     /// The bounds of what callers may ask for.
     pub limits: Limits,
     /// Expiry and approvals.

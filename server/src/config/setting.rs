@@ -164,6 +164,12 @@ pub const SETTINGS: &[Setting] = &[
         "a missing key is usually a mistake; without it only what needs no unit can be served",
     ),
     setting(
+        "webhooks.allow_private",
+        "false",
+        "Let webhooks lead to private, loopback and link-local addresses, and over plain http",
+        "whoever may make a webhook could knock at doors inside your network; set it where receivers live there",
+    ),
+    setting(
         "limits.connections",
         "40000",
         "Most connections open at once; more wait in the system's queue",

@@ -74,6 +74,8 @@ pub fn check(
         "* alone, or origins such as https://app.example.org separated by commas, without paths",
         origins,
     );
+    let webhooks_allow_private =
+        reader.read("webhooks.allow_private", "true or false", |text| text.parse().ok());
     let limits = limits(&mut reader);
     let rules = rules(&mut reader);
     Some(Config {
@@ -89,6 +91,7 @@ pub fn check(
         log_format: log_format?,
         metrics_access: metrics_access?,
         cors_origins: cors_origins?,
+        webhooks_allow_private: webhooks_allow_private?,
         limits: limits?,
         rules: rules?,
     })

@@ -133,6 +133,17 @@ impl Principal {
         }
     }
 
+    /// Whether webhooks may be seen and changed; of which apps, their binding says.
+    pub fn operates(&self) -> Result<(), Problem> {
+        match self.scope {
+            Scope::Admin | Scope::Operator => Ok(()),
+            _ => Err(Problem::new(
+                problem::NOT_ALLOWED,
+                "webhooks are seen and changed with a token of the scope admin or operator",
+            )),
+        }
+    }
+
     /// Whether tokens may be read.
     pub fn administers(&self) -> Result<(), Problem> {
         match self.scope {

@@ -246,6 +246,7 @@ mod tests {
 
     use super::*;
     use crate::clock::TestClock;
+    use crate::effects::{REQUEST_TIMEOUT, WebhookOptions, Webhooks};
     use crate::http::{Handles, Settings};
     use crate::log::memory::MemoryLog;
     use crate::state::{State, StateConfig};
@@ -262,7 +263,14 @@ mod tests {
         let state = State::start(StateConfig::default(), log, clock.clone()).expect("starts");
         state.live.settled().await;
         let telemetry = Telemetry::install().expect("metrics");
-        let handles = Handles::of(&state, clock, Rules::default(), telemetry);
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = WebhookOptions {
+            directory: directory.path().to_owned(),
+            allow_private: false,
+            request_timeout: REQUEST_TIMEOUT,
+        };
+        let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
+        let handles = Handles::of(&state, clock, Rules::default(), telemetry, webhooks);
         let (shared, _events) = Shared::new(Settings::default(), handles);
         let shared = web::Data::new(shared);
         let app = App::new()

@@ -19,6 +19,7 @@ use super::paging;
 use super::problem::{self, Problem};
 use tokio::time::Instant;
 
+use crate::entry_json;
 use crate::log::{LogEntry, ReadError, Tail};
 
 /// Most entries that are looked at for one page, whether they are shown or not. A page ends there, and
@@ -58,16 +59,6 @@ impl Wanted {
         let subject = Subject::of(snapshot, &entry.change);
         subject.concerns_app(self.app.as_ref()) && subject.concerns_environment(self.environment.as_ref())
     }
-}
-
-/// An entry with its position and chain hash, around the bytes that the log keeps.
-fn write(out: &mut Vec<u8>, entry: &LogEntry) {
-    let head = format!("{{\"revision\":{},\"hash\":\"{}\"", entry.revision, entry.hash);
-    out.extend_from_slice(head.as_bytes());
-    // An entry is an object that is never empty: its own first member comes after ours.
-    let rest = entry.bytes.strip_prefix(b"{").unwrap_or(b"}");
-    out.push(b',');
-    out.extend_from_slice(rest);
 }
 
 fn unreadable(error: &ReadError) -> Problem {
@@ -112,7 +103,7 @@ pub async fn list(
                 if shown > 0 {
                     body.push(b',');
                 }
-                write(&mut body, &entry);
+                entry_json::write(&mut body, &entry);
                 shown += 1;
             }
         }
@@ -194,7 +185,7 @@ impl Follower {
             let mut events = Vec::new();
             for entry in entries.iter().filter(|entry| self.wanted.includes(&published.folded, entry)) {
                 events.extend_from_slice(format!("event: entry\nid: {}\ndata: ", entry.revision).as_bytes());
-                write(&mut events, entry);
+                entry_json::write(&mut events, entry);
                 events.extend_from_slice(b"\n\n");
             }
             if !events.is_empty() {

@@ -35,6 +35,7 @@ pub mod settings;
 pub mod stream_token;
 pub mod tokens;
 pub mod views;
+pub mod webhooks;
 pub mod whoami;
 
 use std::future::Future;
@@ -59,6 +60,7 @@ use self::replays::Replays;
 pub use self::settings::Settings;
 use self::stream_token::StreamKey;
 use crate::clock::Clock;
+use crate::effects::Webhooks;
 use crate::log::ChangeLog;
 use crate::state::{CommandHandle, Event, Live, Overlay, Past, Published, Readiness, State};
 use crate::telemetry::{Telemetry, Traffic};
@@ -80,11 +82,19 @@ pub struct Handles {
     pub telemetry: Telemetry,
     /// How connections are encrypted. None: they are not.
     pub tls: Option<ServerConfig>,
+    /// The webhooks at work.
+    pub webhooks: Webhooks,
 }
 
 impl Handles {
     /// The handles of a running state.
-    pub fn of(state: &State, clock: Clock, rules: Rules, telemetry: Telemetry) -> Handles {
+    pub fn of(
+        state: &State,
+        clock: Clock,
+        rules: Rules,
+        telemetry: Telemetry,
+        webhooks: Webhooks,
+    ) -> Handles {
         Handles {
             commands: state.commands.clone(),
             live: Arc::clone(&state.live),
@@ -93,6 +103,7 @@ impl Handles {
             rules,
             telemetry,
             tls: None,
+            webhooks,
         }
     }
 }
@@ -127,6 +138,8 @@ pub struct Shared {
     pub stream_key: StreamKey,
     /// Where the metrics are.
     pub telemetry: Telemetry,
+    /// The webhooks at work.
+    pub webhooks: Webhooks,
     /// Counts requests.
     pub traffic: Traffic,
     /// Requests under way.
@@ -160,6 +173,7 @@ impl Shared {
             replays: Replays::default(),
             stream_key: StreamKey::random(),
             telemetry: handles.telemetry,
+            webhooks: handles.webhooks,
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),
             open_streams: Arc::new(AtomicUsize::new(0)),
@@ -217,6 +231,9 @@ impl Shared {
         let (connected, behind) = self.clients.count_behind(&published.folded);
         gauge("tidegate_feed_clients", connected);
         gauge("tidegate_feed_clients_behind", behind);
+        for (webhook, lag) in self.webhooks.lags(published.revision()) {
+            metrics::gauge!("tidegate_webhook_lag_entries", "webhook" => webhook.to_string()).set(lag as f64);
+        }
     }
 
     /// The log's name.

@@ -63,6 +63,7 @@ kinds! {
     PROPOSAL_CHANGED = "proposal_changed" 409 "The proposal is not the one that was shown";
     EFFECT_CLAIMED = "effect_claimed" 409 "Another node does this";
     NOT_DUE = "not_due" 409 "It is not due yet";
+    WEBHOOK_DISABLED = "webhook_disabled" 409 "The webhook is disabled";
     STALE = "stale" 412 "It changed since it was seen";
     TOO_LARGE = "too_large" 413 "It is too large";
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" 415 "The body must be JSON";

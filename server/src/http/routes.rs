@@ -6,7 +6,7 @@ use actix_web::web::{self, PathConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::{self, Problem};
-use super::{apps, backup, clients, delivery, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, whoami};
+use super::{apps, backup, clients, delivery, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, webhooks, whoami};
 
 /// Anything that no path matches.
 pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -75,6 +75,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(at!("/v1/proposals/{id}/apply", POST proposals::apply))
         .service(at!("/v1/proposals/{id}/reject", POST proposals::reject));
     apps_and_flags(config);
+    webhooks(config);
     segments(config, "/v1");
     segments(config, "/v1/apps/{app}");
 }
@@ -118,6 +119,17 @@ fn looking_back(config: &mut ServiceConfig, flag: &str) {
         .service(at!(&format!("{flag}/diff"), GET history::diff))
         .service(at!(&format!("{state}/explain"), POST explain::explain))
         .service(at!(&format!("{state}/revert"), POST revert::revert));
+}
+
+fn webhooks(config: &mut ServiceConfig) {
+    let one = "/v1/webhooks/{webhook}";
+    config
+        .service(at!("/v1/webhooks", GET webhooks::list, POST webhooks::create))
+        .service(at!(one, GET webhooks::get, PATCH webhooks::update, DELETE webhooks::remove))
+        .service(at!(&format!("{one}/rotate"), POST webhooks::rotate))
+        .service(at!(&format!("{one}/test"), POST webhooks::test))
+        .service(at!(&format!("{one}/deliveries"), GET webhooks::deliveries))
+        .service(at!(&format!("{one}/replay"), POST webhooks::replay));
 }
 
 fn segments(config: &mut ServiceConfig, under: &str) {

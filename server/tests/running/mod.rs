@@ -156,6 +156,13 @@ impl Server {
         (std::mem::replace(&mut self.folder, folder()), rest)
     }
 
+    /// Kills it as a power cut would, and answers with its folder.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.process.kill().expect("our own process");
+        self.process.wait().expect("our own process ends");
+        std::mem::replace(&mut self.folder, folder())
+    }
+
     /// Where its data is.
     pub(crate) fn data_dir(&self) -> PathBuf {
         data(&self.folder)

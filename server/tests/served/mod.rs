@@ -15,6 +15,7 @@ use rollout_rules::ids::LogId;
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 use tidegate::clock::TestClock;
+use tidegate::effects::{WebhookOptions, Webhooks};
 use tidegate::http::{self, Handles, Settings};
 use tidegate::log::memory::MemoryLog;
 use tidegate::secret;
@@ -26,6 +27,9 @@ use tokio::sync::oneshot;
 pub(crate) const START: UnixMs = UnixMs(1_800_000_000_000);
 /// After this long a test gives up waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the receivers of webhooks have.
+const RECEIVERS_TIME: Duration = Duration::from_secs(2);
 
 /// What the server answered.
 #[derive(Debug)]
@@ -105,7 +109,14 @@ impl Served {
                     _ => String::new(),
                 };
                 let telemetry = Telemetry::install().expect("metrics");
-                let handles = Handles::of(&state, its_clock, rules, telemetry);
+                let outbox = tempfile::tempdir().expect("a directory");
+                let options = WebhookOptions {
+                    directory: outbox.path().to_owned(),
+                    allow_private: true,
+                    request_timeout: RECEIVERS_TIME,
+                };
+                let webhooks = Webhooks::start(&options, &state, its_clock.clone()).expect("starts");
+                let handles = Handles::of(&state, its_clock, rules, telemetry, webhooks);
                 ready.send(admin).expect("the test waits");
                 let shutdown = async {
                     let _ = stopping.await;

@@ -110,6 +110,20 @@ fn changes_of_apps() -> BoxedStrategy<Change> {
     prop_oneof![3 => created, 1 => updated, 2 => environment, 1 => moved, 1 => removed].boxed()
 }
 
+fn webhook(app: Option<AppKey>) -> Webhook {
+    Webhook {
+        id: WebhookId::new("w").expect("an id"),
+        url: "https://hooks.example.org/t".into(),
+        description: String::new(),
+        app,
+        environment: None,
+        kinds: vec![ChangeKind::Killed],
+        secrets: vec![WebhookSecret::new("whsec_c2VjcmV0".into())],
+        enabled: true,
+        created_at: START,
+    }
+}
+
 fn changes_around_flags() -> BoxedStrategy<Change> {
     let killed = (kill_ids(), reaches(), proptest::option::of(environments()))
         .prop_map(|(kill_id, reach, environment)| Change::Killed { kill_id, reach, environment });
@@ -151,6 +165,9 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
         succeeded: false,
         outcome: String::new(),
     });
+    let webhook =
+        proptest::option::of(apps()).prop_map(|app| Change::WebhookPut { webhook: Box::new(webhook(app)) });
+    let unhooked = Just(Change::WebhookRemoved { id: WebhookId::new("w").expect("an id") });
     prop_oneof![
         5 => killed,
         4 => revived,
@@ -165,6 +182,8 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
         1 => asked,
         1 => claimed,
         1 => done,
+        1 => webhook,
+        1 => unhooked,
     ]
     .boxed()
 }
