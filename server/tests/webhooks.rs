@@ -4,9 +4,9 @@ mod receiver;
 mod served;
 
 use receiver::{Does, Message, Receiver};
-use rollout_rules::time::DurationMs;
+use rollout_rules::time::{DAY, DurationMs};
 use serde_json::{Value, json};
-use served::{Reply, Served};
+use served::{Reply, START, Served};
 
 /// A webhook and its secret.
 struct Hook {
@@ -313,4 +313,29 @@ fn a_test_says_what_became_of_it_and_a_removed_webhook_is_told_no_more() {
     served.shop();
     receiver.hears_nothing();
     served.get(&hook.path("")).refused(404, "not_found");
+}
+
+#[test]
+fn a_pipeline_is_told_to_destroy_what_belongs_to_a_preview_that_ended() {
+    let served = Served::start();
+    served.shop();
+    let receiver = Receiver::start();
+    for key in ["pr-1", "pr-2"] {
+        let preview = json!({"key": key, "kind": "preview", "ends_at": START.plus(DurationMs(60_000))});
+        served.post("/v1/apps/shop/environments", &preview).expect(201);
+    }
+    hook(&served, &receiver, json!({"app": "shop", "environment": "pr-1", "kinds": ["effect_requested"]}));
+    served.clock.advance(DurationMs(60_000));
+    let path = "/v1/apps/shop/environments/pr-1";
+    assert_eq!(served.get(path).expect(200)["ended"], true);
+    receiver.hears_nothing();
+    served.clock.advance(DAY);
+    let data = receiver.next().json()["data"].clone();
+    assert_eq!(data["actor"]["type"], "timer");
+    let ended_at = json!(START.plus(DurationMs(60_000)));
+    let payload = json!({"app": "shop", "environment": "pr-1", "ended_at": ended_at});
+    let change = json!({"kind": "effect_requested", "effect": "preview_ended", "payload": payload});
+    assert_eq!(data["change"], change);
+    receiver.hears_nothing();
+    served.get(path).refused(404, "not_found");
 }

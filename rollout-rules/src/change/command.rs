@@ -92,6 +92,13 @@ pub enum Command {
         /// Which.
         environment: EnvKey,
     },
+    /// A preview ended a while ago: tell whoever keeps what belongs to it, and then remove it.
+    EndPreview {
+        /// The app.
+        app: AppKey,
+        /// The preview.
+        environment: EnvKey,
+    },
     /// Make a flag; it is off everywhere. A boolean flag without variants gets `on` and `off`.
     CreateFlag {
         /// The app.

@@ -13,6 +13,7 @@ impl Command {
             | Command::CreateEnvironment { app, .. }
             | Command::ExtendEnvironment { app, .. }
             | Command::RemoveEnvironment { app, .. }
+            | Command::EndPreview { app, .. }
             | Command::CreateFlag { app, .. }
             | Command::UpdateFlag { app, .. }
             | Command::SetTargeting { app, .. }
@@ -41,6 +42,7 @@ impl Command {
             Command::CreateEnvironment { environment, .. } => Some(&environment.key),
             Command::ExtendEnvironment { environment, .. }
             | Command::RemoveEnvironment { environment, .. }
+            | Command::EndPreview { environment, .. }
             | Command::SetTargeting { environment, .. }
             | Command::Hold { environment, .. }
             | Command::ApplySchedule { environment, .. } => Some(environment),

@@ -130,6 +130,9 @@ impl<'a> Case<'a> {
         if environment.ends_at == Some(ends_at) {
             return Ok(Decided::Already(found.revision()));
         }
+        if !self.can_be_extended(app, environment) {
+            return Err(invalid("ends_at", "it ended too long ago to be extended: make a new one"));
+        }
         self.check_end(ends_at)?;
         self.authorise(Direction::Raise, Ground::Trial, found.info().tier, false)?;
         let environment = Environment { ends_at: Some(ends_at), ..environment.clone() };

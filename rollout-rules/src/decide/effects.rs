@@ -5,7 +5,7 @@ use alloc::string::ToString as _;
 use serde_json::Value;
 
 use super::validate::{check_text, invalid, too_many};
-use super::{Case, Decided, Refusal, What};
+use super::{Case, Decided, PREVIEW_ENDED, Refusal, What};
 use crate::change::Change;
 use crate::ids::{NodeId, Revision};
 use crate::snapshot::{MAX_OPEN_EFFECTS, OpenEffect};
@@ -20,6 +20,9 @@ impl<'a> Case<'a> {
         check_text("effect", effect)?;
         if effect.is_empty() {
             return Err(invalid("effect", "name what is to be done"));
+        }
+        if effect == PREVIEW_ENDED {
+            return Err(invalid("effect", "this one is asked for by the end of a preview, once"));
         }
         too_many("effects that wait or run", self.snapshot.effect_count() + 1, MAX_OPEN_EFFECTS)?;
         Ok(Decided::Change(Change::EffectRequested { effect: effect.to_string(), payload: payload.clone() }))

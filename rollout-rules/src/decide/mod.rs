@@ -10,6 +10,7 @@ mod direction;
 mod effects;
 mod flags;
 mod kills;
+mod previews;
 mod proposals;
 mod refusal;
 mod segments;
@@ -25,6 +26,8 @@ use serde::Serialize;
 
 pub use self::authority::{Authority, Direction, Ground, Row, authority};
 pub use self::effects::MAX_LEASE;
+pub(crate) use self::previews::is_of;
+pub use self::previews::{PREVIEW_ENDED, PREVIEW_GRACE};
 pub use self::refusal::{Refusal, What};
 use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach};
 use crate::flag::{Environment, MAX_TEXT_BYTES};
@@ -254,6 +257,7 @@ impl<'a> Case<'a> {
                 self.extend_environment(app, environment, *ends_at)
             }
             Command::RemoveEnvironment { app, environment } => self.remove_environment(app, environment),
+            Command::EndPreview { app, environment } => self.end_preview(app, environment),
             Command::CreateFlag { .. } => self.create_flag(command),
             Command::UpdateFlag { app, flag, .. } => self.update_flag(app, flag, command),
             Command::SetTargeting { app, flag, environment, patch } => {

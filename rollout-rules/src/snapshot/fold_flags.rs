@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 
 use rpds::RedBlackTreeMapSync;
 
-use super::Snapshot;
 use super::app::{App, EnvironmentRecord, FlagRecord, StateRecord, Touches};
 use super::apply::Stamp;
 use super::instants::Instants;
 use super::uses::Uses;
+use super::{PreviewEnd, Snapshot};
+use crate::decide::{PREVIEW_ENDED, is_of};
 use crate::evaluate::{AppFlags, EnvironmentFlags};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Kills, Targeting, Variant};
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
@@ -109,11 +110,13 @@ impl Snapshot {
             if let Some(ends_at) = before.environment.ends_at {
                 instants.remove(ends_at);
                 self.instants.remove(ends_at);
+                self.preview_ends.remove_mut(&end_of(app, environment, ends_at));
             }
         }
         if let Some(ends_at) = environment.ends_at {
             instants.insert(ends_at);
             self.instants.insert(ends_at);
+            self.preview_ends.insert_mut(end_of(app, environment, ends_at));
         }
         let record = EnvironmentRecord {
             environment: environment.clone(),
@@ -163,13 +166,27 @@ impl Snapshot {
             && let Some(ends_at) = gone.environment.ends_at
         {
             self.instants.remove(ends_at);
+            self.preview_ends.remove_mut(&end_of(&changed, &gone.environment, ends_at));
         }
+        self.preview_went(app, environment);
         if go {
             changed.rules.kills.environments.remove(environment);
             changed.rules.kills.off_before_in.remove(environment);
         }
         changed.touch(stamp);
         self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    /// With a preview goes the request to destroy what belongs to it: it was told, and waits for nobody.
+    fn preview_went(&mut self, app: &AppKey, environment: &EnvKey) {
+        let told = self
+            .effects
+            .iter()
+            .filter(|(_, effect)| effect.effect == PREVIEW_ENDED && is_of(&effect.payload, app, environment));
+        let told: Vec<Revision> = told.map(|(revision, _)| *revision).collect();
+        for revision in told {
+            self.effects.remove_mut(&revision);
+        }
     }
 
     pub(super) fn flag_created(
@@ -353,4 +370,8 @@ impl FlagRecord {
 pub(crate) fn variant_when_on(flag: &Flag) -> VariantKey {
     let other = flag.variants.iter().find(|variant| variant.key != flag.off_variant);
     other.map_or_else(|| flag.off_variant.clone(), |Variant { key, .. }| key.clone())
+}
+
+fn end_of(app: &App, environment: &Environment, at: UnixMs) -> PreviewEnd {
+    PreviewEnd { at, app: app.info.key.clone(), environment: environment.key.clone() }
 }

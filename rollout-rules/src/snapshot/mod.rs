@@ -63,6 +63,7 @@ pub struct Snapshot {
     effects: RedBlackTreeMapSync<Revision, Arc<OpenEffect>>,
     webhooks: RedBlackTreeMapSync<WebhookId, Arc<WebhookRecord>>,
     schedule: RedBlackTreeMapSync<Due, ()>,
+    preview_ends: RedBlackTreeSetSync<PreviewEnd>,
     instants: Instants,
     recalled: Recalled,
 }
@@ -115,6 +116,17 @@ pub struct Due {
     pub environment: EnvKey,
     /// Which.
     pub schedule: ScheduleId,
+}
+
+/// The end of a preview that is there. Sorted by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PreviewEnd {
+    /// When.
+    pub at: UnixMs,
+    /// The app.
+    pub app: AppKey,
+    /// The preview.
+    pub environment: EnvKey,
 }
 
 impl Snapshot {
@@ -249,6 +261,11 @@ impl Snapshot {
     /// When the next scheduled change is due, whether it has come or not.
     pub fn next_due(&self) -> Option<UnixMs> {
         self.schedule.first().map(|(due, ())| due.at)
+    }
+
+    /// The ends of previews that are there, by time, those that have come first.
+    pub fn preview_ends(&self) -> impl Iterator<Item = &PreviewEnd> {
+        self.preview_ends.iter()
     }
 
     /// The first moment after `now` at which an answer somewhere changes by itself.

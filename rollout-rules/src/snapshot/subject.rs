@@ -1,7 +1,10 @@
 //! What an entry is about: whoever may read only of one app, or one environment, is shown what concerns it.
 
+use serde_json::Value;
+
 use super::Snapshot;
 use crate::change::{Change, Command, Reach};
+use crate::decide::PREVIEW_ENDED;
 use crate::flag::SegmentScope;
 use crate::ids::{AppKey, EnvKey};
 
@@ -67,6 +70,9 @@ impl Subject {
             }
             Change::WebhookPut { webhook } => (Apps::one(webhook.app.as_ref()), webhook.environment.clone()),
             Change::WebhookRemoved { .. } => return NOTHING,
+            Change::EffectRequested { effect, payload } if effect == PREVIEW_ENDED => {
+                return of_preview(payload);
+            }
             Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => {
                 return NOTHING;
             }
@@ -108,6 +114,13 @@ impl Subject {
             (Some(concerned), Some(environment)) => concerned == environment,
         }
     }
+}
+
+/// Of the end of a preview.
+fn of_preview(payload: &Value) -> Subject {
+    let app = payload["app"].as_str().and_then(|app| AppKey::new(app).ok());
+    let environment = payload["environment"].as_str().and_then(|key| EnvKey::new(key).ok());
+    Subject { apps: Apps::one(app.as_ref()), environment }
 }
 
 const NOTHING: Subject = Subject { apps: Apps::None, environment: None };

@@ -1,6 +1,7 @@
 //! Changes and commands in one line each, for people who read a log or a proposal.
 
 use rollout_rules::change::{Change, Command, Reach, TargetingPatch};
+use rollout_rules::decide::PREVIEW_ENDED;
 use rollout_rules::flag::{SegmentScope, Targeting};
 use rollout_rules::ids::EnvKey;
 use serde::Deserialize;
@@ -81,6 +82,11 @@ fn known_change(change: &Change) -> String {
         Change::Proposed { id, command, .. } => format!("proposed {id}: {}", known_command(command)),
         Change::ProposalApproved { id, .. } => format!("approved proposal {id}"),
         Change::ProposalRejected { id } => format!("rejected proposal {id}"),
+        Change::EffectRequested { effect, payload } if effect == PREVIEW_ENDED => format!(
+            "asked that what belongs to ended preview {} of {} be destroyed",
+            text(payload, "environment"),
+            text(payload, "app")
+        ),
         Change::EffectRequested { effect, .. } => format!("asked for {effect}"),
         Change::EffectClaimed { request, node, .. } => {
             format!("{node} does what revision {request} asked for")

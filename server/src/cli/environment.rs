@@ -26,8 +26,8 @@ pub enum EnvCommand {
         /// What it is for: preview, sandbox or production
         #[arg(long, value_parser = kind)]
         kind: EnvironmentKind,
-        /// When a preview ends: 2d, or a date
-        #[arg(long, value_name = "WHEN")]
+        /// When a preview ends: 48h, 2d, or a date
+        #[arg(long, visible_alias = "ttl", value_name = "WHEN")]
         ends: Option<When>,
     },
     /// List the app's environments
@@ -36,8 +36,8 @@ pub enum EnvCommand {
     Extend {
         /// Which
         key: EnvKey,
-        /// Its new end: 2d from now, or a date
-        #[arg(long, value_name = "WHEN")]
+        /// Its new end: 2d from now, or a date; up to a day after the old one
+        #[arg(long, visible_alias = "ttl", value_name = "WHEN")]
         ends: When,
     },
     /// Remove an environment with the states of all flags in it (asks, or needs --yes)
@@ -152,13 +152,17 @@ fn list(session: &mut Session, path: &str) -> Result<(), Failure> {
     for environment in items(&list) {
         let made = moment(environment, "created_at").map_or_else(String::new, when::minute);
         let ends = moment(environment, "ends_at").map_or_else(String::new, |at| when::shown(at, session.now));
-        let killed = if environment["killed"].is_null() { "" } else { "killed" };
+        let (state, tone) = match (environment["killed"].is_null(), environment["ended"] == true) {
+            (false, _) => ("killed", Tone::Alarm),
+            (true, true) => ("ended", Tone::Faint),
+            (true, false) => ("", Tone::Plain),
+        };
         table.toned_row(vec![
             (text(environment, "key"), Tone::Plain),
             (text(environment, "kind"), Tone::Plain),
             (made, Tone::Plain),
             (ends, Tone::Plain),
-            (killed.to_owned(), Tone::Alarm),
+            (state.to_owned(), tone),
         ]);
     }
     Ok(table.write(&mut *session.out, session.style, "no environments")?)

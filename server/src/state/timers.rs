@@ -1,13 +1,15 @@
 //! What happens because a moment has come: scheduled steps are made so, and whoever pushes answers is
-//! told that some have changed. Nothing is wrong if this is late: answers are judged by the time of the
+//! told that some have changed; previews that ended a while ago go. Nothing is wrong if this is late: answers are judged by the time of the
 //! check.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollout_rules::change::Command;
+use rollout_rules::decide::PREVIEW_GRACE;
 use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-use rollout_rules::snapshot::Due;
+use rollout_rules::ids::AppKey;
+use rollout_rules::snapshot::{Due, PreviewEnd, Snapshot};
 use rollout_rules::time::{DurationMs, UnixMs};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -27,10 +29,12 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
         return;
     }
     let mut refused: BTreeMap<Due, UnixMs> = BTreeMap::new();
+    let mut stay: BTreeMap<PreviewEnd, UnixMs> = BTreeMap::new();
     let mut seen = now;
     loop {
         let now = clock.now();
         apply_due(&live, &commands, &mut refused, now).await;
+        end_previews(&live, &commands, &mut stay, now).await;
         let folded = Arc::clone(&live.load().folded);
         seen = seen.min(now);
         if folded.next_boundary(seen).is_some_and(|boundary| boundary <= now) {
@@ -39,8 +43,9 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
         seen = now;
         let boundary = folded.next_boundary(now);
         let due = folded.next_due().filter(|due| *due > now);
-        let again = refused.values().min().copied();
-        let next = [boundary, due, again].into_iter().flatten().min().unwrap_or(UnixMs::NEVER);
+        let again = refused.values().chain(stay.values()).min().copied();
+        let ended = folded.preview_ends().map(goes_at).find(|goes_at| *goes_at > now);
+        let next = [boundary, due, again, ended].into_iter().flatten().min().unwrap_or(UnixMs::NEVER);
         tokio::select! {
             () = clock.reach(next) => {}
             event = events.recv() => match event {
@@ -61,7 +66,7 @@ async fn apply_due(live: &Live, commands: &CommandHandle, refused: &mut BTreeMap
             return;
         }
         for due in due {
-            if let Err(error) = commands.submit(request(&due)).await {
+            if let Err(error) = commands.submit(step(&due)).await {
                 tracing::info!(%error, app = %due.app, flag = %due.flag, environment = %due.environment,
                     "a scheduled step was not made");
             }
@@ -71,25 +76,81 @@ async fn apply_due(live: &Live, commands: &CommandHandle, refused: &mut BTreeMap
     }
 }
 
-fn request(due: &Due) -> Request {
+fn goes_at(end: &PreviewEnd) -> UnixMs {
+    end.at.plus(PREVIEW_GRACE)
+}
+
+/// Previews whose end and grace are over are told of and go. Those with a kill stay until people take it back.
+async fn end_previews(
+    live: &Live,
+    commands: &CommandHandle,
+    stay: &mut BTreeMap<PreviewEnd, UnixMs>,
+    now: UnixMs,
+) {
+    stay.retain(|_, again| *again > now);
+    loop {
+        let folded = Arc::clone(&live.load().folded);
+        let over = folded.preview_ends().take_while(|end| goes_at(end) <= now);
+        let over: Vec<PreviewEnd> = over.filter(|end| !stay.contains_key(end)).take(BURST).cloned().collect();
+        if over.is_empty() {
+            return;
+        }
+        for end in over {
+            end_preview(&folded, commands, &end).await;
+            // If it went, it is no longer there.
+            stay.insert(end, now.plus(AGAIN));
+        }
+    }
+}
+
+async fn end_preview(folded: &Snapshot, commands: &CommandHandle, end: &PreviewEnd) {
+    if folded.app(&end.app).is_some_and(|app| app.has_kill_in(&end.environment)) {
+        return;
+    }
+    // One entry tells of it, the next removes it; after a crash between them the first is there already.
+    for _ in 0..2 {
+        let command = Command::EndPreview { app: end.app.clone(), environment: end.environment.clone() };
+        let reason = format!("the preview ended at {}", end.at);
+        match commands.submit(request(&end.app, command, reason)).await {
+            Ok(applied) => {
+                let app = applied.published.folded.app(&end.app);
+                if app.is_none_or(|app| app.environment(&end.environment).is_none()) {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::info!(%error, app = %end.app, environment = %end.environment,
+                    "an ended preview did not go");
+                return;
+            }
+        }
+    }
+}
+
+fn step(due: &Due) -> Request {
+    let command = Command::ApplySchedule {
+        app: due.app.clone(),
+        flag: due.flag.clone(),
+        environment: due.environment.clone(),
+        schedule: due.schedule.clone(),
+    };
+    request(&due.app, command, String::new())
+}
+
+fn request(app: &AppKey, command: Command, reason: String) -> Request {
     Request {
         caller: Caller {
             actor: Actor::Timer,
             scope: Scope::Admin,
-            app: Some(due.app.clone()),
+            app: Some(app.clone()),
             environment: None,
             token: None,
         },
-        command: Command::ApplySchedule {
-            app: due.app.clone(),
-            flag: due.flag.clone(),
-            environment: due.environment.clone(),
-            schedule: due.schedule.clone(),
-        },
+        command,
         seen: None,
         // Until there is a gate.
         gate: GateStanding::NotRequired,
-        reason: String::new(),
+        reason,
         idempotency_key: None,
         plan: None,
     }
