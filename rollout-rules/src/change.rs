@@ -36,6 +36,7 @@ pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
 
 /// One item of the change log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The version of this form.
     #[serde(rename = "v")]
@@ -71,6 +72,7 @@ pub struct Entry {
 
 /// The position and chain hash of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Anchor {
     /// Its position.
     pub revision: Revision,
@@ -80,6 +82,7 @@ pub struct Anchor {
 
 /// How far a kill reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// Every flag of every app.
@@ -100,6 +103,7 @@ pub enum Reach {
 
 /// What changed. Each holds the new state itself, so that folding needs no rules and never fails.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
     /// An app came to be, with its first environments.

@@ -97,6 +97,7 @@ fn is_false(value: &bool) -> bool {
 ///
 /// A text with dots is looked up as one name first, then as a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum AttributePath {
     /// With dots between names.
@@ -107,6 +108,7 @@ pub enum AttributePath {
 
 /// How an attribute is compared with the values of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
     /// Is one of the values.

@@ -81,6 +81,7 @@ impl<'de> Deserialize<'de> for Tier {
 
 /// What an environment is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EnvironmentKind {
     /// Lives for one change and dies on a date. Never asks for a gate or approvals.
@@ -93,6 +94,7 @@ pub enum EnvironmentKind {
 
 /// An app's environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "EnvironmentDefinition"))]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
     /// Its name within the app.
@@ -108,6 +110,7 @@ pub struct Environment {
 
 /// A micro app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppInfo {
     /// Its name in the API.
@@ -133,6 +136,7 @@ pub struct AppInfo {
 
 /// What a flag's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FlagKind {
     /// `true` or `false`.
@@ -159,6 +163,7 @@ impl FlagKind {
 
 /// One of the answers that a flag can give.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// Its name within the flag.
@@ -169,6 +174,7 @@ pub struct Variant {
 
 /// A flag's definition: what is the same in every environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "FlagDefinition"))]
 #[serde(deny_unknown_fields)]
 pub struct Flag {
     /// Its name within the app.
@@ -201,6 +207,7 @@ pub struct Flag {
 
 /// What to answer: one variant, or a split between several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Serve {
     /// This variant for everyone.
@@ -213,6 +220,7 @@ pub enum Serve {
 ///
 /// The bucket is `(murmur3_x86_32(seed + unit) * total_weight) >> 32`, as in flagd's `fractional`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Split {
     /// Its name in reports.
@@ -232,6 +240,7 @@ pub struct Split {
 
 /// One share of a split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Weight {
     /// Who gets this share.
@@ -242,6 +251,7 @@ pub struct Weight {
 
 /// Units that always get one variant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// What they get.
@@ -252,6 +262,7 @@ pub struct Target {
 
 /// If the condition holds, serve this.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Its name; unique in the flag state.
@@ -272,6 +283,7 @@ pub struct Rule {
 /// of its own, it satisfies nobody, even where its off variant is listed: lowering one flag never raises
 /// another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Prerequisite {
     /// The other flag, of the same app.
@@ -283,6 +295,7 @@ pub struct Prerequisite {
 /// A change that waits for its time. What lowers takes effect at that moment everywhere, even on a
 /// machine that is cut off; what raises is decided again by the server when it is due.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduledChange {
     /// Its name; unique in the flag state.
@@ -299,6 +312,7 @@ pub struct ScheduledChange {
 
 /// What people set for a flag in one environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Targeting {
     /// Off: everyone gets the off variant. Flags are born off.
@@ -353,6 +367,7 @@ impl Targeting {
 
 /// Where a segment lives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SegmentScope {
     /// Usable by every app.
@@ -364,6 +379,7 @@ pub enum SegmentScope {
 /// A reusable set of units and conditions: a unit belongs if it is a member, or if `when` holds for it.
 /// Its members come and go in chunks of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SegmentDefinition"))]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
     /// Its name within its scope.

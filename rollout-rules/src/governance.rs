@@ -12,6 +12,7 @@ use crate::time::{DurationMs, UnixMs};
 
 /// Who acted. Every entry of the log names one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Actor {
     /// A person.
@@ -43,6 +44,7 @@ pub enum Actor {
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Everything, tokens included.
@@ -63,6 +65,7 @@ pub enum Scope {
 
 /// A token as the log keeps it: a hash, never the secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "TokenRecord"))]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// Finds it; the middle part of the secret text.

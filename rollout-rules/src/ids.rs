@@ -42,9 +42,23 @@ fn shorten(text: &str) -> String {
     cut
 }
 
-const SLUG: &str = "1 to 64 lower-case letters, digits, `-` or `_`, beginning with a letter or digit";
-const FLAG: &str = "1 to 128 letters, digits, `.`, `_`, `-`, `/` or `:`, beginning with a letter or digit";
-const NAME: &str = "1 to 64 letters, digits, `.`, `_` or `-`";
+/// What a kind of key looks like: in words, and as a regular expression for who generates clients.
+struct Form {
+    words: &'static str,
+    #[cfg_attr(not(feature = "schema"), allow(dead_code, reason = "only schemas tell it"))]
+    pattern: &'static str,
+}
+
+const SLUG: Form = Form {
+    words: "1 to 64 lower-case letters, digits, `-` or `_`, beginning with a letter or digit",
+    pattern: "^[a-z0-9][a-z0-9_-]{0,63}$",
+};
+const FLAG: Form = Form {
+    words: "1 to 128 letters, digits, `.`, `_`, `-`, `/` or `:`, beginning with a letter or digit",
+    pattern: "^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$",
+};
+const NAME: Form =
+    Form { words: "1 to 64 letters, digits, `.`, `_` or `-`", pattern: "^[A-Za-z0-9._-]{1,64}$" };
 
 fn is_slug(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -69,8 +83,8 @@ fn is_name(text: &str) -> bool {
 /// A key's text. Nearly all keys have at most 15 bytes, which an [`EcoString`] keeps within itself: there are
 /// several for each flag and environment, and an allocation for each would be most of what they take.
 macro_rules! key {
-    ($(#[$doc:meta])* $name:ident($text:ty), $kind:literal, $check:ident, $expected:expr) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident($text:ty), $kind:literal, $check:ident, $form:expr) => {
+        $(#[doc = $doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name($text);
 
@@ -80,7 +94,7 @@ macro_rules! key {
                 if $check(text) {
                     Ok(Self(<$text>::from(text)))
                 } else {
-                    Err(InvalidKey { kind: $kind, expected: $expected, found: shorten(text) })
+                    Err(InvalidKey { kind: $kind, expected: $form.words, found: shorten(text) })
                 }
             }
 
@@ -133,6 +147,17 @@ macro_rules! key {
                 Self::new(&text).map_err(serde::de::Error::custom)
             }
         }
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> alloc::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let about = concat!($($doc),*).trim();
+                schemars::json_schema!({ "type": "string", "pattern": $form.pattern, "description": about })
+            }
+        }
     };
 }
 
@@ -173,6 +198,7 @@ key!(/// Names an import: a plan of many commands that are shown together in the
 
 /// The position of an entry in the log. The first entry is 1; 0 is the empty log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 

@@ -34,6 +34,8 @@ pub mod percent;
 #[cfg(feature = "regex-build")]
 pub mod project;
 pub mod proposal;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod segment;
 pub mod semver;
 pub mod snapshot;

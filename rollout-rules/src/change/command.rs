@@ -22,7 +22,10 @@ use crate::time::UnixMs;
 use crate::webhook::{Webhook, WebhookPatch};
 
 /// What somebody asks for. Keys name what exists; absent fields stay as they are.
+///
+/// Its schema tells of what can be proposed, since nothing else is written so by others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Make an app. Without environments it gets `production` and `sandbox`.
@@ -185,6 +188,7 @@ pub enum Command {
         flag: FlagKey,
     },
     /// Kill: everything, an app or a flag serves off variants at once. Never stale, never refused twice.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Kill {
         /// The caller's name for the act.
         kill_id: KillId,
@@ -203,6 +207,7 @@ pub enum Command {
         environment: Option<EnvKey>,
     },
     /// Automation holds a flag state at its off variant.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Hold {
         /// The app.
         app: AppKey,
@@ -241,16 +246,19 @@ pub enum Command {
         segment: SegmentKey,
     },
     /// Make a token. The shell draws the secret and passes its hash.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     CreateToken {
         /// As the log will keep it.
         token: Token,
     },
     /// Stop a token.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     RevokeToken {
         /// Which.
         token: TokenId,
     },
     /// Store a command for others to approve and apply.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Propose {
         /// Its name; the shell draws it.
         id: ProposalId,
@@ -258,6 +266,7 @@ pub enum Command {
         command: Box<Command>,
     },
     /// Approve a proposal as it was shown.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     ApproveProposal {
         /// Which.
         id: ProposalId,
@@ -265,11 +274,13 @@ pub enum Command {
         hash: Digest,
     },
     /// Turn a proposal down, or withdraw one's own.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     RejectProposal {
         /// Which.
         id: ProposalId,
     },
     /// Do what a proposal says, decided again now.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     ApplyProposal {
         /// Which.
         id: ProposalId,
@@ -277,6 +288,7 @@ pub enum Command {
         hash: Digest,
     },
     /// A scheduled change fell due: decide it again and make it so.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     ApplySchedule {
         /// The app.
         app: AppKey,
@@ -288,6 +300,7 @@ pub enum Command {
         schedule: ScheduleId,
     },
     /// Ask for something outside to be done.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     RequestEffect {
         /// What kind.
         effect: String,
@@ -295,6 +308,7 @@ pub enum Command {
         payload: serde_json::Value,
     },
     /// Claim an effect.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     ClaimEffect {
         /// The revision of the request.
         request: Revision,
@@ -304,6 +318,7 @@ pub enum Command {
         lease_until: UnixMs,
     },
     /// Report the end of an effect.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     FinishEffect {
         /// The revision of the request.
         request: Revision,
@@ -339,6 +354,7 @@ fn boolean() -> FlagKind {
 
 /// An environment to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewEnvironment {
     /// Its key.
     pub key: EnvKey,
@@ -351,6 +367,7 @@ pub struct NewEnvironment {
 
 /// What changes of a flag's targeting; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct TargetingPatch {
     /// Turn it on or off.

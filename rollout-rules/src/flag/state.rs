@@ -13,6 +13,7 @@ use crate::time::UnixMs;
 
 /// That something was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
     /// The caller's name for the act.
@@ -23,6 +24,7 @@ pub struct Kill {
 
 /// How high a kill sits. A higher one wins over every lower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Height {
     /// Every flag of every app.
@@ -52,6 +54,7 @@ impl core::fmt::Display for Height {
 
 /// The kills and revivals at one height (everything, an app, a flag).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kills {
     /// Killed in all environments, those made later included.
@@ -82,6 +85,7 @@ impl Kills {
 
 /// Who holds a flag state at its off variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HoldCause {
     /// A guardrail saw harm.
@@ -94,6 +98,7 @@ pub enum HoldCause {
 
 /// Automation holds a flag state at its off variant until a human raises it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Hold {
     /// Who holds.
@@ -106,6 +111,7 @@ pub struct Hold {
 
 /// A flag in one environment: what people set, and what happened to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "StateDefinition"))]
 #[serde(deny_unknown_fields)]
 pub struct FlagState {
     /// What people set.

@@ -6,6 +6,7 @@ use rollout_rules::flag::{EnvironmentKind, Tier};
 use rollout_rules::ids::{AppKey, EnvKey, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use super::reading::Reading;
 use super::views;
 
 /// A body that has nothing but a reason.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OnlyReason {
     /// Why.
@@ -41,69 +42,95 @@ impl OnlyReason {
     }
 }
 
-#[derive(Deserialize)]
+/// An environment as it is to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewEnvironmentBody {
+    /// Its key.
     key: EnvKey,
+    /// What it is for.
     kind: EnvironmentKind,
+    /// When a preview ends; what the settings say if none is given.
     #[serde(default)]
     ends_at: Option<UnixMs>,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }
 
-#[derive(Deserialize)]
+/// An environment that an app begins with.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct FirstEnvironment {
+pub(super) struct FirstEnvironment {
+    /// Its key.
     key: EnvKey,
+    /// What it is for.
     kind: EnvironmentKind,
+    /// When a preview ends; what the settings say if none is given.
     #[serde(default)]
     ends_at: Option<UnixMs>,
 }
 
-#[derive(Deserialize)]
+/// An app as it is to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewApp {
+pub(super) struct NewApp {
+    /// Its key.
     key: AppKey,
+    /// Its name for people.
     #[serde(default)]
     name: String,
+    /// Who answers for it.
     #[serde(default)]
     owner: String,
+    /// How much it matters.
     #[serde(default)]
     tier: Tier,
+    /// What it may cost a month, in millionths of `currency`.
     #[serde(default)]
     monthly_budget_micros: Option<u64>,
+    /// ISO 4217 code of the budget's currency.
     #[serde(default)]
     currency: Option<String>,
+    /// Its first environments; `production` and `sandbox` if none are named.
     #[serde(default)]
     environments: Option<Vec<FirstEnvironment>>,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }
 
 /// What may change of an app.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppPatch {
+    /// Its name for people.
     #[serde(default)]
     name: Option<String>,
+    /// Who answers for it.
     #[serde(default)]
     owner: Option<String>,
+    /// How much it matters.
     #[serde(default)]
     tier: Option<Tier>,
+    /// What it may cost a month, in millionths of `currency`.
     #[serde(default)]
     monthly_budget_micros: Option<u64>,
+    /// ISO 4217 code of the budget's currency.
     #[serde(default)]
     currency: Option<String>,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }
 
 /// What may change of an environment: the end of a preview.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentPatch {
+    /// The new end.
     ends_at: UnixMs,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }

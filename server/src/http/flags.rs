@@ -7,6 +7,7 @@ use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
 use rollout_rules::percent::Exposure;
 use rollout_rules::snapshot::{FlagView, Snapshot};
 use rollout_rules::time::UnixMs;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -22,24 +23,34 @@ use super::reading::Reading;
 use super::views;
 use crate::state::{Applied, Published};
 
-#[derive(Deserialize)]
+/// A flag as it is to be made: off everywhere.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewFlag {
+pub(super) struct NewFlag {
+    /// Its key.
     key: FlagKey,
+    /// What its values are.
     #[serde(default = "boolean", rename = "type")]
     kind: FlagKind,
+    /// Its answers; a boolean flag without gets `on` and `off`.
     #[serde(default)]
     variants: Vec<Variant>,
+    /// Its answer while off; the last variant if none is named.
     #[serde(default)]
     off_variant: Option<VariantKey>,
+    /// What it is for.
     #[serde(default)]
     description: String,
+    /// Who answers for it.
     #[serde(default)]
     owner: String,
+    /// Critical flags stay when a budget disables the rest.
     #[serde(default)]
     critical: bool,
+    /// When it expires; cut to what each environment allows.
     #[serde(default)]
     expires_at: Option<UnixMs>,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }
@@ -49,38 +60,54 @@ fn boolean() -> FlagKind {
 }
 
 /// What may change of a flag's definition.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[derive(Default)]
 pub struct FlagPatch {
+    /// All its answers anew.
     variants: Option<Vec<Variant>>,
+    /// Its answer while off.
     off_variant: Option<VariantKey>,
+    /// What it is for.
     description: Option<String>,
+    /// Who answers for it.
     owner: Option<String>,
+    /// Critical flags stay when a budget disables the rest.
     critical: Option<bool>,
+    /// Why, for the log.
     reason: String,
 }
 
 /// What may change of what a flag does in an environment.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StatePatch {
+    /// Turn it on or off.
     on: Option<bool>,
+    /// How many units get `serve`.
     exposure: Option<Exposure>,
+    /// What the exposed units get.
     serve: Option<Serve>,
+    /// All target lists anew.
     targets: Option<Vec<Target>>,
+    /// All rules anew.
     rules: Option<Vec<Rule>>,
+    /// All prerequisites anew.
     prerequisites: Option<Vec<Prerequisite>>,
+    /// All scheduled changes anew.
     schedule: Option<Vec<ScheduledChange>>,
+    /// Why, for the log.
     reason: String,
 }
 
 /// How a flag's life is extended.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Extension {
+    /// Only there; without it everywhere.
     environment: Option<EnvKey>,
+    /// When it expires; the longest that each environment allows if none is given.
     expires_at: Option<UnixMs>,
+    /// Why, for the log.
     reason: String,
 }
 

@@ -10,6 +10,7 @@ use rollout_rules::change::{Command, Reach};
 use rollout_rules::flag::Kills;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId};
 use rollout_rules::snapshot::Snapshot;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,19 +21,24 @@ use crate::secret;
 use crate::state::Overlay;
 
 /// What to kill, and under which name. All of it may be left out.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KillBody {
+    /// The caller's name for the act: the same id twice is the same kill. Drawn by the server if none is given.
     kill_id: Option<KillId>,
+    /// Only there; without it everywhere.
     environment: Option<EnvKey>,
+    /// Why, for the log.
     reason: String,
 }
 
 /// Where a kill is taken back, and why.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReviveBody {
+    /// Only there; without it everywhere.
     environment: Option<EnvKey>,
+    /// Why, for the log.
     reason: String,
 }
 

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod body;
 pub mod clients;
 pub mod commands;
+pub mod contract;
 pub mod creating;
 pub mod differences;
 pub mod delivery;

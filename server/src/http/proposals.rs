@@ -8,6 +8,7 @@ use rollout_rules::ids::{AppKey, Digest, ProposalId};
 use rollout_rules::proposal::Proposal;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,19 +24,24 @@ use super::reading::Reading;
 use super::views;
 use crate::state::Applied;
 
-#[derive(Deserialize)]
+/// A command that is to wait for approvals, or for a human.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewProposal {
+pub(super) struct NewProposal {
+    /// What is proposed.
     command: Command,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }
 
 /// What was shown to whoever approves or applies.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShownHash {
+    /// The hash of the proposal that was shown.
     hash: Digest,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }

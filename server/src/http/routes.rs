@@ -5,6 +5,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, PathConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
+use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{apps, backup, clients, delivery, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, webhooks, whoami};
 
@@ -22,10 +23,42 @@ pub(super) fn path_config() -> PathConfig {
     })
 }
 
-fn resource(path: &str, routes: Vec<(Method, Route)>) -> Resource {
+/// One path, and what it offers by method.
+pub(super) struct Place {
+    path: String,
+    routes: Vec<(Method, Route)>,
+}
+
+impl Place {
+    /// The path, with the patterns of its names.
+    #[cfg(test)]
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The methods.
+    #[cfg(test)]
+    pub(super) fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.routes.iter().map(|(method, _)| method)
+    }
+}
+
+/// All places. Whatever is here has to be described in `http/contract` too; a test names what is not.
+#[derive(Default)]
+pub(super) struct Places(Vec<Place>);
+
+impl Places {
+    fn service(&mut self, place: Place) -> &mut Places {
+        self.0.push(place);
+        self
+    }
+}
+
+fn resource(place: Place) -> Resource {
+    let Place { path, routes } = place;
     let allow = routes.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
     let allow = HeaderValue::from_str(&allow).unwrap_or(HeaderValue::from_static(""));
-    let mut resource = web::resource(path);
+    let mut resource = web::resource(&*path);
     for (method, route) in routes {
         resource = resource.route(route.method(method));
     }
@@ -46,14 +79,28 @@ fn resource(path: &str, routes: Vec<(Method, Route)>) -> Resource {
 /// One resource and its handlers by method.
 macro_rules! at {
     ($path:expr, $($method:ident $handler:expr),+ $(,)?) => {
-        resource($path, vec![$((Method::$method, web::route().to($handler))),+])
+        Place { path: String::from($path), routes: vec![$((Method::$method, web::route().to($handler))),+] }
     };
 }
 
-/// All resources.
+/// Registers all places.
 pub(super) fn routes(config: &mut ServiceConfig) {
+    for place in places() {
+        config.service(resource(place));
+    }
+}
+
+/// All places.
+pub(super) fn places() -> Vec<Place> {
+    let mut all = Places::default();
+    let config = &mut all;
     checks(config);
     config
+        .service(at!("/openapi.json", GET pages::openapi))
+        .service(at!("/docs", GET pages::docs))
+        .service(at!("/docs/script.js", GET pages::script))
+        .service(at!("/docs/style.css", GET pages::style))
+        .service(at!("/problems/{code}", GET pages::problem_page))
         .service(at!("/healthz", GET health::healthz, HEAD health::healthz))
         .service(at!("/readyz", GET health::readyz, HEAD health::readyz))
         .service(at!("/metrics", GET health::metrics))
@@ -78,16 +125,17 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     webhooks(config);
     segments(config, "/v1");
     segments(config, "/v1/apps/{app}");
+    all.0
 }
 
-fn checks(config: &mut ServiceConfig) {
+fn checks(config: &mut Places) {
     config
         .service(at!("/ofrep/v1/evaluate/flags", POST ofrep::bulk::evaluate_flags))
         .service(at!("/ofrep/v1/evaluate/flags/{key:.*}", POST ofrep::single::evaluate_flag))
         .service(at!("/ofrep/v1/events", GET ofrep::events::events));
 }
 
-fn apps_and_flags(config: &mut ServiceConfig) {
+fn apps_and_flags(config: &mut Places) {
     let flag = "/v1/apps/{app}/flags/{flag}";
     config
         .service(at!("/v1/apps", GET apps::list, POST apps::create))
@@ -132,7 +180,7 @@ fn webhooks(config: &mut ServiceConfig) {
         .service(at!(&format!("{one}/replay"), POST webhooks::replay));
 }
 
-fn segments(config: &mut ServiceConfig, under: &str) {
+fn segments(config: &mut Places, under: &str) {
     config
         .service(at!(&format!("{under}/segments"), GET segments::list))
         .service(at!(

@@ -9,6 +9,7 @@ use rollout_rules::condition::Condition;
 use rollout_rules::flag::{Segment, SegmentScope};
 use rollout_rules::ids::{AppKey, SegmentKey};
 use rollout_rules::snapshot::{SegmentRecord, Snapshot};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::future::{Ready, ready};
@@ -57,25 +58,32 @@ pub struct Named {
 }
 
 /// A segment as it is to be.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentBody {
+    /// The key in the path, or left out.
     #[serde(default)]
     key: Option<SegmentKey>,
+    /// What it is for.
     #[serde(default)]
     description: String,
+    /// Who belongs besides the members.
     #[serde(default)]
     when: Option<Box<Condition>>,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }
 
 /// Members that come and go.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MembersBody {
+    /// Who comes.
     add: Vec<Arc<str>>,
+    /// Who leaves.
     remove: Vec<Arc<str>>,
+    /// Why, for the log.
     reason: String,
 }
 

@@ -5,6 +5,7 @@ use rollout_rules::change::Command;
 use rollout_rules::governance::{Actor, Scope, Token};
 use rollout_rules::ids::{AppKey, EnvKey, Revision, TokenId};
 use rollout_rules::time::UnixMs;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::apps::OnlyReason;
@@ -17,18 +18,25 @@ use super::reading::Reading;
 use super::views;
 use crate::secret;
 
-#[derive(Deserialize)]
+/// A token as it is to be made.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewToken {
+pub(super) struct NewToken {
+    /// What it may do.
     scope: Scope,
+    /// Only in this app.
     #[serde(default)]
     app: Option<AppKey>,
+    /// Only in this environment of the app.
     #[serde(default)]
     environment: Option<EnvKey>,
+    /// Whose acts it signs; a service named after the token if nobody is named.
     #[serde(default)]
     actor: Option<Actor>,
+    /// When it stops working.
     #[serde(default)]
     expires_at: Option<UnixMs>,
+    /// Why, for the log.
     #[serde(default)]
     reason: String,
 }

@@ -2,6 +2,8 @@
 //! what a test says.
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 
+pub(crate) mod contract;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -175,7 +177,43 @@ impl Served {
         }
         request.push_str("\r\n");
         request.push_str(body);
-        self.raw(request.as_bytes())
+        let reply = self.raw(request.as_bytes());
+        contract::hold(method, path, &reply);
+        reply
+    }
+
+    /// The same as [`Served::call`] without waiting for the end of a stream: of one, only the head is read. An empty
+    /// token sends none.
+    pub(crate) fn knock(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        extra: &[(&str, &str)],
+        body: &Value,
+    ) -> Reply {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        if !token.is_empty() {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        extra.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        request.push_str("Content-Type: application/json\r\n");
+        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::new(stream);
+        let (status, headers) = read_head(&mut reader);
+        let mut reply = Reply { status, headers, text: String::new() };
+        if reply.header("content-type") == "text/event-stream" || method == "HEAD" {
+            return reply;
+        }
+        let length = reply.header("content-length").parse().unwrap_or(0);
+        let mut bytes = vec![0; length];
+        reader.read_exact(&mut bytes).expect("the body");
+        reply.text = String::from_utf8(bytes).expect("text");
+        contract::hold(method, path, &reply);
+        reply
     }
 
     /// Sends JSON with a token; null sends no body.

@@ -21,6 +21,7 @@ use rollout_rules::feed::ResumeToken;
 use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision, TokenId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::channel::{Channel, Unheard};
@@ -159,15 +160,20 @@ impl Drop for Feed {
 }
 
 /// What an SDK says that it serves.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AckBody {
+    /// Its own name for itself.
     instance: InstanceId,
+    /// The revision that it serves.
     revision: Revision,
+    /// The kills that are in effect in it.
     #[serde(default)]
     kill_ids: Vec<KillId>,
+    /// Whose flags it serves, if its token does not say so.
     #[serde(default)]
     app: Option<AppKey>,
+    /// In which environment, if its token does not say so.
     #[serde(default)]
     environment: Option<EnvKey>,
 }
