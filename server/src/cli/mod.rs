@@ -26,6 +26,7 @@ mod rule_text;
 mod segment;
 mod serve_options;
 mod session;
+mod shell;
 mod targeting;
 mod token;
 mod trust;
@@ -45,6 +46,7 @@ pub use offline_options::{RestoreOptions, VerifyOptions};
 use output::note;
 pub use serve_options::ServeOptions;
 use session::{CallOptions, Given, Session};
+pub use shell::{CompletionsOptions, ManOptions, completions, man};
 
 /// Feature flags that are born off, die on a date, and can be killed everywhere in milliseconds.
 ///
@@ -124,6 +126,10 @@ pub enum Command {
     /// Ask a running server
     #[command(flatten)]
     Client(Box<ClientCommand>),
+    /// Print the completions of a shell
+    Completions(CompletionsOptions),
+    /// Write the man pages
+    Man(ManOptions),
 }
 
 /// What the tool asks of a running server.
