@@ -56,7 +56,7 @@ $(PYTHON_STAMP): tests/clients/python/requirements.txt
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv
 	fi
 	$(PYTHON) -c 'import ensurepip' || { echo "needs python3 with venv" >&2; exit 1; }
-	$(PYTHON) -m venv $(CLIENTS)/python
+	$(PYTHON) -m venv --clear $(CLIENTS)/python
 	$(CLIENTS)/python/bin/pip install --quiet --requirement $<
 	touch $@
 

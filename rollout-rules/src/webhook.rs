@@ -25,6 +25,7 @@ const MAX_SECRET_BYTES: usize = 96;
 
 /// What signs deliveries. The log keeps it, since it has to sign with it; it is shown once and never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct WebhookSecret(String);
 
@@ -54,6 +55,7 @@ impl fmt::Debug for WebhookSecret {
 
 /// Somebody outside who is told of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Finds it.
@@ -82,6 +84,7 @@ pub struct Webhook {
 
 /// What changes of a webhook; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookPatch {
     /// Where to send to.
@@ -106,6 +109,7 @@ pub struct WebhookPatch {
 
 /// A webhook as the fold knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WebhookRecord {
     /// As it is now.
     pub webhook: Webhook,

@@ -18,7 +18,8 @@ use rollout_rules::percent::Exposure;
 use rollout_rules::snapshot::{Checkpoint, Snapshot};
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
-use world::random::{APPS, ENVIRONMENTS, FLAGS, USERS, changes, commands};
+use world::random::changes::changes;
+use world::random::{APPS, ENVIRONMENTS, FLAGS, USERS, commands};
 use world::{World, app, env};
 
 /// Whether an explanation and the check say the same, and the steps lead to it. `Err` says what differs.

@@ -89,6 +89,10 @@ impl Told<'_> {
         if names("app") && names("environment") {
             path.push_str("?app=shop&environment=production");
         }
+        let needed = self.it["parameters"].as_array().into_iter().flatten();
+        for parameter in needed.filter(|one| one["in"] == "query" && one["required"] == true) {
+            path.push_str(&format!("?{}=1", parameter["name"].as_str().expect("a name")));
+        }
         let mut body = self.it["requestBody"]["content"]["application/json"]["example"].clone();
         if self.path.starts_with("/v1/proposals/{id}") && !body["hash"].is_null() {
             body["hash"] = proposal["hash"].clone();

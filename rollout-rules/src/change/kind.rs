@@ -8,6 +8,7 @@ use super::Change;
 
 /// The kind of a change, without its content. Written as the `kind` of the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "each is documented on the change of the same name")]
 pub enum ChangeKind {

@@ -9,7 +9,9 @@ use core::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{Attribute, Context, ContextError, MAX_ATTRIBUTE_DEPTH, MAX_CONTEXT_BYTES, VALUE_BYTES};
+use super::{
+    Attribute, Context, ContextError, MAX_ATTRIBUTE_DEPTH, MAX_CONTEXT_BYTES, TARGETING_KEY, VALUE_BYTES,
+};
 
 impl TryFrom<&serde_json::Map<String, Value>> for Context {
     type Error = ContextError;

@@ -9,8 +9,9 @@ use serde_json::Value;
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
-use super::failure::{Failure, Problem, Unanswered};
+use super::failure::{Failure, Problem};
 use super::trust::{TlsOptions, Trust};
+use super::unanswered::Unanswered;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub(super) struct Answer {
     pub status: u16,
     /// The JSON that came with it; null if there was none.
     pub body: Value,
+    /// When it was made, by the server's clock, as HTTP writes dates.
+    pub date: Option<String>,
 }
 
 /// One request.
@@ -184,6 +187,7 @@ impl Client {
         let mut response = self.send(method, path, call, Wait::ForAll(timeout))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
+        let date = response.headers().get("date").and_then(|date| Some(date.to_str().ok()?.to_owned()));
         let bytes = response
             .body_mut()
             .with_config()
@@ -198,7 +202,7 @@ impl Client {
             Err(_) => return Err(self.strange(&format!("status {status} with a body that is no JSON"))),
         };
         match status {
-            200..300 => Ok(Answer { status, body }),
+            200..300 => Ok(Answer { status, body, date }),
             400.. => Err(self.refused(status, body, retry_after, changes)),
             _ => Err(self.strange(&format!("status {status}"))),
         }
@@ -271,8 +275,21 @@ impl Client {
     }
 
     fn unreachable(&self, error: ureq::Error, changes: bool) -> Failure {
-        let proxy = self.agent.config().proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
+        let proxy = self.proxy();
         Failure::Unreachable(Box::new(Unanswered { url: self.base.clone(), proxy, changes, source: error }))
+    }
+
+    /// The server's name, its port, and whether TLS is spoken there.
+    pub(super) fn place(&self) -> (String, u16, bool) {
+        let uri: Uri = self.base.parse().unwrap_or_default();
+        let encrypted = uri.scheme_str() == Some("https");
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        (host, uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 }), encrypted)
+    }
+
+    /// The proxy that requests go through.
+    pub(super) fn proxy(&self) -> Option<String> {
+        self.agent.config().proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()))
     }
 
     /// An answer that a Tidegate server does not give.

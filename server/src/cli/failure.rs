@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::reading::{actor, moment, text};
+use super::unanswered::{MAYBE_DONE, Unanswered};
 use super::when;
 
 /// Why a command failed.
@@ -80,21 +81,13 @@ pub enum Failure {
         /// How many changes would make them alike.
         changes: usize,
     },
+    /// A set-up that was looked at and is not as it should be.
+    Unsound {
+        /// How many checks failed.
+        failed: usize,
+    },
     /// The output could not be written.
     Output(std::io::Error),
-}
-
-/// A request without an answer.
-#[derive(Debug)]
-pub struct Unanswered {
-    /// From where.
-    pub url: String,
-    /// The proxy that it went through.
-    pub proxy: Option<String>,
-    /// Whether something was to be changed.
-    pub changes: bool,
-    /// Why not.
-    pub source: ureq::Error,
 }
 
 /// What the server says when it refuses: RFC 9457.
@@ -178,7 +171,7 @@ impl Failure {
             Failure::NotAll { code, .. } => *code,
             Failure::Differs { .. } => ExitCode::Differs,
             Failure::Changed { .. } => ExitCode::Stale,
-            Failure::TakenBack { .. } | Failure::Output(_) => ExitCode::Refused,
+            Failure::TakenBack { .. } | Failure::Unsound { .. } | Failure::Output(_) => ExitCode::Refused,
             Failure::Unacknowledged { last, .. } | Failure::Partly { last, .. } => last.exit_code(),
             Failure::Refused(problem) => problem.exit_code(),
         }
@@ -200,6 +193,11 @@ impl Failure {
             Failure::Refused(problem) => problem.leaves_outcome_unknown(),
             _ => false,
         }
+    }
+
+    /// Whether an answer was waited for in vain.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Failure::Unreachable(unanswered) if matches!(unanswered.source, ureq::Error::Timeout(_)))
     }
 
     /// For `--json`: one object.
@@ -242,6 +240,7 @@ impl Failure {
             Failure::BrokeOff { .. } => "broke_off",
             Failure::NotAll { .. } => "not_all",
             Failure::Differs { .. } => "differs",
+            Failure::Unsound { .. } => "unsound",
             Failure::Output(_) => "output",
         }
     }
@@ -300,80 +299,14 @@ impl fmt::Display for Failure {
                 let noun = if *changes == 1 { "change" } else { "changes" };
                 write!(f, "the server differs from the file by {changes} {noun}")
             }
+            Failure::Unsound { failed: 1 } => f.write_str("one check failed"),
+            Failure::Unsound { failed } => write!(f, "{failed} checks failed"),
             Failure::Output(error) => write!(f, "the output cannot be written: {error}"),
         }
     }
 }
 
 impl std::error::Error for Failure {}
-
-/// Of a change without an answer nobody knows whether it was made.
-const MAYBE_DONE: &str = "it may have been done all the same: look before you repeat it";
-
-impl Unanswered {
-    fn io(&self) -> Option<&std::io::Error> {
-        match &self.source {
-            ureq::Error::Io(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    /// Whether the request cannot have reached a server.
-    fn never_left(&self) -> bool {
-        use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable};
-        match &self.source {
-            ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed
-            | ureq::Error::ConnectProxyFailed(_)
-            | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => true,
-            ureq::Error::Io(error) => {
-                // A name that is not found has no kind of its own; TLS that fails is invalid data.
-                matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | InvalidData)
-                    || error.to_string().starts_with("failed to lookup")
-            }
-            _ => false,
-        }
-    }
-
-    fn advice(&self) -> String {
-        let said = self.source.to_string();
-        if said.contains("invalid peer certificate") {
-            return "if its certificate comes from a CA of your own, name that with --cacert or TIDEGATE_CACERT"
-                .to_owned();
-        }
-        if ["CertificateRequired", "received fatal alert: UnknownCA", "received fatal alert: BadCertificate"]
-            .iter()
-            .any(|alert| said.contains(alert))
-        {
-            return "the server takes only clients with a certificate that it knows: name yours with --cert and --key, \
-                    or TIDEGATE_CERT and TIDEGATE_KEY"
-                .to_owned();
-        }
-        if said.contains("InvalidContentType") {
-            return "does it speak plain HTTP there? then its address begins with http://".to_owned();
-        }
-        if self.changes && !self.never_left() {
-            return MAYBE_DONE.to_owned();
-        }
-        let url = &self.url;
-        format!(
-            "is the server running there? `tidegate` starts one; --url or TIDEGATE_URL names another than {url}"
-        )
-    }
-}
-
-impl fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer from {}", self.url)?;
-        if let Some(proxy) = &self.proxy {
-            write!(f, " through the proxy {proxy}")?;
-        }
-        match self.io() {
-            Some(error) => write!(f, ": {error}"),
-            None => write!(f, ": {}", self.source),
-        }
-    }
-}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {

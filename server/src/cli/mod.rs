@@ -8,14 +8,15 @@ mod clients;
 mod confirm;
 mod delivery;
 mod describe;
+mod doctor;
 mod environment;
+mod explain;
 mod export;
 mod failure;
 mod flag;
 mod flag_definition;
-mod import;
-mod explain;
 mod history;
+mod import;
 mod kill;
 mod log;
 mod offline_options;
@@ -30,6 +31,7 @@ mod shell;
 mod targeting;
 mod token;
 mod trust;
+mod unanswered;
 mod view;
 mod webhook;
 mod when;
@@ -177,6 +179,8 @@ pub enum ClientCommand {
     Clients(WithOptions<clients::ClientsOptions>),
     /// Show whose token is used, and what it may do
     Whoami(WithOptions<Nothing>),
+    /// Look at the set-up from here: way, TLS, clock, token, disk, streams; ends with 1 if anything failed
+    Doctor(WithOptions<Nothing>),
 }
 
 /// Commands about one kind of thing.
@@ -293,6 +297,7 @@ impl ClientCommand {
             ClientCommand::Import(with) => &with.call,
             ClientCommand::Clients(with) => &with.call,
             ClientCommand::Whoami(with) => &with.call,
+            ClientCommand::Doctor(with) => &with.call,
         }
     }
 }
@@ -356,6 +361,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         ClientCommand::Import(with) => import::run(session, &with.options),
         ClientCommand::Clients(with) => clients::run(session, &with.options),
         ClientCommand::Whoami(_) => token::whoami(session),
+        ClientCommand::Doctor(with) => doctor::run(session, &with.call),
     }
 }
 

@@ -39,7 +39,8 @@ impl Style {
         Style { colour: redraws() && !refused }
     }
 
-    fn paint(self, text: &str, tone: Tone) -> String {
+    /// The text in its tone.
+    pub(super) fn paint(self, text: &str, tone: Tone) -> String {
         let code = match tone {
             Tone::Plain => return text.to_owned(),
             Tone::Head => "1",

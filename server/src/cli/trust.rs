@@ -7,6 +7,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::failure::Failure;
@@ -32,7 +33,9 @@ pub(super) struct Trust {
 /// The certificate that is shown.
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKey<'static>,
+    key: PrivateKeyDer<'static>,
+    /// The key in the form that requests want.
+    of_requests: PrivateKey<'static>,
 }
 
 impl Trust {
@@ -59,13 +62,26 @@ impl Trust {
         let client = self.identity.as_ref().map(|identity| {
             let chain: Vec<_> =
                 identity.chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            ClientCert::new_with_certs(&chain, identity.key.to_owned())
+            ClientCert::new_with_certs(&chain, identity.of_requests.to_owned())
         });
         TlsConfig::builder()
             .root_certs(RootCerts::from(roots))
             .client_cert(client)
             .unversioned_rustls_crypto_provider(Arc::clone(&self.provider))
             .build()
+    }
+
+    /// For a connection that is looked at itself.
+    pub(super) fn of_connections(&self) -> Result<ClientConfig, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.roots.iter().cloned());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        match &self.identity {
+            Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()),
+            None => Ok(builder.with_no_client_auth()),
+        }
     }
 }
 
@@ -96,11 +112,11 @@ fn identity(cert: &Path, key: Option<&Path>, provider: &CryptoProvider) -> Resul
             other => format!("it is no PEM file: {other}"),
         })
     })?;
-    CertifiedKey::from_der(chain.clone(), key, provider).map_err(|error| {
+    CertifiedKey::from_der(chain.clone(), key.clone_key(), provider).map_err(|error| {
         wrong(format!("it does not belong to the certificate in {}: {error}", cert.display()))
     })?;
-    let key = PrivateKey::from_pem(&text).map_err(|error| wrong(error.to_string()))?;
-    Ok(Identity { chain, key })
+    let of_requests = PrivateKey::from_pem(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Identity { chain, key, of_requests })
 }
 
 fn of_system() -> Result<Vec<CertificateDer<'static>>, Failure> {

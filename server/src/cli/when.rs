@@ -86,6 +86,16 @@ impl std::fmt::Display for NotAMoment {
 
 impl std::error::Error for NotAMoment {}
 
+/// A date as HTTP writes it: `Wed, 25 Nov 2026 10:00:00 GMT`.
+pub(super) fn http_date(text: &str) -> Option<UnixMs> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let parts: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, day, month, year, time, "GMT"] = parts[..] else { return None };
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    UnixMs::parse_rfc3339(&format!("{year}-{month:02}-{day:0>2}T{time}Z"))
+}
+
 /// RFC 3339, and its shorter forms: without seconds, or the day alone (its first moment in UTC).
 fn date(text: &str) -> Option<UnixMs> {
     let spaced = text.replacen(' ', "T", 1);
@@ -133,6 +143,15 @@ pub(super) fn ago(moment: UnixMs, now: UnixMs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_of_http_is_read() {
+        let read = http_date("Wed, 25 Nov 2026 10:00:07 GMT").map(|moment| moment.to_string());
+        assert_eq!(read.as_deref(), Some("2026-11-25T10:00:07.000Z"));
+        for other in ["", "Wed, 25 Nov 2026 10:00:07 CET", "Wednesday, 25-Nov-26 10:00:07 GMT"] {
+            assert_eq!(http_date(other), None, "{other}");
+        }
+    }
 
     fn at(text: &str) -> Option<String> {
         text.parse::<When>().ok().map(|when| when.from(UnixMs(0)).to_string())

@@ -176,7 +176,7 @@ impl History<'_> {
     }
 
     fn item(&self, found: &[About], place: usize) -> Value {
-        let About { revision, entry } = &found[place];
+        let About { revision, entry, .. } = &found[place];
         let changes = changes(&entry.change, &found[place + 1..]);
         let subject = Subject::of(self.snapshot, &entry.change);
         json!({

@@ -11,8 +11,8 @@ pub mod clients;
 pub mod commands;
 pub mod contract;
 pub mod creating;
-pub mod differences;
 pub mod delivery;
+pub mod differences;
 pub mod etag;
 pub mod explain;
 pub mod feed;
@@ -32,6 +32,7 @@ pub mod replays;
 pub mod revert;
 mod routes;
 pub mod segments;
+pub mod server_info;
 pub mod settings;
 pub mod stream_token;
 pub mod tokens;
@@ -44,7 +45,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
 
 use actix_web::{App, HttpServer, middleware, web};
 use arc_swap::Guard;

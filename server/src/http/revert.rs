@@ -5,6 +5,7 @@ use rollout_rules::change::{Command, TargetingPatch};
 use rollout_rules::flag::Targeting;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, ProposalId, Revision};
 use rollout_rules::time::UnixMs;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::body::Json;
@@ -15,7 +16,7 @@ use super::{flags, proposals};
 use crate::state::Moment;
 
 /// What to go back to.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revert {
     /// The targeting as it was right after this entry.

@@ -7,7 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::contract::pages;
 use super::problem::{self, Problem};
-use super::{apps, backup, clients, delivery, explain, feed, flags, health, history, kill, log, ofrep, proposals, revert, segments, tokens, webhooks, whoami};
+use super::{
+    apps, backup, clients, delivery, explain, feed, flags, health, history, kill, log, ofrep, proposals,
+    revert, segments, server_info, tokens, webhooks, whoami,
+};
 
 /// Anything that no path matches.
 pub(super) async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -106,6 +109,7 @@ pub(super) fn places() -> Vec<Place> {
         .service(at!("/metrics", GET health::metrics))
         .service(at!("/v1/backup", GET backup::backup))
         .service(at!("/v1/whoami", GET whoami::whoami))
+        .service(at!("/v1/server", GET server_info::show))
         .service(at!("/v1/feed", GET feed::feed))
         .service(at!("/v1/feed/ack", POST feed::acknowledge))
         .service(at!("/v1/clients", GET clients::list))
@@ -160,7 +164,7 @@ fn apps_and_flags(config: &mut Places) {
 }
 
 /// Why a flag answers so, what became of it, and back to what it was.
-fn looking_back(config: &mut ServiceConfig, flag: &str) {
+fn looking_back(config: &mut Places, flag: &str) {
     let state = format!("{flag}/environments/{{environment}}");
     config
         .service(at!(&format!("{flag}/history"), GET history::list))
@@ -169,7 +173,7 @@ fn looking_back(config: &mut ServiceConfig, flag: &str) {
         .service(at!(&format!("{state}/revert"), POST revert::revert));
 }
 
-fn webhooks(config: &mut ServiceConfig) {
+fn webhooks(config: &mut Places) {
     let one = "/v1/webhooks/{webhook}";
     config
         .service(at!("/v1/webhooks", GET webhooks::list, POST webhooks::create))

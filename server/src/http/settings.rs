@@ -1,5 +1,6 @@
 //! The settings of the HTTP side, already validated. Each default says why.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, CorsOrigins, MetricsAccess};
@@ -42,6 +43,8 @@ pub struct Settings {
     /// Whether an evaluation context without a targeting key is refused, as OFREP 0.3 asks. Switched
     /// off, such a context is served what needs no unit.
     pub require_targeting_key: bool,
+    /// Where the log is, for the space that is left there.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Settings {
@@ -81,6 +84,7 @@ impl Default for Settings {
             public_url: None,
             metrics: MetricsAccess::Loopback,
             require_targeting_key: true,
+            data_dir: None,
         }
     }
 }
@@ -105,6 +109,7 @@ impl From<&Config> for Settings {
             public_url: config.public_url.clone(),
             metrics: config.metrics_access,
             require_targeting_key: config.require_targeting_key,
+            data_dir: Some(config.data_dir.clone()),
         }
     }
 }

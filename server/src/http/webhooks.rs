@@ -7,6 +7,7 @@ use rollout_rules::ids::{AppKey, EnvKey, Revision, WebhookId};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use rollout_rules::webhook::{Webhook, WebhookPatch, WebhookRecord};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,9 +24,11 @@ use super::reading::Reading;
 use crate::effects::{self, Attempt, Delivery, Outcome, Progress, Webhooks};
 use crate::state::Applied;
 
-#[derive(Deserialize)]
+/// A new webhook.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewWebhook {
+pub struct NewWebhook {
+    /// Where messages are sent: `https`, and no private address unless the server allows it.
     url: String,
     #[serde(default)]
     description: String,
@@ -40,7 +43,7 @@ struct NewWebhook {
 }
 
 /// What can be changed of a webhook.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     #[serde(default)]
@@ -55,9 +58,10 @@ pub struct Patch {
     reason: String,
 }
 
-#[derive(Deserialize)]
+/// How a new secret is drawn.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+pub struct Rotation {
     /// Whether the secret so far goes on signing beside the new one.
     #[serde(default = "yes")]
     keep_old: bool,
@@ -70,7 +74,7 @@ fn yes() -> bool {
 }
 
 /// Which dead letter is to be sent again; none: all.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replay {
     #[serde(default)]

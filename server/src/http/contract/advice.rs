@@ -98,6 +98,10 @@ all! {
         "`what` and `limit` name the bound. Remove what is not needed any more, or put long lists into segments.";
     "expiry_beyond_cap": "Flags and previews live no longer than their tier allows.",
         "`cap` is the latest moment. Extend it again later, with a reason.";
+    "past_too_far": "The log would have to be read over too far a stretch to know what was so at that moment.",
+        "Ask about a moment nearer to a stored checkpoint: `flag history` lists the revisions. A backup that is restored elsewhere can be asked too.";
+    "webhook_disabled": "The webhook sends nothing, so nothing can be sent again.",
+        "Look at why with `tidegate webhook deliveries`, mend the receiver, then `tidegate webhook update ID --enable`.";
     "not_proposable": "Commands of this kind wait for nobody, or there is nothing left to do.",
         "Do it directly: kills, holds and tokens are not proposed.";
     "revision_required": "A change that does more than lower has to say which state it was made for.",

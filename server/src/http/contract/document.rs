@@ -256,6 +256,7 @@ fn headers() -> Value {
     json!({
         "ETag": text("The revision of what is shown, for `If-Match`; of a bulk evaluation, for `If-None-Match`.", "\"42\""),
         "Location": text("Where what was made can be found.", "/v1/apps/shop"),
+        "Content-Disposition": text("The name of a file to keep it in.", "attachment; filename=\"tidegate-main-42.backup\""),
         "Idempotency-Replayed": text("`true`: an earlier request under the same key made it.", "true"),
         "X-Request-ID": text("The id of the request in the server's log; the caller's own, if it sent one.", "r-1"),
         "Retry-After": number("After how many seconds to try again."),

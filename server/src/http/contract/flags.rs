@@ -22,7 +22,7 @@ fn state() -> Value {
     })
 }
 
-fn flag() -> Value {
+pub(super) fn flag() -> Value {
     json!({
         "key": "checkout", "type": "boolean",
         "variants": [{ "key": "on", "value": true }, { "key": "off", "value": false }], "off_variant": "off",

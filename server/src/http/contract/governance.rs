@@ -18,7 +18,7 @@ fn command() -> Value {
     json!({ "do": "set_targeting", "app": "shop", "flag": "checkout", "environment": "production", "exposure": 50 })
 }
 
-fn proposal() -> Value {
+pub(super) fn proposal() -> Value {
     json!({
         "id": "b7m2x9k4q3va", "app": "shop", "command": command(), "hash": HASH, "seen": 42,
         "proposed_by": { "type": "human", "name": "ada" }, "at": "2027-01-17T18:00:00.000Z", "reason": "It went well",

@@ -7,14 +7,17 @@
 
 mod advice;
 mod apps;
+mod delivery;
 mod document;
 mod flags;
 mod governance;
+mod looking_back;
 mod operation;
 pub(super) mod pages;
 mod serving;
 mod shapes;
 mod views;
+mod webhooks;
 
 use std::sync::LazyLock;
 
@@ -25,7 +28,7 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 12] = [
+    let areas: [(&'static str, Vec<Operation>); 15] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
@@ -36,6 +39,9 @@ fn operations() -> Vec<Operation> {
         ("Proposals", governance::proposals()),
         ("Tokens", governance::tokens()),
         ("Log", governance::log()),
+        ("Flags", looking_back::looking_back()),
+        ("Kills", delivery::delivery()),
+        ("Webhooks", webhooks::webhooks()),
         ("SDKs", serving::sdks()),
         ("Server", serving::server()),
     ];

@@ -180,6 +180,21 @@ impl Operation {
         self
     }
 
+    /// Takes a parameter in the query that has to be there.
+    pub(super) fn query_needed<T: JsonSchema>(
+        self,
+        name: &'static str,
+        about: impl Into<String>,
+    ) -> Operation {
+        let mut operation = self.query::<T>(name, about);
+        operation
+            .parameters
+            .iter_mut()
+            .filter(|known| known.name == name)
+            .for_each(|known| known.required = true);
+        operation.refused(&[problem::INVALID_PARAMETER])
+    }
+
     /// Takes a header.
     pub(super) fn header(mut self, name: &'static str, required: bool, about: &str) -> Operation {
         let about = about.to_owned();

@@ -1,11 +1,11 @@
 //! Checks over HTTP, the feed of SDKs, and the server itself.
 
 use actix_web::http::Method;
-use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId};
+use rollout_rules::ids::InstanceId;
 use serde_json::{Value, json};
 
-use super::operation::{ALL, FOLLOWERS, Operation, READERS};
-use super::views::{Clients, Evaluation, EvaluationBody, Evaluations, Health, ProblemPage, Ready};
+use super::operation::{ADMINS, ALL, FOLLOWERS, Operation, READERS};
+use super::views::{Evaluation, EvaluationBody, Evaluations, Health, ProblemPage, Ready, ServerView};
 use crate::http::feed::AckBody;
 use crate::http::problem;
 
@@ -79,22 +79,9 @@ pub(super) fn sdks() -> Vec<Operation> {
             .title("Say which revision is served")
             .by(FOLLOWERS)
             .audience()
-            .body::<AckBody>(json!({ "instance": "web-1", "revision": 42, "kill_ids": ["incident-7"] }))
-            .refused(&[problem::NOT_FOUND, problem::TOO_MANY])
+            .body::<AckBody>(json!({ "instance": "web-1", "revision": 7, "kill_ids": ["incident-7"] }))
+            .refused(&[problem::NOT_FOUND, problem::TOO_MANY, problem::INVALID])
             .answers_nothing(204, "Noted."),
-        Operation::new(Method::GET, "/v1/feed/clients", "list_feed_clients")
-            .title("Show the SDKs that are connected to this server")
-            .by(READERS)
-            .query::<AppKey>("app", "Only of this app.")
-            .query::<EnvKey>("environment", "Only of this environment.")
-            .query::<KillId>("kill_id", "Count those in which this kill is in effect.")
-            .query::<super::views::Limit>("limit", "How many to list.")
-            .answers::<Clients>(200, "How many there are and how far, and some of them.", json!({
-                "connected": 1, "current": 1, "revision": 42, "items": [{
-                    "instance": "web-1", "app": "shop", "environment": "production", "sdk": "tidegate-rust/0.1.0",
-                    "since": "2027-01-17T18:00:00.000Z", "revision": 42,
-                }],
-            })),
     ]
 }
 
@@ -118,6 +105,25 @@ pub(super) fn server() -> Vec<Operation> {
             .title("Metrics, in Prometheus' text format")
             .open_or(READERS)
             .answers_text("The metrics.", "text/plain", "tidegate_ready 1\n"),
+        Operation::new(Method::GET, "/v1/server", "get_server")
+            .title("Which server this is, and what time it has")
+            .about("Operators of the whole server also see how much room is left for the log.")
+            .by(ALL)
+            .answers::<ServerView>(200, "The server.", json!({
+                "version": "0.1.0", "revision": 42, "now": "2027-01-17T18:00:00.000Z",
+                "disk": { "free_bytes": 50_000_000_000_u64, "total_bytes": 100_000_000_000_u64 },
+            })),
+        Operation::new(Method::GET, "/v1/backup", "get_backup")
+            .title("Copy the whole log while the server runs")
+            .about(
+                "Everything up to the revision that was published when the request came. Only for an admin's token that is \
+                 bound to no app. The stream is JSON lines with a last line that says that it is whole; `tidegate verify` \
+                 checks it, `tidegate restore` makes a server of it.",
+            )
+            .by(ADMINS)
+            .refused(&[problem::LOG_UNAVAILABLE, problem::INVALID_PARAMETER])
+            .answers_text("The copy.", "application/octet-stream", "…")
+            .with_header("Content-Disposition"),
         Operation::new(Method::GET, "/openapi.json", "get_openapi")
             .title("This description")
             .open()

@@ -16,14 +16,13 @@ use rollout_rules::flag::{
 };
 use rollout_rules::governance::{Actor, Scope};
 use rollout_rules::ids::{
-    AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, InstanceId, KillId, PlanId, ProposalId, Revision,
-    SegmentKey, TokenId, VariantKey,
+    AppKey, Digest, EnvKey, FlagKey, KillId, ProposalId, Revision, SegmentKey, TokenId, VariantKey, WebhookId,
 };
 use rollout_rules::percent::Exposure;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 pub(super) use self::serving::{
-    Clients, EntryView, Evaluation, EvaluationBody, Evaluations, Health, LogPage, OfrepFailure, Ready,
+    EntryView, Evaluation, EvaluationBody, Evaluations, Health, LogPage, OfrepFailure, Ready, ServerView,
 };
 use super::operation::{SchemaOf, of};
 use crate::http::problem;
@@ -381,6 +380,8 @@ pub(super) fn path_parameter(name: &str) -> (SchemaOf, &'static str, &'static st
         "segment" => (of::<SegmentKey>, "The segment.", "staff"),
         "token" => (of::<TokenId>, "The token's id, which is the third part of its text.", "k3v9q2m7x4ab"),
         "id" => (of::<ProposalId>, "The proposal.", "b7m2x9k4q3va"),
+        "webhook" => (of::<WebhookId>, "The webhook.", "w7k2m9x4q3va"),
+        "kill_id" => (of::<KillId>, "The kill, as whoever killed named it.", "incident-7"),
         _ => (of::<String>, "A name.", "stale"),
     }
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use rollout_rules::change::{Anchor, Change};
 use rollout_rules::governance::Actor;
 use rollout_rules::ids::{
-    AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, InstanceId, KillId, PlanId, ProposalId, Revision,
-    TokenId, VariantKey,
+    Digest, FlagKey, IdempotencyKey, PlanId, ProposalId, Revision, TokenId, VariantKey,
 };
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -20,6 +19,8 @@ pub(in crate::http::contract) struct EntryView {
     revision: Revision,
     /// The chain hash after it.
     hash: Digest,
+    /// `true`: a secret is left out, so the hash cannot be reckoned from what is shown.
+    redacted: Option<bool>,
     /// The version of this form.
     v: u16,
     at: Time,
@@ -44,32 +45,22 @@ pub(in crate::http::contract) struct LogPage {
     next_after: Option<Revision>,
 }
 
-/// A connected SDK.
+/// The server.
 #[derive(JsonSchema)]
-pub(in crate::http::contract) struct Client {
-    instance: InstanceId,
-    app: AppKey,
-    environment: EnvKey,
-    /// What it is, and its version.
-    sdk: Option<String>,
-    /// Since when it is connected.
-    since: Time,
-    /// The revision that it says it serves.
+pub(in crate::http::contract) struct ServerView {
+    version: String,
     revision: Revision,
-    acknowledged_at: Option<Time>,
-    kill_ids: Option<Vec<KillId>>,
+    /// The time that it judges by.
+    now: Time,
+    /// The file system of the log; null if it does not answer, absent for those who do not operate the server.
+    disk: Option<Disk>,
 }
 
-/// The SDKs that are connected to this server.
+/// Room for the log.
 #[derive(JsonSchema)]
-pub(in crate::http::contract) struct Clients {
-    connected: u64,
-    /// How many of them serve the newest revision.
-    current: u64,
-    revision: Revision,
-    /// How many have the kill that was asked about.
-    kill_in_effect: Option<u64>,
-    items: Vec<Client>,
+pub(in crate::http::contract) struct Disk {
+    free_bytes: u64,
+    total_bytes: u64,
 }
 
 /// The process runs.
