@@ -40,7 +40,8 @@ fn an_app_is_made_shown_changed_and_listed() {
 #[test]
 fn a_preview_is_made_extended_and_removed() {
     let server = shop();
-    server.tool("env create pr-7 -a shop --kind preview --ends 36h").ends(0).says("(in 1d12h)");
+    server.tool("env create pr-7 -a shop --ttl 36h").ends(0).says("(in 1d12h)");
+    server.tool("env create pr-8 -a shop").ends(2).complains("--kind");
     server.tool("env extend pr-7 -a shop --ends 3d --reason 'review takes longer'").ends(0).says("(in 3d)");
     server.tool("env list -a shop").ends(0).says("pr-7        preview");
     server.tool("flag list -a shop").ends(0).says("PR-7");

@@ -23,9 +23,9 @@ pub enum EnvCommand {
     Create {
         /// Its key
         key: EnvKey,
-        /// What it is for: preview, sandbox or production
-        #[arg(long, value_parser = kind)]
-        kind: EnvironmentKind,
+        /// What it is for: preview, sandbox or production; what has an end is a preview
+        #[arg(long, value_parser = kind, required_unless_present = "ends")]
+        kind: Option<EnvironmentKind>,
         /// When a preview ends: 48h, 2d, or a date
         #[arg(long, visible_alias = "ttl", value_name = "WHEN")]
         ends: Option<When>,
@@ -113,6 +113,7 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: EnvCommand) -> R
     let one = |key: &EnvKey| format!("{all}/{}", encoded(key.as_str()));
     match command {
         EnvCommand::Create { key, kind, ends } => {
+            let kind = kind.unwrap_or(EnvironmentKind::Preview);
             let body = session.with_reason(new_environment(&key, kind, ends, session.now));
             let answer = session.client.create(&all, &body, None)?;
             let ends = moment(&answer.body, "ends_at")
