@@ -2,7 +2,9 @@
 
 mod running;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use running::{Said, Server, folder, run};
 use serde_json::{Value, json};
@@ -53,6 +55,13 @@ fn edited(text: &str, edit: impl FnOnce(&mut Value)) -> String {
     let mut file: Value = serde_json::from_str(text).expect("an export is JSON");
     edit(&mut file);
     file.to_string()
+}
+
+/// The last entry of the log that is meant.
+fn log_line(server: &Server, is_meant: impl Fn(&Value) -> bool) -> Value {
+    let said = server.tool("log --after 0 --json").ends(0);
+    let entries = said.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("an entry a line"));
+    entries.filter(is_meant).last().expect("one is meant")
 }
 
 /// How many entries the log has.
@@ -124,6 +133,135 @@ fn an_import_that_was_cut_off_does_the_rest_when_it_is_repeated() {
     let whole = Server::first_start();
     import(&whole, &file, "--yes").ends(0);
     assert_eq!(entries(&other) - begun, entries(&whole) - begun, "nothing was done twice");
+}
+
+#[test]
+fn an_import_that_was_killed_in_the_middle_goes_on_where_it_was() {
+    const FLAGS: usize = 400;
+    let here = folder();
+    let flags: serde_json::Map<String, Value> = (0..FLAGS)
+        .map(|number| {
+            let states = json!({"production": {"exposure": 10}, "sandbox": {"on": true}});
+            (format!("flag-{number}"), json!({"type": "boolean", "environments": states}))
+        })
+        .collect();
+    let environments = json!({"production": {"kind": "production"}, "sandbox": {"kind": "sandbox"}});
+    let file = json!({
+        "format": "tidegate-app-1", "app": {"key": "shop"}, "environments": environments, "flags": flags,
+    });
+    let file = written(&here, "many.json", &file.to_string());
+    let server = Server::first_start();
+    let begun = entries(&server);
+    let mut following = server.command();
+    following.args(["log", "--follow", "--json", "--after", "0"]).stdout(Stdio::piped());
+    let mut following = following.spawn().expect("the tool runs");
+    let mut log = BufReader::new(following.stdout.take().expect("piped")).lines();
+    let mut import_all = server.command();
+    import_all.arg("import").arg(&file).arg("--yes").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut cut_off = import_all.spawn().expect("the tool runs");
+    // The app, half of the flags, and no state of any.
+    for _ in 0..begun + FLAGS / 2 {
+        log.next().expect("the log goes on").expect("readable");
+    }
+    cut_off.kill().expect("our own process");
+    cut_off.wait().expect("our own process ends");
+    following.kill().expect("our own process");
+    following.wait().expect("our own process ends");
+    let halfway = entries(&server) - begun;
+    assert!((FLAGS / 2..3 * FLAGS).contains(&halfway), "it was in the middle: {halfway}");
+
+    import(&server, &file, "--yes").ends(0);
+    import(&server, &file, "--dry-run --exit-code").ends(0);
+    let whole = Server::first_start();
+    let before = entries(&whole);
+    import(&whole, &file, "--yes").ends(0);
+    assert_eq!(entries(&server) - begun, entries(&whole) - before, "nothing was done twice");
+}
+
+#[test]
+fn a_prerequisite_is_turned_round_though_the_flags_stand_in_each_others_way() {
+    let server = shop();
+    let here = folder();
+    let turned = edited(&export(&server), |file| {
+        let of = |key: &str| format!("/flags/{key}/environments/sandbox/prerequisites");
+        let mut needs = file.pointer(&of("checkout")).expect("it needs `base`").clone();
+        needs[0]["flag"] = "checkout".into();
+        *file.pointer_mut(&of("checkout")).expect("a list") = json!([]);
+        *file.pointer_mut(&of("base")).expect("a list") = needs;
+    });
+    let file = written(&here, "turned.json", &turned);
+    // `base` comes first, while `checkout` still needs it.
+    import(&server, &file, "--yes").ends(0).says("2 changes are made");
+    import(&server, &file, "--dry-run --exit-code").ends(0);
+}
+
+#[test]
+fn what_needs_approval_is_proposed_once_and_so_when_it_is_applied() {
+    let server = Server::first_start();
+    server.tool("app create team --tier 1 --env prod=production --env try=sandbox").ends(0);
+    server.tool("flag create beta -a team").ends(0);
+    let here = folder();
+    let text = edited(&server.tool("export -a team").ends(0).out, |file| {
+        for place in ["prod", "try"] {
+            file["flags"]["beta"]["environments"][place]["on"] = true.into();
+        }
+    });
+    let file = written(&here, "team.json", &text);
+    import(&server, &file, "--yes").ends(6).complains("--propose stores the rest");
+    let open = || {
+        let list = server.tool("proposal list --state open --json").ends(0).json();
+        list["items"].as_array().expect("a list").clone()
+    };
+    assert_eq!(open(), [] as [Value; 0]);
+    import(&server, &file, "--yes --propose")
+        .ends(0)
+        .complains("proposed: change flag beta in prod")
+        .complains("waits for 1 approval by another person")
+        .says("0 changes are made, 1 is proposed");
+    let proposals = open();
+    assert_eq!(proposals.len(), 1, "{proposals:?}");
+    let entry = log_line(&server, |entry| entry["change"]["kind"] == "proposed");
+    assert!(entry["plan"].as_str().is_some_and(|plan| plan.starts_with("import-")), "{entry}");
+    // A job does the same on every push.
+    let again = import(&server, &file, "--yes --propose --json").ends(0).json();
+    let rows = again["rows"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["environment"] == "prod").expect("a row");
+    assert_eq!((&row["outcome"], &row["proposal"]), (&"proposed".into(), &proposals[0]["id"]));
+    assert_eq!(open(), proposals, "what waits is not proposed again");
+
+    let olga = server.token("--scope operator --human olga");
+    let id = proposals[0]["id"].as_str().expect("an id");
+    server.tool_as(&olga, &format!("proposal approve {id}")).ends(0);
+    server.tool(&format!("proposal apply {id}")).ends(0);
+    import(&server, &file, "--dry-run --exit-code").ends(0);
+    import(&server, &file, "--yes --propose").ends(0).says(" 0 to change");
+}
+
+#[test]
+fn of_a_flag_one_change_is_proposed_at_a_time() {
+    let server = Server::first_start();
+    server.tool("app create team --tier 1 --env eu=production --env us=production").ends(0);
+    server.tool("flag create beta -a team").ends(0);
+    let here = folder();
+    let text = edited(&server.tool("export -a team").ends(0).out, |file| {
+        for place in ["eu", "us"] {
+            file["flags"]["beta"]["environments"][place]["on"] = true.into();
+        }
+    });
+    let file = written(&here, "team.json", &text);
+    let olga = server.token("--scope operator --human olga");
+    for (place, code) in [("eu", 6), ("us", 0)] {
+        // Each names the flag's revision, so the second would be stale once the first is applied.
+        let said = import(&server, &file, "--yes --propose").ends(code);
+        assert!(said.err.contains(&format!("proposed: change flag beta in {place}")), "{said:?}");
+        assert_eq!(said.err.contains("once that is applied, import again"), code == 6, "{said:?}");
+        let list = server.tool("proposal list --state open --json").ends(0).json();
+        let [proposal] = &list["items"].as_array().expect("a list")[..] else { panic!("{list}") };
+        let id = proposal["id"].as_str().expect("an id");
+        server.tool_as(&olga, &format!("proposal approve {id}")).ends(0);
+        server.tool(&format!("proposal apply {id}")).ends(0);
+    }
+    import(&server, &file, "--dry-run --exit-code").ends(0);
 }
 
 #[test]

@@ -263,6 +263,10 @@ impl Failure {
                 Some(format!("{stored} of {all} parts were stored; repeating the command is safe{cause}"))
             }
             Failure::Refused(problem) => problem.advice(),
+            Failure::NotAll { code: ExitCode::NeedsApproval, .. } => Some(
+                "what is done stays done; --propose stores the rest as proposals, for others to approve and apply"
+                    .to_owned(),
+            ),
             Failure::NotAll { .. } => {
                 Some("what is done stays done: the same command later does only what is missing".to_owned())
             }

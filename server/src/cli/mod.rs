@@ -172,8 +172,8 @@ pub enum ClientCommand {
     /// Make an app be as a file of `tidegate export` says: shows the plan, asks, then makes one change after another
     ///
     /// Every change is an ordinary one under all laws, shown in the log under the plan's id. What needs approvals is left
-    /// and reported, and the exit code is 6. The same command later does only what is missing. Nothing is deleted without
-    /// --prune.
+    /// and reported, and the exit code is 6; with --propose it is stored as proposals. The same command later does only
+    /// what is missing, and proposes nothing that waits already. Nothing is deleted without --prune.
     Import(WithOptions<import::ImportOptions>),
     /// Which SDKs are connected, what they serve and how stale it is
     Clients(WithOptions<clients::ClientsOptions>),

@@ -116,7 +116,7 @@ fn compact(command: &Command) -> Value {
     value
 }
 
-fn waits_for(needed: u64) -> String {
+pub(super) fn waits_for(needed: u64) -> String {
     match needed {
         0 => "a human to apply it".to_owned(),
         1 => "1 approval by another person, and then to be applied".to_owned(),
@@ -148,7 +148,8 @@ fn with_hash(
     Ok(session.client.change(Method::POST, &path, &body, None)?.body)
 }
 
-fn approvals(proposal: &Value) -> (usize, u64) {
+/// How many approvals a proposal has, and how many it takes.
+pub(super) fn approvals(proposal: &Value) -> (usize, u64) {
     let have = proposal["approvals"].as_array().map_or(0, Vec::len);
     (have, proposal["needed"].as_u64().unwrap_or(0))
 }

@@ -4,6 +4,7 @@ mod compare;
 mod perform;
 mod plan;
 mod plan_flags;
+mod propose;
 mod seen;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use super::confirm::Sure;
 use super::failure::{ExitCode, Failure};
 use super::output::{Table, Tone};
 use super::session::Session;
-use perform::Outcome;
+use perform::{Order, Outcome};
 use plan::{Act, Plan};
 use seen::Seen;
 
@@ -35,6 +36,9 @@ pub struct ImportOptions {
     /// Archive flags and delete segments of the app that are not in the file; environments stay
     #[arg(long)]
     prune: bool,
+    /// Store what needs approvals as proposals, one of a flag at a time; the exit code is 0 then
+    #[arg(long)]
+    propose: bool,
     /// The plan's name in the log; without it, one that is made of the file's content
     #[arg(long, value_name = "ID")]
     plan: Option<PlanId>,
@@ -70,7 +74,8 @@ pub(super) fn run(session: &mut Session, options: &ImportOptions) -> Result<(), 
             if to_do == 1 { "1 change is made".to_owned() } else { format!("{to_do} changes are made") };
         options.sure.or_confirm(&format!("{noun} to app {app}"))?;
         session.client.under_plan(id.clone());
-        let made = perform::perform(session, &plan, &seen)?;
+        let order = Order { plan: &plan, seen: &seen, app: &app, propose: options.propose };
+        let made = perform::perform(session, &order)?;
         (outcomes, stopped) = (made.outcomes, made.stopped);
     }
     if session.json {
@@ -89,7 +94,7 @@ fn verdict(
     outcomes: &[Option<Outcome>],
 ) -> Result<(), Failure> {
     let failed: Vec<ExitCode> = outcomes.iter().flatten().filter_map(Outcome::exit_code).collect();
-    let missing = outcomes.iter().flatten().filter(|outcome| !outcome.is_done()).count() + impossible;
+    let missing = outcomes.iter().flatten().filter(|outcome| !outcome.is_dealt_with()).count() + impossible;
     if missing == 0 {
         return match to_do {
             changes if changes > 0 && options.exit_code => Err(Failure::Differs { changes }),
@@ -137,6 +142,9 @@ fn as_json(id: &PlanId, plan: &Plan, outcomes: &[Option<Outcome>]) -> Value {
                 shown["outcome"] = outcome.word().into();
                 if let Outcome::Refused { problem, .. } | Outcome::NotTried { because: problem } = outcome {
                     shown["problem"] = problem.as_str().into();
+                }
+                if let Outcome::Proposed { id, .. } = outcome {
+                    shown["proposal"] = id.as_str().into();
                 }
             }
             shown

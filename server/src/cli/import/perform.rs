@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollout_rules::ids::{FlagKey, SegmentKey};
+use rollout_rules::ids::{AppKey, FlagKey, SegmentKey};
 use ureq::http::Method;
 
-use super::plan::{Phase, Plan, Step, Thing};
+use super::plan::{Plan, Step, Thing};
+use super::propose::Proposer;
 use super::seen::Seen;
 use crate::cli::client::{Answer, Call};
 use crate::cli::failure::{ExitCode, Failure};
@@ -16,6 +17,11 @@ use crate::cli::session::Session;
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Done,
+    /// It waits as a proposal.
+    Proposed {
+        id: String,
+        waits_for: String,
+    },
     /// The server said no.
     Refused {
         problem: String,
@@ -36,6 +42,7 @@ impl Outcome {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Outcome::Done => "done",
+            Outcome::Proposed { .. } => "proposed",
             Outcome::Refused { code: ExitCode::NeedsApproval, .. } => "needs_approval",
             Outcome::Refused { .. } => "refused",
             Outcome::NotTried { .. } | Outcome::Stopped { .. } => "not_done",
@@ -45,13 +52,23 @@ impl Outcome {
     /// What a shell sees of it; nothing of what is done, or follows from another.
     pub(super) fn exit_code(&self) -> Option<ExitCode> {
         match self {
-            Outcome::Done | Outcome::NotTried { .. } => None,
+            Outcome::Done | Outcome::Proposed { .. } | Outcome::NotTried { .. } => None,
             Outcome::Refused { code, .. } | Outcome::Stopped { code } => Some(*code),
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self, Outcome::Done)
+    /// Whether what was to be done about it was: with --propose, that is to propose what needs approvals.
+    pub(super) fn is_dealt_with(&self) -> bool {
+        matches!(self, Outcome::Done | Outcome::Proposed { .. })
+    }
+
+    /// What a failed request makes of a row; an error means that nothing more is to be sent.
+    pub(super) fn of_failure(failure: Failure) -> Result<Outcome, Failure> {
+        let is_refusal = matches!(&failure, Failure::Refused(problem) if problem.status != 401);
+        if !is_refusal || failure.leaves_outcome_unknown() || failure.is_passing() {
+            return Err(failure);
+        }
+        Ok(Outcome::Refused { problem: failure.to_string(), code: failure.exit_code() })
     }
 }
 
@@ -63,35 +80,45 @@ pub(super) struct Made {
     pub stopped: Option<Failure>,
 }
 
+/// What to do with a plan.
+pub(super) struct Order<'a> {
+    pub plan: &'a Plan,
+    pub seen: &'a Seen,
+    pub app: &'a AppKey,
+    /// Whether what needs approvals is proposed.
+    pub propose: bool,
+}
+
 /// Carries a plan out, and says of each row how it went. A refusal stops only what needs the refused; where the
 /// outcome of a request is not known, nothing more is sent.
-pub(super) fn perform(session: &mut Session, plan: &Plan, seen: &Seen) -> Result<Made, Failure> {
-    let mut performer = Performer { revisions: revisions(seen), missing: BTreeSet::new() };
-    let mut made = Made { outcomes: vec![None; plan.rows.len()], stopped: None };
-    let mut waiting: Vec<&Step> = plan.steps.iter().collect();
-    // What is in use by something that goes later in the same plan gets another chance.
+pub(super) fn perform(session: &mut Session, order: &Order<'_>) -> Result<Made, Failure> {
+    let mut made = Made { outcomes: vec![None; order.plan.rows.len()], stopped: None };
+    made.stopped = carry_out(session, order, &mut made.outcomes).err();
+    say(session, order.plan, &made)?;
+    Ok(made)
+}
+
+fn carry_out(session: &Session, order: &Order<'_>, outcomes: &mut [Option<Outcome>]) -> Result<(), Failure> {
+    let mut performer = Performer { revisions: revisions(order.seen), missing: BTreeSet::new() };
+    let mut to_propose: Vec<&Step> = Vec::new();
+    let mut waiting: Vec<&Step> = order.plan.steps.iter().collect();
+    // What stands in the way of one change may go by another of the same plan: that one gets another chance.
     while !waiting.is_empty() {
         let (mut again, mut progress) = (Vec::new(), false);
         for step in std::mem::take(&mut waiting) {
-            match performer.perform(session, step) {
-                Ok(Ok(())) => {
-                    progress |= step.phase == Phase::Prune;
+            match performer.perform(session, step).map_err(|failure| stopped(step, failure, outcomes))? {
+                Ok(()) => {
+                    progress = true;
                     for row in std::iter::once(&step.row).chain(&step.also) {
-                        made.outcomes[*row].get_or_insert(Outcome::Done);
+                        outcomes[*row].get_or_insert(Outcome::Done);
                     }
                 }
-                Ok(Err((outcome, in_use))) => {
-                    if in_use && step.phase == Phase::Prune {
-                        again.push((step, outcome));
-                    } else {
-                        made.outcomes[step.row] = Some(outcome);
+                Err((outcome, true)) => again.push((step, outcome)),
+                Err((outcome, false)) => {
+                    if outcome.exit_code() == Some(ExitCode::NeedsApproval) && step.command.is_some() {
+                        to_propose.push(step);
                     }
-                }
-                Err(failure) => {
-                    made.outcomes[step.row] = Some(Outcome::Stopped { code: failure.exit_code() });
-                    made.stopped = Some(failure);
-                    say(session, plan, &made)?;
-                    return Ok(made);
+                    outcomes[step.row] = Some(outcome);
                 }
             }
         }
@@ -99,12 +126,27 @@ pub(super) fn perform(session: &mut Session, plan: &Plan, seen: &Seen) -> Result
             if progress {
                 waiting.push(step);
             } else {
-                made.outcomes[step.row] = Some(outcome);
+                outcomes[step.row] = Some(outcome);
             }
         }
     }
-    say(session, plan, &made)?;
-    Ok(made)
+    if !order.propose {
+        return Ok(());
+    }
+    // Last, so that no other change of this plan makes them stale.
+    let mut proposer = Proposer::default();
+    for step in to_propose {
+        let seen = step.seen.as_ref().and_then(|thing| performer.revisions.get(thing)).copied();
+        let outcome = proposer.propose(session, order.app, step, seen);
+        outcomes[step.row] = Some(outcome.map_err(|failure| stopped(step, failure, outcomes))?);
+    }
+    Ok(())
+}
+
+/// Notes where it stopped.
+fn stopped(step: &Step, failure: Failure, outcomes: &mut [Option<Outcome>]) -> Failure {
+    outcomes[step.row] = Some(Outcome::Stopped { code: failure.exit_code() });
+    failure
 }
 
 fn revisions(seen: &Seen) -> BTreeMap<Thing, u64> {
@@ -126,7 +168,7 @@ struct Performer {
     missing: BTreeSet<Thing>,
 }
 
-/// Why a step was not done, and whether something still uses what it was to remove.
+/// Why a step was not done, and whether something else of the plan may still clear the way.
 type Undone = (Outcome, bool);
 
 impl Performer {
@@ -144,15 +186,15 @@ impl Performer {
                 }
                 Ok(Ok(()))
             }
-            Err(failure) if failure.leaves_outcome_unknown() || failure.is_passing() => Err(failure),
-            Err(Failure::Refused(problem)) if problem.status != 401 => {
+            Err(failure) => {
+                let in_the_way = matches!(
+                    &failure,
+                    Failure::Refused(problem) if matches!(problem.code.as_str(), "in_use" | "prerequisite_cycle")
+                );
+                let refused = Outcome::of_failure(failure)?;
                 self.missing.extend(step.makes.clone());
-                let in_use = problem.code == "in_use";
-                let failure = Failure::Refused(problem);
-                let code = failure.exit_code();
-                Ok(Err((Outcome::Refused { problem: failure.to_string(), code }, in_use)))
+                Ok(Err((refused, in_the_way)))
             }
-            Err(failure) => Err(failure),
         }
     }
 
@@ -181,7 +223,7 @@ fn say(session: &mut Session, plan: &Plan, made: &Made) -> Result<(), Failure> {
     if session.json {
         return Ok(());
     }
-    let mut done = 0;
+    let (mut done, mut proposed) = (0, 0);
     for (row, outcome) in plan.rows.iter().zip(&made.outcomes) {
         let place =
             if row.environment.is_empty() { String::new() } else { format!(" in {}", row.environment) };
@@ -189,6 +231,10 @@ fn say(session: &mut Session, plan: &Plan, made: &Made) -> Result<(), Failure> {
         match outcome {
             None => {}
             Some(Outcome::Done) => done += 1,
+            Some(Outcome::Proposed { id, waits_for }) => {
+                proposed += 1;
+                note(format_args!("proposed: {what}: proposal {id} waits for {waits_for}"));
+            }
             Some(Outcome::Refused { problem, code: ExitCode::NeedsApproval }) => {
                 note(format_args!("waits for approval: {what}: {problem}"));
             }
@@ -198,5 +244,10 @@ fn say(session: &mut Session, plan: &Plan, made: &Made) -> Result<(), Failure> {
         }
     }
     let noun = if done == 1 { "change is" } else { "changes are" };
-    session.say(format_args!("{done} {noun} made"))
+    let also = match proposed {
+        0 => String::new(),
+        1 => ", 1 is proposed".to_owned(),
+        many => format!(", {many} are proposed"),
+    };
+    session.say(format_args!("{done} {noun} made{also}"))
 }

@@ -102,6 +102,8 @@ pub(super) struct Step {
     pub body: Option<Value>,
     /// Whose revision it names, if that is known.
     pub seen: Option<Thing>,
+    /// The same as a command that can be proposed, if it is one.
+    pub command: Option<Value>,
     /// What is not there if it fails.
     pub makes: Option<Thing>,
     pub needs: Vec<Thing>,
@@ -170,8 +172,8 @@ impl Maker<'_> {
     ) -> &mut Step {
         let body = Some(self.session.with_reason(body));
         let needs = vec![Thing::App];
-        let (seen, makes, also) = (None, None, Vec::new());
-        self.plan.steps.push(Step { row, also, phase, method, path, body, seen, makes, needs });
+        let (seen, command, makes, also) = (None, None, None, Vec::new());
+        self.plan.steps.push(Step { row, also, phase, method, path, body, seen, command, makes, needs });
         let last = self.plan.steps.len() - 1;
         &mut self.plan.steps[last]
     }

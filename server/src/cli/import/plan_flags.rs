@@ -34,8 +34,9 @@ impl Maker<'_> {
             };
             let row = self.row(what, "", Act::Delete, "not in the file: it is archived, for good");
             let path = format!("{}/archive", flag::path(&file.app.key, &named));
+            let command = self.command("archive_flag", &named, None, &json!({}));
             let step = self.step(row, Phase::Prune, Method::POST, path, json!({}));
-            step.seen = Some(Thing::Flag(named));
+            (step.seen, step.command) = (Some(Thing::Flag(named)), Some(command));
         }
     }
 
@@ -108,8 +109,9 @@ impl Maker<'_> {
         for (difference, phase) in [(first, Phase::Flags), (last, Phase::Leftovers)] {
             if !difference.is_empty() {
                 let body = Value::Object(difference.body);
+                let command = self.command("update_flag", key, None, &body);
                 let step = self.step(row, phase, Method::PATCH, path.clone(), body);
-                step.seen = Some(Thing::Flag(key.clone()));
+                (step.seen, step.command) = (Some(Thing::Flag(key.clone())), Some(command));
             }
         }
         for (environment, state) in &part.environments {
@@ -158,7 +160,8 @@ impl Maker<'_> {
         let row = self.row(format!("flag {key}"), environment.as_str(), Act::Extend, details);
         let path = format!("{}/extend", flag::path(&self.file.app.key, key));
         let body = json!({"environment": environment, "expires_at": at});
-        self.of_state(row, Phase::Lives, Method::POST, path, body, key, environment);
+        let command = self.command("extend_flag", key, Some(environment), &body);
+        self.of_state(row, Phase::Lives, Method::POST, path, body, command, (key, environment));
     }
 
     fn state(&mut self, key: &FlagKey, environment: &EnvKey, difference: Difference) {
@@ -168,8 +171,21 @@ impl Maker<'_> {
             let environments = format!("{}/environments", flag::path(&self.file.app.key, key));
             let path = format!("{environments}/{}", encoded(environment.as_str()));
             let body = Value::Object(difference.body);
-            self.of_state(row, Phase::States, Method::PATCH, path, body, key, environment);
+            let command = self.command("set_targeting", key, Some(environment), &body);
+            self.of_state(row, Phase::States, Method::PATCH, path, body, command, (key, environment));
         }
+    }
+
+    /// A request about a flag as the command that it asks for.
+    fn command(&self, does: &str, key: &FlagKey, environment: Option<&EnvKey>, body: &Value) -> Value {
+        let mut command = body.clone();
+        command["do"] = json!(does);
+        command["app"] = json!(self.file.app.key);
+        command["flag"] = json!(key);
+        if let Some(environment) = environment {
+            command["environment"] = json!(environment);
+        }
+        command
     }
 
     #[allow(clippy::too_many_arguments, reason = "a request and what it is about")]
@@ -180,11 +196,11 @@ impl Maker<'_> {
         method: Method,
         path: String,
         body: Value,
-        key: &FlagKey,
-        environment: &EnvKey,
+        command: Value,
+        (key, environment): (&FlagKey, &EnvKey),
     ) {
         let step = self.step(row, phase, method, path, body);
-        step.seen = Some(Thing::Flag(key.clone()));
+        (step.seen, step.command) = (Some(Thing::Flag(key.clone())), Some(command));
         step.needs.extend([Thing::Flag(key.clone()), Thing::Environment(environment.clone())]);
     }
 }
