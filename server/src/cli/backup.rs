@@ -1,8 +1,6 @@
 //! `tidegate backup`: the whole log of a running server in one file, checked while it is written.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal as _, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -14,6 +12,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::output::note;
 use super::session::Session;
+use super::whole_file::{Readers, write_whole};
 use crate::backup::{BackupError, BackupReader, Encoder, Header};
 
 /// A server that sends nothing for so long is given up.
@@ -24,8 +23,6 @@ const BLOCK_BYTES: usize = 64 * 1024;
 const BLOCKS_AHEAD: usize = 8;
 /// How often a terminal is told how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
-/// Only its owner reads a backup: it holds what every app does, and the hashes of all tokens.
-const MODE: u32 = 0o600;
 
 /// Where the backup goes.
 #[derive(Args, Clone, Debug)]
@@ -61,7 +58,7 @@ pub(super) fn run(session: &mut Session, options: &BackupOptions) -> Result<(), 
         let Header { log, last, .. } = reader.header();
         PathBuf::from(format!("tidegate-{log}-{last}.backup"))
     });
-    let written = write_whole(&path, |file| copy(&mut reader, file))?;
+    let written = write_whole(&path, Readers::Owner, |file| copy(&mut reader, file))?;
     let answer = json!({
         "file": path.to_string_lossy(),
         "log": written.header.log,
@@ -113,38 +110,6 @@ fn copy<R: BufRead>(reader: &mut BackupReader<R>, out: &mut dyn Write) -> Result
     bytes += piece.len() as u64;
     out.flush()?;
     Ok(Written { header, entries, bytes, checksum })
-}
-
-/// Writes a file that is there whole or not at all: beside its place, synced, renamed.
-pub(super) fn write_whole<T>(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    let failed = |path: &Path, error: io::Error| {
-        Failure::Output(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-    };
-    let outcome = (|| {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(MODE);
-        let file = options.open(&partial).map_err(|error| failed(&partial, error))?;
-        let mut file = BufWriter::with_capacity(BLOCK_BYTES, file);
-        let written = write(&mut file)?;
-        let file = file.into_inner().map_err(|error| failed(&partial, error.into_error()))?;
-        file.sync_all().map_err(|error| failed(&partial, error))?;
-        fs::rename(&partial, path).map_err(|error| failed(path, error))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| failed(parent, error))?;
-        Ok(written)
-    })();
-    if outcome.is_err() {
-        // It is not whole, and whoever finds it might take it for a backup.
-        let _ = fs::remove_file(&partial);
-    }
-    outcome
 }
 
 /// How far it is, where a person watches.

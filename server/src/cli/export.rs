@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use super::app;
 use super::app_file::{AppFile, AppPart, EnvironmentPart, FORMAT, FlagPart, SegmentPart, StatePart};
-use super::backup::write_whole;
 use super::client::encoded;
 use super::failure::Failure;
 use super::output::note;
 use super::reading::{items, text};
 use super::session::Session;
 use super::view::{FlagView, StateView};
+use super::whole_file::{Readers, write_whole};
 
 /// Where the file goes.
 #[derive(Args, Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) fn run(session: &mut Session, app: &AppKey, options: &ExportOptions) 
             session.out.flush()?;
         }
         Some(path) => {
-            write_whole(path, |out| Ok(out.write_all(text.as_bytes())?))?;
+            write_whole(path, Readers::AsBefore, |out| Ok(out.write_all(text.as_bytes())?))?;
             let (flags, segments) = (file.flags.len(), file.segments.len());
             let answer = serde_json::json!({
                 "file": path.to_string_lossy(), "app": app, "flags": flags, "segments": segments,

@@ -35,6 +35,7 @@ mod unanswered;
 mod view;
 mod webhook;
 mod when;
+mod whole_file;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -162,6 +163,10 @@ pub enum ClientCommand {
     ///
     /// Everything up to the moment at which it begins is in it; the server goes on. It is checked while it is written:
     /// a file that is there is whole. `tidegate verify` checks it again, `tidegate restore` makes a server of it.
+    ///
+    /// It holds the hashes of all tokens, the signing secrets of all webhooks, the keys of users on lists and who did
+    /// what: keep it as you keep the data directory. The file is readable by its owner alone; what is written to
+    /// standard output is for you to protect. It is not encrypted.
     Backup(WithOptions<backup::BackupOptions>),
     /// Write an app with its environments, segments and flags into a readable file
     ///

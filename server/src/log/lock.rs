@@ -1,6 +1,7 @@
 //! One server per data directory.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use super::OpenError;
@@ -12,9 +13,13 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the directory, making it if it is not there; refuses if another process has it.
+    /// Takes the directory, making it for its owner alone if it is not there: the log holds the hashes of tokens and
+    /// the secrets of webhooks. Refuses if another process has it.
     pub fn take(directory: &Path) -> Result<DirectoryLock, OpenError> {
-        fs::create_dir_all(directory)
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
             .map_err(|error| OpenError::storage("making the data directory", directory, error))?;
         let path = directory.join("lock");
         let file = File::options()
@@ -38,10 +43,13 @@ mod tests {
     #[test]
     fn a_data_directory_serves_one_at_a_time() {
         let directory = tempfile::tempdir().expect("a directory");
-        let first = DirectoryLock::take(directory.path()).expect("free");
-        let refused = DirectoryLock::take(directory.path()).expect_err("taken");
+        let inner = directory.path().join("data");
+        let first = DirectoryLock::take(&inner).expect("free");
+        let refused = DirectoryLock::take(&inner).expect_err("taken");
         assert!(refused.to_string().starts_with("another server uses the data directory"), "{refused}");
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&inner).expect("it was made"));
+        assert_eq!(mode & 0o777, 0o700, "only its owner looks into it");
         drop(first);
-        DirectoryLock::take(directory.path()).expect("free again");
+        DirectoryLock::take(&inner).expect("free again");
     }
 }
