@@ -99,6 +99,7 @@ pub async fn serve(
     let webhooks = WebhookOptions {
         directory: config.data_dir.join(WEBHOOKS),
         allow_private: config.webhooks_allow_private,
+        deliver: config.webhooks_deliver,
         request_timeout: effects::REQUEST_TIMEOUT,
     };
     let webhooks = Webhooks::start(&webhooks, &state, clock.clone()).map_err(ServeError::Webhooks)?;

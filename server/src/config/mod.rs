@@ -49,6 +49,8 @@ pub struct Config {
     pub cors_origins: CorsOrigins,
     /// Whether webhooks may lead to addresses that are not of the public internet.
     pub webhooks_allow_private: bool,
+    /// Whether webhooks are told of entries.
+    pub webhooks_deliver: bool,
     /// The bounds of what callers may ask for.
     pub limits: Limits,
     /// Expiry and approvals.

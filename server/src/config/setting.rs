@@ -170,6 +170,12 @@ pub const SETTINGS: &[Setting] = &[
         "whoever may make a webhook could knock at doors inside your network; set it where receivers live there",
     ),
     setting(
+        "webhooks.deliver",
+        "true",
+        "Send what webhooks are to be told; while this is false it waits, and webhooks can still be tested",
+        "whoever makes a webhook wants to hear; set it to false on a copy made of a backup, which would tell the same receivers",
+    ),
+    setting(
         "limits.connections",
         "40000",
         "Most connections open at once; more wait in the system's queue",

@@ -76,6 +76,7 @@ pub fn check(
     );
     let webhooks_allow_private =
         reader.read("webhooks.allow_private", "true or false", |text| text.parse().ok());
+    let webhooks_deliver = reader.read("webhooks.deliver", "true or false", |text| text.parse().ok());
     let limits = limits(&mut reader);
     let rules = rules(&mut reader);
     Some(Config {
@@ -92,6 +93,7 @@ pub fn check(
         metrics_access: metrics_access?,
         cors_origins: cors_origins?,
         webhooks_allow_private: webhooks_allow_private?,
+        webhooks_deliver: webhooks_deliver?,
         limits: limits?,
         rules: rules?,
     })

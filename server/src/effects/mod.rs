@@ -50,6 +50,8 @@ pub struct WebhookOptions {
     pub directory: PathBuf,
     /// Whether addresses that are not of the public internet may be called, and over plain HTTP.
     pub allow_private: bool,
+    /// Whether entries are told; what is not waits until a start with it.
+    pub deliver: bool,
     /// How long a receiver may take.
     pub request_timeout: Duration,
 }
@@ -79,6 +81,12 @@ impl Webhooks {
         };
         let tests = Semaphore::new(MAX_TESTS);
         let inner = Arc::new(Inner { world: Arc::new(world), statuses: DashMap::new(), tests });
+        if !options.deliver {
+            tracing::warn!(
+                "webhooks.deliver is false: webhooks are told nothing, and what they are to be told waits"
+            );
+            return Ok(Webhooks(inner));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let dispatcher =
             Dispatcher { inner: Arc::clone(&inner), outbox, publishing, at_work: HashMap::new() };

@@ -267,6 +267,7 @@ mod tests {
         let options = WebhookOptions {
             directory: directory.path().to_owned(),
             allow_private: false,
+            deliver: true,
             request_timeout: REQUEST_TIMEOUT,
         };
         let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");

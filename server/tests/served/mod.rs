@@ -119,6 +119,7 @@ impl Served {
                 let options = WebhookOptions {
                     directory: outbox.path().to_owned(),
                     allow_private: true,
+                    deliver: true,
                     request_timeout: RECEIVERS_TIME,
                 };
                 let webhooks = Webhooks::start(&options, &state, its_clock.clone()).expect("starts");
