@@ -7,8 +7,12 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rollout_rules::change::Reach;
+use rollout_rules::ids::{AppKey, FlagKey, KillId};
+use rollout_rules::time::UnixMs;
 use running::{Said, Server, data, folder, run, tidegate};
 use serde_json::Value;
+use tidegate::backup::{BackupReader, Encoder, KillAhead};
 
 /// A server with the app `shop`, the flag `checkout` on in the sandbox, and a segment.
 fn shop() -> Server {
@@ -102,6 +106,50 @@ fn a_backup_is_checked_restored_and_serves_the_same_flags_under_a_new_name() {
     verify(&data(&to)).ends(0).says("8 entries");
 }
 
+/// A backup as a server makes it whose log could not take a kill of the flag `checkout`.
+fn with_kill(backup: &[u8], id: &str) -> Vec<u8> {
+    let mut reader = BackupReader::open(backup).expect("a backup");
+    let mut out = Vec::new();
+    let mut encoder = Encoder::begin(reader.header(), &mut out);
+    while let Some(item) = reader.next_entry().expect("whole") {
+        encoder.entry(item.revision, item.hash, &item.bytes, &mut out);
+    }
+    let (app, flag) = (AppKey::new("shop").expect("a key"), FlagKey::new("checkout").expect("a key"));
+    let kill = KillAhead {
+        kill_id: KillId::new(id).expect("an id"),
+        reach: Reach::Flag { app, flag },
+        environment: None,
+        at: UnixMs(1_800_000_000_000),
+    };
+    encoder.kill(&kill, &mut out);
+    encoder.end(&mut out);
+    out
+}
+
+#[test]
+fn a_kill_that_the_log_could_not_take_is_in_the_backup_and_in_effect_where_it_is_restored() {
+    let server = shop();
+    let here = folder();
+    let (file, full) = (here.path().join("quiet.backup"), here.path().join("full-disk.backup"));
+    let quiet = run(server.command().args(["backup", "--json"]).arg(&file)).ends(0).json();
+    assert_eq!((&quiet["kills_ahead"], &quiet["last"]), (&0.into(), &6.into()));
+    std::fs::write(&full, with_kill(&std::fs::read(&file).expect("the backup"), "k-night")).expect("written");
+    verify(&full)
+        .ends(0)
+        .says("6 entries")
+        .says("in effect and not taken by the log when it was copied: k-night");
+    let to = folder();
+    restore(&full, &data(&to)).ends(0).says("restored 6 entries").says("as entries at its end: k-night");
+    verify(&data(&to)).ends(0).says("7 entries").says("revision 7 agrees with the entries");
+    let mut restored = Server::start(to, &[]);
+    restored.token.clone_from(&server.token);
+    let flag = restored.tool("flag show checkout -a shop --json").ends(0).json();
+    assert_eq!(flag["environments"]["sandbox"]["serving"], "killed", "{flag}");
+    let entries = log_of(&restored);
+    assert_eq!(entries[..6], log_of(&server)[..], "what came before is a prefix of the log");
+    assert_eq!(entries[6]["change"]["kill_id"], "k-night", "{}", entries[6]);
+}
+
 #[test]
 fn a_backup_during_a_thousand_writes_is_a_prefix_of_the_log() {
     const WRITERS: usize = 4;
@@ -181,6 +229,13 @@ fn what_is_no_whole_backup_is_refused_by_name_and_nothing_is_made_of_it() {
     verify(here.path()).ends(2).complains("neither a backup nor a data directory");
     let said = run(tidegate().args(["verify", "--json"]).arg(here.path().join("short"))).ends(1).json();
     assert_eq!((&said["sound"], said["faults"].as_array().map(Vec::len)), (&false.into(), Some(1)));
+    let to = here.path().join("made-of-nothing");
+    let said =
+        run(tidegate().args(["restore", "--json"]).arg(here.path().join("short")).arg("--data-dir").arg(&to));
+    assert_eq!(said.out, "", "a failure is one object on standard error");
+    let failure: Value = serde_json::from_str(&said.err).expect("an object");
+    assert_eq!((&failure["code"], &failure["exit_code"]), (&"unsound".into(), &1.into()));
+    assert!(failure["detail"].as_str().is_some_and(|text| text.contains("truncated")), "{failure}");
 }
 
 #[test]

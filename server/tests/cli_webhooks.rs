@@ -6,7 +6,7 @@ mod running;
 use std::net::TcpListener;
 
 use receiver::{Does, Receiver};
-use running::Server;
+use running::{Server, data, folder, run, tidegate};
 use serde_json::Value;
 
 const ALLOWED: &[&str] = &["--webhooks-allow-private"];
@@ -27,6 +27,31 @@ fn restart(server: Server, more: &[&str]) -> Server {
 
 fn id_of(made: &Value) -> String {
     made["id"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn a_copy_made_of_a_backup_tells_nobody_until_it_is_let_and_then_only_of_what_it_did() {
+    let server = first_start(ALLOWED);
+    let receiver = Receiver::start();
+    server.tool(&format!("webhook create {}", receiver.url)).ends(0);
+    server.tool("app create shop").ends(0);
+    assert_eq!(receiver.next().kind(), "app_created");
+    let here = folder();
+    let file = here.path().join("night.backup");
+    run(server.command().arg("backup").arg(&file)).ends(0);
+    let to = folder();
+    run(tidegate().arg("restore").arg(&file).arg("--data-dir").arg(data(&to)))
+        .ends(0)
+        .says("Webhooks that are enabled: 1")
+        .says("--webhooks-deliver=false");
+    let mut copy = Server::start(to, &["--webhooks-allow-private", "--webhooks-deliver=false"]);
+    copy.token.clone_from(&server.token);
+    copy.tool("app create drill").ends(0);
+    receiver.hears_nothing();
+    let _copy = restart(copy, ALLOWED);
+    let told = receiver.next();
+    assert!(told.kind() == "app_created" && told.body.contains("drill"), "{told:?}");
+    receiver.hears_nothing();
 }
 
 #[test]

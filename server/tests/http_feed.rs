@@ -85,6 +85,11 @@ fn a_kill_that_the_log_cannot_take_reaches_the_feed_as_an_overlay_and_then_as_a_
     assert_eq!((overlay.name.as_str(), overlay.id.as_str()), ("overlay", ""));
     let checked = served.check(&token, "f", &json!({"targetingKey": "a"})).expect(200);
     assert_eq!((&checked["value"], &checked["metadata"]["tidegate.kill_id"]), (&json!(false), &json!("k-2")));
+    let backup = served.get("/v1/backup");
+    let kill = backup.text.lines().find_map(|line| line.strip_prefix("kill "));
+    let kill: serde_json::Value = serde_json::from_str(kill.expect("a backup has it")).expect("JSON");
+    let reach = json!({"flag": {"app": "shop", "flag": "f"}});
+    assert_eq!((backup.status, &kill["kill_id"], &kill["reach"]), (200, &json!("k-2"), &reach));
     let mut late = served.stream(&token, "/v1/feed", &[]);
     let first = late.event().data;
     assert!(first.contains("k-2") || late.event().data.contains("k-2"), "who comes now learns of it too");
@@ -92,6 +97,8 @@ fn a_kill_that_the_log_cannot_take_reaches_the_feed_as_an_overlay_and_then_as_a_
     served.clock.advance(rollout_rules::time::DurationMs(60_000));
     let change = feed.event();
     assert!(change.name == "change" && change.data.contains("k-2"), "{change:?}");
+    let backup = served.get("/v1/backup").text;
+    assert!(backup.contains("k-2") && !backup.lines().any(|line| line.starts_with("kill ")), "{backup}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rollout_rules::change::MAX_ENTRY_BYTES;
 use rollout_rules::ids::{Digest, Revision};
 use sha2::{Digest as _, Sha256};
 
-use super::{BACKUP_FORMAT, END, Header, MAGIC, last_line};
+use super::{BACKUP_FORMAT, END, Header, KILL, KillAhead, MAGIC, MAX_KILLS_AHEAD, last_line};
 
 /// Longest line of a backup besides its entries, in bytes.
 const MAX_LINE_BYTES: u64 = 1024;
@@ -103,6 +103,7 @@ pub struct BackupReader<R> {
     entries: u64,
     last: Revision,
     hash: Digest,
+    kills: Vec<KillAhead>,
     whole: Option<Summary>,
 }
 
@@ -140,6 +141,7 @@ impl<R: BufRead> BackupReader<R> {
             entries: 0,
             last: Revision::ZERO,
             hash: Digest::default(),
+            kills: Vec::new(),
             whole: None,
         })
     }
@@ -154,18 +156,32 @@ impl<R: BufRead> BackupReader<R> {
         self.whole
     }
 
+    /// The kills that the log had not taken, oldest first, once all was read.
+    pub fn kills(&self) -> &[KillAhead] {
+        &self.kills
+    }
+
     /// The next entry; `None` once the backup was read to its end and is whole.
     pub fn next_entry(&mut self) -> Result<Option<Item>, BackupError> {
         if self.whole.is_some() {
             return Ok(None);
         }
-        let line = line(&mut self.source)?;
-        if line.starts_with(END.as_bytes()) {
-            self.whole = Some(self.finish(&line)?);
-            return Ok(None);
-        }
-        if !line.ends_with(b"\n") && (line.len() as u64) < MAX_LINE_BYTES {
-            return Err(BackupError::Truncated { last_good: self.last });
+        let line = loop {
+            let line = line(&mut self.source)?;
+            if line.starts_with(END.as_bytes()) {
+                self.whole = Some(self.finish(&line)?);
+                return Ok(None);
+            }
+            if !line.ends_with(b"\n") && (line.len() as u64) < MAX_LINE_BYTES {
+                return Err(BackupError::Truncated { last_good: self.last });
+            }
+            match line.strip_prefix(KILL.as_bytes()) {
+                Some(kill) => self.kill(kill, &line)?,
+                None => break line,
+            }
+        };
+        if !self.kills.is_empty() {
+            return Err(self.damaged("an entry follows the kills that the log had not taken"));
         }
         let (revision, hash, length) =
             announced(&line).ok_or_else(|| self.damaged("the line before an entry cannot be read"))?;
@@ -190,6 +206,17 @@ impl<R: BufRead> BackupReader<R> {
         self.entries += 1;
         (self.last, self.hash) = (revision, hash);
         Ok(Some(Item { revision, hash, bytes }))
+    }
+
+    fn kill(&mut self, kill: &[u8], line: &[u8]) -> Result<(), BackupError> {
+        if self.kills.len() >= MAX_KILLS_AHEAD {
+            return Err(self.damaged("it has more kills than a server has"));
+        }
+        let kill = serde_json::from_slice(kill);
+        self.kills.push(kill.map_err(|_| self.damaged("a kill in it cannot be read"))?);
+        self.sum.update(line);
+        self.read += line.len() as u64;
+        Ok(())
     }
 
     fn finish(&mut self, line: &[u8]) -> Result<Summary, BackupError> {

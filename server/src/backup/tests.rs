@@ -26,8 +26,20 @@ fn written(entries: &[(Revision, Digest, Vec<u8>)]) -> Vec<u8> {
     for (revision, hash, bytes) in entries {
         encoder.entry(*revision, *hash, bytes, &mut out);
     }
+    kills().iter().for_each(|kill| encoder.kill(kill, &mut out));
     encoder.end(&mut out);
     out
+}
+
+fn kills() -> Vec<KillAhead> {
+    let kill = |id: &str, reach, environment: Option<&str>| KillAhead {
+        kill_id: KillId::new(id).expect("an id"),
+        reach,
+        environment: environment.map(|key| EnvKey::new(key).expect("a key")),
+        at: UnixMs(1_800_000_000_000),
+    };
+    let app = rollout_rules::ids::AppKey::new("shop").expect("a key");
+    vec![kill("k-1", Reach::Everything, None), kill("k-2", Reach::App { app }, Some("live"))]
 }
 
 fn read(bytes: &[u8]) -> Result<(Vec<Item>, Summary), BackupError> {
@@ -48,6 +60,26 @@ fn what_was_written_is_read_back() {
     assert_eq!(items, entries);
     assert_eq!((summary.entries, summary.bytes), (4, file.len() as u64));
     assert_eq!(read(&written(&[])).expect("whole").1.entries, 0, "an empty log has a backup too");
+}
+
+#[test]
+fn kills_that_the_log_had_not_taken_are_read_back_after_the_entries() {
+    let entries = entries();
+    let file = written(&entries);
+    let mut reader = BackupReader::open(&file[..]).expect("a backup");
+    while reader.next_entry().expect("whole").is_some() {
+        assert_eq!(reader.kills(), [], "they come last");
+    }
+    assert_eq!(reader.kills(), kills());
+    let mut out = Vec::new();
+    let mut encoder = Encoder::begin(&header(&entries), &mut out);
+    kills().iter().for_each(|kill| encoder.kill(kill, &mut out));
+    for (revision, hash, bytes) in &entries {
+        encoder.entry(*revision, *hash, bytes, &mut out);
+    }
+    encoder.end(&mut out);
+    let refused = read(&out).expect_err("in the wrong order").to_string();
+    assert!(refused.contains("an entry follows the kills"), "{refused}");
 }
 
 #[test]

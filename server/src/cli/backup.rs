@@ -36,6 +36,8 @@ pub struct BackupOptions {
 struct Written {
     header: Header,
     entries: u64,
+    /// Kills that the log had not taken.
+    kills: usize,
     bytes: u64,
     checksum: Digest,
 }
@@ -67,6 +69,7 @@ pub(super) fn run(session: &mut Session, options: &BackupOptions) -> Result<(), 
         "hash": written.header.hash,
         "at": written.header.at,
         "entries": written.entries,
+        "kills_ahead": written.kills,
         "bytes": written.bytes,
         "sha256": written.checksum,
     });
@@ -78,10 +81,15 @@ fn no_backup(error: BackupError) -> Failure {
 }
 
 fn said(written: &Written, place: &str) -> String {
-    let Written { header, entries, bytes, .. } = written;
+    let Written { header, entries, kills, bytes, .. } = written;
     let noun = if *entries == 1 { "entry" } else { "entries" };
+    let ahead = match kills {
+        0 => "",
+        1 => ", and a kill that the log has not taken",
+        _ => ", and kills that the log has not taken",
+    };
     format!(
-        "{entries} {noun} ({bytes} bytes), up to revision {} of log {}, are in {place}; the chain holds",
+        "{entries} {noun} ({bytes} bytes), up to revision {} of log {}{ahead}, are in {place}; the chain holds",
         header.last, header.log
     )
 }
@@ -105,11 +113,13 @@ fn copy<R: BufRead>(reader: &mut BackupReader<R>, out: &mut dyn Write) -> Result
         progress.tell(item.revision.0);
     }
     progress.done();
+    let kills = reader.kills();
+    kills.iter().for_each(|kill| encoder.kill(kill, &mut piece));
     let checksum = encoder.end(&mut piece);
     out.write_all(&piece)?;
     bytes += piece.len() as u64;
     out.flush()?;
-    Ok(Written { header, entries, bytes, checksum })
+    Ok(Written { header, entries, kills: kills.len(), bytes, checksum })
 }
 
 /// How far it is, where a person watches.

@@ -124,7 +124,9 @@ pub enum Command {
     /// Make a data directory of a backup
     ///
     /// The backup is checked first. The log keeps its entries and their revisions and gets a new name, so that SDKs
-    /// do not go on where the old one was: they fetch everything anew. Tokens are those of the backup.
+    /// do not go on where the old one was: they fetch everything anew. Kills that were in effect and that the log had not
+    /// taken follow as entries. Tokens and webhooks are those of the backup: start a server that is only a copy with
+    /// `--webhooks-deliver=false`. Webhooks are told of what comes from then on, not of what still waited.
     Restore(RestoreOptions),
     /// Ask a running server
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! `GET /v1/backup`: the whole log up to the revision that was published when the request came, as one
-//! stream. The log goes on meanwhile; what comes later is not in it.
+//! stream, and the kills in effect that the log had not taken. The log goes on meanwhile; what comes later is
+//! not in it.
 
 use std::vec::IntoIter;
 
@@ -9,13 +10,14 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use rollout_rules::governance::Scope;
 use rollout_rules::ids::{Revision, TokenId};
+use tokio::runtime::Handle;
 
 use super::Shared;
 use super::audience::Query;
 use super::auth::{self, Principal};
 use super::feed::stream::StreamPlace;
 use super::problem::{self, Problem};
-use crate::backup::{Encoder, Header};
+use crate::backup::{Encoder, Header, KillAhead};
 use crate::log::{LogEntry, Tail};
 
 /// Most backups that are sent at once; more get 503. Each holds up to one batch of entries in memory.
@@ -23,7 +25,7 @@ pub const MAX_BACKUPS: usize = 2;
 /// A piece of the stream ends with the entry that makes it longer than this, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The log holds the hashes of all tokens, and what every app does.
+/// The log holds the hashes of all tokens, the secrets of all webhooks, and what every app does.
 fn may_back_up(who: &Principal) -> Result<(), Problem> {
     if who.scope == Scope::Admin && who.app.is_none() && who.environment.is_none() {
         return Ok(());
@@ -45,7 +47,15 @@ pub async fn backup(
         Problem::new(problem::BUSY, detail).retry_after(30)
     })?;
     // What is published is durable, and what is durable stays as it is.
-    let folded = std::sync::Arc::clone(&shared.published().folded);
+    let published = shared.published_full();
+    let folded = &published.folded;
+    // At the same moment: a kill is either of the log or ahead of it.
+    let kills = published.overlays.iter().map(|overlay| KillAhead {
+        kill_id: overlay.kill_id.clone(),
+        reach: overlay.reach.clone(),
+        environment: overlay.environment.clone(),
+        at: overlay.at,
+    });
     let header = Header {
         log: shared.log_id().clone(),
         first: Revision(1),
@@ -65,7 +75,8 @@ pub async fn backup(
         token: who.token,
         end: header.last,
         done: Revision::ZERO,
-        tail,
+        kills: kills.collect(),
+        tail: Some(tail),
         batch: Vec::new().into_iter(),
         encoder: Some(encoder),
         piece,
@@ -90,7 +101,10 @@ struct Copying {
     /// The last revision that belongs to it.
     end: Revision,
     done: Revision,
-    tail: Box<dyn Tail>,
+    /// What comes after it.
+    kills: Vec<KillAhead>,
+    /// Away while it reads.
+    tail: Option<Box<dyn Tail>>,
     batch: IntoIter<LogEntry>,
     /// Gone once the last line is written.
     encoder: Option<Encoder>,
@@ -104,7 +118,8 @@ impl Copying {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         while let Some(encoder) = &mut self.encoder {
             if self.done >= self.end {
-                if let Some(encoder) = self.encoder.take() {
+                if let Some(mut encoder) = self.encoder.take() {
+                    self.kills.iter().for_each(|kill| encoder.kill(kill, &mut self.piece));
                     encoder.end(&mut self.piece);
                 }
                 break;
@@ -123,7 +138,7 @@ impl Copying {
         if self.piece.is_empty() {
             return Ok(None);
         }
-        // A long log is read at once and without waiting: others have their turn meanwhile.
+        // Many pieces may be made of what was read at once: others have their turn meanwhile.
         tokio::task::yield_now().await;
         Ok(Some(Bytes::from(std::mem::take(&mut self.piece))))
     }
@@ -138,7 +153,15 @@ impl Copying {
         let token = token.ok_or_else(|| Problem::internal("a token is gone from the snapshot"))?;
         auth::still_valid(&token, self.shared.clock.coarse())
             .map_err(|why| Problem::new(problem::UNAUTHENTICATED, why))?;
-        let entries = self.tail.next().await;
+        let mut tail = self.tail.take().ok_or_else(|| Problem::internal("a backup broke off before"))?;
+        let runtime = Handle::current();
+        // Old entries come from the disk, which this thread's other requests must not wait for.
+        let read = tokio::task::spawn_blocking(move || {
+            let entries = runtime.block_on(tail.next());
+            (tail, entries)
+        });
+        let (tail, entries) = read.await.map_err(Problem::internal)?;
+        self.tail = Some(tail);
         entries.map_err(|error| Problem::new(problem::LOG_UNAVAILABLE, error.to_string()))
     }
 }

@@ -170,7 +170,30 @@ impl OfflineError {
         }
     }
 
-    fn as_json(&self, path: &Path) -> Value {
+    /// The kind's stable name.
+    fn code(&self) -> &'static str {
+        match self {
+            OfflineError::NotThere(_) => "not_found",
+            OfflineError::NotOurs(_) | OfflineError::Backup(BackupError::NotABackup) => "not_a_backup",
+            OfflineError::Backup(BackupError::Read(_)) | OfflineError::Files { .. } => "files",
+            OfflineError::Backup(BackupError::Format { .. }) => "unknown_format",
+            OfflineError::Log(OpenError::Locked { .. }) => "in_use",
+            OfflineError::Log(OpenError::Storage { .. }) | OfflineError::Append(_) => "storage",
+            OfflineError::Log(OpenError::Broken { .. })
+            | OfflineError::Backup(_)
+            | OfflineError::Unsound(_)
+            | OfflineError::Changed => "unsound",
+            OfflineError::NotEmpty(_) => "not_empty",
+        }
+    }
+
+    /// As every command tells of a failure.
+    fn as_failure(&self) -> Value {
+        json!({"code": self.code(), "detail": self.to_string(), "exit_code": self.exit_code() as u8})
+    }
+
+    /// As a verdict.
+    fn as_verdict(&self, path: &Path) -> Value {
         let faults = match self {
             OfflineError::Unsound(faults) => faults.iter().map(Fault::to_string).collect(),
             other => vec![other.to_string()],
@@ -185,23 +208,34 @@ struct Said {
     json: Value,
 }
 
-/// Says how it went: what was done on standard output, what went wrong on standard error, one object on standard
-/// output where JSON is wanted.
-fn say(path: &Path, outcome: Result<Said, OfflineError>, json: bool) -> ExitCode {
-    let (text, code) = match (&outcome, json) {
-        (Ok(said), false) => (said.lines.join("\n"), ExitCode::Done),
-        (Ok(said), true) => (format!("{:#}", said.json), ExitCode::Done),
-        (Err(error), true) => (format!("{:#}", error.as_json(path)), error.exit_code()),
-        (Err(error), false) => {
-            let text = error.to_string().replace('\n', "\nerror: ");
+/// Says how it went: what was done on standard output, what went wrong on standard error; one object each where
+/// JSON is wanted.
+fn say(outcome: Result<Said, OfflineError>, json: bool) -> ExitCode {
+    let said = match outcome {
+        Ok(said) => said,
+        Err(error) => {
+            let text = match json {
+                true => format!("{:#}", error.as_failure()),
+                false => format!("error: {}", error.to_string().replace('\n', "\nerror: ")),
+            };
             // Nobody may be listening there.
-            let _ = writeln!(std::io::stderr(), "error: {text}");
+            let _ = writeln!(std::io::stderr(), "{text}");
             return error.exit_code();
         }
     };
+    let text = if json { format!("{:#}", said.json) } else { said.lines.join("\n") };
     // Whoever stops reading has seen enough.
     let _ = writeln!(std::io::stdout(), "{text}");
-    code
+    ExitCode::Done
+}
+
+/// The same of something that was checked: that it is not sound is what was asked, so where JSON is wanted it stands
+/// on standard output too.
+fn say_verdict(path: &Path, outcome: Result<Said, OfflineError>, json: bool) -> ExitCode {
+    if let (Err(error), true) = (&outcome, json) {
+        let _ = writeln!(std::io::stdout(), "{:#}", error.as_verdict(path));
+    }
+    say(outcome, json)
 }
 
 /// `1 entry`, `2 entries`.

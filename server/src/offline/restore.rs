@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rollout_rules::change::Anchor;
 use rollout_rules::ids::LogId;
+use rollout_rules::snapshot::Snapshot;
 use serde_json::json;
 
 use super::target::Target;
@@ -24,7 +25,7 @@ const BYTES_UNDER_WAY: usize = 4 * 1024 * 1024;
 
 /// Makes a data directory of a backup, and says what to do next.
 pub fn restore(options: &RestoreOptions) -> ExitCode {
-    say(&options.file, restore_into(&options.file, &options.data_dir), options.json)
+    say(restore_into(&options.file, &options.data_dir), options.json)
 }
 
 fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
@@ -39,27 +40,43 @@ fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
         }
     };
     target.finish()?;
-    let Sound { header, summary, .. } = sound;
+    let Sound { header, summary, kills, folded } = sound;
     let entries = counted(summary.entries);
     let called = std::env::args().next().filter(|name| !name.is_empty());
     let tidegate = called.unwrap_or_else(|| "tidegate".to_owned());
-    let lines = vec![
+    let mut lines = vec![
         format!(
             "restored {entries} of log {}, up to revision {}, into {}; the log's new name is {log}",
             header.log,
             header.last,
             directory.display()
         ),
-        format!("What came after {} is not in it: kills and revoked tokens neither. Next:", header.at),
+        format!("What came after {} is not in it: kills and revoked tokens neither.", header.at),
+    ];
+    if !kills.is_empty() {
+        let ids: Vec<&str> = kills.iter().map(|kill| kill.kill_id.as_str()).collect();
+        let ids = ids.join(", ");
+        lines.push(format!("Kills that the log had not taken are in effect, as entries at its end: {ids}."));
+    }
+    let webhooks = folded.webhooks(None).filter(|record| record.webhook.enabled).count();
+    if webhooks > 0 {
+        lines.push(format!(
+            "Webhooks that are enabled: {webhooks}. They are told of what comes from now on, and not of what waited. Start \
+             a server that is only a copy with --webhooks-deliver=false, or it tells the same receivers."
+        ));
+    }
+    lines.extend([
+        "Next:".to_owned(),
         String::new(),
         format!("  {tidegate} serve --data-dir '{}'", directory.display()),
         format!("  {tidegate} token list"),
         format!("  {tidegate} log"),
         String::new(),
-    ];
+    ]);
     let json = json!({
         "data_dir": directory.to_string_lossy(), "log": log, "log_of_the_backup": header.log,
         "entries": summary.entries, "last": header.last, "hash": header.hash, "at": header.at,
+        "kills_ahead": kills.len(), "enabled_webhooks": webhooks,
     });
     Ok(Said { lines, json })
 }
@@ -81,16 +98,28 @@ fn write(file: &Path, directory: &Path, sound: &Sound) -> Result<LogId, OfflineE
         while copy.settle_one().await? {}
         Ok::<(), OfflineError>(())
     })?;
-    let (head, folded) = (log.head(), &sound.folded);
+    let head = log.head();
     if head.revision != sound.header.last || head.hash != sound.header.hash {
         return Err(OfflineError::Changed);
     }
-    let checkpoint = StoredCheckpoint { anchor: head, bytes: folded.to_checkpoint().encode() };
+    let folded = runtime.block_on(append_kills(&log, sound))?;
+    let checkpoint = StoredCheckpoint { anchor: log.head(), bytes: folded.to_checkpoint().encode() };
     if let Err(error) = log.store_checkpoint(&checkpoint) {
         // The first start folds the entries instead.
         tracing::warn!(%error, "no checkpoint was stored");
     }
     Ok(log.log_id().clone())
+}
+
+/// Puts the kills that the log had not taken after its entries: what was killed stays so. Answers with the fold.
+async fn append_kills(log: &SledLog, sound: &Sound) -> Result<Snapshot, OfflineError> {
+    let mut folded = sound.folded.clone();
+    for kill in &sound.kills {
+        let entry = kill.as_entry(log.head());
+        let written = log.append(Expect::Any, entry.encode().into()).await.map_err(OfflineError::Append)?;
+        folded = folded.apply(written.revision, written.hash, &entry);
+    }
+    Ok(folded)
 }
 
 /// An entry on its way into a log.

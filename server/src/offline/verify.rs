@@ -10,8 +10,8 @@ use rollout_rules::snapshot::Snapshot;
 use serde_json::json;
 
 use super::audit::Audit;
-use super::{OfflineError, Said, counted, say};
-use crate::backup::{BackupError, BackupReader, Header, Summary};
+use super::{OfflineError, Said, counted, say_verdict};
+use crate::backup::{BackupError, BackupReader, Header, KillAhead, Summary};
 use crate::cli::{ExitCode, VerifyOptions};
 use crate::log::checkpoints::CheckpointFiles;
 use crate::log::lock::DirectoryLock;
@@ -25,7 +25,7 @@ pub fn verify(options: &VerifyOptions) -> ExitCode {
         Ok(_) => verify_file(path),
         Err(error) => Err(OfflineError::files(path, error)),
     };
-    say(path, outcome, options.json)
+    say_verdict(path, outcome, options.json)
 }
 
 /// A backup that was read to its end and is sound.
@@ -34,6 +34,8 @@ pub(super) struct Sound {
     pub(super) summary: Summary,
     /// What its entries make.
     pub(super) folded: Snapshot,
+    /// In effect when it was taken, and not in its entries.
+    pub(super) kills: Vec<KillAhead>,
 }
 
 /// Reads a backup to its end.
@@ -49,12 +51,12 @@ pub(super) fn check_backup(path: &Path) -> Result<Sound, OfflineError> {
     }
     let folded = audit.end().map_err(OfflineError::Unsound)?;
     let summary = reader.summary().ok_or(BackupError::Truncated { last_good: folded.revision() })?;
-    Ok(Sound { header: reader.header().clone(), summary, folded })
+    Ok(Sound { header: reader.header().clone(), summary, folded, kills: reader.kills().to_vec() })
 }
 
 fn verify_file(path: &Path) -> Result<Said, OfflineError> {
-    let Sound { header, summary, .. } = check_backup(path)?;
-    let lines = vec![
+    let Sound { header, summary, kills, .. } = check_backup(path)?;
+    let mut lines = vec![
         format!("{}: a sound backup", path.display()),
         format!("  log       {}, taken {}", header.log, header.at),
         format!("  entries   {}, up to revision {}", counted(summary.entries), header.last),
@@ -62,10 +64,15 @@ fn verify_file(path: &Path) -> Result<Said, OfflineError> {
         "  anchors   each entry names an earlier one as it is".to_owned(),
         format!("  checksum  {}", summary.checksum),
     ];
+    let ids: Vec<&str> = kills.iter().map(|kill| kill.kill_id.as_str()).collect();
+    if !ids.is_empty() {
+        let ids = ids.join(", ");
+        lines.push(format!("  kills     in effect and not taken by the log when it was copied: {ids}"));
+    }
     let json = json!({
         "path": path.to_string_lossy(), "kind": "backup", "sound": true, "log": header.log, "at": header.at,
         "entries": summary.entries, "first": header.first, "last": header.last, "hash": header.hash,
-        "sha256": summary.checksum, "faults": [],
+        "sha256": summary.checksum, "kills_ahead": ids, "faults": [],
     });
     Ok(Said { lines, json })
 }

@@ -116,9 +116,11 @@ pub(super) fn server() -> Vec<Operation> {
         Operation::new(Method::GET, "/v1/backup", "get_backup")
             .title("Copy the whole log while the server runs")
             .about(
-                "Everything up to the revision that was published when the request came. Only for an admin's token that is \
-                 bound to no app. The stream is JSON lines with a last line that says that it is whole; `tidegate verify` \
-                 checks it, `tidegate restore` makes a server of it.",
+                "Everything up to the revision that was published when the request came, and the kills in effect that the \
+                 log had not taken. Only for an admin's token that is bound to no app: it holds the hashes of all tokens and \
+                 the signing secrets of all webhooks, and is not encrypted. Each entry is JSON after a line with its \
+                 revision, chain hash and length; a last line with a checksum says that it is whole. `tidegate verify` checks \
+                 it, `tidegate restore` makes a server of it.",
             )
             .by(ADMINS)
             .refused(&[problem::LOG_UNAVAILABLE, problem::INVALID_PARAMETER])
