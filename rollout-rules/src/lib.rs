@@ -40,5 +40,6 @@ pub mod segment;
 pub mod semver;
 pub mod snapshot;
 pub mod table;
+pub mod tally;
 pub mod time;
 pub mod webhook;

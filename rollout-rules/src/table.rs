@@ -13,6 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::compile::CompiledFlag;
+use crate::tally::Numbering;
 
 /// How many items a shard holds, about; past it the shards double.
 pub const SHARD: usize = 128;
@@ -162,9 +163,13 @@ impl<T: Item> Shards<T> {
 }
 
 /// The compiled flags of one environment. A clone is cheap and shares everything.
+///
+/// A table gives every flag that is put into it the places where its answers are counted; a flag that
+/// follows another with the same key and variants has its places.
 #[derive(Clone, Default)]
 pub struct FlagTable {
     flags: Shards<Arc<CompiledFlag>>,
+    numbering: Numbering,
 }
 
 impl FlagTable {
@@ -182,19 +187,44 @@ impl FlagTable {
     /// The table with this flag added or replaced. Copies at most one shard.
     #[must_use]
     pub fn with(&self, flag: Arc<CompiledFlag>) -> FlagTable {
-        FlagTable { flags: self.flags.changed([flag], []) }
+        self.with_all([flag])
     }
 
     /// The table with all these added or replaced; for many at once, such as a checkpoint's.
     #[must_use]
     pub fn with_all(&self, flags: impl IntoIterator<Item = Arc<CompiledFlag>>) -> FlagTable {
-        FlagTable { flags: self.flags.changed(flags, []) }
+        let mut numbering = self.numbering.clone();
+        let numbered = flags.into_iter().map(|flag| self.numbered(flag, &mut numbering));
+        FlagTable { flags: self.flags.changed(numbered, []), numbering }
+    }
+
+    /// A table of these flags and no others. What is counted of them goes on where this one counts it.
+    #[must_use]
+    pub fn of_only(&self, flags: impl IntoIterator<Item = Arc<CompiledFlag>>) -> FlagTable {
+        let mut numbering = self.numbering.clone();
+        let numbered = flags.into_iter().map(|flag| self.numbered(flag, &mut numbering));
+        FlagTable { flags: Shards::default().changed(numbered, []), numbering }
     }
 
     /// The table without this flag. Copies at most one shard.
     #[must_use]
     pub fn without(&self, key: &str) -> FlagTable {
-        FlagTable { flags: self.flags.changed([], [key]) }
+        FlagTable { flags: self.flags.changed([], [key]), numbering: self.numbering.clone() }
+    }
+
+    fn numbered(&self, mut flag: Arc<CompiledFlag>, numbering: &mut Numbering) -> Arc<CompiledFlag> {
+        let twin = self.get_hashed(flag.key_hash(), flag.key().as_str());
+        let twin = twin.filter(|twin| twin.counts_as(&flag)).map(|twin| twin.first_cell);
+        // One that others hold already was numbered when it was put into a table.
+        if let Some(flag) = Arc::get_mut(&mut flag) {
+            flag.first_cell = twin.unwrap_or_else(|| numbering.next(flag.flag.variants.len()));
+        }
+        flag
+    }
+
+    /// Whether both give the same flags the same places to be counted in: one was made of the other.
+    pub fn counts_with(&self, other: &FlagTable) -> bool {
+        self.numbering.is(&other.numbering)
     }
 
     /// How many flags there are, archived ones included.

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::descriptors;
 use crate::effects::{self, WebhookOptions, Webhooks};
+use crate::exposures::Exposures;
 use crate::first_token::{self, Occasion};
 use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
@@ -23,6 +24,8 @@ use crate::tls::{Tls, TlsError};
 const KILL_JOURNAL: &str = "kills";
 /// How far each webhook has come, and what was given up, in the data directory.
 const WEBHOOKS: &str = "webhooks";
+/// How often flags gave which answer, in the data directory.
+const EXPOSURES: &str = "exposures";
 
 /// Why the server does not start, or ended.
 #[derive(Debug)]
@@ -104,6 +107,11 @@ pub async fn serve(
     };
     let webhooks = Webhooks::start(&webhooks, &state, clock.clone()).map_err(ServeError::Webhooks)?;
     let mut handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry, webhooks);
+    match Exposures::open(&config.data_dir.join(EXPOSURES), clock.now()) {
+        Ok(exposures) => handles.exposures = exposures,
+        // Statistics are no reason not to serve.
+        Err(error) => tracing::warn!("{error}; they are kept in memory alone until the server starts anew"),
+    }
     let encryption = tls.as_ref().map(Tls::server_config).transpose();
     handles.tls = encryption.map_err(|error| ServeError::Http(std::io::Error::other(error)))?;
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });

@@ -56,6 +56,18 @@ fn describe() {
     metrics::describe_counter!("tidegate_http_requests_total", "Requests by route, method and status.");
     metrics::describe_histogram!("tidegate_http_request_seconds", "Time from request to answer, by route.");
     metrics::describe_counter!("tidegate_checks_total", "Flags evaluated over OFREP.");
+    metrics::describe_counter!(
+        "tidegate_exposures_total",
+        "Answers of flags that were summed, by who counted."
+    );
+    metrics::describe_counter!(
+        "tidegate_exposures_dropped_total",
+        "Answers, or requests, that were not counted for want of room."
+    );
+    metrics::describe_gauge!(
+        "tidegate_stale_flags",
+        "Flags that have become stale, by reason; up to a minute old."
+    );
     metrics::describe_counter!("tidegate_commands_total", "Commands by outcome.");
     metrics::describe_histogram!("tidegate_command_seconds", "Time from command to durable and published.");
     metrics::describe_counter!("tidegate_failed_logins_total", "Requests with invalid tokens.");

@@ -16,6 +16,7 @@ use crate::flag::{Flag, FlagState, HoldCause, Kills, Targeting};
 use crate::ids::{EnvKey, FlagKey, Revision, RuleId, VariantKey};
 use crate::segment::SegmentTable;
 use crate::table::hash_of;
+use crate::tally::{Cell, Cells};
 use crate::time::UnixMs;
 
 /// What a compiled flag is made from.
@@ -61,6 +62,8 @@ pub struct CompiledFlag {
     /// Whether people turned it on, and no revival of the flag turned it off since.
     pub(crate) on: bool,
     pub(crate) answers: bool,
+    /// Where its answers are counted. The table that it is put into says so.
+    pub(crate) first_cell: Cell,
     /// `None` if it cannot be served.
     pub(crate) serve: Option<CompiledServe>,
     /// What most flags do not have.
@@ -178,6 +181,7 @@ impl CompiledFlag {
             standing,
             on: targeting.on && !is_revived(state.targeting_revision, off_before),
             answers: flag.archived_at.is_none() && !flag.variants.is_empty(),
+            first_cell: Cell::NONE,
             serve,
             program,
             flag: Arc::clone(flag),
@@ -219,6 +223,18 @@ impl CompiledFlag {
     /// What is off because it cannot be used.
     pub fn warnings(&self) -> &[Warning] {
         self.program.as_ref().map_or(&[], |program| &program.warnings)
+    }
+
+    /// Where its answers are counted: one place for each variant, in their order, and one for checks that
+    /// gave none.
+    pub fn cells(&self) -> Cells {
+        Cells { first: self.first_cell, variants: self.flag.variants.len() }
+    }
+
+    /// Whether what is counted of this one and of the other is the same: their variants are.
+    pub(crate) fn counts_as(&self, other: &CompiledFlag) -> bool {
+        let (own, others) = (&self.flag.variants, &other.flag.variants);
+        own.len() == others.len() && own.iter().zip(others).all(|(a, b)| a.key == b.key)
     }
 
     pub(crate) fn key_hash(&self) -> u64 {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::compile::{CompiledFlag, CompiledServe, CompiledSplit, Definition};
 use crate::flag::{FlagKind, Height, HoldCause, Variant};
 use crate::ids::{FlagKey, Revision, RuleId, SplitId, VariantKey};
+use crate::tally::Cell;
 
 /// Why a flag answers as it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +191,12 @@ impl<'a> Answer<'a> {
     /// The variant's place within the flag.
     pub fn index(&self) -> u16 {
         self.variant
+    }
+
+    /// Where an answer like this is counted.
+    #[inline]
+    pub fn cell(&self) -> Cell {
+        self.flag.first_cell.after(self.variant)
     }
 
     /// The flag's name.

@@ -178,7 +178,7 @@ impl ClientState {
             conditions: RedBlackTreeMapSync::new_sync(),
             shared: SharedRules::default(),
             app_flags: AppFlags::default(),
-            environment: empty(served.environment.clone(), served.ends_at),
+            environment: empty(served.environment.clone(), served.ends_at, FlagTable::default()),
         };
         // A node that has not heard of another node's overlay must not lift it: it stays as long as
         // the log has not moved since.
@@ -197,7 +197,9 @@ impl ClientState {
             state.note_kills(&flag.key, &flag.kills);
             compiled.push(state.compile(flag));
         }
-        state.environment.flags = compiled.into_iter().collect();
+        // What the client has counted and not told yet stays where it is.
+        let before = base.map(|base| &base.environment.flags);
+        state.environment.flags = before.unwrap_or(&FlagTable::default()).of_only(compiled);
         Ok(state)
     }
 
@@ -390,8 +392,8 @@ impl ClientState {
     }
 }
 
-fn empty(key: EnvKey, ends_at: Option<UnixMs>) -> EnvironmentFlags {
-    EnvironmentFlags { key, ends_at, flags: FlagTable::default() }
+fn empty(key: EnvKey, ends_at: Option<UnixMs>, flags: FlagTable) -> EnvironmentFlags {
+    EnvironmentFlags { key, ends_at, flags }
 }
 
 /// What the evaluator needs to be true of every flag.

@@ -63,7 +63,8 @@ impl Snapshot {
         }
         for (environment, flags) in tables {
             if let Some(served) = app.environments.get_mut(&environment) {
-                Arc::make_mut(served).flags.flags = flags.into_iter().collect();
+                let table = served.flags.flags.of_only(flags);
+                Arc::make_mut(served).flags.flags = table;
             }
         }
     }

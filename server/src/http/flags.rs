@@ -115,7 +115,11 @@ pub(super) fn missing_flag(app: &AppKey, flag: &FlagKey) -> Problem {
     Problem::new(problem::NOT_FOUND, format!("there is no flag `{flag}` of app `{app}`"))
 }
 
-fn find<'s>(snapshot: &'s Snapshot, app: &AppKey, flag: &FlagKey) -> Result<FlagView<'s>, Problem> {
+pub(super) fn find<'s>(
+    snapshot: &'s Snapshot,
+    app: &AppKey,
+    flag: &FlagKey,
+) -> Result<FlagView<'s>, Problem> {
     if snapshot.app(app).is_none() {
         return Err(missing_app(app));
     }

@@ -56,6 +56,9 @@ pub async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> Result<
         Principal::extract(&request).await?.reads_everything()?;
     }
     shared.refresh_gauges();
+    let counted = web::Data::clone(&shared);
+    // Every flag is looked at, which takes a while where there are many.
+    let _ = web::block(move || counted.refresh_stale_gauges()).await;
     let text = shared.telemetry.render();
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }

@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod differences;
 pub mod etag;
 pub mod explain;
+pub mod exposures;
 pub mod feed;
 pub mod flags;
 pub mod guard;
@@ -42,14 +43,15 @@ pub mod whoami;
 
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpServer, middleware, web};
 use arc_swap::Guard;
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::{LogId, Revision};
+use rollout_rules::time::UnixMs;
 use rustls::ServerConfig;
 use tokio::sync::{broadcast, watch};
 
@@ -62,6 +64,7 @@ pub use self::settings::Settings;
 use self::stream_token::StreamKey;
 use crate::clock::Clock;
 use crate::effects::Webhooks;
+use crate::exposures::Exposures;
 use crate::log::ChangeLog;
 use crate::state::{CommandHandle, Event, Live, Overlay, Past, Published, Readiness, State};
 use crate::telemetry::{Telemetry, Traffic};
@@ -85,6 +88,8 @@ pub struct Handles {
     pub tls: Option<ServerConfig>,
     /// The webhooks at work.
     pub webhooks: Webhooks,
+    /// How often flags gave which answer; kept in memory alone unless it is put in place of.
+    pub exposures: Exposures,
 }
 
 impl Handles {
@@ -97,6 +102,7 @@ impl Handles {
         webhooks: Webhooks,
     ) -> Handles {
         Handles {
+            exposures: Exposures::in_memory(clock.now()),
             commands: state.commands.clone(),
             live: Arc::clone(&state.live),
             log: Arc::clone(&state.log),
@@ -141,6 +147,10 @@ pub struct Shared {
     pub telemetry: Telemetry,
     /// The webhooks at work.
     pub webhooks: Webhooks,
+    /// How often flags gave which answer.
+    pub exposures: Exposures,
+    /// When stale flags were counted for the metrics.
+    stale_counted: Mutex<Option<UnixMs>>,
     /// Counts requests.
     pub traffic: Traffic,
     /// Requests under way.
@@ -175,6 +185,8 @@ impl Shared {
             stream_key: StreamKey::random(),
             telemetry: handles.telemetry,
             webhooks: handles.webhooks,
+            exposures: handles.exposures,
+            stale_counted: Mutex::new(None),
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),
             open_streams: Arc::new(AtomicUsize::new(0)),
@@ -291,6 +303,7 @@ pub async fn run(
     let handle = server.handle();
     let handing_out = tokio::spawn(hand_out(web::Data::clone(&shared), events));
     let upkeep = tokio::spawn(keep_metrics(shared.telemetry.clone()));
+    let counting = tokio::spawn(keep_exposures(web::Data::clone(&shared)));
     tokio::pin!(server);
     let outcome = tokio::select! {
         outcome = &mut server => outcome,
@@ -304,6 +317,8 @@ pub async fn run(
     };
     handing_out.abort();
     upkeep.abort();
+    counting.abort();
+    close_exposures(&shared);
     outcome
 }
 
@@ -352,6 +367,22 @@ async fn hand_out(shared: web::Data<Shared>, mut events: broadcast::Receiver<Eve
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+/// Sums what checks gave, and has the sums written. Not before the log was folded: until then flags that have
+/// sums seem not to be there.
+async fn keep_exposures(shared: web::Data<Shared>) {
+    if shared.live.settled().await == Readiness::Ready {
+        let snapshot = || Arc::clone(&shared.published().snapshot);
+        shared.exposures.clone().keep(shared.clock.clone(), snapshot).await;
+    }
+}
+
+/// Has the last sums written. Not on a disk that hangs.
+fn close_exposures(shared: &Shared) {
+    if shared.was_ready() && shared.live.readiness() != Readiness::LogHangs {
+        shared.exposures.close(&shared.published().snapshot, shared.clock.now());
     }
 }
 

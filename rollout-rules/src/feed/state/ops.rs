@@ -88,7 +88,8 @@ impl ClientState {
         self.conditions = RedBlackTreeMapSync::new_sync();
         self.shared = SharedRules::default();
         self.app_flags = AppFlags::default();
-        self.environment = empty(self.environment.key.clone(), None);
+        let none = self.environment.flags.of_only([]);
+        self.environment = empty(self.environment.key.clone(), None, none);
     }
 
     pub(super) fn put_segment(&mut self, segment: &ServedSegment) {

@@ -9,6 +9,7 @@ mod advice;
 mod apps;
 mod delivery;
 mod document;
+mod exposures;
 mod flags;
 mod governance;
 mod looking_back;
@@ -28,7 +29,7 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 15] = [
+    let areas: [(&'static str, Vec<Operation>); 16] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
@@ -40,6 +41,7 @@ fn operations() -> Vec<Operation> {
         ("Tokens", governance::tokens()),
         ("Log", governance::log()),
         ("Flags", looking_back::looking_back()),
+        ("Flags", exposures::exposures()),
         ("Kills", delivery::delivery()),
         ("Webhooks", webhooks::webhooks()),
         ("SDKs", serving::sdks()),

@@ -38,7 +38,7 @@ use super::problem::{self, Problem};
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Whether a token may follow a feed: it carries the rules, so browsers' tokens may not.
-fn may_follow(who: &Principal) -> Result<(), Problem> {
+pub(super) fn may_follow(who: &Principal) -> Result<(), Problem> {
     match who.scope {
         Scope::SdkBrowser => Err(Problem::new(
             problem::NOT_ALLOWED,

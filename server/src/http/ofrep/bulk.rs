@@ -62,7 +62,9 @@ pub async fn evaluate_flags(
     let context = read_context(sent, &shared)?;
     let mut text = String::with_capacity(256 + 192 * flags.environment.flags.len());
     text.push_str("{\"flags\":[");
+    let counting = shared.exposures.counting(&app, &environment, &flags.environment.flags);
     for (index, found) in evaluate_all(&flags, &context, now).enumerate() {
+        counting.count(&found);
         if index > 0 {
             text.push(',');
         }

@@ -26,12 +26,14 @@ pub async fn evaluate_flag(
     let now = shared.clock.coarse();
     let key = percent_decoded(request.path().strip_prefix("/ofrep/v1/evaluate/flags/").unwrap_or(""));
     let flags = published.snapshot.flag_set(&app, &environment);
-    let Some(found) = flags.as_ref().and_then(|flags| evaluate(flags, &key, &context, now)) else {
+    let found = flags.as_ref().and_then(|flags| Some((flags, evaluate(flags, &key, &context, now)?)));
+    let Some((flags, found)) = found else {
         let detail =
             format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
     };
     shared.traffic.record_checks(1);
+    shared.exposures.counting(&app, &environment, &flags.environment.flags).count(&found);
     if found.reason == Reason::NoUnit {
         return Err(targeting_key_missing());
     }

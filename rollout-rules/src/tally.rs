@@ -1,0 +1,361 @@
+//! Counting what checks answered, for a few nanoseconds each.
+//!
+//! Every thread that checks flags has a [`Lane`](Tally::count) of its own, so that counting is a plain
+//! addition to memory that no other core writes: no lock, no locked instruction, no look-up. A flag knows
+//! the [`Cell`] of each of its answers, which [`FlagTable`] gives out. Numbers only grow; whoever wants to
+//! know what was counted since it last looked keeps a [`Collector`].
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+
+use once_cell::race::OnceBox;
+
+use crate::compile::CompiledFlag;
+use crate::ids::{FlagKey, VariantKey};
+use crate::table::FlagTable;
+
+/// How many threads count in lanes of their own. Further ones share a lane: that costs them a locked
+/// addition, and waits for each other when they count the same answer at the same time.
+pub const LANES: usize = 64;
+/// Cells of a lane's first piece; each further piece has twice as many as the one before.
+const FIRST_PIECE: u32 = 64;
+const PIECES: usize = 12;
+/// Most cells of one environment, those of flags included that are gone. Flags that find none left are
+/// answered and not counted.
+pub const MAX_CELLS: u32 = FIRST_PIECE * ((1 << PIECES) - 1);
+
+/// Where one answer of one flag is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell(u32);
+
+impl Cell {
+    /// Where nothing is counted.
+    pub const NONE: Cell = Cell(u32::MAX);
+
+    /// The cell so many places on.
+    #[inline]
+    pub(crate) fn after(self, places: u16) -> Cell {
+        Cell(self.0.saturating_add(u32::from(places)))
+    }
+}
+
+/// Where the answers of one flag are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cells {
+    pub(crate) first: Cell,
+    pub(crate) variants: usize,
+}
+
+impl Cells {
+    /// Where checks are counted that asked for the flag and got none of its variants.
+    pub fn no_variant(self) -> Cell {
+        u16::try_from(self.variants).map_or(Cell::NONE, |places| self.first.after(places))
+    }
+
+    fn all(self) -> Range<u32> {
+        match self.first {
+            Cell::NONE => 0..0,
+            Cell(first) => first..self.no_variant().0.saturating_add(1),
+        }
+    }
+}
+
+/// Which cells are taken in an environment.
+#[derive(Clone, Default)]
+pub(crate) struct Numbering {
+    name: Arc<()>,
+    next: u32,
+}
+
+impl Numbering {
+    /// The first of as many cells as a flag of so many variants needs.
+    pub(crate) fn next(&mut self, variants: usize) -> Cell {
+        let end = u32::try_from(variants).ok().and_then(|variants| self.next.checked_add(variants + 1));
+        match end.filter(|end| *end <= MAX_CELLS) {
+            None => Cell::NONE,
+            Some(end) => Cell(core::mem::replace(&mut self.next, end)),
+        }
+    }
+
+    /// Whether both go back to the same beginning.
+    pub(crate) fn is(&self, other: &Numbering) -> bool {
+        Arc::ptr_eq(&self.name, &other.name)
+    }
+}
+
+/// Who counts. A number below [`LANES`] may belong to one thread at a time only: two that had the same
+/// would lose counts of each other, though nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// A lane of the thread's own.
+    Own(u8),
+    /// The lane of those that have none.
+    Shared,
+}
+
+/// What was counted in one environment since the program began.
+pub struct Tally {
+    own: [OnceBox<Counts>; LANES],
+    shared: OnceBox<Counts>,
+}
+
+#[derive(Default)]
+struct Counts([OnceBox<Box<[AtomicU64]>>; PIECES]);
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally::new()
+    }
+}
+
+impl Tally {
+    /// A tally in which nothing was counted yet. It takes half a KiB, and then 8 bytes for each cell and
+    /// thread in use, up to twice that.
+    pub fn new() -> Tally {
+        Tally { own: [const { OnceBox::new() }; LANES], shared: OnceBox::new() }
+    }
+
+    /// Counts an answer. The first time that a thread counts, or a piece of its lane is used, memory is
+    /// set aside; else nothing is allocated.
+    #[inline]
+    pub fn count(&self, cell: Cell, lane: Lane) {
+        match lane {
+            Lane::Own(number) => {
+                let Some(counts) = self.own.get(usize::from(number)) else { return };
+                let Some(count) = counts.get_or_init(Box::default).cell(cell) else { return };
+                // Nobody else writes here.
+                count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+            }
+            Lane::Shared => {
+                if let Some(count) = self.shared.get_or_init(Box::default).cell(cell) {
+                    count.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    fn sum(&self, cell: u32) -> u64 {
+        let lanes = self.own.iter().chain([&self.shared]).filter_map(OnceBox::get);
+        lanes.fold(0, |sum, lane| sum.wrapping_add(lane.read(cell)))
+    }
+}
+
+impl Counts {
+    #[inline]
+    fn cell(&self, Cell(cell): Cell) -> Option<&AtomicU64> {
+        let (piece, at) = place(cell);
+        let piece = self.0.get(piece)?.get_or_init(|| {
+            let cells = (FIRST_PIECE as usize) << piece;
+            Box::new((0..cells).map(|_| AtomicU64::new(0)).collect())
+        });
+        piece.get(at)
+    }
+
+    fn read(&self, cell: u32) -> u64 {
+        let (piece, at) = place(cell);
+        let piece = self.0.get(piece).and_then(OnceBox::get);
+        piece.and_then(|piece| piece.get(at)).map_or(0, |count| count.load(Relaxed))
+    }
+}
+
+/// In which piece a cell lies, and where in it.
+#[inline]
+fn place(cell: u32) -> (usize, usize) {
+    let from_first = cell.saturating_add(FIRST_PIECE);
+    let piece = from_first.ilog2() - FIRST_PIECE.ilog2();
+    (piece as usize, (from_first - (FIRST_PIECE << piece)) as usize)
+}
+
+/// How often a flag gave an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The flag.
+    pub flag: FlagKey,
+    /// The answer; none if it was asked for and gave none of its variants.
+    pub variant: Option<VariantKey>,
+    /// How often.
+    pub count: u64,
+}
+
+/// Tells what was counted in a tally since it was asked the last time.
+#[derive(Default)]
+pub struct Collector {
+    seen: Vec<u64>,
+    /// The flags of the last time: what has gone since was checked until then.
+    table: FlagTable,
+}
+
+impl Collector {
+    /// One that tells what is counted of these flags and of those that follow them.
+    pub fn beginning_with(table: &FlagTable) -> Collector {
+        Collector { seen: Vec::new(), table: table.clone() }
+    }
+
+    /// What was counted since the last time, by flags in no particular order. `table` has the flags that
+    /// are checked now, and counts with those of the times before ([`FlagTable::counts_with`]).
+    ///
+    /// A flag that came and went in between is not told of.
+    pub fn collect(&mut self, tally: &Tally, table: &FlagTable) -> Vec<Counted> {
+        let mut counted = Vec::new();
+        for flag in table.iter() {
+            self.read(tally, flag, &mut counted);
+        }
+        let before = core::mem::replace(&mut self.table, table.clone());
+        for flag in before.iter() {
+            let now = table.get_hashed(flag.key_hash(), flag.key().as_str());
+            if now.is_none_or(|now| now.first_cell != flag.first_cell) {
+                self.read(tally, flag, &mut counted);
+            }
+        }
+        counted
+    }
+
+    /// What was counted since the last time of the flags that there were then.
+    pub fn collect_rest(&mut self, tally: &Tally) -> Vec<Counted> {
+        let table = self.table.clone();
+        self.collect(tally, &table)
+    }
+
+    fn read(&mut self, tally: &Tally, flag: &CompiledFlag, counted: &mut Vec<Counted>) {
+        let cells = flag.cells().all();
+        if self.seen.len() < cells.end as usize {
+            self.seen.resize(cells.end as usize, 0);
+        }
+        for (place, cell) in cells.enumerate() {
+            let sum = tally.sum(cell);
+            let seen = &mut self.seen[cell as usize];
+            let count = sum.wrapping_sub(*seen);
+            *seen = sum;
+            if count > 0 {
+                let variant = flag.flag.variants.get(place).map(|variant| variant.key.clone());
+                counted.push(Counted { flag: flag.key.clone(), variant, count });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Definition, FlagSource};
+    use crate::flag::Kills;
+    use crate::ids::{EnvKey, Revision};
+    use crate::segment::SegmentTable;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+
+    const OWN: Lane = Lane::Own(0);
+
+    fn flag(key: &str, variants: &[&str]) -> Arc<CompiledFlag> {
+        let list: Vec<String> =
+            variants.iter().map(|key| format!(r#"{{"key":"{key}","value":"{key}"}}"#)).collect();
+        let text = format!(
+            r#"{{"key":"{key}","type":"string","variants":[{}],"off_variant":"{}","created_at":0}}"#,
+            list.join(","),
+            variants[0]
+        );
+        let state = format!(
+            r#"{{"targeting":{{"on":true,"exposure":100,"serve":{{"variant":"{}"}}}},
+                "expires_at":9,"targeting_revision":7}}"#,
+            variants[0]
+        );
+        let segments = SegmentTable::default();
+        Arc::new(CompiledFlag::compile(FlagSource {
+            definition: Definition::new(Arc::new(serde_json::from_str(&text).expect("a flag"))),
+            state: Arc::new(serde_json::from_str(&state).expect("a state")),
+            revision: Revision(7),
+            kills: &Kills::default(),
+            environment: &EnvKey::new("live").expect("a key"),
+            shared_segments: &segments,
+            app_segments: &segments,
+            previous: None,
+        }))
+    }
+
+    fn cell(table: &FlagTable, key: &str, variant: u16) -> Cell {
+        table.get(key).expect("a flag").first_cell.after(variant)
+    }
+
+    fn told(collector: &mut Collector, tally: &Tally, table: &FlagTable) -> Vec<(String, String, u64)> {
+        let text = |one: Counted| {
+            let variant = one.variant.map_or("-".to_string(), |variant| variant.to_string());
+            (one.flag.to_string(), variant, one.count)
+        };
+        let mut told: Vec<_> = collector.collect(tally, table).into_iter().map(text).collect();
+        told.sort();
+        told
+    }
+
+    fn one(flag: &str, variant: &str, count: u64) -> (String, String, u64) {
+        (flag.to_string(), variant.to_string(), count)
+    }
+
+    #[test]
+    fn every_cell_has_a_place_of_its_own_and_those_past_the_end_have_none() {
+        let mut next = (0, 0);
+        for cell in 0..MAX_CELLS {
+            assert_eq!(place(cell), next, "{cell}");
+            next.1 += 1;
+            if next.1 == (FIRST_PIECE as usize) << next.0 {
+                next = (next.0 + 1, 0);
+            }
+        }
+        let tally = Tally::new();
+        for past in [Cell(MAX_CELLS), Cell::NONE, Cell::NONE.after(3)] {
+            tally.count(past, OWN);
+            tally.count(past, Lane::Shared);
+        }
+        assert_eq!(tally.sum(MAX_CELLS), 0);
+        let mut full = Numbering { next: MAX_CELLS - 2, ..Numbering::default() };
+        assert_eq!(full.next(2), Cell::NONE);
+        assert_eq!(full.next(1), Cell(MAX_CELLS - 2));
+        assert_eq!(Cells { first: Cell::NONE, variants: 2 }.all(), 0..0);
+    }
+
+    #[test]
+    fn what_all_threads_counted_is_told_once() {
+        let table: FlagTable = [flag("a", &["off", "on"]), flag("b", &["x"])].into_iter().collect();
+        let (tally, mut collector) = (Tally::new(), Collector::default());
+        for lane in [OWN, Lane::Own(63), Lane::Shared] {
+            tally.count(cell(&table, "a", 1), lane);
+            tally.count(cell(&table, "b", 0), lane);
+        }
+        tally.count(table.get("a").expect("a flag").cells().no_variant(), OWN);
+        // Not a lane.
+        tally.count(cell(&table, "a", 0), Lane::Own(64));
+        assert_eq!(
+            told(&mut collector, &tally, &table),
+            [one("a", "-", 1), one("a", "on", 3), one("b", "x", 3)]
+        );
+        assert_eq!(told(&mut collector, &tally, &table), []);
+        tally.count(cell(&table, "a", 0), OWN);
+        assert_eq!(told(&mut collector, &tally, &table), [one("a", "off", 1)]);
+    }
+
+    #[test]
+    fn a_flag_goes_on_counting_where_its_twin_did_and_elsewhere_once_its_variants_change() {
+        let first: FlagTable = [flag("a", &["off", "on"]), flag("b", &["x"])].into_iter().collect();
+        let (tally, mut collector) = (Tally::new(), Collector::default());
+        tally.count(cell(&first, "a", 1), OWN);
+        let second = first.with(flag("a", &["off", "on"]));
+        assert_eq!(cell(&second, "a", 1), cell(&first, "a", 1));
+        assert_eq!(told(&mut collector, &tally, &second), [one("a", "on", 1)]);
+        // Counted before the change, told after it.
+        tally.count(cell(&second, "a", 1), OWN);
+        let third = second.without("b").with(flag("a", &["on", "off"])).with(flag("c", &["x"]));
+        tally.count(cell(&third, "a", 1), OWN);
+        tally.count(cell(&first, "b", 0), OWN);
+        assert_eq!(
+            told(&mut collector, &tally, &third),
+            [one("a", "off", 1), one("a", "on", 1), one("b", "x", 1)]
+        );
+        let fourth = third.of_only([flag("c", &["x"]), flag("b", &["x"])]);
+        assert_eq!(cell(&fourth, "c", 0), cell(&third, "c", 0));
+        assert!(cell(&fourth, "b", 0) > cell(&fourth, "c", 0), "places of what is gone are not given again");
+        assert!(fourth.counts_with(&first) && !fourth.counts_with(&FlagTable::default()));
+    }
+}

@@ -1,0 +1,233 @@
+//! The sums themselves: for each flag and environment, how often each answer was given, by hour and by day.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
+use rollout_rules::time::{DurationMs, UnixMs};
+use serde::{Deserialize, Serialize};
+
+/// An hour, in milliseconds.
+pub const HOUR_MS: u64 = 60 * 60 * 1_000;
+/// A day, in milliseconds.
+pub const DAY_MS: u64 = 24 * HOUR_MS;
+/// Hours that are told apart, the one that runs included; of older ones there are days.
+pub const KEPT_HOURS: u64 = 48;
+/// Days (in UTC) that are told apart, the one that runs included. When an answer was given first and last is
+/// known beyond.
+pub const KEPT_DAYS: u64 = 35;
+/// Most answers (of a flag in an environment) that are summed; they take up to 1.5 KiB each. Further ones are
+/// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`].
+pub const MAX_SERIES: usize = 65_536;
+
+/// A flag in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The app.
+    pub app: AppKey,
+    /// The flag.
+    pub flag: FlagKey,
+    /// The environment.
+    pub environment: EnvKey,
+}
+
+/// How often a flag answered in an environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FlagSums {
+    answers: Vec<AnswerSums>,
+}
+
+/// How often one answer was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerSums {
+    /// The variant; none for checks that asked for the flag and got none of its variants.
+    pub variant: Option<VariantKey>,
+    /// When it was given first, as far as is known.
+    pub first_at: UnixMs,
+    /// When it was given last, to within the time between two batches.
+    pub last_at: UnixMs,
+    /// Hours since 1970 with their counts, ascending.
+    hours: Vec<(u64, u64)>,
+    /// Days since 1970 with their counts, ascending.
+    days: Vec<(u64, u64)>,
+}
+
+impl AnswerSums {
+    fn add(&mut self, count: u64, at: UnixMs, now: UnixMs) {
+        self.first_at = self.first_at.min(at);
+        self.last_at = self.last_at.max(at);
+        let since = |length_ms: u64, kept: u64| (now.0 / length_ms + 1).saturating_sub(kept);
+        add(&mut self.hours, at.0 / HOUR_MS, count, since(HOUR_MS, KEPT_HOURS));
+        add(&mut self.days, at.0 / DAY_MS, count, since(DAY_MS, KEPT_DAYS));
+    }
+
+    /// The hours that are still told apart, by their beginning, ascending; those without any count left out.
+    pub fn hours(&self, now: UnixMs) -> impl Iterator<Item = (UnixMs, u64)> {
+        kept(&self.hours, HOUR_MS, KEPT_HOURS, now)
+    }
+
+    /// The same for days.
+    pub fn days(&self, now: UnixMs) -> impl Iterator<Item = (UnixMs, u64)> {
+        kept(&self.days, DAY_MS, KEPT_DAYS, now)
+    }
+}
+
+fn add(sums: &mut Vec<(u64, u64)>, at: u64, count: u64, oldest: u64) {
+    sums.retain(|(known, _)| *known >= oldest);
+    if at < oldest {
+        return;
+    }
+    match sums.binary_search_by_key(&at, |(known, _)| *known) {
+        Ok(place) => sums[place].1 = sums[place].1.saturating_add(count),
+        Err(place) => sums.insert(place, (at, count)),
+    }
+}
+
+fn kept(sums: &[(u64, u64)], length_ms: u64, kept: u64, now: UnixMs) -> impl Iterator<Item = (UnixMs, u64)> {
+    let oldest = (now.0 / length_ms + 1).saturating_sub(kept);
+    let since = sums.iter().filter(move |(at, _)| *at >= oldest);
+    since.map(move |(at, count)| (UnixMs(at.saturating_mul(length_ms)), *count))
+}
+
+impl FlagSums {
+    /// Every answer that was given, in the order in which they were given first.
+    pub fn answers(&self) -> &[AnswerSums] {
+        &self.answers
+    }
+
+    /// When the flag was asked for last.
+    pub fn last_asked_at(&self) -> Option<UnixMs> {
+        self.answers.iter().map(|answer| answer.last_at).max()
+    }
+
+    /// The answer that was given last, and since when no other was.
+    pub fn only_answer(&self) -> Option<(&AnswerSums, UnixMs)> {
+        let last = self.answers.iter().max_by_key(|answer| answer.last_at)?;
+        let others = self.answers.iter().filter(|answer| answer.variant != last.variant);
+        let since = others.map(|other| other.last_at).max();
+        Some((last, since.unwrap_or(last.first_at)))
+    }
+}
+
+/// All sums of a server.
+#[derive(Debug)]
+pub struct Sums {
+    counting_since: UnixMs,
+    flags: BTreeMap<Place, FlagSums>,
+    series: usize,
+    /// What is not on disk as it is here.
+    changed: BTreeSet<Place>,
+}
+
+impl Sums {
+    /// No sums yet: counting begins now.
+    pub fn since(now: UnixMs) -> Sums {
+        Sums { counting_since: now, flags: BTreeMap::new(), series: 0, changed: BTreeSet::new() }
+    }
+
+    /// Sums as they were written.
+    pub fn restored(counting_since: UnixMs, flags: BTreeMap<Place, FlagSums>) -> Sums {
+        let series = flags.values().map(|sums| sums.answers.len()).sum();
+        Sums { counting_since, flags, series, changed: BTreeSet::new() }
+    }
+
+    /// Since when this server counts: before that, that nobody asked says nothing.
+    pub fn counting_since(&self) -> UnixMs {
+        self.counting_since
+    }
+
+    /// The sums of a flag in an environment, if it was ever asked for.
+    pub fn get(&self, place: &Place) -> Option<&FlagSums> {
+        self.flags.get(place)
+    }
+
+    /// Adds answers given at `now`; `false` if there is no room for a new series.
+    pub fn add(&mut self, place: &Place, variant: Option<&VariantKey>, count: u64, now: UnixMs) -> bool {
+        self.add_from(place, variant, count, DurationMs(0), now)
+    }
+
+    /// Adds answers given `ago`; `false` if there is no room for a new series.
+    pub fn add_from(
+        &mut self,
+        place: &Place,
+        variant: Option<&VariantKey>,
+        count: u64,
+        ago: DurationMs,
+        now: UnixMs,
+    ) -> bool {
+        let at = UnixMs(now.0.saturating_sub(ago.0));
+        let room = self.series < MAX_SERIES;
+        let known = match self.flags.get_mut(place) {
+            Some(known) => known,
+            None if room => self.flags.entry(place.clone()).or_default(),
+            None => return dropped(count),
+        };
+        let answer = match known.answers.iter().position(|answer| answer.variant.as_ref() == variant) {
+            Some(found) => &mut known.answers[found],
+            None if room => {
+                self.series += 1;
+                let variant = variant.cloned();
+                known.answers.push(AnswerSums {
+                    variant,
+                    first_at: at,
+                    last_at: at,
+                    hours: Vec::new(),
+                    days: Vec::new(),
+                });
+                let last = known.answers.len() - 1;
+                &mut known.answers[last]
+            }
+            None => return dropped(count),
+        };
+        answer.add(count, at, now);
+        self.changed.insert(place.clone());
+        true
+    }
+
+    /// Forgets flags that are no more, and answers that were not given for so long that no day of them is kept,
+    /// while their flag gave others.
+    pub(super) fn forget(&mut self, still_there: impl Fn(&Place) -> bool, now: UnixMs) {
+        let changed = &mut self.changed;
+        let series = &mut self.series;
+        self.flags.retain(|place, sums| {
+            let before = sums.answers.len();
+            let last = sums.last_asked_at();
+            let old = |answer: &AnswerSums| now.since(answer.last_at).0 > KEPT_DAYS * DAY_MS;
+            sums.answers.retain(|answer| Some(answer.last_at) == last || !old(answer));
+            let stays = still_there(place);
+            let gone = if stays { before - sums.answers.len() } else { before };
+            *series -= gone;
+            if gone > 0 {
+                changed.insert(place.clone());
+            }
+            stays
+        });
+    }
+
+    /// What changed since it was taken the last time, with the sums as they are; none: they are gone.
+    pub(super) fn take_changes(&mut self) -> Vec<(Place, Option<&FlagSums>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .map(|place| {
+                let sums = self.flags.get(&place);
+                (place, sums)
+            })
+            .collect()
+    }
+
+    /// What was taken could not be written.
+    pub(super) fn changed_still(&mut self, places: impl Iterator<Item = Place>) {
+        self.changed.extend(places);
+    }
+
+    /// Nothing is to be written.
+    pub(super) fn forget_changes(&mut self) {
+        self.changed.clear();
+    }
+}
+
+fn dropped(count: u64) -> bool {
+    metrics::counter!("tidegate_exposures_dropped_total").increment(count);
+    false
+}

@@ -1,0 +1,372 @@
+//! How often flags gave which answer, counted over OFREP and told by SDKs, and which have become stale.
+
+mod served;
+
+use rollout_rules::governance::{ByKind, ByTier, Rules};
+use rollout_rules::ids::LogId;
+use rollout_rules::time::{DurationMs, UnixMs};
+use serde_json::{Value, json};
+use served::{START, Served};
+use tidegate::exposures::batch::MAX_COUNTS;
+use tidegate::http::Settings;
+use tidegate::log::memory::MemoryLog;
+
+const HOUR: DurationMs = DurationMs(3_600_000);
+const CHECKOUT: &str = "/v1/apps/shop/flags/checkout/environments/live/exposures";
+
+/// Flags live for 200 days.
+fn long_lives() -> Rules {
+    let long = DurationMs::days(200);
+    let each = ByKind { preview: long, sandbox: long, production: long };
+    let all = ByTier { tier0: each, tier1: each, tier2: each };
+    Rules { default_life: all, longest_life: all, ..Rules::default() }
+}
+
+/// A shop whose flag `checkout` is on in `live`.
+fn shop() -> Served {
+    let served = Served::start();
+    served.shop();
+    served.flag_on("checkout");
+    served
+}
+
+fn exposures(served: &Served) -> Value {
+    served.get(CHECKOUT).expect(200)
+}
+
+/// The counts of one hour, or of one day: `on 3`.
+fn counts(of: &Value) -> Vec<String> {
+    let counts = of["counts"].as_array().expect("counts").iter();
+    counts.map(|one| format!("{} {}", one["variant"].as_str().unwrap_or("-"), one["count"])).collect()
+}
+
+fn batch(name: &str, counts: &Value) -> Value {
+    json!({ "instance": "web-1", "batch": name, "counts": counts })
+}
+
+fn tell(served: &Served, token: &str, body: &Value) -> Value {
+    served.call(token, "POST", "/v1/exposures", &[], body).expect(200)
+}
+
+/// The reasons of a flag of the shop, as `never_asked`, or `expires_soon in live`.
+fn reasons(served: &Served, flag: &str) -> Vec<String> {
+    let list = served.get("/v1/stale-flags?app=shop").expect(200);
+    let items = list["items"].as_array().expect("items");
+    let found = items.iter().find(|item| item["flag"] == flag);
+    let reasons = found.map(|item| item["reasons"].as_array().expect("reasons").clone()).unwrap_or_default();
+    let text = |one: &Value| match one["environment"].as_str() {
+        Some(environment) => format!("{} in {environment}", one["reason"].as_str().expect("a reason")),
+        None => one["reason"].as_str().expect("a reason").to_owned(),
+    };
+    reasons.iter().map(text).collect()
+}
+
+#[test]
+fn checks_over_ofrep_are_shown_by_variant_and_hour() {
+    let served = shop();
+    let sdk = served.token("sdk-server");
+    let before = exposures(&served);
+    assert_eq!((&before["last_asked_at"], &before["hours"]), (&Value::Null, &json!([])));
+    assert_eq!(before["counting_since"], START.to_string());
+    let ann = json!({"targetingKey": "ann"});
+    for _ in 0..3 {
+        served.check(&sdk, "checkout", &ann).expect(200);
+    }
+    served.call(&sdk, "POST", "/ofrep/v1/evaluate/flags", &[], &json!({"context": ann})).expect(200);
+    assert_eq!(counts(&exposures(&served)["hours"][0]), ["on 4"]);
+    served.clock.advance(HOUR);
+    served.post("/v1/apps/shop/flags/checkout/kill", &json!({})).expect(200);
+    served.check(&sdk, "checkout", &ann).expect(200);
+    let shown = exposures(&served);
+    assert_eq!(shown["hours"].as_array().map(Vec::len), Some(2), "{shown}");
+    assert_eq!(
+        (counts(&shown["hours"][0]), counts(&shown["hours"][1])),
+        (vec!["on 4".into()], vec!["off 1".into()])
+    );
+    let hour = UnixMs(START.plus(HOUR).0 / HOUR.0 * HOUR.0);
+    assert_eq!(shown["hours"][1]["hour"], hour.to_string());
+    assert_eq!(counts(&shown["days"][0]), ["on 4", "off 1"]);
+    assert_eq!(shown["last_asked_at"], START.plus(HOUR).to_string());
+    // Hours are kept for two days, days for five weeks.
+    served.clock.advance(DurationMs::days(3));
+    let shown = exposures(&served);
+    assert_eq!(
+        (&shown["hours"], counts(&shown["days"][0])),
+        (&json!([]), vec!["on 4".into(), "off 1".into()])
+    );
+    served.clock.advance(DurationMs::days(40));
+    let shown = exposures(&served);
+    assert_eq!((&shown["days"], &shown["last_asked_at"]), (&json!([]), &START.plus(HOUR).to_string().into()));
+}
+
+#[test]
+fn a_check_that_gave_no_variant_counts_as_such_and_another_environment_for_itself() {
+    let rules = Rules::default();
+    let served =
+        Served::with(Settings { workers: 1, require_targeting_key: false, ..Settings::default() }, rules);
+    served.shop();
+    let etag = served.flag_on("checkout");
+    let state = "/v1/apps/shop/flags/checkout/environments/live";
+    served.patch(state, &etag, &json!({"exposure": 50})).expect(200);
+    let sdk = served.token("sdk-server");
+    served.check(&sdk, "checkout", &json!({})).expect(400);
+    assert_eq!(counts(&exposures(&served)["hours"][0]), ["- 1"]);
+    let trial = served.get("/v1/apps/shop/flags/checkout/environments/trial/exposures").expect(200);
+    assert_eq!(trial["variants"], json!([]));
+    served.get("/v1/apps/shop/flags/nope/environments/live/exposures").refused(404, "not_found");
+    served.get("/v1/apps/shop/flags/checkout/environments/nope/exposures").refused(404, "not_found");
+}
+
+#[test]
+fn counts_go_on_when_a_flag_changes_and_begin_anew_with_its_environment() {
+    let served = shop();
+    let sdk = served.token("sdk-server");
+    let ann = json!({"targetingKey": "ann"});
+    served.check(&sdk, "checkout", &ann).expect(200);
+    let path = "/v1/apps/shop/flags/checkout";
+    let etag = served.get(path).header("etag").to_owned();
+    let variants =
+        json!([{"key": "new", "value": true}, {"key": "on", "value": true}, {"key": "off", "value": false}]);
+    served.patch(path, &etag, &json!({"variants": variants})).expect(200);
+    served.check(&sdk, "checkout", &ann).expect(200);
+    assert_eq!(counts(&exposures(&served)["hours"][0]), ["on 2"]);
+
+    // A preview that is removed and made again under the same name.
+    let preview = || {
+        served.post("/v1/apps/shop/environments", &json!({"key": "pr-7", "kind": "preview"})).expect(201);
+        let wanted = json!({"scope": "sdk-server", "app": "shop", "environment": "pr-7"});
+        served.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned()
+    };
+    let shown = || served.get("/v1/apps/shop/flags/checkout/environments/pr-7/exposures").expect(200);
+    let first = preview();
+    served.check(&first, "checkout", &ann).expect(200);
+    served.call(&served.admin, "DELETE", "/v1/apps/shop/environments/pr-7", &[], &json!({})).expect(204);
+    served.post("/v1/apps/shop/flags", &json!({"key": "another"})).expect(201);
+    let second = preview();
+    served.check(&second, "another", &ann).expect(200);
+    served.check(&second, "checkout", &ann).expect(200);
+    assert_eq!(counts(&shown()["hours"][0]), ["off 2"]);
+    assert_eq!(counts(&shown()["hours"][0]), ["off 2"], "told once");
+}
+
+#[test]
+fn a_batch_of_an_sdk_is_summed_once_however_often_it_is_sent() {
+    let served = shop();
+    let sdk = served.token("sdk-server");
+    let counts_ = json!([
+        {"flag": "checkout", "variant": "on", "count": 10},
+        {"flag": "checkout", "variant": "off", "count": 5, "age_s": 3600},
+        {"flag": "checkout", "count": 2},
+    ]);
+    let first = tell(&served, &sdk, &batch("b-1", &counts_));
+    let all = json!({"counted": 17, "unknown": 0, "too_old": 0, "dropped": 0, "repeated": false});
+    assert_eq!(first, all);
+    let again = tell(&served, &sdk, &batch("b-1", &counts_));
+    assert_eq!((&again["repeated"], &again["counted"]), (&json!(true), &json!(0)));
+    let shown = exposures(&served);
+    assert_eq!(
+        (counts(&shown["hours"][0]), counts(&shown["hours"][1])),
+        (vec!["off 5".into()], vec!["on 10".into(), "- 2".into()])
+    );
+    // The next one is, and so is the same from somebody else.
+    tell(&served, &sdk, &batch("b-2", &json!([{"flag": "checkout", "variant": "on", "count": 1}])));
+    let mut other = batch("b-2", &json!([{"flag": "checkout", "variant": "on", "count": 1}]));
+    other["instance"] = "web-2".into();
+    tell(&served, &sdk, &other);
+    assert_eq!(counts(&exposures(&served)["hours"][1]), ["on 12", "- 2"]);
+}
+
+#[test]
+fn what_a_batch_says_of_flags_that_are_not_there_or_of_long_ago_is_not_counted() {
+    let served = shop();
+    let sdk = served.token("sdk-server");
+    served.flag_on("gone");
+    served.call(&served.admin, "DELETE", "/v1/apps/shop/flags/gone", &[], &Value::Null).expect(200);
+    let said = tell(
+        &served,
+        &sdk,
+        &batch(
+            "b-1",
+            &json!([
+                {"flag": "nope", "variant": "on", "count": 1},
+                {"flag": "gone", "variant": "on", "count": 2},
+                {"flag": "checkout", "variant": "purple", "count": 4},
+                {"flag": "checkout", "variant": "on", "count": 8, "age_s": 48 * 3600 + 1},
+                {"flag": "checkout", "variant": "on", "count": 16, "age_s": u64::MAX},
+                {"flag": "checkout", "variant": "on", "count": 32, "age_s": 48 * 3600},
+            ]),
+        ),
+    );
+    assert_eq!(said, json!({"counted": 32, "unknown": 7, "too_old": 24, "dropped": 0, "repeated": false}));
+    let shown = exposures(&served);
+    assert_eq!((&shown["hours"], counts(&shown["days"][0])), (&json!([]), vec!["on 32".into()]));
+}
+
+#[test]
+fn batches_out_of_bounds_or_from_the_wrong_role_are_refused() {
+    let served = shop();
+    let sdk = served.token("sdk-server");
+    let send = |token: &str, body: &Value| served.call(token, "POST", "/v1/exposures", &[], body);
+    let one = json!({"flag": "checkout", "variant": "on", "count": 1});
+    let full: Vec<&Value> = std::iter::repeat_n(&one, MAX_COUNTS).collect();
+    assert_eq!(tell(&served, &sdk, &batch("full", &json!(full)))["counted"], MAX_COUNTS);
+    let over: Vec<&Value> = std::iter::repeat_n(&one, MAX_COUNTS + 1).collect();
+    send(&sdk, &batch("over", &json!(over))).refused(422, "too_many");
+    for count in [json!(0), json!(1_000_000_000_001_u64), json!(-1), json!("1")] {
+        let body = batch("odd", &json!([one, {"flag": "checkout", "count": count}]));
+        assert_eq!(send(&sdk, &body).refused(400, "invalid_body")["field"], "counts[1].count");
+    }
+    send(&sdk, &json!({"instance": "web-1", "counts": []})).refused(400, "invalid_body");
+    send(&sdk, &batch("no name", &json!([]))).refused(400, "invalid_body");
+    let mut elsewhere = batch("b", &json!([one]));
+    elsewhere["environment"] = "trial".into();
+    assert_eq!(tell(&served, &sdk, &elsewhere)["counted"], 1, "the token says where");
+    send(&served.admin, &batch("b", &json!([one]))).refused(400, "audience_missing");
+    elsewhere["app"] = "shop".into();
+    assert_eq!(tell(&served, &served.admin, &elsewhere)["counted"], 1);
+    elsewhere["environment"] = "nope".into();
+    send(&served.admin, &elsewhere).refused(404, "not_found");
+    send(&served.token("sdk-browser"), &batch("b", &json!([one]))).refused(403, "not_allowed");
+    served.call(&sdk, "GET", CHECKOUT, &[], &Value::Null).refused(403, "not_allowed");
+    served.call(&sdk, "GET", "/v1/stale-flags", &[], &Value::Null).refused(403, "not_allowed");
+}
+
+#[test]
+fn flags_are_stale_for_each_reason_from_the_day_on_that_it_holds() {
+    let served = Served::with(Settings { workers: 1, ..Settings::default() }, long_lives());
+    served.shop();
+    served.flag_on("checkout");
+    let sdk = served.token("sdk-server");
+    let ann = json!({"targetingKey": "ann"});
+    let check = |flag: &str| served.check(&sdk, flag, &ann).expect(200);
+    served.flag_on("unused");
+    let expires =
+        served.get("/v1/apps/shop/flags/checkout").expect(200)["environments"]["live"]["expires_at"].clone();
+    let expires = UnixMs::parse_rfc3339(expires.as_str().expect("a date")).expect("a date");
+    check("checkout");
+    exposures(&served);
+
+    served.clock.set(UnixMs(START.0 + DurationMs::days(14).0 - 1));
+    assert!(!reasons(&served, "unused").contains(&"never_asked".to_owned()));
+    served.clock.set(START.plus(DurationMs::days(14)));
+    assert!(reasons(&served, "unused").contains(&"never_asked".to_owned()));
+    assert!(
+        !reasons(&served, "checkout").contains(&"never_asked".to_owned()),
+        "it was asked for in one place"
+    );
+
+    served.clock.set(UnixMs(expires.0 - DurationMs::days(14).0 - 1));
+    assert!(!reasons(&served, "checkout").contains(&"expires_soon in live".to_owned()));
+    served.clock.set(UnixMs(expires.0 - DurationMs::days(14).0));
+    assert!(reasons(&served, "checkout").contains(&"expires_soon in live".to_owned()));
+
+    served.clock.set(expires);
+    assert_eq!(reasons(&served, "checkout"), Vec::<String>::new(), "nobody asked since");
+    served.clock.advance(HOUR);
+    check("checkout");
+    assert_eq!(reasons(&served, "checkout"), ["expired_but_asked in live"]);
+    served.clock.advance(DurationMs::days(7));
+    assert_eq!(reasons(&served, "checkout"), ["expired_but_asked in live"]);
+    served.clock.advance(DurationMs(1));
+    assert_eq!(reasons(&served, "checkout"), Vec::<String>::new(), "not asked for any more");
+}
+
+#[test]
+fn a_flag_that_gave_one_answer_for_thirty_days_is_told_of_until_it_gives_another() {
+    let served = Served::with(Settings { workers: 1, ..Settings::default() }, long_lives());
+    served.shop();
+    served.flag_on("checkout");
+    let sdk = served.token("sdk-server");
+    let ann = json!({"targetingKey": "ann"});
+    let check = || {
+        served.check(&sdk, "checkout", &ann).expect(200);
+        exposures(&served);
+    };
+    let is_told = || reasons(&served, "checkout").contains(&"one_variant_only in live".to_owned());
+    check();
+    served.clock.set(UnixMs(START.0 + DurationMs::days(30).0 - 1));
+    check();
+    assert!(!is_told());
+    served.clock.advance(DurationMs(1));
+    assert!(is_told());
+    let list = served.get("/v1/stale-flags?app=shop&reason=one_variant_only").expect(200);
+    let told = &list["items"][0]["reasons"][0];
+    assert_eq!((&told["variant"], &told["since"]), (&json!("on"), &json!(START.to_string())));
+    served.clock.advance(DurationMs::days(30));
+    assert!(!is_told(), "nobody asks any more");
+    check();
+    assert!(is_told());
+    served.post("/v1/apps/shop/flags/checkout/kill", &json!({})).expect(200);
+    check();
+    assert!(!is_told());
+    served.clock.advance(DurationMs::days(30));
+    check();
+    assert!(is_told(), "off, since it was killed");
+}
+
+#[test]
+fn stale_flags_are_listed_by_page_app_environment_and_reason_as_far_as_the_token_reaches() {
+    let served = shop();
+    for app in ["base", "zoo"] {
+        served
+            .post("/v1/apps", &json!({"key": app, "environments": [{"key": "live", "kind": "production"}]}))
+            .expect(201);
+        for flag in ["a/1", "b"] {
+            served.post(&format!("/v1/apps/{app}/flags"), &json!({"key": flag})).expect(201);
+        }
+    }
+    served.clock.advance(DurationMs(1));
+    let all = served.get("/v1/stale-flags").expect(200);
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("items").iter();
+        items
+            .map(|one| {
+                format!("{} {}", one["app"].as_str().expect("app"), one["flag"].as_str().expect("flag"))
+            })
+            .collect()
+    };
+    assert_eq!(names(&all), ["base a/1", "base b", "shop checkout", "zoo a/1", "zoo b"]);
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = served.get(&format!("/v1/stale-flags?limit=2{cursor}")).expect(200);
+        paged.extend(names(&page));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(paged, names(&all));
+    assert_eq!(names(&served.get("/v1/stale-flags?reason=never_asked").expect(200)), Vec::<String>::new());
+    let trial = served.get("/v1/stale-flags?app=shop&environment=trial").expect(200);
+    let places: Vec<&Value> = trial["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|one| one["reasons"].as_array())
+        .flatten()
+        .map(|one| &one["environment"])
+        .collect();
+    assert!(places.iter().all(|place| **place == "trial"), "{trial}");
+    let bound = json!({"scope": "viewer", "app": "shop"});
+    let bound =
+        served.post("/v1/tokens", &bound).expect(201)["secret"].as_str().expect("a secret").to_owned();
+    let theirs = served.call(&bound, "GET", "/v1/stale-flags", &[], &Value::Null).expect(200);
+    assert_eq!(names(&theirs), ["shop checkout"]);
+    served.call(&bound, "GET", "/v1/stale-flags?app=zoo", &[], &Value::Null).refused(403, "not_allowed");
+    served.get("/v1/stale-flags?app=nope").refused(404, "not_found");
+    for wrong in ["reason=old", "cursor=nope", "cursor=a/%20", "colour=red"] {
+        served.get(&format!("/v1/stale-flags?{wrong}")).refused(400, "invalid_parameter");
+    }
+}
+
+#[test]
+fn metrics_tell_how_many_flags_are_stale_and_how_many_answers_were_summed() {
+    let log = MemoryLog::new(LogId::new("metrics").expect("a name"));
+    let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, Rules::default());
+    served.shop();
+    served.flag_on("checkout");
+    let sdk = served.token("sdk-server");
+    tell(&served, &sdk, &batch("b-1", &json!([{"flag": "checkout", "variant": "on", "count": 7}])));
+    let metrics = || served.send("GET", "/metrics", &[], "").text;
+    let shown = metrics();
+    assert!(shown.contains("tidegate_exposures_total{source=\"sdk\"}"), "{shown}");
+    assert!(shown.contains("tidegate_stale_flags{reason=\"never_asked\"} "), "{shown}");
+}
