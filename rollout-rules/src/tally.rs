@@ -24,6 +24,8 @@ pub const LANES: usize = 64;
 /// Cells of a lane's first piece; each further piece has twice as many as the one before.
 const FIRST_PIECE: u32 = 64;
 const PIECES: usize = 12;
+/// Most flags that a [`Collector`] tells of once more after they have gone.
+pub const MOST_LEFT: usize = 10_000;
 /// Most cells of one environment, those of flags included that are gone. Flags that find none left are
 /// answered and not counted.
 pub const MAX_CELLS: u32 = FIRST_PIECE * ((1 << PIECES) - 1);
@@ -187,18 +189,29 @@ pub struct Collector {
     seen: Vec<u64>,
     /// The flags of the last time: what has gone since was checked until then.
     table: FlagTable,
+    /// Flags that came and went since.
+    left: Vec<Arc<CompiledFlag>>,
 }
 
 impl Collector {
     /// One that tells what is counted of these flags and of those that follow them.
     pub fn beginning_with(table: &FlagTable) -> Collector {
-        Collector { seen: Vec::new(), table: table.clone() }
+        Collector { table: table.clone(), ..Collector::default() }
+    }
+
+    /// Tells of a flag once more the next time, though it is not in the table any more or has other variants
+    /// there. Of more than [`MOST_LEFT`] it does not.
+    pub fn leave(&mut self, flag: &Arc<CompiledFlag>, table: &FlagTable) {
+        let now = table.get_hashed(flag.key_hash(), flag.key().as_str());
+        if now.is_none_or(|now| now.first_cell != flag.first_cell) && self.left.len() < MOST_LEFT {
+            self.left.push(Arc::clone(flag));
+        }
     }
 
     /// What was counted since the last time, by flags in no particular order. `table` has the flags that
     /// are checked now, and counts with those of the times before ([`FlagTable::counts_with`]).
     ///
-    /// A flag that came and went in between is not told of.
+    /// A flag that came and went in between is not told of, unless it was [left](Collector::leave).
     pub fn collect(&mut self, tally: &Tally, table: &FlagTable) -> Vec<Counted> {
         let mut counted = Vec::new();
         for flag in table.iter() {
@@ -210,6 +223,9 @@ impl Collector {
             if now.is_none_or(|now| now.first_cell != flag.first_cell) {
                 self.read(tally, flag, &mut counted);
             }
+        }
+        for flag in core::mem::take(&mut self.left) {
+            self.read(tally, &flag, &mut counted);
         }
         counted
     }
@@ -353,6 +369,15 @@ mod tests {
             told(&mut collector, &tally, &third),
             [one("a", "off", 1), one("a", "on", 1), one("b", "x", 1)]
         );
+        // One that came and went in between is only told of if somebody says so.
+        let between = third.with(flag("d", &["x", "y"]));
+        let gone = between.without("d");
+        tally.count(cell(&between, "d", 1), OWN);
+        collector.leave(between.get("d").expect("a flag"), &gone);
+        collector.leave(between.get("c").expect("a flag"), &gone);
+        assert_eq!(collector.left.len(), 1);
+        assert_eq!(told(&mut collector, &tally, &gone), [one("d", "y", 1)]);
+        assert_eq!(told(&mut collector, &tally, &gone), []);
         let fourth = third.of_only([flag("c", &["x"]), flag("b", &["x"])]);
         assert_eq!(cell(&fourth, "c", 0), cell(&third, "c", 0));
         assert!(cell(&fourth, "b", 0) > cell(&fourth, "c", 0), "places of what is gone are not given again");

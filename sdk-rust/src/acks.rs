@@ -17,7 +17,7 @@ const UNSENT_KILLS: usize = 1_000;
 /// The longest pause after a failed try; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause, also if a server asks for a longer one. What chance adds to that comes on top.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the server is still to be told.
 #[derive(Default)]
@@ -101,7 +101,7 @@ impl Acks {
 
 /// What to do after a try.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     /// It was said, or will never be taken.
     Forget,
     /// The server asked for a pause.
@@ -114,7 +114,7 @@ enum Next {
 
 /// Clients that failed at the same moment must not come back at the same moment: a pause is anything from
 /// nothing to the whole, and what a server asks for is a lower bound, to which a second or a tenth is added.
-fn after(outcome: &Result<(), Loss>, failures: u32, random: u64) -> Next {
+pub(crate) fn after(outcome: &Result<(), Loss>, failures: u32, random: u64) -> Next {
     let share = |whole: Duration| {
         let whole = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX - 1);
         Duration::from_millis(random % (whole + 1))

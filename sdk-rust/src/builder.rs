@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::endpoint::{Endpoint, EndpointProblem};
+use crate::exposures;
 use crate::shared::Shared;
 use crate::status::Status;
 
@@ -31,6 +32,7 @@ pub struct Builder {
     silence: Duration,
     clock: Clock,
     roots: Vec<Vec<u8>>,
+    exposures_every: Option<Duration>,
 }
 
 /// Why a client cannot be made. Only mistakes in the program lead here: a server that is down or a key
@@ -101,6 +103,7 @@ impl Builder {
             silence: Duration::from_millis(SILENCE.0),
             clock: Clock::system(),
             roots: Vec::new(),
+            exposures_every: Some(exposures::EVERY),
         }
     }
 
@@ -145,6 +148,23 @@ impl Builder {
         self
     }
 
+    /// Tells the server this often how often flags gave which answer; about once a minute if nothing is said. A
+    /// quarter more or less is left to chance, so that a fleet does not tell all at once. Less than 1 second is
+    /// taken as 1 second.
+    #[must_use]
+    pub fn exposures_every(mut self, length: Duration) -> Builder {
+        self.exposures_every = Some(length.max(Duration::from_secs(1)));
+        self
+    }
+
+    /// Does not tell the server how often flags gave which answer: it then knows nothing of what this program
+    /// asks for, and may take flags for stale that are not.
+    #[must_use]
+    pub fn without_exposures(mut self) -> Builder {
+        self.exposures_every = None;
+        self
+    }
+
     /// The clock that decides what has expired, in place of the system's; for tests. Called on every
     /// check.
     #[must_use]
@@ -156,7 +176,8 @@ impl Builder {
     /// Starts the client. It returns at once, with the flags of the cache if there is one; use
     /// [`Client::ready`] to wait for the server.
     pub fn start(self) -> Result<Client, BuildError> {
-        let Builder { url, key, cache_dir, instance, audience, silence, clock, roots } = self;
+        let Builder { url, key, cache_dir, instance, audience, silence, clock, roots, exposures_every } =
+            self;
         let instance = instance.unwrap_or_else(random_instance);
         let endpoint =
             Endpoint::new(&url, &key, instance, audience.clone(), &roots).map_err(
@@ -197,7 +218,10 @@ impl Builder {
         let (stop, stopped) = oneshot::channel();
         let silence = DurationMs(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
         let machine = Machine::new(state, DurationMs(0)).with_silence(silence);
-        let driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), machine, cache, saved_at);
+        let mut driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), machine, cache, saved_at);
+        if let Some(every) = exposures_every {
+            driver = driver.telling_exposures(every);
+        }
         let watched = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("tidegate-sdk".to_owned())

@@ -15,11 +15,13 @@ use tokio::sync::oneshot;
 
 use crate::builder::Builder;
 use crate::detail::{Detail, ErrorKind, Json, Text};
+use crate::lanes;
 use crate::shared::{Change, Shared};
 use crate::status::{NotReady, Problem, Status};
 
 /// Checks flags. Clones are cheap and share one connection; when the last one is dropped, the connection
-/// is closed and what is not yet on disk is written.
+/// is closed, what is not yet on disk is written, and the server is told what was counted, for which it has a
+/// second.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -90,7 +92,7 @@ impl Client {
         self.detail(key, context, Json::default(default), |answer| Some(Json::read(answer)))
     }
 
-    /// One load of the state, one read of the clock, one look-up.
+    /// One load of the state, one read of the clock, one look-up, one addition.
     #[inline]
     pub(crate) fn check<T>(
         &self,
@@ -102,6 +104,9 @@ impl Client {
         let loaded = shared.state.load();
         let Some(state) = &*loaded else { return then(Err(ErrorKind::NotReady)) };
         let answer = evaluate(&state.flag_set(), key, context, shared.clock.now());
+        if let Some(answer) = &answer {
+            shared.tally.count(answer.cell(), lanes::own());
+        }
         then(answer.ok_or(ErrorKind::FlagNotFound))
     }
 

@@ -12,14 +12,15 @@ use rand::Rng as _;
 use rollout_rules::feed::machine::{Input, Loss, Machine, Output, Standing};
 use rollout_rules::feed::{Applied, ClientState};
 use rollout_rules::time::{DurationMs, UnixMs};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::acks::Acks;
 use crate::cache::Cache;
 use crate::clock::system_ms;
 use crate::endpoint::Endpoint;
+use crate::exposures::{self, Exposures};
 use crate::shared::Shared;
 use crate::status::Status;
 
@@ -44,6 +45,8 @@ pub(crate) struct Driver {
     saved_at: Option<UnixMs>,
     was_live: bool,
     cut_off_since: Option<UnixMs>,
+    telling: Option<Exposures>,
+    tells: bool,
 }
 
 impl Driver {
@@ -65,12 +68,23 @@ impl Driver {
             saved_at,
             was_live: false,
             cut_off_since: None,
+            telling: None,
+            tells: false,
         }
+    }
+
+    /// Tells the server so often how often flags gave which answer.
+    pub(crate) fn telling_exposures(mut self, every: Duration) -> Driver {
+        self.tells = true;
+        self.telling = Some(Exposures::new(Arc::clone(&self.shared), Arc::clone(&self.endpoint), every));
+        self
     }
 
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let acks = Arc::new(Acks::default());
         tokio::spawn(Arc::clone(&acks).send(Arc::clone(&self.endpoint)));
+        let (close, closing) = watch::channel(false);
+        let telling = self.telling.take().map(|telling| tokio::spawn(telling.run(closing)));
         loop {
             let wake = self.epoch + Duration::from_millis(self.machine.wake_at().0);
             let wake = self.store.wakes_at().map_or(wake, |due| due.min(wake));
@@ -99,7 +113,13 @@ impl Driver {
             self.act(outputs, &acks);
             self.store.begin_if_due(self.shared.clock.reading());
         }
-        self.store.finish(self.shared.clock.reading()).await;
+        close.send_replace(true);
+        let telling = async {
+            if let Some(telling) = telling {
+                let _ = timeout(2 * exposures::FAREWELL, telling).await;
+            }
+        };
+        tokio::join!(self.store.finish(self.shared.clock.reading()), telling);
     }
 
     fn act(&mut self, outputs: Vec<Output>, acks: &Acks) {
@@ -111,7 +131,7 @@ impl Driver {
                 }
                 Output::Disconnect => self.stream = Stream::None,
                 Output::Serve { state, applied } => {
-                    self.shared.state.store(Some(Arc::clone(&state)));
+                    self.shared.replace(&state, &applied, self.tells);
                     self.store.keep(state, !applied.kill_ids.is_empty());
                     if *self.machine.standing() == Standing::Live {
                         self.report();

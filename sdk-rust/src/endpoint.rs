@@ -19,13 +19,14 @@ use rollout_rules::feed::machine::Loss;
 use rollout_rules::feed::{ResumeToken, machine};
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision};
 use rollout_rules::time::DurationMs;
+use serde_json::Value;
 
 /// How long a connection may take to stand, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one address of a host is tried alone before the next one is tried as well.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// How long an acknowledgement may take.
-const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an acknowledgement, or a batch of counts, may take.
+const POST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most of a refusal's body that is read, so that the connection can be used again.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
@@ -53,7 +54,7 @@ pub(crate) struct Endpoint {
 }
 
 /// A connection on which requests are sent one after another.
-type Connection = SendRequest<Full<Bytes>>;
+pub(crate) type Connection = SendRequest<Full<Bytes>>;
 
 impl Endpoint {
     /// `roots` are trusted besides what the system trusts: PEM, each with one certificate or more.
@@ -141,17 +142,37 @@ impl Endpoint {
         let mut body = serde_json::json!({
             "instance": self.instance, "revision": revision, "kill_ids": kill_ids
         });
+        self.name_audience(&mut body);
+        self.post(kept, "/v1/feed/ack", body).await
+    }
+
+    /// Tells the server how often flags gave which answer, on a connection that is kept in `kept`.
+    pub(crate) async fn tell_exposures(
+        &self,
+        kept: &mut Option<Connection>,
+        batch: &str,
+        counts: Value,
+    ) -> Result<(), Loss> {
+        let mut body = serde_json::json!({ "instance": self.instance, "batch": batch, "counts": counts });
+        self.name_audience(&mut body);
+        self.post(kept, "/v1/exposures", body).await
+    }
+
+    fn name_audience(&self, body: &mut Value) {
         if let Some((app, environment)) = &self.audience {
             body["app"] = app.as_str().into();
             body["environment"] = environment.as_str().into();
         }
+    }
+
+    async fn post(&self, kept: &mut Option<Connection>, path: &str, body: Value) -> Result<(), Loss> {
         let body = Bytes::from(body.to_string());
-        let sent = timeout(ACK_TIMEOUT, async {
+        let sent = timeout(POST_TIMEOUT, async {
             // A kept connection may have been closed meanwhile: then a new one is worth one try.
             if let Some(mut connection) = kept.take()
                 && connection.ready().await.is_ok()
             {
-                match self.send_ack(&mut connection, body.clone()).await {
+                match self.send(&mut connection, path, body.clone()).await {
                     Err(Loss::Failed(_) | Loss::Ended) => {}
                     // A refusal is an answer: asking again at once would only add to the load.
                     answered => {
@@ -161,15 +182,15 @@ impl Endpoint {
                 }
             }
             let mut connection = self.connect().await?;
-            let answered = self.send_ack(&mut connection, body).await;
+            let answered = self.send(&mut connection, path, body).await;
             *kept = Some(connection);
             answered
         });
         sent.await.unwrap_or_else(|_| Err(failed("the server does not answer")))
     }
 
-    async fn send_ack(&self, connection: &mut Connection, body: Bytes) -> Result<(), Loss> {
-        let path = format!("{}/v1/feed/ack", self.base);
+    async fn send(&self, connection: &mut Connection, path: &str, body: Bytes) -> Result<(), Loss> {
+        let path = format!("{}{path}", self.base);
         let mut request = self.request(Method::POST, &path, Full::new(body));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = connection.send_request(request).await.map_err(|error| failed(&error))?;

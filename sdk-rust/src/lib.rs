@@ -19,6 +19,9 @@
 //!
 //! Programs without an async runtime need none for this, and programs that have one can start and drop
 //! a client inside it. Clones of a [`Client`] share one connection; dropping the last one ends it.
+//!
+//! Which answers were given how often is counted, for a few nanoseconds a check, and told to the server about
+//! once a minute and at the end: see [`Builder::exposures_every`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -30,6 +33,8 @@ mod clock;
 mod detail;
 mod driver;
 mod endpoint;
+mod exposures;
+mod lanes;
 #[cfg(feature = "openfeature")]
 pub mod openfeature;
 mod shared;

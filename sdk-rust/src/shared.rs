@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwapOption;
 use rollout_rules::feed::{Applied, ClientState};
 use rollout_rules::ids::{FlagKey, KillId, Revision};
+use rollout_rules::tally::{Collector, Counted, Tally};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, system_ms};
@@ -39,6 +40,9 @@ pub(crate) struct Shared {
     /// What checks read: one load, no lock.
     pub(crate) state: ArcSwapOption<ClientState>,
     pub(crate) clock: Clock,
+    /// How often flags gave which answer.
+    pub(crate) tally: Tally,
+    collector: Mutex<Collector>,
     pub(crate) status: watch::Sender<Status>,
     listeners: Mutex<Vec<Listener>>,
     cache_problem: Mutex<Option<String>>,
@@ -49,9 +53,34 @@ impl Shared {
         Shared {
             state: ArcSwapOption::from_pointee(state),
             clock,
+            tally: Tally::new(),
+            collector: Mutex::default(),
             status: watch::Sender::new(status),
             listeners: Mutex::default(),
             cache_problem: Mutex::default(),
+        }
+    }
+
+    /// What was counted since the last time.
+    pub(crate) fn collect(&self) -> Vec<Counted> {
+        match &*self.state.load() {
+            Some(state) => locked(&self.collector).collect(&self.tally, &state.flag_set().environment.flags),
+            None => Vec::new(),
+        }
+    }
+
+    /// Has checks answered from another state, and remembers flags that are to be told of once more,
+    /// if anything is.
+    pub(crate) fn replace(&self, state: &Arc<ClientState>, applied: &Applied, tells: bool) {
+        let before = self.state.swap(Some(Arc::clone(state)));
+        let Some(before) = before.filter(|_| tells) else { return };
+        let (before, now) = (&before.flag_set().environment.flags, &state.flag_set().environment.flags);
+        let mut collector = locked(&self.collector);
+        if applied.everything {
+            before.iter().for_each(|flag| collector.leave(flag, now));
+        } else {
+            let changed = applied.flags.iter().filter_map(|key| before.get(key.as_str()));
+            changed.for_each(|flag| collector.leave(flag, now));
         }
     }
 

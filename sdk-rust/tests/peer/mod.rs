@@ -23,8 +23,12 @@ pub struct Peer {
     feeds: Receiver<Feed>,
     /// Each with the number of the connection on which it came.
     acks: Receiver<(usize, Value)>,
+    /// What was told of how often flags gave which answer.
+    exposures: Receiver<Value>,
     /// What acknowledgements are answered with, first things first; 204 after them.
     ack_answers: Arc<Mutex<VecDeque<String>>>,
+    /// The same for batches of counts; 200 after them.
+    exposure_answers: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// A client that asked for the feed.
@@ -40,16 +44,20 @@ impl Peer {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (to_feeds, feeds) = channel();
         let (to_acks, acks) = channel();
+        let (to_exposures, exposures) = channel();
         let ack_answers = Arc::<Mutex<VecDeque<String>>>::default();
-        let answers = Arc::clone(&ack_answers);
+        let exposure_answers = Arc::<Mutex<VecDeque<String>>>::default();
+        let answers = [Arc::clone(&ack_answers), Arc::clone(&exposure_answers)];
         thread::spawn(move || {
             for (number, socket) in listener.incoming().map_while(Result::ok).enumerate() {
-                let (feeds, acks, answers) = (to_feeds.clone(), to_acks.clone(), Arc::clone(&answers));
+                let (feeds, acks, answers) = (to_feeds.clone(), to_acks.clone(), answers.clone());
                 let acks = move |ack| drop(acks.send((number, ack)));
-                thread::spawn(move || serve(socket, &feeds, &acks, &answers));
+                let exposures = to_exposures.clone();
+                let exposures = move |told| drop(exposures.send(told));
+                thread::spawn(move || serve(socket, &feeds, &[&acks, &exposures], &answers));
             }
         });
-        Peer { url, feeds, acks, ack_answers }
+        Peer { url, feeds, acks, exposures, ack_answers, exposure_answers }
     }
 
     /// An address at which nobody answers.
@@ -73,6 +81,23 @@ impl Peer {
         self.ack_answers.lock().unwrap().push_back(answer);
     }
 
+    /// Answers the next batch of counts in another way; without a status, by closing the connection.
+    pub fn answer_exposures(&self, status: &str, headers: &str) {
+        let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\n\r\n");
+        let answer = if status.is_empty() { String::new() } else { answer };
+        self.exposure_answers.lock().unwrap().push_back(answer);
+    }
+
+    /// The next batch of counts.
+    pub fn next_exposures(&self) -> Value {
+        self.exposures.recv_timeout(PATIENCE).expect("a client tells what it counted")
+    }
+
+    /// Whether there is no batch of counts that nobody looked at.
+    pub fn has_no_exposures(&self) -> bool {
+        self.exposures.try_recv().is_err()
+    }
+
     /// The next acknowledgement.
     pub fn next_ack(&self) -> Value {
         self.next_numbered_ack().1
@@ -84,7 +109,13 @@ impl Peer {
     }
 }
 
-fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &dyn Fn(Value), answers: &Mutex<VecDeque<String>>) {
+/// What is posted goes to the first of `hear` if it is an acknowledgement, to the second if it is a batch of counts.
+fn serve(
+    socket: TcpStream,
+    feeds: &Sender<Feed>,
+    hear: &[&dyn Fn(Value); 2],
+    answers: &[Arc<Mutex<VecDeque<String>>>; 2],
+) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     loop {
         let mut head = String::new();
@@ -102,9 +133,13 @@ fn serve(socket: TcpStream, feeds: &Sender<Feed>, acks: &dyn Fn(Value), answers:
         let mut body = vec![0; length.map_or(0, |text| text.trim().parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
         // Chosen before the test hears of it: what the test says then is for the next one.
-        let answer = answers.lock().unwrap().pop_front();
-        acks(serde_json::from_slice(&body).unwrap());
+        let which = usize::from(head.starts_with("post /v1/exposures "));
+        let answer = answers[which].lock().unwrap().pop_front();
+        hear[which](serde_json::from_slice(&body).unwrap());
         let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 No Content\r\n\r\n".to_owned());
+        if answer.is_empty() {
+            return;
+        }
         (&socket).write_all(answer.as_bytes()).unwrap();
     }
 }
