@@ -9,6 +9,7 @@ use ureq::http::Method;
 use super::client::{encoded, with_query};
 use super::confirm::Sure;
 use super::explain::ExplainOptions;
+use super::exposures::{ExposuresOptions, ListOptions};
 use super::failure::Failure;
 use super::flag_definition::{CreateFlag, EditFlag};
 use super::history::{DiffOptions, HistoryOptions, RevertOptions};
@@ -19,7 +20,7 @@ use super::session::Session;
 use super::targeting::TargetingOptions;
 use super::view::{self, FlagView};
 use super::when::{self, When};
-use super::{app, explain, flag_definition, history, proposal};
+use super::{app, explain, exposures, flag_definition, history, proposal};
 
 /// What can be done with flags.
 #[derive(Subcommand, Clone, Debug)]
@@ -27,11 +28,7 @@ pub enum FlagCommand {
     /// Make a flag; it is off everywhere and dies on a date
     Create(CreateFlag),
     /// List the app's flags and what each serves
-    List {
-        /// Only those that were archived
-        #[arg(long)]
-        archived: bool,
-    },
+    List(ListOptions),
     /// Show one flag
     Show {
         /// Which
@@ -87,6 +84,8 @@ pub enum FlagCommand {
         #[arg(long, value_name = "WHEN")]
         expires: Option<When>,
     },
+    /// Show how often a flag gave which answer, by hour or day
+    Exposures(ExposuresOptions),
     /// Say why a flag answers somebody so, step by step, now or at a moment that is past
     Explain(ExplainOptions),
     /// Show what became of a flag: who changed what, when and why
@@ -133,7 +132,7 @@ pub struct Seen {
 pub(super) fn run(session: &mut Session, app: &AppKey, command: FlagCommand) -> Result<(), Failure> {
     match command {
         FlagCommand::Create(new) => flag_definition::create(session, app, new),
-        FlagCommand::List { archived } => list(session, app, archived),
+        FlagCommand::List(options) => list(session, app, options.archived),
         FlagCommand::Show { key } => {
             let answer = session.client.get(&path(app, &key))?;
             if session.json {
@@ -158,6 +157,7 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: FlagCommand) -> 
             proposal::propose(session, &Command::Revive { reach, environment }, Some(seen))
         }
         FlagCommand::Extend { place, expires } => flag_definition::extend(session, app, &place, expires),
+        FlagCommand::Exposures(options) => exposures::show(session, app, &options),
         FlagCommand::Explain(options) => explain::run(session, app, &options),
         FlagCommand::History(options) => history::history(session, app, &options),
         FlagCommand::Diff(options) => history::diff(session, app, &options),

@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod explain;
 mod export;
+mod exposures;
 mod failure;
 mod flag;
 mod flag_definition;
@@ -344,7 +345,13 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
     match command {
         ClientCommand::App(group) => app::run(session, group.command),
         ClientCommand::Env(group) => environment::run(session, &named(group.app)?, group.command),
-        ClientCommand::Flag(group) => flag::run(session, &named(group.app)?, group.command),
+        ClientCommand::Flag(group) => match group.command {
+            flag::FlagCommand::List(options) if options.stale => {
+                let app = Given::named(group.app).filter(|_| !options.all_apps);
+                exposures::stale(session, app.as_ref(), &options)
+            }
+            command => flag::run(session, &named(group.app)?, command),
+        },
         ClientCommand::Segment(group) => {
             segment::run(session, Given::named(group.app).filter(|_| !group.shared).as_ref(), group.command)
         }
