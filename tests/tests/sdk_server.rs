@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 use tidegate_sdk::{AppKey, Change, Client, Context, EnvKey, ErrorKind, Height, Problem, Reason, Status};
-use tidegate_tests::{Api, PATIENCE, Server, eventually};
+use tidegate_tests::{Api, PATIENCE, Server, eventually, tidegate};
 
 const LIVE: &str = "live";
 
@@ -167,6 +167,46 @@ fn a_program_that_starts_without_the_server_serves_what_it_had_kills_included() 
     let server = server.restart();
     eventually("the client is live again", || second.status().is_live().then_some(()));
     drop(server);
+}
+
+/// Runs the tool on files and servers, to its end.
+#[track_caller]
+fn tool(server: &Server, arguments: &[&std::ffi::OsStr]) {
+    let mut command = std::process::Command::new(tidegate());
+    command.args(arguments).env("TIDEGATE_URL", server.url()).env("TIDEGATE_TOKEN", server.admin_token());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn sdks_of_a_server_that_is_restored_go_back_with_it_though_they_had_come_further() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, admin, key) = shop();
+    let builder = |server: &Server| Client::builder(server.url(), &key).cache_dir(directory.path());
+    let client = builder(&server).start().unwrap();
+    client.wait_ready(PATIENCE).unwrap();
+    let is_on = |client: &Client| client.bool("checkout", &ann(), false);
+    let file = directory.path().join("night.backup");
+    tool(&server, &["backup".as_ref(), file.as_ref()]);
+    // What comes after it is not in it, and the client has heard of it.
+    for number in 0..10 {
+        admin.create_flag("shop", &json!({"key": format!("later-{number}")}));
+    }
+    admin.set_flag("shop", "checkout", LIVE, &json!({"on": false}));
+    eventually("the client hears that it is off", || (!is_on(&client)).then_some(()));
+    server.kill();
+    let data = server.data_dir();
+    std::fs::remove_dir_all(&data).unwrap();
+    tool(&server, &["restore".as_ref(), file.as_ref(), "--data-dir".as_ref(), data.as_ref()]);
+    let server = server.restart();
+    eventually("the client serves what the restored server has", || is_on(&client).then_some(()));
+    assert_eq!(client.bool_detail("later-9", &ann(), false).reason, None, "that flag is no more");
+    admin.kill_flag("shop", "checkout");
+    eventually("the client follows the new log", || (!is_on(&client)).then_some(()));
+    drop(client);
+    let second = builder(&server).start().unwrap();
+    second.wait_ready(PATIENCE).unwrap();
+    assert_eq!(second.bool_detail("checkout", &ann(), true).reason, Some(Reason::Killed(Height::Flag)));
 }
 
 #[test]
