@@ -48,7 +48,7 @@ fn a_kill_is_followed_until_every_client_has_it() {
 fn a_kill_that_some_client_is_silent_about_is_done_and_names_it() {
     let (server, token) = shop();
     let mut one = Feed::open(&server, &token, "one");
-    let _never = Feed::open(&server, &token, "never");
+    let never = Feed::open(&server, &token, "never");
     server.tool("app kill shop --kill-id k-2 --wait 0s").ends(0).says("0 of 2 clients have it; 2 are silent");
     one.change();
     one.acknowledge();
@@ -57,6 +57,20 @@ fn a_kill_that_some_client_is_silent_about_is_done_and_names_it() {
     said.says("  never of shop/production (raw 0.1): last heard of").says("the kill itself is done");
     let told = server.tool("app kill shop --kill-id k-2 --wait 50ms --json").ends(0).json();
     assert_eq!(told["delivery"]["silent"][0]["instance"], "never");
+    // Who goes without it is not forgotten.
+    drop(never);
+    let begun = Instant::now();
+    let said = loop {
+        let said = server.tool("app kill shop --kill-id k-2 --wait 50ms").ends(0);
+        if !said.out.contains("silent") {
+            break said;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "the end of its connection is seen: {said:?}");
+    };
+    let said = said.says("1 of 1 client has it after").says("; 1 is gone without having said so");
+    said.says("  never of shop/production (raw 0.1): connected until 20")
+        .says("a client that is gone may have");
+    server.tool("clients").ends(0).says("besides 1 whose connection ended in the last 10 minutes");
     // Nobody is connected there.
     server.tool("kill --everything -e sandbox").ends(0).says("no SDK is connected that it concerns");
 }

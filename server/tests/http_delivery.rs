@@ -6,6 +6,7 @@ use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 use served::{Event, Reply, Served, Stream};
 use tidegate::http::delivery::MAX_SILENT_NAMED;
+use tidegate::http::feed::clients::GONE_KEPT;
 use tidegate::http::feed::deliveries::MAX_TIMED_KILLS;
 use tidegate::log::memory::Fault;
 
@@ -93,6 +94,7 @@ fn a_kill_tells_how_many_clients_have_it_since_when_and_who_is_silent() {
     let seen = until(&served, path, |kill| told(kill).0 == 2);
     assert_eq!((told(&seen), after(&seen)), ((2, 2, 0), after(&served.get(path).expect(200))));
     assert_eq!(seen["silent"], json!([]));
+    assert_eq!((&seen["clients"]["gone"], &seen["gone"][0]["instance"]), (&json!(1), &json!("never")));
     let metrics = served.send("GET", "/metrics", &[], "").text;
     assert!(metrics.contains("tidegate_kill_delivery_seconds_count "), "{metrics}");
 }
@@ -113,6 +115,53 @@ fn a_client_that_comes_after_a_kill_has_it_when_it_says_so_and_does_not_count_as
     let seen = served.get("/v1/kills/k-2").expect(200);
     assert_eq!(told(&seen), (2, 2, 0));
     assert_eq!(seen["last_acknowledged_after_ms"], before["last_acknowledged_after_ms"]);
+}
+
+#[test]
+fn a_client_that_went_without_a_kill_is_named_for_a_while_and_not_counted_as_having_it() {
+    let served = Served::start();
+    let (token, other) = two_apps(&served);
+    let mut stays = feed(&served, &token, "stays");
+    let (cut_off, elsewhere) = (feed(&served, &token, "cut-off"), feed(&served, &other, "elsewhere"));
+    let in_time = feed(&served, &token, "in-time");
+    drop((cut_off, elsewhere));
+    until(&served, "/v1/clients", |list| list["counts"]["gone"] == 2);
+    assert_eq!(served.get("/v1/clients?app=shop").expect(200)["counts"]["gone"], 1);
+    served.clock.advance(DurationMs(60_000));
+    served.post("/v1/apps/shop/kill", &json!({"kill_id": "k"})).expect(200);
+    let path = "/v1/kills/k";
+    let at = revision(&stays.event());
+    ack(&served, &token, "stays", at, &["k"]).expect(204);
+    ack(&served, &token, "in-time", at, &["k"]).expect(204);
+    drop(in_time);
+    let seen = until(&served, path, |kill| told(kill).0 == 1);
+    assert_eq!((told(&seen), &seen["clients"]["gone"]), ((1, 1, 0), &json!(1)), "one had it in time: {seen}");
+    let gone = &seen["gone"][0];
+    assert_eq!((&gone["instance"], &gone["sdk"]), (&json!("cut-off"), &json!("test")), "{gone}");
+    assert_eq!(gone["gone_at"], gone["connected_at"], "the clock stood still meanwhile: {gone}");
+
+    let back = feed(&served, &token, "cut-off");
+    let seen = served.get(path).expect(200);
+    assert_eq!((told(&seen), &seen["clients"]["gone"], &seen["gone"]), ((2, 1, 1), &json!(0), &json!([])));
+    drop(back);
+    until(&served, path, |kill| kill["clients"]["gone"] == 1);
+    served.clock.advance(GONE_KEPT);
+    assert_eq!(served.get(path).expect(200)["clients"]["gone"], 0);
+}
+
+#[test]
+fn a_client_whose_environment_is_gone_is_not_waited_for() {
+    let served = Served::start();
+    two_apps(&served);
+    let wanted = json!({"scope": "sdk-server", "app": "shop", "environment": "trial"});
+    let made = served.post("/v1/tokens", &wanted).expect(201);
+    let mut trial = feed(&served, made["secret"].as_str().expect("shown once"), "trial");
+    let removed = served.call(&served.admin, "DELETE", "/v1/apps/shop/environments/trial", &[], &Value::Null);
+    assert_eq!(removed.status, 204, "{}", removed.text);
+    assert!(trial.event().data.contains("environment_gone"));
+    served.post("/v1/kill", &json!({"kill_id": "all"})).expect(200);
+    let seen = served.get("/v1/kills/all").expect(200);
+    assert_eq!(told(&seen), (0, 0, 0), "nothing is served there that could be killed: {seen}");
 }
 
 #[test]
@@ -220,7 +269,7 @@ fn clients_are_listed_with_what_they_serve_and_how_far_behind_they_are() {
     ack(&served, &token, "now", revision(&events[1]), &[]).expect(204);
 
     let all = list("");
-    let counts = json!({"connected": 4, "current": 1, "behind": 1, "unconfirmed": 2, "unnamed": 1,
+    let counts = json!({"connected": 4, "current": 1, "behind": 1, "unconfirmed": 2, "gone": 0, "unnamed": 1,
                         "event_streams": 0});
     assert_eq!(all["counts"], counts, "{all}");
     let states: Vec<(&str, &str)> = items(&all, "instance").into_iter().zip(items(&all, "state")).collect();

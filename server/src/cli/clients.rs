@@ -86,6 +86,7 @@ fn counted(counts: &Value) -> String {
         }
     }
     for (name, what) in [
+        ("gone", "whose connection ended in the last 10 minutes and that have not come back"),
         ("unnamed", "feeds without a name, which cannot say what they serve"),
         ("event_streams", "OFREP event streams, which are only told to fetch again"),
     ] {

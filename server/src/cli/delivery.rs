@@ -22,7 +22,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause between looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// Most silent clients that are named to a person.
+/// Most silent clients that are named to a person, and most of those that are gone.
 const MAX_NAMED: usize = 10;
 
 /// How long to watch a kill on its way.
@@ -112,22 +112,40 @@ impl Followed {
         }
         let Some(delivery) = &self.last else { return Ok(()) };
         session.say(summary(delivery, session.now))?;
-        let silent = delivery["silent"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for client in silent.iter().take(MAX_NAMED) {
-            session.say(format_args!("  {}", silent_client(client, session.now)))?;
+        if name_them(session, delivery, "silent", "last heard of", "last_heard_at")? {
+            session.say(
+                "the kill itself is done: a client that is silent gets it as soon as it hears from the server \
+                 again (`tidegate clients --behind`)",
+            )?;
         }
-        if silent.is_empty() {
-            return Ok(());
+        if name_them(session, delivery, "gone", "connected until", "gone_at")? {
+            session.say(
+                "a client that is gone may have ended; one that still runs serves what it had until it reaches the \
+                 server again",
+            )?;
         }
-        let more = count(delivery, "silent").saturating_sub(MAX_NAMED as u64);
-        if more > 0 {
-            session.say(format_args!("  and {} more", grouped(more)))?;
-        }
-        session.say(
-            "the kill itself is done: a client that is silent gets it as soon as it hears from the server \
-             again (`tidegate clients --behind`)",
-        )
+        Ok(())
     }
+}
+
+/// Names the clients of a list, with what is known of their last moment, up to a bound; whether there are any.
+fn name_them(
+    session: &mut Session,
+    delivery: &Value,
+    list: &str,
+    what: &str,
+    when: &str,
+) -> Result<bool, Failure> {
+    let clients = delivery[list].as_array().map(Vec::as_slice).unwrap_or_default();
+    for client in clients.iter().take(MAX_NAMED) {
+        let last = moment(client, when).map_or_else(String::new, |at| heard(at, session.now));
+        session.say(format_args!("  {}: {what} {last}", called(client)))?;
+    }
+    let more = count(delivery, list).saturating_sub(MAX_NAMED as u64);
+    if more > 0 {
+        session.say(format_args!("  and {} more", grouped(more)))?;
+    }
+    Ok(!clients.is_empty())
 }
 
 fn count(delivery: &Value, name: &str) -> u64 {
@@ -168,6 +186,7 @@ fn summary(delivery: &Value, now: UnixMs) -> String {
         silent => line.push_str(&format!("; {} are silent, the longest{since}", grouped(silent))),
     }
     for (name, one, many) in [
+        ("gone", "is gone without having said so", "are gone without having said so"),
         ("unnamed", "feed gives no name and cannot say", "feeds give no name and cannot say"),
         ("event_streams", "OFREP stream was told to fetch again", "OFREP streams were told to fetch again"),
     ] {
@@ -180,12 +199,12 @@ fn summary(delivery: &Value, now: UnixMs) -> String {
     line
 }
 
-fn silent_client(client: &Value, now: UnixMs) -> String {
-    let heard = moment(client, "last_heard_at").map_or_else(String::new, |at| heard(at, now));
+/// A client and where it is: `web-1 of shop/production (tidegate-rust 0.1.0)`.
+fn called(client: &Value) -> String {
     let sdk = sdk(client);
     let sdk = if sdk.is_empty() { sdk } else { format!(" ({sdk})") };
     let [instance, app, environment] = ["instance", "app", "environment"].map(|name| text(client, name));
-    format!("{instance} of {app}/{environment}{sdk}: last heard of {heard}")
+    format!("{instance} of {app}/{environment}{sdk}")
 }
 
 /// What a client is: `tidegate-rust 0.1.0`.
@@ -229,8 +248,8 @@ mod tests {
     fn a_kill_on_its_way_is_told_in_one_line() {
         let at = UnixMs(1_800_000_000_000);
         let delivery = |connected: u64, silent: u64, after: Value, streams: u64| {
-            let clients = json!({"connected": connected, "acknowledged": connected - silent,
-                                 "silent": silent, "unnamed": streams / 3, "event_streams": streams});
+            let clients = json!({"connected": connected, "acknowledged": connected - silent, "silent": silent,
+                                 "gone": streams / 2, "unnamed": streams / 3, "event_streams": streams});
             let named = if silent > 0 { json!([{"last_heard_at": at.to_string()}]) } else { json!([]) };
             let told = json!({"clients": clients, "last_acknowledged_after_ms": after, "silent": named});
             summary(&told, at.plus(DurationMs(180_000)))
@@ -251,8 +270,8 @@ mod tests {
         );
         assert_eq!(
             delivery(0, 0, Value::Null, 3),
-            "no SDK is connected that it concerns; 1 feed gives no name and cannot say; \
-             3 OFREP streams were told to fetch again"
+            "no SDK is connected that it concerns; 1 is gone without having said so; \
+             1 feed gives no name and cannot say; 3 OFREP streams were told to fetch again"
         );
         assert_eq!(delivery(2, 0, 3.21.into(), 0), "2 of 2 clients have it after 3.2 ms");
     }

@@ -168,6 +168,9 @@ pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRes
             first.add((client.clone(), standing));
         }
     });
+    let mut gone = 0_usize;
+    let note_gone = |client: &LiveClient, _| gone += usize::from(scope.has(&client.app, &client.environment));
+    shared.clients.each_gone(note_gone, shared.clock.coarse());
     let (unnamed, event_streams) = shared.hub.count_unheard(|app, environment| scope.has(app, environment));
     let mut body = page.body(
         first.into_items().into_iter(),
@@ -180,6 +183,7 @@ pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRes
         "current": current,
         "behind": behind,
         "unconfirmed": unconfirmed,
+        "gone": gone,
         "unnamed": unnamed,
         "event_streams": event_streams,
     });

@@ -1,12 +1,12 @@
-//! `GET /v1/kills/{kill_id}`: what a kill did, and which of the SDKs that are connected to this server have
-//! said that it is in effect in them.
+//! `GET /v1/kills/{kill_id}`: what a kill did, and which of the SDKs that are connected to this server, or were a
+//! moment ago, have said that it is in effect in them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::Reach;
-use rollout_rules::ids::{KillId, Revision};
+use rollout_rules::ids::{AppKey, EnvKey, KillId, Revision};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ use super::problem::{self, Problem};
 use super::reading::Reading;
 use crate::state::{Overlay as Kill, Published};
 
-/// Most silent clients that are named; those that were not heard of for the longest come first.
+/// Most silent clients that are named, those that were not heard of for the longest first; and most of those that
+/// are gone, the last to go first.
 pub const MAX_SILENT_NAMED: usize = 100;
 
 /// A kill that is known here.
@@ -74,6 +75,45 @@ struct Heard {
     connected: usize,
     acknowledged: usize,
     silent: First<LiveClient>,
+    /// How many went without having said that they have it.
+    gone: usize,
+    /// Some of those, and when they went.
+    gone_named: Vec<(LiveClient, UnixMs)>,
+}
+
+impl Heard {
+    fn of(shared: &Shared, known: &Known, id: &KillId, concerns: impl Fn(&AppKey, &EnvKey) -> bool) -> Heard {
+        let mut heard = Heard {
+            connected: 0,
+            acknowledged: 0,
+            silent: First::new(MAX_SILENT_NAMED, |one: &LiveClient, other| {
+                (one.last_heard_at(), one.name()).cmp(&(other.last_heard_at(), other.name()))
+            }),
+            gone: 0,
+            gone_named: Vec::new(),
+        };
+        shared.clients.each(|client| {
+            if !concerns(&client.app, &client.environment) {
+                return;
+            }
+            heard.connected += 1;
+            if client.has(id, known.revision) {
+                heard.acknowledged += 1;
+            } else {
+                heard.silent.add(client.clone());
+            }
+        });
+        let note_gone = |client: &LiveClient, at| {
+            if concerns(&client.app, &client.environment) && !client.has(id, known.revision) {
+                heard.gone += 1;
+                if heard.gone <= MAX_SILENT_NAMED {
+                    heard.gone_named.push((client.clone(), at));
+                }
+            }
+        };
+        shared.clients.each_gone(note_gone, shared.clock.coarse());
+        heard
+    }
 }
 
 /// `GET /v1/kills/{kill_id}`.
@@ -89,26 +129,15 @@ pub async fn get(
         Problem::new(problem::NOT_FOUND, format!("no kill `{id}` was made, or it was made long ago"))
     })?;
     let scope = known.scope_for(&reading.who)?;
-    let mut heard = Heard {
-        connected: 0,
-        acknowledged: 0,
-        silent: First::new(MAX_SILENT_NAMED, |one: &LiveClient, other| {
-            (one.last_heard_at(), one.name()).cmp(&(other.last_heard_at(), other.name()))
-        }),
+    let folded = &reading.published.folded;
+    // In an environment that is gone nothing is served: its clients were told so, and are told of no kill.
+    let exists = |app: &AppKey, environment: &EnvKey| {
+        folded.app(app).is_some_and(|app| app.environment(environment).is_some())
     };
-    let concerns =
-        |app: &_, environment: &_| reaches(&known.kill, app, environment) && scope.has(app, environment);
-    shared.clients.each(|client| {
-        if !concerns(&client.app, &client.environment) {
-            return;
-        }
-        heard.connected += 1;
-        if client.has(&id, known.revision) {
-            heard.acknowledged += 1;
-        } else {
-            heard.silent.add(client.clone());
-        }
-    });
+    let concerns = |app: &AppKey, environment: &EnvKey| {
+        reaches(&known.kill, app, environment) && scope.has(app, environment) && exists(app, environment)
+    };
+    let heard = Heard::of(&shared, &known, &id, concerns);
     let unheard = shared.hub.count_unheard(concerns);
     Ok(HttpResponse::Ok().json(body(&reading.published, &known, heard, unheard)))
 }
@@ -124,6 +153,7 @@ fn body(published: &Published, known: &Known, heard: Heard, unheard: (usize, usi
             "connected": heard.connected,
             "acknowledged": heard.acknowledged,
             "silent": heard.connected - heard.acknowledged,
+            "gone": heard.gone,
             "unnamed": unheard.0,
             "event_streams": unheard.1,
         },
@@ -146,6 +176,12 @@ fn body(published: &Published, known: &Known, heard: Heard, unheard: (usize, usi
     }
     let silent = heard.silent.into_items();
     body["silent"] = silent.iter().map(|client| Value::Object(view(client))).collect();
+    let gone = heard.gone_named.iter().map(|(client, at)| {
+        let mut view = view(client);
+        view.insert("gone_at".into(), at.to_string().into());
+        Value::Object(view)
+    });
+    body["gone"] = gone.collect();
     body
 }
 

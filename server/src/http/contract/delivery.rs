@@ -30,6 +30,8 @@ struct Client {
     /// Whether it lacks more than were counted.
     behind_by_more: Option<bool>,
     behind_since: Option<Time>,
+    /// When its connection ended.
+    gone_at: Option<Time>,
 }
 
 /// How far a client has come.
@@ -51,6 +53,8 @@ struct ClientCounts {
     behind: u64,
     /// They have not said yet what they serve.
     unconfirmed: u64,
+    /// Their connection ended in the last 10 minutes, and they have not come back.
+    gone: u64,
     /// Feeds without a name, which cannot acknowledge.
     unnamed: u64,
     /// Event streams of OFREP clients, which only promise to fetch again.
@@ -75,6 +79,9 @@ struct KillCounts {
     connected: u64,
     acknowledged: u64,
     silent: u64,
+    /// Their connection ended in the last 10 minutes before they had said so, and they have not come back. One that
+    /// still runs serves what it had.
+    gone: u64,
     unnamed: u64,
     event_streams: u64,
 }
@@ -99,6 +106,8 @@ struct KillDelivery {
     clients: KillCounts,
     /// Some of those that have not said so, the longest silent first.
     silent: Vec<Client>,
+    /// Some of those that are gone, the last to go first.
+    gone: Vec<Client>,
 }
 
 fn client() -> Value {
@@ -121,7 +130,8 @@ pub(super) fn delivery() -> Vec<Operation> {
             .query::<bool>("behind", "Only those that do not serve the newest revision.")
             .answers::<ClientsPage>(200, "A page of clients, and how many there are.", json!({
                 "items": [client()], "revision": 42, "counts": {
-                    "connected": 1, "current": 1, "behind": 0, "unconfirmed": 0, "unnamed": 0, "event_streams": 0,
+                    "connected": 1, "current": 1, "behind": 0, "unconfirmed": 0, "gone": 0, "unnamed": 0,
+                    "event_streams": 0,
                 },
             })),
         Operation::new(Method::GET, "/v1/kills/{kill_id}", "get_kill")
@@ -130,8 +140,8 @@ pub(super) fn delivery() -> Vec<Operation> {
             .answers::<KillDelivery>(200, "The kill.", json!({
                 "kill_id": "incident-7", "reach": { "flag": { "app": "shop", "flag": "checkout" } }, "durable": true,
                 "in_effect": true, "clients": {
-                    "connected": 1, "acknowledged": 1, "silent": 0, "unnamed": 0, "event_streams": 0,
-                }, "silent": [],
+                    "connected": 1, "acknowledged": 1, "silent": 0, "gone": 0, "unnamed": 0, "event_streams": 0,
+                }, "silent": [], "gone": [],
             })),
     ]
 }

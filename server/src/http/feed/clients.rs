@@ -1,15 +1,22 @@
-//! The SDKs that are connected now, and the revision each one says it serves.
+//! The SDKs that are connected now, and the revision each one says it serves; and those that were a moment ago.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision};
 use rollout_rules::snapshot::Snapshot;
-use rollout_rules::time::UnixMs;
+use rollout_rules::time::{DurationMs, UnixMs};
 
 use crate::http::problem::{self, Problem};
 
-/// Most clients that are kept in mind; further ones are served but not listed.
+/// Most clients that are kept in mind; further ones are served and counted like feeds without a name.
 pub const MAX_CLIENTS: usize = 50_000;
+/// How long a client is kept in mind whose connection ended.
+pub const GONE_KEPT: DurationMs = DurationMs(10 * 60 * 1_000);
+/// Most clients that are kept in mind after their connection ended; the first to go is forgotten first.
+pub const MAX_GONE: usize = 50_000;
 /// Longest name and version of an SDK, in bytes.
 pub const MAX_SDK_BYTES: usize = 64;
 
@@ -65,6 +72,15 @@ pub type Name = (AppKey, EnvKey, InstanceId);
 #[derive(Default)]
 pub struct LiveClients {
     clients: DashMap<Name, LiveClient>,
+    /// The last to go comes last. A client that came back is still here; who looks passes it over.
+    gone: Mutex<VecDeque<Gone>>,
+}
+
+/// A client whose connection ended. Whether it still runs, and serves what it had, nobody knows.
+struct Gone {
+    name: Name,
+    client: LiveClient,
+    at: UnixMs,
 }
 
 /// What an SDK acknowledges.
@@ -85,11 +101,12 @@ impl Acknowledgement {
 }
 
 impl LiveClients {
-    /// Notes that a client connected.
-    pub fn connected(&self, name: Name, sdk: Option<String>, connection: u64, now: UnixMs) {
+    /// Notes that a client connected; false if there are [`MAX_CLIENTS`] already, and it is not kept in mind.
+    #[must_use]
+    pub fn connected(&self, name: Name, sdk: Option<String>, connection: u64, now: UnixMs) -> bool {
         let (app, environment, instance) = name.clone();
         if self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&name) {
-            return;
+            return false;
         }
         let fresh = LiveClient {
             instance,
@@ -103,11 +120,27 @@ impl LiveClients {
             connection,
         };
         self.clients.insert(name, fresh);
+        true
     }
 
     /// Notes that a connection ended, unless the client has a newer one.
-    pub fn disconnected(&self, name: &Name, connection: u64) {
-        self.clients.remove_if(name, |_, client| client.connection == connection);
+    pub fn disconnected(&self, name: &Name, connection: u64, now: UnixMs) {
+        let ended = self.clients.remove_if(name, |_, client| client.connection == connection);
+        let Some((name, client)) = ended else { return };
+        let mut gone = self.gone(now);
+        if gone.len() == MAX_GONE {
+            gone.pop_front();
+        }
+        gone.push_back(Gone { name, client, at: now });
+    }
+
+    /// Those that are gone, without those that are gone for long.
+    fn gone(&self, now: UnixMs) -> MutexGuard<'_, VecDeque<Gone>> {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        while gone.front().is_some_and(|first| now.since(first.at) >= GONE_KEPT) {
+            gone.pop_front();
+        }
+        gone
     }
 
     /// Notes what a client says, after `note` has compared it with what it said before. Unknown clients are
@@ -158,6 +191,19 @@ impl LiveClients {
     pub fn each(&self, mut visit: impl FnMut(&LiveClient)) {
         self.clients.iter().for_each(|client| visit(&client));
     }
+
+    /// Shows each client whose connection ended within [`GONE_KEPT`] and that has not come back, and when that
+    /// was; the last to go comes first. `visit` must ask nothing of the clients.
+    pub fn each_gone(&self, mut visit: impl FnMut(&LiveClient, UnixMs), now: UnixMs) {
+        let gone = self.gone(now);
+        let mut seen = HashSet::new();
+        for Gone { name, client, at } in gone.iter().rev() {
+            // Who comes and goes is gone once.
+            if seen.insert(name) && !self.clients.contains_key(name) {
+                visit(client, *at);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -179,7 +225,7 @@ mod tests {
     #[test]
     fn a_client_is_listed_with_the_highest_revision_it_acknowledged() {
         let clients = LiveClients::default();
-        clients.connected(name("a"), Some("tidegate-rust/0.1.0".into()), 1, UnixMs(5));
+        assert!(clients.connected(name("a"), Some("tidegate-rust/0.1.0".into()), 1, UnixMs(5)));
         let (app, environment, _) = name("a");
         for revision in [7, 3] {
             clients
@@ -203,11 +249,54 @@ mod tests {
     #[test]
     fn the_end_of_an_old_connection_leaves_the_new_one_listed() {
         let clients = LiveClients::default();
-        clients.connected(name("a"), None, 1, UnixMs(5));
-        clients.connected(name("a"), None, 2, UnixMs(6));
-        clients.disconnected(&name("a"), 1);
-        assert_eq!(clients.count(), 1);
-        clients.disconnected(&name("a"), 2);
-        assert_eq!(clients.count(), 0);
+        assert!(clients.connected(name("a"), None, 1, UnixMs(5)));
+        assert!(clients.connected(name("a"), None, 2, UnixMs(6)));
+        clients.disconnected(&name("a"), 1, UnixMs(7));
+        assert_eq!((clients.count(), gone(&clients, UnixMs(7))), (1, Vec::new()));
+        clients.disconnected(&name("a"), 2, UnixMs(8));
+        assert_eq!((clients.count(), gone(&clients, UnixMs(8))), (0, vec![("a".to_owned(), UnixMs(8))]));
+    }
+
+    fn gone(clients: &LiveClients, now: UnixMs) -> Vec<(String, UnixMs)> {
+        let mut gone = Vec::new();
+        clients.each_gone(|client, at| gone.push((client.instance.to_string(), at)), now);
+        gone
+    }
+
+    #[test]
+    fn who_goes_is_kept_in_mind_for_a_while_unless_it_comes_back() {
+        let clients = LiveClients::default();
+        let stay = |instance: &str, from: u64, to: u64| {
+            assert!(clients.connected(name(instance), None, from, UnixMs(from)));
+            clients.disconnected(&name(instance), from, UnixMs(to));
+        };
+        stay("a", 1, 10);
+        stay("b", 2, 20);
+        stay("a", 21, 30);
+        let ended = |instance: &str, at| (instance.to_owned(), UnixMs(at));
+        assert_eq!(gone(&clients, UnixMs(40)), [ended("a", 30), ended("b", 20)], "the last first, each once");
+        assert!(clients.connected(name("a"), None, 41, UnixMs(41)));
+        assert_eq!(gone(&clients, UnixMs(42)), [ended("b", 20)]);
+        assert_eq!(gone(&clients, UnixMs(20).plus(GONE_KEPT)), []);
+    }
+
+    #[test]
+    fn clients_past_the_bound_are_turned_away_and_the_first_to_go_are_forgotten() {
+        let clients = LiveClients::default();
+        for index in 0..MAX_CLIENTS as u64 {
+            assert!(clients.connected(name(&format!("i-{index}")), None, index, UnixMs(1)));
+        }
+        assert!(!clients.connected(name("further"), None, 0, UnixMs(1)));
+        assert!(clients.connected(name("i-7"), None, 7, UnixMs(2)), "it is known");
+        for index in 0..MAX_GONE as u64 {
+            clients.disconnected(&name(&format!("i-{index}")), index, UnixMs(3));
+        }
+        assert!(clients.connected(name("further"), None, 0, UnixMs(4)));
+        clients.disconnected(&name("further"), 0, UnixMs(5));
+        let gone = gone(&clients, UnixMs(5));
+        assert_eq!(
+            (gone.len(), gone[0].0.as_str(), gone[MAX_GONE - 1].0.as_str()),
+            (MAX_GONE, "further", "i-1")
+        );
     }
 }

@@ -70,10 +70,12 @@ pub async fn feed(
     let seen = request.headers().get(&LAST_EVENT_ID).and_then(|id| ResumeToken::parse(id.to_str().ok()?));
     let beginning = shared.hub.begin(&channel, seen).await?;
     let connection = shared.hub.next_connection();
-    let name = instance.map(|instance| (app, environment, instance));
-    match &name {
-        Some(name) => shared.clients.connected(name.clone(), sdk, connection, now),
-        None => channel.entered(Unheard::UnnamedFeed),
+    // Whoever is not kept in mind cannot acknowledge: it counts as if it had no name, and not as having everything.
+    let name = instance
+        .map(|instance| (app, environment, instance))
+        .filter(|name| shared.clients.connected(name.clone(), sdk, connection, now));
+    if name.is_none() {
+        channel.entered(Unheard::UnnamedFeed);
     }
     let mut first = if beginning.events.is_empty() { vec![HEARTBEAT] } else { beginning.events };
     first.reverse();
@@ -153,7 +155,9 @@ impl Source for Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         match &self.name {
-            Some(name) => self.shared.clients.disconnected(name, self.connection),
+            Some(name) => {
+                self.shared.clients.disconnected(name, self.connection, self.shared.clock.coarse());
+            }
             None => self.channel.left(Unheard::UnnamedFeed),
         }
     }
