@@ -236,21 +236,11 @@ impl Drop for InFlight<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use actix_web::test::{TestRequest, init_service, try_call_service};
     use actix_web::{App, middleware};
-    use rollout_rules::governance::Rules;
-    use rollout_rules::ids::LogId;
-    use rollout_rules::time::UnixMs;
 
     use super::*;
-    use crate::clock::TestClock;
-    use crate::effects::{REQUEST_TIMEOUT, WebhookOptions, Webhooks};
-    use crate::http::{Handles, Settings};
-    use crate::log::memory::MemoryLog;
-    use crate::state::{State, StateConfig};
-    use crate::telemetry::Telemetry;
+    use crate::http::tests::Node;
 
     async fn panics() -> HttpResponse {
         panic!("as tests do")
@@ -258,22 +248,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_is_a_500_with_the_id_under_which_the_log_has_it() {
-        let clock = TestClock::at(UnixMs(1_800_000_000_000)).clock();
-        let log = Arc::new(MemoryLog::new(LogId::new("test").expect("a name")));
-        let state = State::start(StateConfig::default(), log, clock.clone()).expect("starts");
-        state.live.settled().await;
-        let telemetry = Telemetry::install().expect("metrics");
-        let directory = tempfile::tempdir().expect("a directory");
-        let options = WebhookOptions {
-            directory: directory.path().to_owned(),
-            allow_private: false,
-            deliver: true,
-            request_timeout: REQUEST_TIMEOUT,
-        };
-        let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
-        let handles = Handles::of(&state, clock, Rules::default(), telemetry, webhooks);
-        let (shared, _events) = Shared::new(Settings::default(), handles);
-        let shared = web::Data::new(shared);
+        let node = Node::start().await;
+        let shared = node.shared();
         let app = App::new()
             .app_data(web::Data::clone(&shared))
             .wrap(middleware::from_fn(guard))
@@ -294,6 +270,6 @@ mod tests {
         let body = actix_web::body::to_bytes(answer.into_body()).await.expect("a body");
         assert!(String::from_utf8_lossy(&body).contains("GENERAL"), "{body:?}");
         assert!(shared.telemetry.render().contains(r#"status="500""#));
-        state.stop().await;
+        node.state.stop().await;
     }
 }

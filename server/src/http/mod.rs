@@ -394,3 +394,67 @@ async fn keep_metrics(telemetry: Telemetry) {
         telemetry.sum_up();
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rollout_rules::change::Command;
+    use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+    use rollout_rules::time::UnixMs;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::effects::{REQUEST_TIMEOUT, WebhookOptions};
+    use crate::log::memory::MemoryLog;
+    use crate::state::{Request, StateConfig};
+
+    /// When the clock of a test stands still.
+    pub(crate) const START: UnixMs = UnixMs(1_800_000_000_000);
+
+    /// What handlers need, on a log in memory.
+    pub(crate) struct Node {
+        pub(crate) state: State,
+        handles: Handles,
+        _outbox: TempDir,
+    }
+
+    impl Node {
+        pub(crate) async fn start() -> Node {
+            let clock = TestClock::at(START).clock();
+            let log = Arc::new(MemoryLog::new(LogId::new("test").expect("a name")));
+            let state = State::start(StateConfig::default(), log, clock.clone()).expect("starts");
+            state.live.settled().await;
+            let telemetry = Telemetry::install().expect("metrics");
+            let outbox = tempfile::tempdir().expect("a directory");
+            let options = WebhookOptions {
+                directory: outbox.path().to_owned(),
+                allow_private: false,
+                request_timeout: REQUEST_TIMEOUT,
+            };
+            let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
+            let handles = Handles::of(&state, clock, Rules::default(), telemetry, webhooks);
+            Node { state, handles, _outbox: outbox }
+        }
+
+        /// Does something in a human's name.
+        pub(crate) async fn submit(&self, command: Command) {
+            let actor = Actor::Human { name: "ada".to_owned() };
+            let caller = Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None };
+            let request = Request {
+                caller,
+                command,
+                seen: None,
+                gate: GateStanding::NotRequired,
+                reason: String::new(),
+                idempotency_key: None,
+                plan: None,
+            };
+            self.state.commands.submit(request).await.expect("it is done");
+        }
+
+        /// What handlers share, from what is published now.
+        pub(crate) fn shared(&self) -> web::Data<Shared> {
+            web::Data::new(Shared::new(Settings::default(), self.handles.clone()).0)
+        }
+    }
+}

@@ -81,6 +81,7 @@ impl Wakeful for Events {
         self.channel.changes() != self.seen.get()
             || self.shared.hub.revocations() != self.revocations.get()
             || self.shared.hub.is_closing()
+            || self.channel.is_lost()
     }
 }
 
@@ -103,7 +104,8 @@ impl Source for Events {
     fn step(&self, beat: bool) -> Step {
         let now = self.shared.clock.coarse();
         let revocations = self.shared.hub.revocations();
-        if self.shared.hub.is_closing() {
+        // Of a channel that missed events nothing is heard any more: who comes back gets the one that took its place.
+        if self.shared.hub.is_closing() || self.channel.is_lost() {
             return Step::End;
         }
         let look = revocations != self.revocations.replace(revocations) || beat;
@@ -124,5 +126,48 @@ impl Source for Events {
             return Step::Send(Bytes::from(format!("{}\n", self.id_line(now))));
         }
         if beat { Step::Send(HEARTBEAT) } else { Step::Sleep }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_rules::change::Command;
+    use rollout_rules::flag::Tier;
+    use rollout_rules::ids::{AppKey, EnvKey, TokenId};
+
+    use super::*;
+    use crate::http::tests::{Node, START};
+
+    #[tokio::test]
+    async fn a_stream_whose_channel_missed_events_ends_and_does_not_go_deaf() {
+        let node = Node::start().await;
+        let (app, environment) =
+            (AppKey::new("shop").expect("a key"), EnvKey::new("production").expect("a key"));
+        node.submit(Command::CreateApp {
+            key: app.clone(),
+            name: String::new(),
+            owner: "ada".to_owned(),
+            tier: Tier::Zero,
+            monthly_budget_micros: None,
+            currency: None,
+            environments: None,
+        })
+        .await;
+        let shared = node.shared();
+        let channel = shared.hub.channel(&app, &environment, START).expect("it exists");
+        channel.entered(Unheard::EventStream);
+        let token = TokenId::new("token").expect("an id");
+        let events = Events {
+            seen: Cell::new(channel.changes()),
+            channel,
+            renewed_at: Cell::new(START),
+            revocations: Cell::new(shared.hub.revocations()),
+            grant: StreamGrant { app, environment, token, until: START.plus(DurationMs(MAX_LIFE_MS)) },
+            shared: web::Data::clone(&shared),
+        };
+        assert!(!events.has_news() && matches!(events.step(false), Step::Sleep));
+        shared.hub.start_anew(shared.published_full());
+        assert!(events.has_news() && matches!(events.step(false), Step::End));
+        node.state.stop().await;
     }
 }
