@@ -2,7 +2,7 @@
 //! address. Both tables are bounded: when one is full, entries that say nothing any more make room.
 
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use dashmap::DashMap;
 use rollout_rules::ids::TokenId;
@@ -75,9 +75,18 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     fn make_room(&self, now: UnixMs) {
         // A bucket that is full again is as good as none.
         self.buckets.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
-        if self.buckets.len() >= MAX_TRACKED {
+        // Little room would be gone at once, and each further key would look through the whole table again.
+        if self.buckets.len() > MAX_TRACKED / 4 * 3 {
             self.buckets.clear();
         }
+    }
+}
+
+/// By what failed logins are counted. One machine has 2^64 addresses of IPv6, and could guess from each.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        whole @ IpAddr::V4(_) => whole,
     }
 }
 
@@ -105,11 +114,11 @@ impl Limits {
         })
     }
 
-    /// Counts a failed login of an address. A valid token is never refused for it: many clients may
+    /// Counts a failed login of an address; those of one /64 of IPv6 count together. A valid token is never refused for it: many clients may
     /// share one address.
     pub fn count_failed_login(&self, peer: Option<IpAddr>, now: UnixMs) -> Result<(), Problem> {
         let Some(peer) = peer else { return Ok(()) };
-        self.failed_logins.take(&peer, now).map_err(|seconds| {
+        self.failed_logins.take(&network(peer), now).map_err(|seconds| {
             Problem::new(
                 problem::TOO_MANY_FAILED_LOGINS,
                 "this address sent too many invalid tokens; check the token that it uses",
@@ -154,5 +163,33 @@ mod tests {
             let _ = buckets.take(&address, UnixMs(1_000_000));
         }
         assert!(buckets.buckets.len() <= MAX_TRACKED);
+    }
+
+    #[test]
+    fn a_table_that_is_looked_through_has_room_for_many_afterwards() {
+        let buckets = Buckets::new(1, 2);
+        let now = UnixMs(1_000_000);
+        let _ = buckets.take(&0, UnixMs(0));
+        for address in 1..MAX_TRACKED as u64 {
+            let _ = buckets.take(&address, now);
+        }
+        // Of all of them only the first says nothing any more.
+        let _ = buckets.take(&u64::MAX, now);
+        assert!(buckets.buckets.len() <= MAX_TRACKED / 4 * 3 + 1);
+    }
+
+    #[test]
+    fn guesses_from_many_addresses_of_one_machine_count_together() {
+        let limits = Limits::new(None, 1, 2);
+        let guess = |address: &str| {
+            limits.count_failed_login(Some(address.parse().expect("an address")), UnixMs(1_000)).is_ok()
+        };
+        assert!(guess("2001:db8:0:1::1") && guess("2001:db8:0:1:ffff::2") && !guess("2001:db8:0:1::3"));
+        assert!(guess("2001:db8:0:2::1"), "another network");
+        assert!(
+            guess("10.0.0.1") && guess("::ffff:10.0.0.1") && !guess("10.0.0.1"),
+            "one address in two forms"
+        );
+        assert!(guess("10.0.0.2"));
     }
 }
