@@ -188,6 +188,10 @@ impl ClientCertVerifier for Current {
             return Err(RustlsError::General("no CA of clients is known".to_owned()));
         };
         let judged = clients.verify_client_cert(end_entity, intermediates, now);
+        if let Err(error) = &judged {
+            // Whoever connects may cause it, so it is for those who look for it.
+            tracing::debug!(%error, "a client's certificate was refused");
+        }
         let outcome = if judged.is_ok() { "accepted" } else { "refused" };
         metrics::counter!("tidegate_tls_client_certificates_total", "outcome" => outcome).increment(1);
         judged
