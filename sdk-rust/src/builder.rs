@@ -116,7 +116,8 @@ impl Builder {
         self
     }
 
-    /// Names this program among those that follow the feed; a random name if none is given.
+    /// Names this program among those that follow the feed; a random name if none is given. Running copies need a
+    /// name each: the server takes two of one name for one, and what one acknowledges counts for both.
     #[must_use]
     pub fn instance(mut self, id: InstanceId) -> Builder {
         self.instance = Some(id);
