@@ -18,6 +18,24 @@ pub struct Unanswered {
 /// Of a change without an answer nobody knows whether it was made.
 pub(super) const MAYBE_DONE: &str = "it may have been done all the same: look before you repeat it";
 
+/// What answers plain HTTP with something else.
+const SPEAKS_TLS: &str = "does it speak TLS there? then its address begins with https://";
+
+/// What to do about a server's certificate that is not taken.
+fn about_certificate(said: &str) -> &'static str {
+    if said.contains("certificate expired") {
+        return "it has to be renewed where the server runs, which takes new files by itself; or the clock of this \
+                machine is wrong";
+    }
+    if said.contains("not valid yet") {
+        return "is the clock of this machine right?";
+    }
+    if said.contains("not valid for name") {
+        return "name the server by an address that its certificate is for, with --url or TIDEGATE_URL";
+    }
+    "if its certificate comes from a CA of your own, name that with --cacert or TIDEGATE_CACERT"
+}
+
 impl Unanswered {
     pub(super) fn io(&self) -> Option<&std::io::Error> {
         match &self.source {
@@ -46,8 +64,7 @@ impl Unanswered {
     pub(super) fn advice(&self) -> String {
         let said = self.source.to_string();
         if said.contains("invalid peer certificate") {
-            return "if its certificate comes from a CA of your own, name that with --cacert or TIDEGATE_CACERT"
-                .to_owned();
+            return about_certificate(&said).to_owned();
         }
         if ["CertificateRequired", "received fatal alert: UnknownCA", "received fatal alert: BadCertificate"]
             .iter()
@@ -60,8 +77,13 @@ impl Unanswered {
         if said.contains("InvalidContentType") {
             return "does it speak plain HTTP there? then its address begins with http://".to_owned();
         }
-        if self.changes && !self.never_left() {
-            return MAYBE_DONE.to_owned();
+        let is_other_protocol =
+            matches!(self.source, ureq::Error::Protocol(_)) && self.url.starts_with("http://");
+        match (is_other_protocol, self.changes && !self.never_left()) {
+            (true, true) => return format!("{SPEAKS_TLS}; if not, {MAYBE_DONE}"),
+            (true, false) => return SPEAKS_TLS.to_owned(),
+            (false, true) => return MAYBE_DONE.to_owned(),
+            (false, false) => {}
         }
         let url = &self.url;
         format!(
@@ -80,5 +102,37 @@ impl fmt::Display for Unanswered {
             Some(error) => write!(f, ": {error}"),
             None => write!(f, ": {}", self.source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use rustls::CertificateError::{
+        ExpiredContext, NotValidForNameContext, NotValidYetContext, UnknownIssuer,
+    };
+    use rustls::pki_types::{ServerName, UnixTime};
+
+    use super::*;
+
+    fn advice(url: &str, changes: bool, source: ureq::Error) -> String {
+        Unanswered { url: url.to_owned(), proxy: None, changes, source }.advice()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_decides_what_to_do() {
+        let of = |error| {
+            let error = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::InvalidCertificate(error));
+            advice("https://flags.example.org", true, ureq::Error::Io(error))
+        };
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        assert!(of(UnknownIssuer).contains("--cacert"));
+        assert!(of(ExpiredContext { time: at(2), not_after: at(1) }).contains("renewed"));
+        assert!(of(NotValidYetContext { time: at(1), not_before: at(2) }).contains("clock"));
+        let expected = ServerName::try_from("flags.example.org").expect("a name");
+        let other_name = NotValidForNameContext { expected, presented: vec!["DnsName(\"b\")".to_owned()] };
+        assert!(of(other_name).contains("--url"));
     }
 }
