@@ -2,10 +2,7 @@
 
 mod running;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
-
-use running::Server;
+use running::{Following, Server};
 
 /// A server with the app `shop` (tier 0) and its flag `checkout`.
 fn shop() -> Server {
@@ -329,16 +326,11 @@ fn the_log_is_read_followed_and_written_as_json_lines() {
         .collect();
     assert_eq!(revisions, [1, 2, 3]);
 
-    let mut follower = server.command();
-    follower.args(["log", "--follow", "--last", "1"]).stdout(Stdio::piped());
-    let mut follower = follower.spawn().expect("the tool runs");
-    let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut lines = Following::start(server.command().args(["log", "--follow", "--last", "1"]));
     assert!(lines.any(|line| line.contains("created flag checkout")));
     server.tool("flag kill checkout -a shop --reason incident").ends(0);
     let line = lines.find(|line| line.contains("KILLED")).expect("the kill comes by itself");
     assert!(line.contains("KILLED checkout of shop") && line.contains("incident"), "{line}");
-    follower.kill().expect("our own process");
-    follower.wait().expect("our own process");
 }
 
 #[test]

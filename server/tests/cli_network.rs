@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-use running::{Said, run, tidegate};
+use running::{Following, Said, run, tidegate};
 use serde_json::Value;
 
 /// A request as it came over the wire.
@@ -178,13 +178,9 @@ fn following_goes_on_where_the_stream_broke() {
     let page = answer("200 OK", "", r#"{"items":[]}"#);
     let (url, heard) = peer(vec![ready, page, stream(8), stream(9)]);
     let mut follower = tidegate();
-    follower.args(["log", "-f", "--json", "--url", &url]).stdout(std::process::Stdio::piped());
-    let mut follower = follower.stderr(std::process::Stdio::null()).spawn().expect("the tool runs");
-    let lines = BufReader::new(follower.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let seen: Vec<String> = lines.take(2).collect();
+    follower.args(["log", "-f", "--json", "--url", &url]).stderr(std::process::Stdio::null());
+    let seen: Vec<String> = Following::start(&mut follower).take(2).collect();
     assert!(seen[0].contains("\"revision\":8") && seen[1].contains("\"revision\":9"), "{seen:?}");
-    follower.kill().expect("our own process");
-    follower.wait().expect("our own process");
     let heard = heard.join().expect("the peer");
     assert!(heard[1].head.starts_with("GET /v1/log?after=0&"), "the last 50 of 7: {heard:?}");
     assert!(heard[2].head.starts_with("GET /v1/log/stream?after=0 "), "{heard:?}");

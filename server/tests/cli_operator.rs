@@ -6,7 +6,7 @@ mod running;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use running::{Said, Server};
+use running::{Following, Said, Server};
 
 /// A server with the app `shop` (tier 0) and its flag `checkout`.
 fn shop() -> Server {
@@ -34,14 +34,7 @@ fn what_others_wrote_cannot_forge_a_line_or_steer_the_terminal() {
     let mut command = server.command();
     command.args(["flag", "on", "checkout", "-a", "shop", "-e", "sandbox", "--reason", forged]);
     running::run(&mut command).ends(0);
-    let mut follower = server.command();
-    let mut follower =
-        follower.args(["log", "-f", "--last", "1"]).stdout(Stdio::piped()).spawn().expect("the tool runs");
-    let mut line = String::new();
-    let mut lines = std::io::BufReader::new(follower.stdout.take().expect("piped"));
-    std::io::BufRead::read_line(&mut lines, &mut line).expect("a line");
-    follower.kill().expect("our own process");
-    follower.wait().expect("our own process");
+    let line = Following::start(server.command().args(["log", "-f", "--last", "1"])).next().expect("a line");
     for shown in [server.tool("log --last 1").ends(0).out, line] {
         assert!(shown.contains("slow\\n") && shown.contains("\\u{1b}[2J"), "{shown}");
         assert!(

@@ -2,15 +2,15 @@
 
 mod running;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use running::{Server, run, tidegate};
+use running::{Following, Server, run, tidegate};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -89,6 +89,17 @@ impl Authority {
         }
         stream
     }
+
+    fn metrics(&self, server: &Server) -> String {
+        let mut stream = self.connect(server);
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("sent");
+        let mut text = Vec::new();
+        // An end that is not announced is an end as well.
+        let _ = stream.read_to_end(&mut text);
+        String::from_utf8(text).expect("text")
+    }
 }
 
 fn certificate(stream: &StreamOwned<ClientConnection, TcpStream>) -> Vec<u8> {
@@ -108,6 +119,10 @@ fn a_server_with_a_certificate_is_operated_over_tls() {
 
     let stream = authority.connect(&server);
     assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let mut plain = authority.tool(&server, "app list");
+    run(plain.env("TIDEGATE_URL", server.url.replace("https:", "http:")))
+        .ends(4)
+        .complains("speak TLS there?");
 }
 
 #[test]
@@ -139,21 +154,21 @@ fn the_sdk_follows_a_server_that_speaks_tls() {
 fn a_certificate_that_is_renewed_is_served_to_new_connections_and_live_ones_go_on() {
     let authority = Authority::new();
     authority.certify("server");
-    let server = authority.server(&[]);
+    // A connection that is kept has that long for its first request.
+    let server = authority.server(&["--limits-request-timeout", "1m"]);
     run(&mut authority.tool(&server, "app create shop")).ends(0);
     let mut kept = authority.connect(&server);
     let before = certificate(&kept);
-    let mut follower = authority
-        .tool(&server, "log -f --last 1 --json")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the tool runs");
-    let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut lines = Following::start(&mut authority.tool(&server, "log -f --last 1 --json"));
     assert!(lines.next().is_some_and(|line| line.contains("app_created")));
 
     // Broken first: it keeps serving what it had.
     std::fs::write(authority.path("server.key"), "broken").expect("written");
-    run(&mut authority.tool(&server, "whoami")).ends(0);
+    let begun = Instant::now();
+    while !authority.metrics(&server).contains(r#"tidegate_tls_reloads_total{outcome="failed"} 1"#) {
+        assert!(begun.elapsed() < PATIENCE, "the broken file is looked at");
+    }
+    assert_eq!(certificate(&authority.connect(&server)), before);
     authority.certify("server");
     let begun = Instant::now();
     while certificate(&authority.connect(&server)) == before {
@@ -165,8 +180,6 @@ fn a_certificate_that_is_renewed_is_served_to_new_connections_and_live_ones_go_o
     let mut status = String::new();
     BufReader::new(kept).read_line(&mut status).expect("an answer");
     assert_eq!(status.trim(), "HTTP/1.1 200 OK");
-    follower.kill().expect("our own process");
-    follower.wait().expect("our own process");
 }
 
 #[test]
@@ -266,12 +279,12 @@ fn a_client_that_does_not_finish_its_handshake_is_let_go() {
     let silent = TcpStream::connect(server.url.trim_start_matches("https://")).expect("connects");
     silent.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut said = Vec::new();
-    std::io::Read::read_to_end(&mut &silent, &mut said).expect("closed in time");
+    (&silent).read_to_end(&mut said).expect("closed in time");
     // Plain HTTP to a port of TLS ends, too.
     let mut plain = TcpStream::connect(server.url.trim_start_matches("https://")).expect("connects");
     plain.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     plain.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("sent");
     // Closed or reset: it is over either way.
-    let _ = std::io::Read::read_to_end(&mut plain, &mut said);
+    let _ = plain.read_to_end(&mut said);
     assert!(!String::from_utf8_lossy(&said).contains("HTTP/1.1"), "{said:?}");
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod feed;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Lines, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -61,6 +61,37 @@ pub(crate) fn run(command: &mut Command) -> Said {
     let output = command.output().expect("the binary runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the tool writes text");
     Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// The tool in the background, such as `log --follow`: the lines that it prints. Killed when dropped, also by a
+/// test that fails.
+pub(crate) struct Following {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Following {
+    pub(crate) fn start(command: &mut Command) -> Following {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the tool runs");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        Following { process, lines }
+    }
+}
+
+impl Iterator for Following {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        self.lines.next()?.ok()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// A folder for a server's data.
