@@ -72,7 +72,7 @@ pub enum LookedAt {
         height: Height,
         /// Whether one does.
         killed: bool,
-        /// Which; a flag's own kill is not known here.
+        /// Which; a flag's own is not known here: whoever has the flag's record names it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kill: Option<Kill>,
     },

@@ -66,6 +66,9 @@ fn explain_shows_every_step_with_what_it_found() {
         .complains("has to be a JSON object");
     server.tool("flag explain checkout -a shop").ends(2).complains("say where with --env");
     server.tool("flag explain none -a shop -e sandbox").ends(3);
+    server.tool("flag kill base -a shop --kill-id pager-7 --json").ends(0);
+    let said = server.tool("flag explain checkout -a shop -e sandbox --unit joe").ends(0);
+    said.says("because: prerequisite failed").says("kill of the flag: pager-7 since 20");
 }
 
 #[test]

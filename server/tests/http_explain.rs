@@ -74,6 +74,31 @@ fn an_explanation_gives_the_answer_of_a_check_and_its_steps() {
 }
 
 #[test]
+fn a_kill_is_named_wherever_it_stopped_something() {
+    let served = Served::start();
+    served.shop();
+    served.flag_on("base");
+    served.flag_on("checkout");
+    let wanted = json!([{"flag": "base", "variants": ["on"]}]);
+    let before = set(&served, &json!({ "prerequisites": wanted }));
+    served.post("/v1/apps/shop/flags/base/kill", &json!({"kill_id": "of-base"})).expect(200);
+    let told = explain(&served, &json!({"context": {"targetingKey": "ann"}})).expect(200);
+    assert_eq!(
+        (&told["explanation"]["reason"], &told["killed"]),
+        (&json!("prerequisite_failed"), &Value::Null)
+    );
+    let steps = told["explanation"]["steps"].as_array().expect("steps");
+    let base = &steps.last().expect("one decides")["steps"];
+    assert_eq!((&base[2]["height"], &base[2]["kill"]["id"]), (&json!("flag"), &json!("of-base")), "{base}");
+    // A kill of the flag itself is its own, not that of what it depends on.
+    served.post(&format!("{FLAG}/kill"), &json!({"kill_id": "of-checkout"})).expect(200);
+    let told = explain(&served, &json!({"context": {"targetingKey": "ann"}})).expect(200);
+    assert_eq!(told["explanation"]["steps"][2]["kill"]["id"], "of-checkout", "{told}");
+    let then = explain(&served, &json!({"revision": before})).expect(200);
+    assert!(!then.to_string().contains("of-"), "{then}");
+}
+
+#[test]
 fn a_past_moment_is_judged_by_what_was_set_then_and_by_the_clock_of_then() {
     let served = Served::start();
     served.shop();

@@ -139,19 +139,18 @@ fn show(session: &mut Session, told: &Explanation, body: &Value) -> Result<(), F
     let log = text(body, "log_revision");
     session.say(format_args!("as of {at} UTC, log revision {log}; the flag changed last at {revision}"))?;
     session.say("")?;
-    let mut lines = Lines { killed: &body["killed"], lines: Vec::new() };
+    let mut lines = Lines::default();
     lines.steps(&told.steps, 0);
     lines.lines.iter().try_for_each(|line| session.say(line))
 }
 
 /// The steps as lines, each as far in as it is deep.
-struct Lines<'b> {
-    /// The kill that is in effect, which the step of a flag's own kill does not name.
-    killed: &'b Value,
+#[derive(Default)]
+struct Lines {
     lines: Vec<String>,
 }
 
-impl Lines<'_> {
+impl Lines {
     fn push(&mut self, depth: usize, line: impl std::fmt::Display) {
         self.lines.push(format!("{}{line}", "  ".repeat(depth)));
     }
@@ -159,76 +158,8 @@ impl Lines<'_> {
     fn steps(&mut self, steps: &[Step], depth: usize) {
         for (place, step) in steps.iter().enumerate() {
             let mark = if step.decides { "  <- decides" } else { "" };
-            self.push(depth, format_args!("{:>2}. {}{mark}", place + 1, self.title(&step.looked_at)));
+            self.push(depth, format_args!("{:>2}. {}{mark}", place + 1, title(&step.looked_at)));
             self.details(&step.looked_at, depth + 2);
-        }
-    }
-
-    fn title(&self, step: &LookedAt) -> String {
-        match step {
-            LookedAt::Kill { height, killed: false, .. } => format!("kill of {}: none", of(*height)),
-            LookedAt::Kill { height, kill: Some(kill), .. } => {
-                format!("kill of {}: {} since {}", of(*height), kill.id, when::second(kill.at))
-            }
-            LookedAt::Kill { height, kill: None, .. } => {
-                let since = moment(self.killed, "at").map_or_else(String::new, when::second);
-                let id = text(self.killed, "id");
-                format!("kill of {}: {id} since {since}", of(*height)).trim_end_matches(" since ").to_owned()
-            }
-            LookedAt::Hold { held } => format!("hold by guardrail or budget: {}", hold(held.as_ref())),
-            LookedAt::GateHold { held } => format!("hold by the gate: {}", hold(held.as_ref())),
-            LookedAt::Expiry { expires_at, expired } => {
-                let word = if *expired { "expired at" } else { "lives until" };
-                format!("expiry: {word} {}", when::second(*expires_at))
-            }
-            LookedAt::EnvironmentEnd { ends_at: None, .. } => "environment: has no end".to_owned(),
-            LookedAt::EnvironmentEnd { ends_at: Some(at), ended } => {
-                format!(
-                    "environment: {} {}",
-                    if *ended { "ended at" } else { "lives until" },
-                    when::second(*at)
-                )
-            }
-            LookedAt::Switch { on: false, .. } => "switch: off".to_owned(),
-            LookedAt::Switch { revived: Some(height), .. } => {
-                format!("switch: off, since a kill of {} was taken back after it was turned on", of(*height))
-            }
-            LookedAt::Switch { .. } => "switch: on".to_owned(),
-            LookedAt::Schedule { id, at, off: true, .. } => {
-                format!("scheduled {id}: turned it off at {}", when::second(*at))
-            }
-            LookedAt::Schedule { id, at, exposure, .. } => {
-                let to = exposure.map_or_else(String::new, |to| format!(" to {to}%"));
-                format!("scheduled {id}: lowered the exposure{to} at {}", when::second(*at))
-            }
-            LookedAt::Prerequisite { flag, wanted, variant, reason, satisfied, .. } => {
-                let wanted: Vec<&str> = wanted.iter().map(AsRef::as_ref).collect();
-                let answer = variant.as_ref().map_or_else(
-                    || format!("has no answer ({})", reason.replace('_', " ")),
-                    |variant| format!("answers {variant} ({})", reason.replace('_', " ")),
-                );
-                let end = if *satisfied { "satisfied" } else { "not satisfied" };
-                format!("prerequisite {flag}: {answer}, wanted {}: {end}", wanted.join(" or "))
-            }
-            LookedAt::Targets { units, unit, variant } => match (unit, variant) {
-                (Some(unit), Some(variant)) => format!("target lists: {unit} gets {variant}"),
-                (Some(unit), None) => format!("target lists: {unit} is not among the {units} on them"),
-                (None, _) => "target lists: nobody asks, the context has no targeting key".to_owned(),
-            },
-            LookedAt::Rule { id, description, holds, when, .. } => {
-                let what = if description.is_empty() { String::new() } else { format!(" ({description})") };
-                let end = match (when, holds) {
-                    (None, _) => "off",
-                    (_, true) => "holds",
-                    (_, false) => "does not hold",
-                };
-                format!("rule {id}{what}: {end}")
-            }
-            LookedAt::Exposure { exposure, attribute, unit, bucket, reached } => {
-                exposed(*exposure, attribute, unit.as_deref(), *bucket, *reached)
-            }
-            LookedAt::Serve { serves } => serve(serves),
-            LookedAt::Broken { .. } => "what it should serve cannot be used".to_owned(),
         }
     }
 
@@ -295,6 +226,67 @@ impl Lines<'_> {
     }
 }
 
+/// What a step looked at, and what it found.
+fn title(step: &LookedAt) -> String {
+    match step {
+        LookedAt::Kill { height, killed: false, .. } => format!("kill of {}: none", of(*height)),
+        LookedAt::Kill { height, kill: Some(kill), .. } => {
+            format!("kill of {}: {} since {}", of(*height), kill.id, when::second(kill.at))
+        }
+        LookedAt::Kill { height, kill: None, .. } => format!("kill of {}: in effect", of(*height)),
+        LookedAt::Hold { held } => format!("hold by guardrail or budget: {}", hold(held.as_ref())),
+        LookedAt::GateHold { held } => format!("hold by the gate: {}", hold(held.as_ref())),
+        LookedAt::Expiry { expires_at, expired } => {
+            let word = if *expired { "expired at" } else { "lives until" };
+            format!("expiry: {word} {}", when::second(*expires_at))
+        }
+        LookedAt::EnvironmentEnd { ends_at: None, .. } => "environment: has no end".to_owned(),
+        LookedAt::EnvironmentEnd { ends_at: Some(at), ended } => {
+            format!("environment: {} {}", if *ended { "ended at" } else { "lives until" }, when::second(*at))
+        }
+        LookedAt::Switch { on: false, .. } => "switch: off".to_owned(),
+        LookedAt::Switch { revived: Some(height), .. } => {
+            format!("switch: off, since a kill of {} was taken back after it was turned on", of(*height))
+        }
+        LookedAt::Switch { .. } => "switch: on".to_owned(),
+        LookedAt::Schedule { id, at, off: true, .. } => {
+            format!("scheduled {id}: turned it off at {}", when::second(*at))
+        }
+        LookedAt::Schedule { id, at, exposure, .. } => {
+            let to = exposure.map_or_else(String::new, |to| format!(" to {to}%"));
+            format!("scheduled {id}: lowered the exposure{to} at {}", when::second(*at))
+        }
+        LookedAt::Prerequisite { flag, wanted, variant, reason, satisfied, .. } => {
+            let wanted: Vec<&str> = wanted.iter().map(AsRef::as_ref).collect();
+            let answer = variant.as_ref().map_or_else(
+                || format!("has no answer ({})", reason.replace('_', " ")),
+                |variant| format!("answers {variant} ({})", reason.replace('_', " ")),
+            );
+            let end = if *satisfied { "satisfied" } else { "not satisfied" };
+            format!("prerequisite {flag}: {answer}, wanted {}: {end}", wanted.join(" or "))
+        }
+        LookedAt::Targets { units, unit, variant } => match (unit, variant) {
+            (Some(unit), Some(variant)) => format!("target lists: {unit} gets {variant}"),
+            (Some(unit), None) => format!("target lists: {unit} is not among the {units} on them"),
+            (None, _) => "target lists: nobody asks, the context has no targeting key".to_owned(),
+        },
+        LookedAt::Rule { id, description, holds, when, .. } => {
+            let what = if description.is_empty() { String::new() } else { format!(" ({description})") };
+            let end = match (when, holds) {
+                (None, _) => "off",
+                (_, true) => "holds",
+                (_, false) => "does not hold",
+            };
+            format!("rule {id}{what}: {end}")
+        }
+        LookedAt::Exposure { exposure, attribute, unit, bucket, reached } => {
+            exposed(*exposure, attribute, unit.as_deref(), *bucket, *reached)
+        }
+        LookedAt::Serve { serves } => serve(serves),
+        LookedAt::Broken { .. } => "what it should serve cannot be used".to_owned(),
+    }
+}
+
 fn of(height: Height) -> &'static str {
     match height {
         Height::Everything => "everything",
@@ -357,6 +349,7 @@ fn split(picked: &Picked) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rollout_rules::flag::Kill;
     use rollout_rules::time::UnixMs;
 
     #[test]
@@ -372,14 +365,18 @@ mod tests {
     }
 
     #[test]
-    fn a_long_explanation_of_a_kill_names_it() {
-        let killed = json!({"height": "flag", "id": "k1", "at": "2026-11-25T03:00:00.000Z"});
-        let mut lines = Lines { killed: &killed, lines: Vec::new() };
-        let kill = LookedAt::Kill { height: Height::Flag, killed: true, kill: None };
-        lines.steps(&[Step { looked_at: kill, decides: true }], 0);
-        assert_eq!(lines.lines, [" 1. kill of the flag: k1 since 2026-11-25 03:00:00  <- decides"]);
-        let at = UnixMs(0);
-        let step = LookedAt::Expiry { expires_at: at, expired: true };
-        assert_eq!(lines.title(&step), "expiry: expired at 1970-01-01 00:00:00");
+    fn a_kill_is_named_where_it_is_known_and_said_to_be_in_effect_where_it_is_not() {
+        let kill: Kill =
+            serde_json::from_value(json!({"id": "k1", "at": "2026-11-25T03:00:00.000Z"})).expect("a kill");
+        let told = |kill: Option<Kill>| {
+            let mut lines = Lines::default();
+            let step = LookedAt::Kill { height: Height::Flag, killed: true, kill };
+            lines.steps(&[Step { looked_at: step, decides: true }], 0);
+            lines.lines
+        };
+        assert_eq!(told(Some(kill)), [" 1. kill of the flag: k1 since 2026-11-25 03:00:00  <- decides"]);
+        assert_eq!(told(None), [" 1. kill of the flag: in effect  <- decides"]);
+        let step = LookedAt::Expiry { expires_at: UnixMs(0), expired: true };
+        assert_eq!(title(&step), "expiry: expired at 1970-01-01 00:00:00");
     }
 }

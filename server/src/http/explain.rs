@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use rollout_rules::context::Context;
+use rollout_rules::explain::{LookedAt, Step};
+use rollout_rules::flag::{Height, Kill};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
@@ -89,14 +91,14 @@ pub async fn explain(
     let told = snapshot
         .flag_set(&app, &environment)
         .and_then(|set| rollout_rules::explain::explain(&set, flag.as_str(), &context, at));
-    let Some(told) = told else {
+    let Some(mut told) = told else {
         let why = missing(&snapshot, &app, &flag, &environment);
         let detail = format!("at {at} (revision {}) {why}", snapshot.revision());
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
-    // The steps know of a kill of the flag that there is one; which one, the flag itself knows.
-    let killed = snapshot.flag(&app, &flag).and_then(|view| view.killed(&environment));
-    let killed = killed.map(|(height, kill)| json!({"height": height, "id": kill.id, "at": kill.at}));
+    let kill_of = |flag: &FlagKey| snapshot.flag(&app, flag).and_then(|view| view.killed(&environment));
+    name_kills(&mut told.steps, &flag, &|flag| Some(kill_of(flag)?.1.clone()));
+    let killed = kill_of(&flag).map(|(height, kill)| json!({"height": height, "id": kill.id, "at": kill.at}));
     Ok(HttpResponse::Ok().json(json!({
         "app": app,
         "at": at,
@@ -104,6 +106,18 @@ pub async fn explain(
         "killed": killed,
         "explanation": told,
     })))
+}
+
+/// The steps know of a flag's own kill, and of those of its prerequisites, that there is one; which one, the flag
+/// itself knows.
+fn name_kills(steps: &mut [Step], flag: &FlagKey, kill_of: &dyn Fn(&FlagKey) -> Option<Kill>) {
+    for step in steps {
+        match &mut step.looked_at {
+            LookedAt::Kill { height: Height::Flag, killed: true, kill } => *kill = kill_of(flag),
+            LookedAt::Prerequisite { flag, steps, .. } => name_kills(steps, flag, kill_of),
+            _ => {}
+        }
+    }
 }
 
 fn missing(snapshot: &Snapshot, app: &AppKey, flag: &FlagKey, environment: &EnvKey) -> String {
