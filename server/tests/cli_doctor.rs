@@ -83,8 +83,28 @@ fn tokens_of_sdks_are_looked_at_through_what_they_may_do() {
     };
     let said = as_sdk("--scope sdk-server -a shop --env sandbox --expires 5d");
     assert_eq!((verdict(&said, "token").as_str(), verdict(&said, "stream").as_str()), ("warning", "ok"));
-    assert!(!said.out.contains("\"disk\""), "{said:?}");
-    assert_eq!(verdict(&as_sdk("--scope sdk-browser -a shop --env sandbox"), "stream"), "warning");
+    assert_eq!(verdict(&said, "disk"), "skipped");
+    assert_eq!(verdict(&as_sdk("--scope sdk-browser -a shop --env sandbox"), "stream"), "skipped");
+}
+
+#[test]
+fn the_app_that_is_named_is_looked_for_with_the_rights_of_the_token() {
+    let server = Server::first_start();
+    server.tool("app create shop").ends(0);
+    let of_shop = server.token("--scope viewer -a shop");
+    let look = |token: &str, app: &str| {
+        run(doctor(&server).env("TIDEGATE_TOKEN", token).env("TIDEGATE_APP", app).arg("--json"))
+    };
+    assert_eq!(verdict(&look(&server.token, "shop").ends(0), "app"), "ok");
+    assert_eq!(verdict(&look(&of_shop, "shop").ends(0), "app"), "ok");
+    let missing = look(&server.token, "shap").ends(0);
+    assert_eq!(verdict(&missing, "app"), "warning");
+    assert!(missing.out.contains("there is no app `shap`"), "{missing:?}");
+    let foreign = look(&of_shop, "shap").ends(1);
+    assert_eq!(verdict(&foreign, "app"), "failed");
+    assert!(foreign.out.contains("only for `shop`") && foreign.out.contains("may read"), "{foreign:?}");
+    let nothing = look(&of_shop, "").ends(0);
+    assert!(!nothing.out.contains("\"app\""), "{nothing:?}");
 }
 
 #[test]
@@ -121,17 +141,35 @@ fn a_proxy_that_holds_streams_back_is_found_out() {
     said.says("ok       readiness").says("failed   stream").says("response buffering");
 }
 
+/// An answer whose header `Date` is of another year, as a proxy writes it whose own clock is wrong.
+fn of_another_date(answer: String) -> String {
+    let at = answer.find("date: ").map_or(0, |at| at + "date: ".len());
+    let end = answer[at..].find("\r\n").map_or(at, |length| at + length);
+    format!("{}Wed, 01 Jan 2020 00:00:00 GMT{}", &answer[..at], &answer[end..])
+}
+
+/// An answer of a server whose clock is years behind, with the date of a proxy whose clock is right.
+fn of_another_time(answer: String) -> String {
+    const MOMENT: &str = "2020-01-01T00:00:00.000Z";
+    let Some(at) = answer.find("\"now\":\"").map(|at| at + "\"now\":\"".len()) else { return answer };
+    format!("{}{MOMENT}{}", &answer[..at], &answer[at + MOMENT.len()..])
+}
+
 #[test]
-fn a_clock_that_is_wrong_is_found_out() {
+fn a_clock_that_is_wrong_is_found_out_behind_a_proxy_that_tells_its_own_time() {
     let server = Server::first_start();
-    let change = |answer: String| {
-        let at = answer.find("date: ").map_or(0, |at| at + "date: ".len());
-        let end = answer[at..].find("\r\n").map_or(at, |length| at + length);
-        format!("{}Wed, 01 Jan 2020 00:00:00 GMT{}", &answer[..at], &answer[end..])
+    let look = |change: fn(String) -> String| {
+        run(doctor(&server).env("TIDEGATE_URL", proxy(&server, change)).arg("--json"))
     };
-    let said = run(doctor(&server).env("TIDEGATE_URL", proxy(&server, change)).arg("--json")).ends(1);
+    let said = look(of_another_time).ends(1);
     assert_eq!(verdict(&said, "clock"), "failed");
     assert!(said.out.contains("behind this machine's"), "{said:?}");
+    assert_eq!(verdict(&look(of_another_date).ends(1), "clock"), "ok");
+    // Without a token, the date is all there is.
+    let url = proxy(&server, of_another_date);
+    let said =
+        run(doctor(&server).env("TIDEGATE_URL", url).env("TIDEGATE_TOKEN", "tg_admin_x_y").arg("--json"));
+    assert_eq!(verdict(&said.ends(1), "clock"), "failed");
 }
 
 #[test]
@@ -155,4 +193,13 @@ fn the_certificate_is_looked_at_before_anything_is_said() {
     let said = run(doctor(&server).env("TIDEGATE_CACERT", path("other.pem")).arg("--json")).ends(1);
     assert_eq!((verdict(&said, "address").as_str(), verdict(&said, "tls").as_str()), ("ok", "failed"));
     assert_eq!(said.json()["complete"], false);
+    // The address says how to speak; whoever speaks otherwise is told.
+    let with_ca = |server: &Server, url: String| {
+        run(doctor(server).env("TIDEGATE_URL", url).env("TIDEGATE_CACERT", &files[0]))
+    };
+    let plain = with_ca(&server, server.url.replace("https:", "http:"));
+    plain.ends(1).says("failed   server").says("begins with https://");
+    let other = Server::first_start();
+    let encrypted = with_ca(&other, other.url.replace("http:", "https:"));
+    encrypted.ends(1).says("failed   tls").says("begins with http://");
 }

@@ -187,8 +187,8 @@ pub enum ClientCommand {
     Clients(WithOptions<clients::ClientsOptions>),
     /// Show whose token is used, and what it may do
     Whoami(WithOptions<Nothing>),
-    /// Look at the set-up from here: way, TLS, clock, token, disk, streams; ends with 1 if anything failed
-    Doctor(WithOptions<Nothing>),
+    /// Look at the set-up from here: way, TLS, clock, token, app, disk, streams; ends with 1 if anything failed
+    Doctor(ForApp<Nothing>),
 }
 
 /// Commands about one kind of thing.
@@ -375,7 +375,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         ClientCommand::Import(with) => import::run(session, &with.options),
         ClientCommand::Clients(with) => clients::run(session, &with.options),
         ClientCommand::Whoami(_) => token::whoami(session),
-        ClientCommand::Doctor(with) => doctor::run(session, &with.call),
+        ClientCommand::Doctor(with) => doctor::run(session, &with.call, Given::named(with.app).as_ref()),
     }
 }
 

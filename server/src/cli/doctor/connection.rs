@@ -61,11 +61,29 @@ pub(super) fn examine(
             Ok(true)
         }
         Err(problem) => {
-            let advice = "the certificate has to be for this name, in date, and of a CA that this machine trusts or \
-                          that --cacert names";
+            let advice = if problem.contains("InvalidContentType") {
+                "does it speak plain HTTP there? then its address begins with http://"
+            } else {
+                "the certificate has to be for this name, in date, and of a CA that this machine trusts or that \
+                 --cacert names"
+            };
             findings.push(Finding::failed("tls", problem, advice));
             Ok(false)
         }
+    }
+}
+
+/// Whether TLS is spoken at an address that begins with `http://`.
+pub(super) fn is_tls_taken_for_plain(client: &Client, call: &CallOptions) -> bool {
+    let (host, port, encrypted) = client.place();
+    if encrypted || client.proxy().is_some() {
+        return false;
+    }
+    let (Ok(stream), Ok(trust)) = (connect(&host, port), Trust::read(&call.tls())) else { return false };
+    match handshake(stream, &host, &trust) {
+        Ok(_) => true,
+        // Only who speaks TLS shows a certificate, whether it is a good one or not.
+        Err(problem) => problem.contains("certificate"),
     }
 }
 
