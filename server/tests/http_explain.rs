@@ -151,6 +151,8 @@ fn who_may_not_read_an_environment_is_told_nothing_of_it() {
     ask(&sdk, &format!("{STATE}/explain"), &json!({})).refused(403, "not_allowed");
     ask(&sdk, &format!("{STATE}/revert"), &json!({"to": 1})).refused(403, "not_allowed");
     ask(&viewer, &format!("{trial}/revert"), &json!({"to": 1})).refused(403, "not_allowed");
+    // Nor is the log folded for who may change nothing: that it does not go so far is not found out.
+    ask(&viewer, &format!("{STATE}/revert"), &json!({"to": 100_000})).refused(403, "not_allowed");
     get(&sdk, &format!("{FLAG}/history")).refused(403, "not_allowed");
     get(&sdk, &format!("{FLAG}/diff?from=1")).refused(403, "not_allowed");
     let seen = served.get(FLAG);

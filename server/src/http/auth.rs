@@ -133,6 +133,17 @@ impl Principal {
         }
     }
 
+    /// Whether anything may be changed at all, for what costs the server much before the core is asked.
+    pub fn changes(&self) -> Result<(), Problem> {
+        if changes_anything(self.scope) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            problem::NOT_ALLOWED,
+            "this token's scope changes nothing; changes need ci, editor or higher",
+        ))
+    }
+
     /// Whether webhooks may be seen and changed; of which apps, their binding says.
     pub fn operates(&self) -> Result<(), Problem> {
         match self.scope {

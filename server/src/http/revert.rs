@@ -38,6 +38,8 @@ pub async fn revert(
 ) -> Result<HttpResponse, Problem> {
     let (app, flag, environment) = path.into_inner();
     asking.who.reads_environment(&app, &environment)?;
+    // Before the log is folded: only one at a time looks back.
+    asking.who.changes()?;
     let now = asking.shared.clock.now();
     let published = asking.shared.published_full();
     let past = asking.shared.past.at(&published, Moment::Revision(body.to), now).await.map_err(no_past)?;
