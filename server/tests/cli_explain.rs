@@ -86,6 +86,7 @@ fn what_was_can_be_explained_compared_and_brought_back() {
     server.tool("flag explain checkout -a shop -e sandbox --revision 1 --at 9h").ends(2);
     let said = server.tool(&format!("flag diff checkout -a shop --from {good} --to {bad}")).ends(0);
     said.says("environments.sandbox.exposure: 30 -> 100").says("environments.sandbox.rules[staff]: - {");
+    server.tool(&format!("flag diff checkout -a shop --from 1 --to {good}")).ends(0).says("  the flag: + {");
     server
         .tool(&format!("flag diff checkout -a shop --from {bad} --to {bad}"))
         .ends(0)

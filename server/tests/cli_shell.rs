@@ -33,6 +33,18 @@ fn zsh_and_fish_have_completions_too_and_other_shells_are_refused() {
     run(tidegate().args(["completions", "csh"])).ends(2).complains("bash, zsh, fish");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_does_not_fit_on_the_disk_is_not_called_written() {
+    for what in [&["completions", "bash"][..], &["man"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a disk that is full");
+        let run = tidegate().args(what).stdout(full).output().expect("it runs");
+        assert_eq!(run.status.code(), Some(1), "{what:?}");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(said.contains("cannot be written"), "{what:?}: {said}");
+    }
+}
+
 #[test]
 fn every_command_has_a_man_page() {
     run(tidegate().arg("man")).ends(0).says(".TH tidegate 1").says("Exit codes");

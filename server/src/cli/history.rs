@@ -112,7 +112,10 @@ pub(super) fn diff(session: &mut Session, app: &AppKey, options: &DiffOptions) -
 }
 
 fn difference(session: &mut Session, change: &Value) -> Result<(), Failure> {
-    let path = text(change, "path");
+    let path = match text(change, "path") {
+        path if path.is_empty() => "the flag".to_owned(),
+        path => path,
+    };
     match (&change["before"], &change["after"]) {
         (Value::Array(before), Value::Array(after)) => {
             let only = |one: &[Value], other: &[Value]| -> Vec<String> {

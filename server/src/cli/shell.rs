@@ -1,6 +1,6 @@
 //! What shells and `man` want to know of the tool, made from the commands themselves.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, ValueEnum};
@@ -42,7 +42,7 @@ pub fn completions(options: &CompletionsOptions) -> ExitCode {
     };
     let mut text = Vec::new();
     clap_complete::generate(generator, &mut Cli::command(), "tidegate", &mut text);
-    print(&text)
+    done(print(&text))
 }
 
 /// Writes the man pages, or prints the first.
@@ -53,24 +53,28 @@ pub fn man(options: &ManOptions) -> ExitCode {
         }
         None => {
             let mut text = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut text) {
-                Ok(()) => return print(&text),
-                Err(error) => Err(error),
-            }
+            clap_mangen::Man::new(Cli::command()).render(&mut text).and_then(|()| print(&text))
         }
     };
+    done(written)
+}
+
+fn print(text: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text)?;
+    // What is still held back at the end of a program is lost without a word if it cannot be written.
+    out.flush()
+}
+
+fn done(written: std::io::Result<()>) -> ExitCode {
     match written {
         Ok(()) => ExitCode::Done,
+        // Whoever stops reading has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::Done,
         Err(error) => {
             let failure = Failure::Output(error);
             note(format_args!("error: {failure}"));
             failure.exit_code()
         }
     }
-}
-
-/// Whoever stops reading has seen enough.
-fn print(text: &[u8]) -> ExitCode {
-    let _ = std::io::stdout().write_all(text);
-    ExitCode::Done
 }
