@@ -55,7 +55,7 @@ impl fmt::Debug for WebhookSecret {
 
 /// Somebody outside who is told of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "WebhookDefinition"))]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Finds it.

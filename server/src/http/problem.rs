@@ -166,18 +166,22 @@ impl Problem {
     }
 
     fn ofrep_body(&self, path: &str) -> String {
-        let error_code = match self.kind.code {
-            "invalid_json" => "PARSE_ERROR",
-            "invalid_body" | "invalid_context" => "INVALID_CONTEXT",
-            "targeting_key_missing" => "TARGETING_KEY_MISSING",
-            "flag_not_found" => "FLAG_NOT_FOUND",
-            _ => "GENERAL",
-        };
-        let mut body = json!({ "errorCode": error_code, "errorDetails": self.detail });
+        let mut body = json!({ "errorCode": ofrep_code(self.kind), "errorDetails": self.detail });
         if let Some(key) = path.strip_prefix("/ofrep/v1/evaluate/flags/") {
             body["key"] = percent_decoded(key).into();
         }
         body.to_string()
+    }
+}
+
+/// What OFREP calls a kind.
+pub fn ofrep_code(kind: &Kind) -> &'static str {
+    match kind.code {
+        "invalid_json" => "PARSE_ERROR",
+        "invalid_body" | "invalid_context" => "INVALID_CONTEXT",
+        "targeting_key_missing" => "TARGETING_KEY_MISSING",
+        "flag_not_found" => "FLAG_NOT_FOUND",
+        _ => "GENERAL",
     }
 }
 

@@ -84,11 +84,13 @@ const operation = (method, path, told) => {
   for (const [status, answer] of Object.entries(told.responses)) {
     const content = answer.content && Object.values(answer.content)[0];
     const headers = Object.keys(answer.headers || {});
+    const next = Object.keys(answer.links || {}).flatMap((id, at) => [at ? ", " : "", make("a", { href: `#operation-${id}` }, id)]);
     const [verdict, first, ...rest] = [Number(status) < 400 ? "ok" : "no", ...answer.description.split("\n\n")];
     parts.push(make("p", null, make("strong", { className: verdict }, status), " ", ...marked(first || ""),
       ...rest.flatMap((line) => [make("br"), ...marked(line)]),
       ...(content && Number(status) < 400 ? [" ", ...type(content.schema)] : []),
-      headers.length ? make("br") : null, headers.length ? make("small", null, `Headers: ${headers.join(", ")}`) : null));
+      headers.length ? make("br") : null, headers.length ? make("small", null, `Headers: ${headers.join(", ")}`) : null,
+      next.length ? make("br") : null, next.length ? make("small", null, "Then: ", ...next) : null));
     if (content && content.example !== undefined) parts.push(json(content.example));
   }
   const id = `operation-${told.operationId}`;

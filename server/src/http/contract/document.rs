@@ -8,6 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::advice::advice;
+use super::links::links;
 use super::operation::{Access, Answer, Operation, Parameter};
 use super::{shapes, views};
 use crate::http::problem::{self, Kind};
@@ -26,6 +27,7 @@ const TAGS: &[(&str, &str)] = &[
     ("Proposals", "Changes that wait for approvals, or for a human."),
     ("Tokens", "Who may act."),
     ("Log", "Who changed what, when and why."),
+    ("Webhooks", "Entries of the log, told to addresses: signed, in order, at least once."),
     ("SDKs", "The feed that SDKs follow, and what they say they serve."),
     ("Server", "Health, metrics, and this description."),
 ];
@@ -54,7 +56,12 @@ pub(super) fn document(operations: &[Operation]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations {
         let place = paths.entry(operation.path.clone()).or_insert_with(|| json!({}));
-        place[operation.method.as_str().to_ascii_lowercase()] = told(operation, &mut generator);
+        let mut shown = told(operation, &mut generator);
+        let links = links(operation, operations);
+        if let Some(made) = shown.pointer_mut("/responses/201").filter(|_| !links.is_empty()) {
+            made["links"] = links.into();
+        }
+        place[operation.method.as_str().to_ascii_lowercase()] = shown;
     }
     generator.subschema_for::<views::Problem>();
     generator.subschema_for::<views::OfrepFailure>();
@@ -227,7 +234,15 @@ fn refusal(status: u16, kinds: &[&Kind], ofrep: bool) -> Value {
         kinds.iter().map(|kind| format!("[`{0}`](/problems/{0}): {1}", kind.code, kind.title)).collect();
     let codes: Vec<&str> = kinds.iter().map(|kind| kind.code).collect();
     let content = if ofrep {
-        json!({ "application/json": { "schema": { "$ref": "#/components/schemas/OfrepFailure" } } })
+        let example = |kind: &&Kind| {
+            let about = advice(kind.code).map_or("", |advice| advice.means);
+            let body = json!({ "errorCode": problem::ofrep_code(kind), "errorDetails": about });
+            (kind.code.to_owned(), json!({ "summary": kind.title, "value": body }))
+        };
+        let examples: Map<String, Value> = kinds.iter().map(example).collect();
+        json!({ "application/json": {
+            "schema": { "$ref": "#/components/schemas/OfrepFailure" }, "examples": examples,
+        } })
     } else {
         let example = |kind: &&Kind| {
             (kind.code.to_owned(), json!({ "$ref": format!("#/components/examples/{}", kind.code) }))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::http::Method;
 use rollout_rules::flag::Height;
 use rollout_rules::governance::Actor;
-use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision, RuleId, VariantKey};
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
@@ -27,8 +27,72 @@ struct Explained {
     /// The revision of the log that it was judged by.
     log_revision: Revision,
     killed: OrNull<KillShown>,
-    /// The answer, and every step that led there.
-    explanation: BTreeMap<String, Value>,
+    explanation: ExplanationView,
+}
+
+/// The answer, and every step that led there.
+#[derive(JsonSchema)]
+#[schemars(rename = "Explanation")]
+#[allow(dead_code, reason = "only its schema is used")]
+struct ExplanationView {
+    flag: FlagKey,
+    environment: EnvKey,
+    variant: VariantKey,
+    /// What the app receives.
+    value: Value,
+    /// Why, in a word.
+    reason: String,
+    /// The rule that decided, if one did.
+    rule: Option<RuleId>,
+    /// The revision that last changed the flag there.
+    revision: Revision,
+    /// In the order of precedence. The last one decided.
+    steps: Vec<StepView>,
+}
+
+/// Something that was looked at. What else is told of it depends on what it is.
+#[derive(JsonSchema)]
+#[schemars(rename = "ExplanationStep")]
+#[allow(dead_code, reason = "only its schema is used")]
+struct StepView {
+    step: StepKind,
+    /// Whether it decided the answer.
+    decides: bool,
+    #[schemars(flatten)]
+    found: BTreeMap<String, Value>,
+}
+
+/// What was looked at.
+#[derive(JsonSchema)]
+#[schemars(rename = "ExplanationStepKind", rename_all = "snake_case")]
+#[allow(dead_code, reason = "only its schema is used")]
+enum StepKind {
+    /// A kill at `height`: `killed`, and which in `kill`.
+    Kill,
+    /// A hold of a guardrail or a budget: `held`, or null.
+    Hold,
+    /// The flag's end: `expires_at`, `expired`.
+    Expiry,
+    /// The preview's end: `ends_at`, or null; `ended`.
+    EnvironmentEnd,
+    /// A hold of the gate: `held`, or null.
+    GateHold,
+    /// Whether it is turned `on`, or a kill that was taken back at the height `revived` turned it off since.
+    Switch,
+    /// A scheduled change that has come and lowers: `id`, `at`, `off`, `exposure`.
+    Schedule,
+    /// A flag that it depends on: `flag`, `wanted`, `variant`, `reason`, `satisfied`, and its own `steps`.
+    Prerequisite,
+    /// The lists of units: `units` on them, the `unit` that was looked for, the `variant` that it gets.
+    Targets,
+    /// A rule: `id`, whether it `holds`, in `when` test by test with what was found, and what it `serves`.
+    Rule,
+    /// The rollout: `exposure`, the `unit` in `attribute`, its `bucket` in thousandths of a percent, `reached`.
+    Exposure,
+    /// What it `serves` whoever is reached: a variant, or the `bucket` of `total` in a split.
+    Serve,
+    /// What it should serve cannot be used: `problems`.
+    Broken,
 }
 
 /// A kill that decides.
@@ -91,6 +155,29 @@ struct Moment {
     at: Time,
 }
 
+fn explanation() -> Value {
+    json!({
+        "flag": "checkout", "environment": "production", "variant": "off", "value": false, "reason": "not_exposed",
+        "revision": 41,
+        "steps": [
+            { "step": "kill", "decides": false, "height": "everything", "killed": false },
+            { "step": "kill", "decides": false, "height": "app", "killed": false },
+            { "step": "kill", "decides": false, "height": "flag", "killed": false },
+            { "step": "hold", "decides": false, "held": null },
+            { "step": "expiry", "decides": false, "expires_at": "2027-02-01T18:00:00.000Z", "expired": false },
+            { "step": "environment_end", "decides": false, "ends_at": null, "ended": false },
+            { "step": "gate_hold", "decides": false, "held": null },
+            { "step": "switch", "decides": false, "on": true },
+            { "step": "rule", "decides": false, "index": 0, "id": "staff", "holds": false, "when": {
+                "kind": "test", "holds": false, "attribute": "email", "found": "missing", "op": "ends_with",
+                "values": ["@example.org"],
+            } },
+            { "step": "exposure", "decides": true, "exposure": 30, "attribute": "targetingKey", "unit": "user-17",
+              "bucket": 51534, "reached": false },
+        ],
+    })
+}
+
 /// All of them.
 pub(super) fn looking_back() -> Vec<Operation> {
     const FLAG: &str = "/v1/apps/{app}/flags/{flag}";
@@ -119,11 +206,16 @@ pub(super) fn looking_back() -> Vec<Operation> {
             })),
         Operation::new(Method::POST, format!("{STATE}/explain"), "explain_flag")
             .title("Explain why a flag answers somebody so, now or in the past")
+            .about(
+                "`at` or `revision` names a moment that is past: what was set then is folded from the log, and judged by the \
+                 clock of then. One question about the past is worked on at a time.",
+            )
             .by(READERS)
             .body::<Question>(json!({ "context": { "targetingKey": "user-17" } }))
             .refused(&[problem::INVALID, problem::INVALID_CONTEXT, problem::PAST_TOO_FAR, problem::LOG_UNAVAILABLE])
             .answers::<Explained>(200, "The answer, and every step that led there.", json!({
-                "app": "shop", "at": "2027-01-17T18:00:00.000Z", "log_revision": 42, "killed": null, "explanation": {},
+                "app": "shop", "at": "2027-01-17T18:00:00.000Z", "log_revision": 42, "killed": null,
+                "explanation": explanation(),
             })),
         Operation::new(Method::POST, format!("{STATE}/revert"), "revert_flag_state")
             .title("Go back to what a flag did in an environment")

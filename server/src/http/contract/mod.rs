@@ -12,6 +12,7 @@ mod document;
 mod exposures;
 mod flags;
 mod governance;
+mod links;
 mod looking_back;
 mod operation;
 pub(super) mod pages;
@@ -69,6 +70,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use actix_web::http::Method;
+    use serde_json::json;
 
     use super::*;
     use crate::http::routes::places;
@@ -117,6 +119,66 @@ mod tests {
             assert!(!operation.answers.is_empty(), "{name} has no answer");
             assert!(!matches!(operation.access, operation::Access::Scopes([])), "nobody may call {name}");
         }
+    }
+
+    #[test]
+    fn every_group_that_the_page_shows_has_operations_and_every_operation_is_in_one() {
+        let document = document();
+        let tags = document["tags"].as_array().expect("tags").iter();
+        let shown: BTreeSet<&str> = tags.map(|tag| tag["name"].as_str().expect("a name")).collect();
+        let operations = operations();
+        let used: BTreeSet<&str> = operations.iter().map(|operation| operation.tag).collect();
+        assert_eq!(
+            used, shown,
+            "the page at /docs is made by the tags in server/src/http/contract/document.rs"
+        );
+    }
+
+    #[test]
+    fn every_answer_with_json_has_an_example() {
+        let document = document();
+        let operations = document["paths"].as_object().expect("paths").values();
+        let operations = operations.flat_map(|methods| methods.as_object().expect("methods").values());
+        for operation in operations {
+            for (status, answer) in operation["responses"].as_object().expect("answers") {
+                let forms = answer["content"].as_object().into_iter().flatten();
+                for (media, form) in forms.filter(|(media, _)| media.ends_with("json")) {
+                    let told = !form["example"].is_null()
+                        || form["examples"].as_object().is_some_and(|all| !all.is_empty());
+                    assert!(told, "{} {status} {media}", operation["operationId"]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_linked_to_all_that_can_be_done_with_it() {
+        let document = document();
+        let links = |path: &str| document["paths"][path]["post"]["responses"]["201"]["links"].clone();
+        let of_flags = links("/v1/apps/{app}/flags");
+        let kill = json!({ "path.app": "$request.path.app", "path.flag": "$response.body#/key",
+                           "header.If-Match": "$response.header.ETag" });
+        assert_eq!(of_flags["kill_flag"], json!({ "operationId": "kill_flag", "parameters": kill }));
+        assert_eq!(of_flags["list_flag_history"]["operationId"], "list_flag_history", "{of_flags}");
+        let of_proposals = links("/v1/proposals");
+        assert_eq!(
+            of_proposals["approve_proposal"]["requestBody"],
+            json!({ "hash": "$response.body#/hash" })
+        );
+        for path in ["/v1/apps", "/v1/apps/{app}/environments", "/v1/tokens", "/v1/webhooks"] {
+            assert!(links(path).as_object().is_some_and(|links| !links.is_empty()), "{path}");
+        }
+        assert_eq!(links("/v1/webhooks/{webhook}/rotate"), Value::Null);
+    }
+
+    #[test]
+    fn every_form_has_a_name_of_its_own() {
+        let document = document();
+        let names = document["components"]["schemas"].as_object().expect("schemas").keys();
+        // Two types of one name get a number each, which generated clients then bear.
+        let numbered: Vec<_> =
+            names.filter(|name| name.ends_with(|last: char| last.is_ascii_digit())).collect();
+        assert!(numbered.is_empty(), "rename one with `schemars(rename = …)`: {numbered:?}");
     }
 
     #[test]
