@@ -152,6 +152,60 @@ fn no_route_is_open_to_the_wrong_role_and_every_one_to_those_that_are_named() {
     }
 }
 
+/// A token that is bound to an app, or to one environment of it.
+fn bound_token(served: &Served, scope: &str, app: &str, environment: Option<&str>) -> String {
+    let actor = json!({ "type": "human", "name": format!("the {scope}") });
+    let wanted = json!({ "scope": scope, "actor": actor, "app": app, "environment": environment });
+    served.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned()
+}
+
+#[test]
+fn no_route_shows_or_changes_what_a_token_is_not_bound_to() {
+    let document = tidegate::http::contract::document();
+    let served = world();
+    served.post("/v1/apps", &json!({ "key": "other" })).expect(201);
+    let revision = served.get("/v1/apps/shop/flags/checkout").header("etag").to_owned();
+    let command = json!({ "do": "set_targeting", "app": "shop", "flag": "checkout", "environment": "production",
+                          "exposure": 50 });
+    let body = json!({ "command": command });
+    let proposed = served.call(&served.admin, "POST", "/v1/proposals", &[("If-Match", &revision)], &body);
+    let proposal = proposed.expect(201);
+    let kill = json!({ "kill_id": "incident-7", "environment": "production", "reason": "Payments fail" });
+    served.post("/v1/apps/shop/flags/checkout/kill", &kill).expect(200);
+    let elsewhere = ROLES[1..].iter().map(|role| {
+        let environment = role.starts_with("sdk").then_some("production");
+        (*role, "other", bound_token(&served, role, "other", environment))
+    });
+    let beside = ["operator", "editor", "viewer", "ci"];
+    let beside = beside.map(|role| (role, "sandbox", bound_token(&served, role, "shop", Some("sandbox"))));
+    for (role, place, token) in elsewhere.chain(beside) {
+        for told in every(&document).iter().filter(|told| told.needs_a_token()) {
+            let reply = told.ask(&served, &token, &proposal, &revision);
+            let name = format!("{} as {role} of {place}", told.name());
+            let named = match place {
+                "other" => told.path.contains("{app}"),
+                _ => told.path.contains("{environment}"),
+            };
+            let closed = named || told.path.contains("{id}") || told.path.contains("{kill_id}");
+            if closed {
+                assert!(matches!(reply.status, 401 | 403 | 404), "{name}: {} {}", reply.status, reply.text);
+            } else if reply.status < 300 && place == "other" {
+                // Lists leave out what it may not see.
+                assert!(
+                    !reply.text.contains("shop") && !reply.text.contains("checkout"),
+                    "{name}: {}",
+                    reply.text
+                );
+            } else if reply.status < 300 {
+                assert!(!reply.text.contains("incident-7"), "{name}: {}", reply.text);
+            }
+        }
+    }
+    let flag = served.get("/v1/apps/shop/flags/checkout");
+    let production = flag.expect(200)["environments"]["production"].clone();
+    assert_eq!((&production["killed"], &production["exposure"]), (&json!("flag"), &json!(100)));
+}
+
 #[test]
 fn the_description_is_served_to_everybody_and_names_every_problem_and_its_page() {
     let served = Served::start();

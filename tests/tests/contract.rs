@@ -80,13 +80,17 @@ fn every_answer_is_as_described(role: &str, phases: &str) {
     let admin = server.admin();
     admin.create_app("shop", &[("production", "production"), ("sandbox", "sandbox")]);
     admin.create_flag("shop", &json!({ "key": "checkout" }));
+    let wanted = match role {
+        "operator" => json!({ "scope": role }),
+        "editor" | "viewer" => json!({ "scope": role, "app": "shop" }),
+        _ => json!({ "scope": role, "app": "shop", "environment": "production" }),
+    };
     let token = match role {
         "admin" => admin.token().to_owned(),
-        "editor" => {
-            let made = admin.post("/v1/tokens", &json!({ "scope": role, "app": "shop" })).expect(201);
+        _ => {
+            let made = admin.post("/v1/tokens", &wanted).expect(201);
             made["secret"].as_str().expect("a secret").to_owned()
         }
-        _ => admin.create_token(role, "shop", "production"),
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut run = tool("schemathesis");
@@ -130,6 +134,30 @@ fn every_answer_to_an_editor_is_as_described() {
 
 #[test]
 #[cfg_attr(not(has_python), ignore = "needs the Python client")]
+fn every_answer_to_an_operator_is_as_described() {
+    every_answer_is_as_described("operator", "fuzzing,stateful");
+}
+
+#[test]
+#[cfg_attr(not(has_python), ignore = "needs the Python client")]
+fn every_answer_to_a_viewer_is_as_described() {
+    every_answer_is_as_described("viewer", "fuzzing,stateful");
+}
+
+#[test]
+#[cfg_attr(not(has_python), ignore = "needs the Python client")]
+fn every_answer_to_a_pipeline_is_as_described() {
+    every_answer_is_as_described("ci", "fuzzing,stateful");
+}
+
+#[test]
+#[cfg_attr(not(has_python), ignore = "needs the Python client")]
 fn every_answer_to_an_sdk_is_as_described() {
     every_answer_is_as_described("sdk-server", "fuzzing");
+}
+
+#[test]
+#[cfg_attr(not(has_python), ignore = "needs the Python client")]
+fn every_answer_to_a_browser_is_as_described() {
+    every_answer_is_as_described("sdk-browser", "fuzzing");
 }

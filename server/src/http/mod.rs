@@ -429,6 +429,7 @@ pub(crate) mod tests {
             let options = WebhookOptions {
                 directory: outbox.path().to_owned(),
                 allow_private: false,
+                deliver: true,
                 request_timeout: REQUEST_TIMEOUT,
             };
             let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
