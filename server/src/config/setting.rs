@@ -190,7 +190,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits.in_flight",
         "2048",
-        "Most requests worked on at once, streams and kills aside; more get 503",
+        "Most requests worked on at once, streams, kills and health aside; more get 503",
         "checks take microseconds: so many at once mean that something hangs",
     ),
     setting(

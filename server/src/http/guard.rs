@@ -83,12 +83,10 @@ async fn serve<B: MessageBody + 'static>(
         let folding = "the server is reading its log and does not answer before it has read it all";
         return Ok(answer_problem(request, &Problem::new(problem::NOT_READY, folding).retry_after(1)));
     }
-    // A kill is never turned away because others keep the server busy.
-    let _place = match InFlight::enter(
-        &shared.in_flight,
-        shared.settings.max_in_flight,
-        is_kill(request.method(), request.path()),
-    ) {
+    // A kill is never turned away because others keep the server busy, nor is whoever asks how it is: a server that
+    // is restarted for being busy serves nobody.
+    let always = is_kill(request.method(), request.path()) || is_health(&request);
+    let _place = match InFlight::enter(&shared.in_flight, shared.settings.max_in_flight, always) {
         Some(place) => place,
         None => {
             let busy = "too many requests are under way; try again in a moment";
