@@ -1,0 +1,18 @@
+//! Bytes that nobody meant to send, made of bytes that somebody did: whatever comes from outside is read
+//! whole or refused in words, and nothing panics. The corpus is in `tests/fuzz/corpus/`, a folder for each
+//! target; what once broke something stays there.
+//!
+//! In `make test` each target runs a fixed number of inputs from a fixed seed. Longer, and another way each
+//! time: `TIDEGATE_FUZZ_SECONDS=600 cargo nextest run -p tidegate-tests --test fuzz`. `TIDEGATE_FUZZ_SEED=N`
+//! repeats a run, `TIDEGATE_FUZZ_KEEP=1` adds inputs that had an outcome of a new kind to the corpus.
+
+mod context;
+mod entry;
+mod feed;
+// The flags that golden vectors describe.
+#[allow(dead_code, reason = "the core's own tests use the rest")]
+#[path = "../../../rollout-rules/tests/flags/mod.rs"]
+mod flags;
+mod mutate;
+mod run;
+mod settings;

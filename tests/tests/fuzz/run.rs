@@ -1,0 +1,198 @@
+//! Runs a target: first its corpus as it stands, then what is made of it.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::mutate::{Chance, mutate};
+
+/// Where every run begins that is not told otherwise.
+const SEED: u64 = 0x71de_6a7e;
+/// Inputs with an outcome of a new kind are built upon, up to so many of them.
+const MAX_FOUND: usize = 4_000;
+/// Largest input that is added to the corpus, in bytes.
+const MAX_KEPT: usize = 2_048;
+/// No input may take longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Most tries to make a failing input smaller.
+const MAX_TRIES: usize = 5_000;
+
+/// What bytes are fed to.
+pub(crate) struct Target<'t> {
+    /// The folder of its corpus.
+    pub(crate) name: &'static str,
+    /// Inputs besides those of the corpus.
+    pub(crate) golden: Vec<Vec<u8>>,
+    /// What means something to it.
+    pub(crate) tokens: &'static [&'static str],
+    /// How many inputs are made for `make test`: two or three seconds of a debug build.
+    pub(crate) inputs: u64,
+    /// Reads an input. Panics where it should not have done what it did.
+    pub(crate) read: &'t dyn Fn(&[u8]) -> Outcome,
+}
+
+/// What became of an input, in words that are the same for all of its kind.
+pub(crate) enum Outcome {
+    Taken(String),
+    Refused(String),
+}
+
+/// A run: when it ends, and where it begins.
+struct Run {
+    seed: u64,
+    ends: Option<Instant>,
+}
+
+impl Run {
+    fn planned() -> Run {
+        let number = |name: &str| {
+            let text = std::env::var(name).ok()?;
+            Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+        };
+        let start = Instant::now();
+        let ends = number("TIDEGATE_FUZZ_SECONDS").map(|seconds| start + Duration::from_secs(seconds));
+        // A long run goes another way each time.
+        let fresh = || std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0);
+        let seed =
+            number("TIDEGATE_FUZZ_SEED").unwrap_or_else(|| if ends.is_some() { fresh() } else { SEED });
+        Run { seed, ends }
+    }
+
+    fn goes_on(&self, done: u64, inputs: u64) -> bool {
+        self.ends.map_or(done < inputs, |end| Instant::now() < end)
+    }
+}
+
+impl Target<'_> {
+    /// Reads the corpus, then inputs made of it until the run ends.
+    pub(crate) fn run(&self) {
+        let run = Run::planned();
+        let mut chance = Chance::new(run.seed);
+        let mut found = self.golden.clone();
+        found.extend(corpus(&self.folder()));
+        assert!(found.len() > 10, "the corpus of `{}` is not there", self.name);
+        let begun = found.len();
+        let mut kinds = BTreeSet::new();
+        for (number, input) in found.iter().enumerate() {
+            let (_, kind) = self.look(input, &format!("item {number} of the corpus as it stands"));
+            kinds.insert(kind);
+        }
+        let (mut done, mut taken) = (0_u64, 0_u64);
+        while run.goes_on(done, self.inputs) {
+            // Most that is found is found to be refused: every second input begins with one that is good.
+            let among = if done % 2 == 0 { begun } else { found.len() };
+            let (base, other) = (chance.below(among), chance.below(found.len()));
+            let input = mutate(&found[base], &found[other], self.tokens, &mut chance);
+            let (was_taken, kind) =
+                self.look(&input, &format!("TIDEGATE_FUZZ_SEED={}, input {done}", run.seed));
+            done += 1;
+            taken += u64::from(was_taken);
+            if found.len() < MAX_FOUND && kinds.insert(kind) {
+                if was_taken {
+                    self.keep(&input);
+                }
+                found.push(input);
+            }
+        }
+        println!(
+            "{}: seed {}, {done} inputs, {taken} taken, {} kinds of outcome",
+            self.name,
+            run.seed,
+            kinds.len()
+        );
+        // Noise that is refused at the door would test nothing but the door.
+        assert!(taken * 50 > done, "only {taken} of {done} inputs of `{}` were taken", self.name);
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(self.name)
+    }
+
+    /// Reads an input; fails the test with all that is needed to do so again.
+    fn look(&self, input: &[u8], origin: &str) -> (bool, String) {
+        let start = Instant::now();
+        let outcome = self.try_reading(input);
+        let took = start.elapsed();
+        assert!(took < PATIENCE, "`{}` took {took:?}; {}", self.name, self.store(input, origin));
+        match outcome {
+            Ok(Outcome::Taken(kind)) => (true, kind),
+            Ok(Outcome::Refused(why)) => (false, kind_of(&why)),
+            Err(problem) => {
+                let small = self.smaller(input);
+                panic!("`{}` has a fault: {problem}\n{}", self.name, self.store(&small, origin));
+            }
+        }
+    }
+
+    fn try_reading(&self, input: &[u8]) -> Result<Outcome, String> {
+        catch_unwind(AssertUnwindSafe(|| (self.read)(input))).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+        })
+    }
+
+    /// The same failure with less around it.
+    fn smaller(&self, input: &[u8]) -> Vec<u8> {
+        let loud = take_hook();
+        set_hook(Box::new(|_| {}));
+        let (mut best, mut tries) = (input.to_vec(), 0);
+        let mut piece = best.len() / 2;
+        while piece > 0 && tries < MAX_TRIES {
+            let mut at = 0;
+            while at < best.len() && tries < MAX_TRIES {
+                let mut less = best.clone();
+                less.drain(at..(at + piece).min(best.len()));
+                tries += 1;
+                if self.try_reading(&less).is_err() { best = less } else { at += piece }
+            }
+            piece /= 2;
+        }
+        set_hook(loud);
+        best
+    }
+
+    /// Writes an input down, and says where it is and what to do with it.
+    fn store(&self, input: &[u8], origin: &str) -> String {
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}-{}", self.name, name_of(input)));
+        std::fs::write(&path, input).expect("the folder for tests can be written");
+        format!(
+            "  the input: {}\n  its origin: {origin}\n  once it is mended, keep it: cp {} {}/",
+            path.display(),
+            path.display(),
+            self.folder().display()
+        )
+    }
+
+    fn keep(&self, input: &[u8]) {
+        if std::env::var_os("TIDEGATE_FUZZ_KEEP").is_some() && input.len() <= MAX_KEPT {
+            std::fs::write(self.folder().join(name_of(input)), input).expect("the corpus can be written");
+        }
+    }
+}
+
+/// The files of a corpus, in order of their names.
+fn corpus(folder: &Path) -> Vec<Vec<u8>> {
+    let listed = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = listed.map(|entry| entry.expect("a file").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
+}
+
+fn name_of(input: &[u8]) -> String {
+    rollout_rules::ids::Digest::of(input).to_string()[..16].to_owned()
+}
+
+/// An error's words without the numbers and names in them.
+fn kind_of(why: &str) -> String {
+    let mut kind = String::new();
+    let mut quoted = false;
+    for c in why.chars() {
+        quoted ^= matches!(c, '`' | '"');
+        if !quoted && !c.is_ascii_digit() {
+            kind.push(c);
+        }
+    }
+    kind
+}
