@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use node::Node;
 use raw::Raw;
+use tidegate_loadtest::figures::median;
+use tidegate_loadtest::server::{resident_kib, serve_if_asked};
 use watch::Watchers;
 
 /// How many clients watch, unless the caller says otherwise.
@@ -54,10 +56,11 @@ struct Figures {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [raw::MODE] => return raw::serve(),
-        [node::MODE, directory] => return node::serve(directory),
-        _ => {}
+    if let Some(code) = serve_if_asked(&arguments) {
+        return code;
+    }
+    if arguments == [raw::MODE] {
+        return raw::serve();
     }
     let given: Result<Vec<usize>, _> = arguments.iter().map(|number| number.parse()).collect();
     let Ok(given) = given else {
@@ -137,17 +140,4 @@ fn bar(what: &str, value: f64, bar: f64) -> bool {
 
 fn ms(length: Duration) -> f64 {
     length.as_secs_f64() * 1e3
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The memory that a process holds, in KiB.
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
 }

@@ -4,7 +4,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ExitCode};
 
-use crate::{Server, node};
+use tidegate_loadtest::server::start_self;
+
+use crate::Server;
 
 /// The argument that makes this program the floor.
 pub(crate) const MODE: &str = "--be-raw";
@@ -63,7 +65,7 @@ pub(crate) struct Raw {
 impl Raw {
     /// Starts it; it will send events of this length.
     pub(crate) fn start(event_bytes: usize) -> Raw {
-        let (process, lines) = node::start_self(&[MODE]);
+        let (process, lines) = start_self(&[MODE]);
         let address = lines.into_iter().next().expect("the floor says where it listens");
         let address = address.trim_start_matches("listening on http://").to_owned();
         Raw { process, address, event_bytes }

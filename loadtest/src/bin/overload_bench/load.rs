@@ -1,0 +1,146 @@
+//! Open-loop load: a request leaves when it is due, over any connection that waits for no answer; if all do, it
+//! leaves with the first that gets one, and its time counts from when it was due.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// How long answers are waited for once the last request is due.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is offered.
+#[derive(Clone, Copy)]
+pub(crate) struct Offer {
+    /// Requests a second.
+    pub(crate) rate: u32,
+    pub(crate) connections: usize,
+    pub(crate) length: Duration,
+}
+
+/// What became of it.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) offered: usize,
+    /// From the moment a request was due to the whole answer, of those that were answered with 200.
+    pub(crate) accepted_us: Vec<u32>,
+    /// The others that said when to come again, by status.
+    pub(crate) shed: BTreeMap<u16, usize>,
+    /// The rest.
+    pub(crate) untyped: usize,
+    /// Those that nobody answered.
+    pub(crate) lost: usize,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, more: Tally) {
+        self.offered += more.offered;
+        self.accepted_us.extend(more.accepted_us);
+        for (status, count) in more.shed {
+            *self.shed.entry(status).or_default() += count;
+        }
+        self.untyped += more.untyped;
+        self.lost += more.lost;
+    }
+}
+
+struct Connection {
+    socket: TcpStream,
+    /// When the request that waits for an answer was due.
+    due: Option<Duration>,
+    unread: Vec<u8>,
+}
+
+/// Offers a request again and again. Looks at all connections all the time, on a core of its own: waking up
+/// would take longer than a check.
+pub(crate) fn offer(address: &str, request: &[u8], offer: &Offer) -> Tally {
+    let connect = |_| {
+        let socket = TcpStream::connect(address).expect("the server takes connections");
+        socket.set_nodelay(true).expect("a socket");
+        socket.set_nonblocking(true).expect("a socket");
+        Connection { socket, due: None, unread: Vec::new() }
+    };
+    let mut connections: Vec<Connection> = (0..offer.connections).map(connect).collect();
+    let between = Duration::from_secs(1) / offer.rate;
+    let mut tally = Tally::default();
+    let mut backlog: VecDeque<Duration> = VecDeque::new();
+    let mut next = Duration::ZERO;
+    let start = Instant::now();
+    loop {
+        let now = start.elapsed();
+        while next <= now && next < offer.length {
+            backlog.push_back(next);
+            tally.offered += 1;
+            next += between;
+        }
+        for connection in &mut connections {
+            if connection.due.is_some() {
+                connection.receive(&mut tally, start);
+            } else if let Some(due) = backlog.pop_front() {
+                connection.ask(request, due);
+            }
+        }
+        let asked = connections.iter().filter(|connection| connection.due.is_some()).count();
+        let waiting = backlog.len() + asked;
+        if next >= offer.length && (waiting == 0 || now > offer.length + PATIENCE) {
+            tally.lost += waiting;
+            return tally;
+        }
+    }
+}
+
+impl Connection {
+    fn ask(&mut self, request: &[u8], due: Duration) {
+        let sent = self.socket.write(request).expect("the server keeps the connection");
+        assert_eq!(sent, request.len(), "a small request fits whole");
+        self.due = Some(due);
+    }
+
+    fn receive(&mut self, tally: &mut Tally, start: Instant) {
+        let mut buffer = [0; 4 * 1024];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => panic!("the server closed a connection"),
+            Ok(length) => self.unread.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("the server closed a connection: {error}"),
+        }
+        let Some(answer) = Answered::first(&self.unread) else { return };
+        let due = self.due.take().expect("an answer answers a request");
+        match answer.status {
+            200 => {
+                let took = (start.elapsed() - due).as_micros();
+                tally.accepted_us.push(u32::try_from(took).unwrap_or(u32::MAX));
+            }
+            429 | 503 if answer.says_when => *tally.shed.entry(answer.status).or_default() += 1,
+            _ => tally.untyped += 1,
+        }
+        self.unread.drain(..answer.length);
+    }
+}
+
+/// What is to be known of an answer.
+struct Answered {
+    status: u16,
+    /// Whether it says when to come again, in whole seconds.
+    says_when: bool,
+    length: usize,
+}
+
+impl Answered {
+    fn first(bytes: &[u8]) -> Option<Answered> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = std::str::from_utf8(&bytes[..end]).expect("the head of an answer is text");
+        let header = |wanted: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+            lines.find_map(|(name, value)| {
+                name.eq_ignore_ascii_case(wanted).then(|| value.trim().parse::<usize>())
+            })
+        };
+        let length = end + header("content-length").and_then(Result::ok).unwrap_or(0);
+        (bytes.len() >= length).then(|| Answered {
+            status: head.get(9..12).and_then(|code| code.parse().ok()).expect("a status"),
+            says_when: header("retry-after").is_some_and(|seconds| seconds.is_ok()),
+            length,
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Ten times what a server is allowed to answer: what it sheds, what the checks that it takes have to wait, and
+//! its memory meanwhile.
+//!
+//! `cargo run --release -p tidegate-loadtest --bin overload-bench`. The server's capacity is set small, so that
+//! one core can offer ten times as much: a thousand requests a second of the token that checks. Requests leave
+//! when they are due, whatever became of earlier ones, and their time counts from then. Quiet and overloaded
+//! spells take turns, as machines have moods. Ends with 1 if a bar is missed.
+
+#![allow(missing_docs, reason = "a program, not a library")]
+
+mod load;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use load::{Offer, Tally, offer};
+use serde_json::{Value, json};
+use tidegate_loadtest::client::{Client, request};
+use tidegate_loadtest::figures::{Trend, median, quantile};
+use tidegate_loadtest::server::{Server, resident_kib, serve_if_asked};
+
+/// Checks a second that the server takes.
+const CAPACITY: u32 = 1_000;
+/// Times as many are offered.
+const TIMES: u32 = 10;
+/// Connections over which they come.
+const CONNECTIONS: usize = 64;
+/// Quiet and overloaded spells, in turns.
+const TURNS: usize = 6;
+const QUIET: Duration = Duration::from_secs(4);
+const OVERLOADED: Duration = Duration::from_secs(6);
+/// Overload before anything is measured: memory is taken once, and kept.
+const WARM_UP: Duration = Duration::from_secs(10);
+/// Between two looks at memory, and between two kills.
+const LOOK: Duration = Duration::from_millis(100);
+const KILL_EVERY: Duration = Duration::from_millis(500);
+
+/// The bars.
+const MOST_TIMES_QUIET: f64 = 2.0;
+const LEAST_SHARE_OF_CAPACITY: f64 = 0.95;
+/// Memory that is flat may still move by so much in a minute: pages come and go.
+const MOST_KIB_A_MINUTE: f64 = 512.0;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = serve_if_asked(&arguments) {
+        return code;
+    }
+    if !arguments.is_empty() {
+        eprintln!("usage: overload-bench");
+        return ExitCode::from(2);
+    }
+    let rate = format!("limits.requests_per_second={CAPACITY}");
+    let burst = format!("limits.burst={}", CAPACITY / 10);
+    let server = Server::start(&[
+        "workers=1",
+        &rate,
+        &burst,
+        "limits.in_flight=64",
+        "limits.connections=256",
+        "limits.streams=128",
+    ]);
+    let check = set_up(&server);
+    let quiet = Offer { rate: CAPACITY / 2, connections: CONNECTIONS, length: QUIET };
+    let storm = Offer { rate: CAPACITY * TIMES, connections: CONNECTIONS, length: OVERLOADED };
+    let before = server.resident_kib();
+    offer(server.address(), &check, &Offer { length: WARM_UP, ..storm });
+    let watched = Watched::default();
+    let watched = &watched;
+    let (turns, memory, operated) = std::thread::scope(|scope| {
+        let process = server.process();
+        let memory = scope.spawn(move || watched.memory(process));
+        let operator = scope.spawn(|| watched.operate(&server));
+        let turns: Vec<(Tally, Tally)> = (0..TURNS)
+            .map(|_| {
+                let quiet = offer(server.address(), &check, &quiet);
+                watched.overloaded.store(true, Ordering::Relaxed);
+                let storm = offer(server.address(), &check, &storm);
+                watched.overloaded.store(false, Ordering::Relaxed);
+                (quiet, storm)
+            })
+            .collect();
+        watched.ended.store(true, Ordering::Relaxed);
+        let memory = memory.join().expect("memory is watched to the end");
+        let operator = operator.join().expect("the operator is answered to the end");
+        (turns, memory, operator)
+    });
+    report(before, turns, &memory, operated)
+}
+
+/// An app with a flag; gives the request that checks it.
+fn set_up(server: &Server) -> Vec<u8> {
+    let mut admin = server.admin();
+    let environments = json!([{"key": "live", "kind": "production"}]);
+    admin.call("POST", "/v1/apps", &json!({"key": "shop", "environments": environments}));
+    for flag in ["checkout", "killed"] {
+        let made = admin.send("POST", "/v1/apps/shop/flags", &[], &json!({ "key": flag }));
+        made.granted();
+        let path = format!("/v1/apps/shop/flags/{flag}/environments/live");
+        let patch = json!({"on": true, "exposure": 30, "serve": {"variant": "on"}});
+        admin.send("PATCH", &path, &[("if-match", made.header("etag"))], &patch).granted();
+    }
+    let wanted = json!({"scope": "sdk-server", "app": "shop", "environment": "live"});
+    let token = admin.call("POST", "/v1/tokens", &wanted);
+    let token = token["secret"].as_str().expect("a new token shows its secret");
+    let context = json!({"context": {"targetingKey": "user-17", "plan": "pro"}});
+    request("POST", "/ofrep/v1/evaluate/flags/checkout", server.address(), token, &[], &context)
+}
+
+/// What happens beside the load.
+#[derive(Default)]
+struct Watched {
+    overloaded: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Watched {
+    /// Memory by seconds, while there is overload.
+    fn memory(&self, process: u32) -> Vec<(f64, f64)> {
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        while !self.ended.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+            if self.overloaded.load(Ordering::Relaxed) {
+                #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
+                seen.push((start.elapsed().as_secs_f64(), resident_kib(process) as f64));
+            }
+        }
+        seen
+    }
+
+    /// Kills and asks for health while there is overload: how long each took, in microseconds.
+    fn operate(&self, server: &Server) -> (Vec<u32>, Vec<u32>) {
+        let mut admin = server.admin();
+        let (mut kills, mut health) = (Vec::new(), Vec::new());
+        while !self.ended.load(Ordering::Relaxed) {
+            std::thread::sleep(KILL_EVERY);
+            if self.overloaded.load(Ordering::Relaxed) {
+                let kill = json!({ "kill_id": format!("k-{}", kills.len()) });
+                kills.push(timed(&mut admin, "POST", "/v1/apps/shop/flags/killed/kill", &kill));
+                health.push(timed(&mut admin, "GET", "/healthz", &Value::Null));
+            }
+        }
+        (kills, health)
+    }
+}
+
+fn timed(admin: &mut Client, method: &str, path: &str, body: &Value) -> u32 {
+    let start = Instant::now();
+    admin.call(method, path, body);
+    u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX)
+}
+
+type Operated = (Vec<u32>, Vec<u32>);
+
+fn report(before: u64, turns: Vec<(Tally, Tally)>, memory: &[(f64, f64)], operated: Operated) -> ExitCode {
+    let (mut quiet_p99, mut storm_p99) = (Vec::new(), Vec::new());
+    let mut all = Tally::default();
+    for (mut quiet, mut storm) in turns {
+        let (calm, rough) = (quantile(&mut quiet.accepted_us, 0.99), quantile(&mut storm.accepted_us, 0.99));
+        println!(
+            "  p99 of checks {calm:>6} us in quiet, {rough:>6} us of those taken under {TIMES} x overload"
+        );
+        quiet_p99.push(f64::from(calm));
+        storm_p99.push(f64::from(rough));
+        assert!(quiet.shed.is_empty() && quiet.lost == 0, "half of what is allowed is all answered");
+        all.add(storm);
+    }
+    let accepted = all.accepted_us.len();
+    #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let share = |count: usize| count as f64 / all.offered as f64;
+    println!("{} offered, {accepted} taken ({:.1} %)", all.offered, 100.0 * share(accepted));
+    for (status, count) in &all.shed {
+        println!("  shed with {status}: {count} ({:.1} %)", 100.0 * share(*count));
+    }
+    let (mut kills, mut health) = operated;
+    let worst = |values: &mut Vec<u32>| f64::from(quantile(values, 1.0)) / 1e3;
+    println!(
+        "worst of {} kills {:.1} ms, of /healthz {:.1} ms",
+        kills.len(),
+        worst(&mut kills),
+        worst(&mut health)
+    );
+    let trend = Trend::of(memory).expect("memory was watched for long enough");
+    let (first, last) = (memory.first().map_or(0.0, |at| at.1), memory.last().map_or(0.0, |at| at.1));
+    let (slope, margin) = (trend.slope * 60.0, trend.margin * 60.0);
+    println!(
+        "memory {before} KiB before, {first:.0} after the warm-up, {last:.0} at the end: {slope:+.0} KiB a minute, +-{margin:.0}"
+    );
+    let ratio = median(&storm_p99) / median(&quiet_p99);
+    let taken = share(accepted) * f64::from(TIMES);
+    let typed = all.untyped == 0 && all.lost == 0;
+    let verdicts = [
+        bar("p99 of what is taken, times quiet", ratio, MOST_TIMES_QUIET, ratio <= MOST_TIMES_QUIET),
+        bar(
+            "share of the capacity that is used",
+            taken,
+            LEAST_SHARE_OF_CAPACITY,
+            taken >= LEAST_SHARE_OF_CAPACITY,
+        ),
+        bar("answers that are lost or no 429 or 503", (all.untyped + all.lost) as f64, 0.0, typed),
+        bar("KiB a minute, at least", slope - margin, MOST_KIB_A_MINUTE, slope - margin <= MOST_KIB_A_MINUTE),
+    ];
+    if verdicts.iter().all(|holds| *holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn bar(what: &str, value: f64, bar: f64, holds: bool) -> bool {
+    println!("{what:<44} {value:>8.2}   bar {bar:.2}: {}", if holds { "ok" } else { "MISSED" });
+    holds
+}

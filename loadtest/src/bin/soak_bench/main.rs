@@ -1,0 +1,159 @@
+//! Half an hour of traffic in a minute: whether the server's memory grows, and whether what it counts is as it was
+//! once everybody has gone.
+//!
+//! `cargo run --release -p tidegate-loadtest --bin soak-bench [-- --seconds N]`, by default 60. What passes
+//! in half an hour is compressed: everybody asks again as soon as they are answered. What the server keeps up to a
+//! bound (kill ids, frames to resume from) would take hours to fill, so it is filled first. A line is drawn
+//! through the second half of what is measured; it has to be level, within its own uncertainty. Ends with 1 if
+//! a bar is missed.
+
+#![allow(missing_docs, reason = "a program, not a library")]
+
+mod traffic;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidegate_loadtest::figures::Trend;
+use tidegate_loadtest::server::{Server, serve_if_asked};
+
+use traffic::{Counts, Shop};
+
+/// How long is measured, unless the caller says otherwise.
+const SECONDS: u64 = 60;
+/// Traffic before that, as a share of it.
+const WARM_UP_SHARE: u32 = 4;
+/// Between two looks at memory.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the server may take to notice that everybody has gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Changes a second of a busy installation: says how much time is compressed.
+const BUSY_CHANGES_A_SECOND: f64 = 5.0;
+/// Growth in as much traffic as was sent that cannot be told from noise by any means: pages come and go.
+const MOST_KIB: f64 = 256.0;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = serve_if_asked(&arguments) {
+        return code;
+    }
+    let seconds = match &arguments[..] {
+        [] => Some(SECONDS),
+        [flag, number] if flag == "--seconds" => number.parse().ok().filter(|seconds| *seconds >= 10),
+        _ => None,
+    };
+    let Some(seconds) = seconds else {
+        eprintln!("usage: soak-bench [--seconds N], at least 10");
+        return ExitCode::from(2);
+    };
+    soak(Duration::from_secs(seconds))
+}
+
+fn soak(length: Duration) -> ExitCode {
+    let server = Server::start(&[]);
+    let shop = Shop::open(&server);
+    let began = server.resident_kib();
+    let filling = Instant::now();
+    let kills = shop.fill();
+    println!(
+        "{began} KiB at first, {} after {kills} kills in {:.0} s",
+        server.resident_kib(),
+        filling.elapsed().as_secs_f64()
+    );
+    let start = counted(&server);
+    let (ended, counts) = (AtomicBool::new(false), Counts::default());
+    let warm_up = length / WARM_UP_SHARE;
+    let (memory, sent) = std::thread::scope(|scope| {
+        scope.spawn(|| shop.operate(&ended, &counts));
+        scope.spawn(|| shop.follow(&ended, &counts));
+        scope.spawn(|| shop.check(&ended, &counts));
+        std::thread::sleep(warm_up);
+        let before = counts.changes.load(Ordering::Relaxed);
+        let memory = watch(&server, length);
+        let sent = counts.changes.load(Ordering::Relaxed) - before;
+        ended.store(true, Ordering::Relaxed);
+        (memory, sent)
+    });
+    counts.print();
+    #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let minutes = sent as f64 / BUSY_CHANGES_A_SECOND / 60.0;
+    println!(
+        "{sent} changes in {} s: {minutes:.0} minutes at {BUSY_CHANGES_A_SECOND} changes a second",
+        length.as_secs()
+    );
+    let level = level(&memory, length);
+    let same = settled(&server, &start);
+    if level && same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn watch(server: &Server, length: Duration) -> Vec<(f64, f64)> {
+    let start = Instant::now();
+    let mut seen = Vec::new();
+    while start.elapsed() < length {
+        std::thread::sleep(LOOK);
+        #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
+        seen.push((start.elapsed().as_secs_f64(), server.resident_kib() as f64));
+    }
+    seen
+}
+
+/// Whether the second half of what was seen is level.
+fn level(memory: &[(f64, f64)], length: Duration) -> bool {
+    for tenth in memory.chunks(memory.len().div_ceil(10)) {
+        println!("  after {:>5.0} s {:>8.0} KiB", tenth[0].0, tenth[0].1);
+    }
+    let trend = Trend::of(&memory[memory.len() / 2..]).expect("enough was seen");
+    let whole = length.as_secs_f64();
+    let (growth, margin) = (trend.slope * whole, trend.margin * whole);
+    let holds = growth - margin <= MOST_KIB;
+    let verdict = if trend.is_noise() { "within noise" } else { "no noise" };
+    let judged = if holds { "ok" } else { "MISSED" };
+    println!(
+        "memory grows by {growth:+.0} KiB, +-{margin:.0}, in as much traffic: {verdict}   bar {MOST_KIB}: {judged}"
+    );
+    holds
+}
+
+/// What the server counts of those who use it.
+fn counted(server: &Server) -> Vec<(String, u64)> {
+    let mut admin = server.admin();
+    let mut get = |path: &str| admin.send("GET", path, &[], &Value::Null);
+    let metrics = get("/metrics").body;
+    let gauges = ["streams", "requests_in_flight", "overlays", "feed_clients", "feed_clients_behind"];
+    let gauge = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("tidegate_{name} ")));
+        (
+            name.to_owned(),
+            line.and_then(|value| value.parse::<f64>().ok()).map_or(u64::MAX, |value| value as u64),
+        )
+    };
+    let mut counted: Vec<(String, u64)> = gauges.into_iter().map(gauge).collect();
+    for (what, path) in [
+        ("open proposals", "/v1/proposals?state=open&limit=1000"),
+        ("environments", "/v1/apps/shop/environments?limit=1000"),
+        ("flags", "/v1/apps/shop/flags?limit=1000"),
+        ("members of the segment", "/v1/apps/shop/segments/staff/members?limit=1000"),
+    ] {
+        let items = get(path).granted()["items"].as_array().map_or(0, Vec::len);
+        counted.push((what.to_owned(), u64::try_from(items).unwrap_or(u64::MAX)));
+    }
+    counted.push(("open files".to_owned(), u64::try_from(server.open_files()).unwrap_or(u64::MAX)));
+    counted
+}
+
+/// Waits until everything is counted as at the start, and says what is not.
+fn settled(server: &Server, start: &[(String, u64)]) -> bool {
+    let waited = Instant::now();
+    let mut now = counted(server);
+    while now != start && waited.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+        now = counted(server);
+    }
+    for ((what, before), (_, after)) in start.iter().zip(&now) {
+        let verdict = if before == after { "ok" } else { "MISSED" };
+        println!("{what:<28} {before:>6} at the start, {after:>6} at the end: {verdict}");
+    }
+    now == start
+}
