@@ -4,7 +4,7 @@ mod served;
 
 use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
-use served::{Event, Reply, Served, Stream};
+use served::{Event, Reply, START, Served, Stream};
 use tidegate::http::delivery::MAX_SILENT_NAMED;
 use tidegate::http::feed::clients::GONE_KEPT;
 use tidegate::http::feed::deliveries::MAX_TIMED_KILLS;
@@ -69,6 +69,7 @@ fn a_kill_tells_how_many_clients_have_it_since_when_and_who_is_silent() {
     assert_eq!((&fresh["durable"], &fresh["in_effect"]), (&json!(true), &json!(true)));
     assert!(fresh["in_effect_after_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{fresh}");
     assert_eq!(fresh["last_acknowledged_after_ms"], Value::Null);
+    assert_eq!(fresh["counted_since"], START.to_string(), "the start of the server");
 
     let at = revision(&feeds[0].event());
     assert_eq!(fresh["revision"], at);

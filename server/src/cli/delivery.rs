@@ -25,6 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Most silent clients that are named to a person, and most of those that are gone.
 const MAX_NAMED: usize = 10;
 
+/// So long after a server has started, SDKs may be yet to come back to it: they wait for up to 30 s between two tries.
+const FLEET_RETURNS: DurationMs = DurationMs(60_000);
+
 /// How long to watch a kill on its way.
 #[derive(Args, Clone, Debug)]
 pub(super) struct FollowOptions {
@@ -111,6 +114,12 @@ impl Followed {
             note(format_args!("who has it could not be asked to the end: {failure}"));
         }
         let Some(delivery) = &self.last else { return Ok(()) };
+        if let Some(since) = moment(delivery, "counted_since").filter(|since| is_fresh(*since, session.now)) {
+            let since = heard(since, session.now);
+            session.say(format_args!(
+                "the server counts clients since {since}: SDKs that have yet to come back to it are not among them"
+            ))?;
+        }
         session.say(summary(delivery, session.now))?;
         if name_them(session, delivery, "silent", "last heard of", "last_heard_at")? {
             session.say(
@@ -146,6 +155,11 @@ fn name_them(
         session.say(format_args!("  and {} more", grouped(more)))?;
     }
     Ok(!clients.is_empty())
+}
+
+/// Whether a server has started so lately that SDKs may still be on their way back to it.
+fn is_fresh(since: UnixMs, now: UnixMs) -> bool {
+    now.since(since) < FLEET_RETURNS
 }
 
 fn count(delivery: &Value, name: &str) -> u64 {
@@ -274,5 +288,12 @@ mod tests {
              1 feed gives no name and cannot say; 3 OFREP streams were told to fetch again"
         );
         assert_eq!(delivery(2, 0, 3.21.into(), 0), "2 of 2 clients have it after 3.2 ms");
+    }
+
+    #[test]
+    fn a_server_is_fresh_until_its_clients_have_had_time_to_come_back() {
+        let since = UnixMs(1_800_000_000_000);
+        assert!(is_fresh(since, since) && is_fresh(since, since.plus(DurationMs(59_999))));
+        assert!(!is_fresh(since, since.plus(FLEET_RETURNS)));
     }
 }

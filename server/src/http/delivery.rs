@@ -139,7 +139,9 @@ pub async fn get(
     };
     let heard = Heard::of(&shared, &known, &id, concerns);
     let unheard = shared.hub.count_unheard(concerns);
-    Ok(HttpResponse::Ok().json(body(&reading.published, &known, heard, unheard)))
+    let mut body = body(&reading.published, &known, heard, unheard);
+    body["counted_since"] = shared.counted_since.to_string().into();
+    Ok(HttpResponse::Ok().json(body))
 }
 
 fn body(published: &Published, known: &Known, heard: Heard, unheard: (usize, usize)) -> Value {

@@ -135,6 +135,8 @@ pub struct Shared {
     pub hub: Hub,
     /// The connected SDKs.
     pub clients: LiveClients,
+    /// Since when they are: whoever was connected before a restart and has not come back is not among them.
+    pub counted_since: UnixMs,
     /// The kills of late, on their way to them.
     pub deliveries: Deliveries,
     /// Rates and failed logins.
@@ -176,6 +178,7 @@ impl Shared {
             live: handles.live,
             past: Past::new(Arc::clone(&handles.log)),
             log: handles.log,
+            counted_since: handles.clock.now(),
             clock: handles.clock,
             rules: handles.rules,
             clients: LiveClients::default(),
@@ -399,7 +402,6 @@ async fn keep_metrics(telemetry: Telemetry) {
 pub(crate) mod tests {
     use rollout_rules::change::Command;
     use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-    use rollout_rules::time::UnixMs;
     use tempfile::TempDir;
 
     use super::*;

@@ -104,6 +104,8 @@ struct KillDelivery {
     /// After how long the last client had it that has it.
     last_acknowledged_after_ms: Option<f64>,
     clients: KillCounts,
+    /// When this server began to count them. Who was connected before and has not come back is not among them.
+    counted_since: Time,
     /// Some of those that have not said so, the longest silent first.
     silent: Vec<Client>,
     /// Some of those that are gone, the last to go first.
@@ -139,7 +141,7 @@ pub(super) fn delivery() -> Vec<Operation> {
             .by(READERS)
             .answers::<KillDelivery>(200, "The kill.", json!({
                 "kill_id": "incident-7", "reach": { "flag": { "app": "shop", "flag": "checkout" } }, "durable": true,
-                "in_effect": true, "clients": {
+                "in_effect": true, "counted_since": "2027-01-17T18:00:00.000Z", "clients": {
                     "connected": 1, "acknowledged": 1, "silent": 0, "gone": 0, "unnamed": 0, "event_streams": 0,
                 }, "silent": [], "gone": [],
             })),
