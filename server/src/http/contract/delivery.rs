@@ -53,7 +53,7 @@ struct ClientCounts {
     behind: u64,
     /// They have not said yet what they serve.
     unconfirmed: u64,
-    /// Their connection ended in the last 10 minutes, and they have not come back.
+    /// Their connection ended in the last 10 minutes, and they have not come back; the last 10,000 are known.
     gone: u64,
     /// Feeds without a name, which cannot acknowledge.
     unnamed: u64,

@@ -16,7 +16,7 @@ pub const MAX_CLIENTS: usize = 50_000;
 /// How long a client is kept in mind whose connection ended.
 pub const GONE_KEPT: DurationMs = DurationMs(10 * 60 * 1_000);
 /// Most clients that are kept in mind after their connection ended; the first to go is forgotten first.
-pub const MAX_GONE: usize = 50_000;
+pub const MAX_GONE: usize = 10_000;
 /// Longest name and version of an SDK, in bytes.
 pub const MAX_SDK_BYTES: usize = 64;
 
