@@ -10,7 +10,7 @@ use rollout_rules::context::Context;
 use rollout_rules::evaluate::evaluate;
 use rollout_rules::governance::Actor;
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, ProposalId, Revision, SegmentKey};
-use rollout_rules::snapshot::{Checkpoint, CheckpointError, Snapshot};
+use rollout_rules::snapshot::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Snapshot};
 use rollout_rules::time::UnixMs;
 use world::random::changes::changes;
 use world::random::{APPS, ENVIRONMENTS, FLAGS, USERS};
@@ -138,8 +138,15 @@ proptest! {
 fn a_checkpoint_of_another_format_is_refused_and_so_is_a_torn_one() {
     let stored = Snapshot::default().to_checkpoint().encode();
     let text = String::from_utf8(stored.clone()).expect("text");
-    let newer = text.replacen(r#""format":1"#, r#""format":2"#, 1);
-    assert!(matches!(Checkpoint::decode(newer.as_bytes()), Err(CheckpointError::Format { found: 2 })));
+    let other = |format: u16| {
+        let said = format!(r#""format":{CHECKPOINT_FORMAT},"#);
+        assert!(text.contains(&said), "{text}");
+        text.replacen(&said, &format!(r#""format":{format},"#), 1)
+    };
+    for format in [0, CHECKPOINT_FORMAT + 1] {
+        let refused = Checkpoint::decode(other(format).as_bytes()).err();
+        assert_eq!(refused, Some(CheckpointError::Format { found: format }));
+    }
     let torn = Checkpoint::decode(&stored[..stored.len() - 1]);
     assert!(matches!(torn, Err(CheckpointError::Malformed { .. })));
     assert_eq!(Checkpoint::decode(&stored).map(|it| it.hash()).ok(), Some(Digest::default()));

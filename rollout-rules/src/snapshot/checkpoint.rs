@@ -20,9 +20,12 @@ use crate::proposal::{Outcome, Proposal};
 use crate::segment::SegmentTable;
 use crate::webhook::WebhookRecord;
 
-/// The version of checkpoints that this code writes and the only one that it reads: an older or newer
-/// program folds the log instead.
-pub const CHECKPOINT_FORMAT: u16 = 1;
+/// The version of checkpoints that this code writes, and the highest that it reads. It is raised with all that a
+/// checkpoint learns to hold: a program that does not know a version folds the log instead, where it stops at
+/// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
+///
+/// 2: webhooks.
+pub const CHECKPOINT_FORMAT: u16 = 2;
 
 /// A snapshot in the form that is stored.
 #[derive(Clone, Serialize, Deserialize)]
@@ -91,7 +94,7 @@ impl fmt::Display for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CheckpointError::Format { found } => {
-                write!(f, "the checkpoint has format {found}, and this program reads {CHECKPOINT_FORMAT}")
+                write!(f, "the checkpoint has format {found}, and this program reads up to {CHECKPOINT_FORMAT}")
             }
             CheckpointError::Malformed { problem } => write!(f, "the checkpoint cannot be read: {problem}"),
         }
@@ -122,12 +125,13 @@ impl Checkpoint {
         struct Versioned {
             format: u16,
         }
+        let known = |format: u16| (1..=CHECKPOINT_FORMAT).contains(&format);
         // A checkpoint is large and start-up waits for it: it is read once.
         match serde_json::from_slice::<Checkpoint>(bytes) {
-            Ok(checkpoint) if checkpoint.format == CHECKPOINT_FORMAT => Ok(checkpoint),
+            Ok(checkpoint) if known(checkpoint.format) => Ok(checkpoint),
             Ok(checkpoint) => Err(CheckpointError::Format { found: checkpoint.format }),
             Err(error) => match serde_json::from_slice(bytes) {
-                Ok(Versioned { format }) if format != CHECKPOINT_FORMAT => {
+                Ok(Versioned { format }) if !known(format) => {
                     Err(CheckpointError::Format { found: format })
                 }
                 _ => Err(CheckpointError::Malformed { problem: error.to_string() }),
