@@ -130,6 +130,10 @@ pub enum Change {
         /// them. One may have had the same key.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         replaces: Vec<EnvKey>,
+        /// Those of them whose end nobody was told: who keeps what belongs to them is yet to be asked to destroy
+        /// it. Not the one of the same key: what belonged to that belongs to the new one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        untold: Vec<EnvKey>,
     },
     /// An environment's end moved, or it became another kind.
     EnvironmentUpdated {
@@ -144,6 +148,10 @@ pub enum Change {
         app: AppKey,
         /// The environment.
         environment: EnvKey,
+        /// Whether it was a preview whose end nobody was told: who keeps what belongs to it is yet to be asked to
+        /// destroy it.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        untold: bool,
     },
     /// A flag came to be, with a state for each environment.
     FlagCreated {

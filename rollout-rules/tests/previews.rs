@@ -4,9 +4,10 @@ mod world;
 
 use rollout_rules::change::{Change, Command};
 use rollout_rules::decide::{PREVIEW_ENDED, PREVIEW_GRACE};
-use rollout_rules::snapshot::{Apps, Subject};
+use rollout_rules::flag::MAX_ENVIRONMENTS;
+use rollout_rules::snapshot::{Apps, Checkpoint, Snapshot, Subject};
 use rollout_rules::time::{DurationMs, UnixMs};
-use serde_json::json;
+use serde_json::{Value, json};
 use world::{World, admin, app, ci, command, env, human, kill, revive, set, the_flag, timer};
 
 fn end() -> Command {
@@ -50,8 +51,7 @@ fn an_end_is_told_of_once_and_then_the_preview_is_gone() {
     let request = Command::RequestEffect { effect: PREVIEW_ENDED.into(), payload: effect.payload };
     assert_eq!(world.refused(&timer(), request), "invalid");
     // Another of its key has an end of its own.
-    let again = json!({"do": "create_environment", "app": "shop", "key": "pr-1", "kind": "preview"});
-    world.done(&ci(), command(again));
+    world.done(&ci(), create("pr-1"));
     assert_eq!(world.refused(&timer(), end()), "not_due");
     world.now = ends_at(&world).plus(PREVIEW_GRACE);
     world.done(&timer(), end());
@@ -98,13 +98,94 @@ fn only_a_timer_ends_a_preview_and_it_ends_nothing_else() {
     assert_eq!(world.refused(&timer(), remove), "not_allowed");
 }
 
+fn remove(key: &str) -> Command {
+    command(json!({"do": "remove_environment", "app": "shop", "environment": key}))
+}
+
+fn create(key: &str) -> Command {
+    command(json!({"do": "create_environment", "app": "shop", "key": key, "kind": "preview"}))
+}
+
+/// What the last entry tells: which preview ended, and when.
+fn told(world: &World) -> Value {
+    let change = &world.entries.last().expect("one").change;
+    let Change::EffectRequested { effect, payload } = change else { panic!("{change:?}") };
+    assert_eq!(effect, PREVIEW_ENDED);
+    payload.clone()
+}
+
+#[test]
+fn the_end_of_a_preview_that_is_removed_before_it_is_told_once_afterwards() {
+    for late in [false, true] {
+        let mut world = World::shop(0);
+        // Removed while it lives, or in the day after its end.
+        let ended_at = if late { ends_at(&world) } else { world.now };
+        world.now = if late { ended_at.plus(DurationMs(1)) } else { ended_at };
+        world.done(&ci(), remove("pr-1"));
+        assert!(!is_there(&world));
+        world.now = world.now.plus(DurationMs(5_000));
+        world.done(&timer(), end());
+        assert_eq!(told(&world), json!({"app": "shop", "environment": "pr-1", "ended_at": ended_at}));
+        assert_eq!((world.snapshot.untold_end_count(), world.snapshot.effect_count()), (0, 0));
+        assert_eq!(world.refused(&timer(), end()), "not_found");
+    }
+}
+
+#[test]
+fn a_preview_that_was_told_of_is_not_told_of_again_when_people_remove_it() {
+    let mut world = over();
+    world.done(&timer(), end());
+    world.done(&ci(), remove("pr-1"));
+    assert_eq!((world.snapshot.untold_end_count(), world.snapshot.effect_count()), (0, 0));
+    assert_eq!(world.refused(&timer(), end()), "not_found");
+}
+
+#[test]
+fn only_previews_are_told_of_when_people_remove_them() {
+    let mut world = World::shop(0);
+    world.done(&admin(), remove("sandbox"));
+    assert_eq!(world.snapshot.untold_end_count(), 0);
+}
+
+#[test]
+fn who_keeps_what_belongs_to_a_preview_is_told_when_another_takes_its_place() {
+    let mut world = World::shop(0);
+    for nth in 2..=MAX_ENVIRONMENTS - 2 {
+        world.done(&ci(), create(&format!("pr-{nth}")));
+    }
+    let ended_at = ends_at(&world);
+    world.now = ended_at;
+    world.done(&ci(), create("pr-99"));
+    assert!(!is_there(&world), "the first made room");
+    world.done(&timer(), end());
+    assert_eq!(told(&world), json!({"app": "shop", "environment": "pr-1", "ended_at": ended_at}));
+}
+
+#[test]
+fn what_belonged_to_a_preview_is_not_destroyed_under_the_next_of_its_key() {
+    // It ended, and comes anew.
+    let mut world = World::shop(0);
+    world.now = ends_at(&world);
+    world.done(&ci(), create("pr-1"));
+    assert_eq!(world.snapshot.untold_end_count(), 0);
+    // It was removed, and came anew before the timer ran.
+    world.done(&ci(), remove("pr-1"));
+    assert_eq!(world.snapshot.untold_end_count(), 1);
+    world.done(&ci(), create("pr-1"));
+    assert_eq!(world.snapshot.untold_end_count(), 0);
+    assert_eq!(world.refused(&timer(), end()), "not_due");
+}
+
 #[test]
 fn ends_are_known_again_from_a_checkpoint() {
-    let world = World::shop(0);
-    let stored = world.snapshot.to_checkpoint();
-    let loaded = rollout_rules::snapshot::Snapshot::from_checkpoint(stored);
-    let ends =
-        |snapshot: &rollout_rules::snapshot::Snapshot| snapshot.preview_ends().cloned().collect::<Vec<_>>();
+    let mut world = World::shop(0);
+    world.done(&ci(), create("pr-2"));
+    world.done(&ci(), remove("pr-1"));
+    let stored = world.snapshot.to_checkpoint().encode();
+    let loaded = Snapshot::from_checkpoint(Checkpoint::decode(&stored).expect("a checkpoint"));
+    let ends = |snapshot: &Snapshot| snapshot.preview_ends().cloned().collect::<Vec<_>>();
+    let untold = |snapshot: &Snapshot| snapshot.untold_ends().collect::<Vec<_>>();
     assert_eq!(ends(&loaded), ends(&world.snapshot));
-    assert_eq!(ends(&loaded).len(), 1);
+    assert_eq!(untold(&loaded), untold(&world.snapshot));
+    assert_eq!((ends(&loaded).len(), untold(&loaded).len()), (1, 1));
 }

@@ -339,3 +339,20 @@ fn a_pipeline_is_told_to_destroy_what_belongs_to_a_preview_that_ended() {
     receiver.hears_nothing();
     served.get(path).refused(404, "not_found");
 }
+
+#[test]
+fn a_pipeline_is_told_to_destroy_what_belongs_to_a_preview_that_somebody_removed() {
+    let served = Served::start();
+    served.shop();
+    let receiver = Receiver::start();
+    hook(&served, &receiver, json!({"app": "shop", "kinds": ["effect_requested"]}));
+    served.post("/v1/apps/shop/environments", &json!({"key": "pr-1", "kind": "preview"})).expect(201);
+    for key in ["pr-1", "trial"] {
+        let path = format!("/v1/apps/shop/environments/{key}");
+        served.call(&served.admin, "DELETE", &path, &[], &Value::Null).expect(204);
+    }
+    let change = receiver.next().json()["data"]["change"].clone();
+    let payload = json!({"app": "shop", "environment": "pr-1", "ended_at": START});
+    assert_eq!(change, json!({"kind": "effect_requested", "effect": "preview_ended", "payload": payload}));
+    receiver.hears_nothing();
+}

@@ -91,21 +91,25 @@ impl<'a> Case<'a> {
         if found.environment(&new.key).is_some_and(|record| !record.ended(self.now)) {
             return Err(Refusal::AlreadyExists { what: What::Environment(app.clone(), new.key.clone()) });
         }
-        let replaces = self.making_room(found, &new.key);
-        let stay = found.environments().len() - replaces.len();
+        let going = self.making_room(found, &new.key);
+        let stay = found.environments().len() - going.len();
         too_many("environments of one app, ended ones with a kill included", stay + 1, MAX_ENVIRONMENTS)?;
         let environment = self.new_environment(new)?;
         self.authorise(Direction::Neutral, Ground::of(new.kind), found.info().tier, false)?;
         let life = self.rules.default_life.of(found.info().tier).of(new.kind);
         let expires_at = self.within_preview(&environment, self.now.plus(life));
+        let replaces = going.iter().map(|it| it.key.clone()).collect();
+        // What belongs to the one that had its key is not to be destroyed: it is taken over.
+        let others: Vec<&Environment> = going.into_iter().filter(|it| it.key != new.key).collect();
+        let untold = self.untold(app, &others)?;
         let app = app.clone();
-        Ok(Decided::Change(Change::EnvironmentCreated { app, environment, expires_at, replaces }))
+        Ok(Decided::Change(Change::EnvironmentCreated { app, environment, expires_at, replaces, untold }))
     }
 
     /// The ended previews that go when an environment comes: the one that had its key, and as many others
     /// as the bound asks for, the longest ended first. The rest stay: they can still be extended. So do those
     /// with a kill, which is taken back by people only; the namesake's kills stay with its key.
-    fn making_room(&self, app: &App, key: &EnvKey) -> Vec<EnvKey> {
+    fn making_room(&self, app: &'a App, key: &EnvKey) -> Vec<&'a Environment> {
         let ended = app.environments().filter(|record| {
             let defined = record.environment();
             record.ended(self.now) && (defined.key == *key || !app.has_kill_in(&defined.key))
@@ -114,7 +118,8 @@ impl<'a> Case<'a> {
         ended.sort_by_key(|it| (it.key != *key, it.ends_at));
         let namesake = usize::from(app.environment(key).is_some());
         let too_many = (app.environments().len() + 1).saturating_sub(MAX_ENVIRONMENTS);
-        ended.into_iter().take(namesake.max(too_many)).map(|it| it.key.clone()).collect()
+        ended.truncate(namesake.max(too_many));
+        ended
     }
 
     pub(super) fn extend_environment(
@@ -148,7 +153,8 @@ impl<'a> Case<'a> {
             self.no_agent()?;
             self.reason_given("removing an environment with kills in it")?;
         }
-        Ok(Decided::Change(Change::EnvironmentRemoved { app: app.clone(), environment: key.clone() }))
+        let untold = !self.untold(app, &[environment])?.is_empty();
+        Ok(Decided::Change(Change::EnvironmentRemoved { app: app.clone(), environment: key.clone(), untold }))
     }
 
     /// An environment that the caller may shape.

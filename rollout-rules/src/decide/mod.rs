@@ -26,8 +26,8 @@ use serde::Serialize;
 
 pub use self::authority::{Authority, Direction, Ground, Row, authority};
 pub use self::effects::MAX_LEASE;
-pub(crate) use self::previews::is_of;
 pub use self::previews::{PREVIEW_ENDED, PREVIEW_GRACE};
+pub(crate) use self::previews::{is_of, preview_in};
 pub use self::refusal::{Refusal, What};
 use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach};
 use crate::flag::{Environment, MAX_TEXT_BYTES};

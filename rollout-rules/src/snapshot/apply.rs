@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use super::app::Touch;
 use super::fold_flags::KillsOfGone;
 use super::recall::{PastKill, PastRequest};
-use super::{Claim, OpenEffect, Snapshot};
+use super::{Claim, Snapshot};
 use crate::change::{Change, Entry};
 use crate::ids::{Digest, Revision};
 
@@ -54,8 +54,11 @@ impl Snapshot {
         match &stamp.entry.change {
             Change::AppCreated { app, environments } => self.app_created(app, environments, stamp),
             Change::AppUpdated { app } => self.app_updated(app, stamp),
-            Change::EnvironmentCreated { app, environment, expires_at, replaces } => {
+            Change::EnvironmentCreated { app, environment, expires_at, replaces, untold } => {
                 for ended in replaces {
+                    if untold.contains(ended) {
+                        self.note_untold_end(app, ended, stamp);
+                    }
                     let kills = if *ended == environment.key { KillsOfGone::Stay } else { KillsOfGone::Go };
                     self.environment_removed(app, ended, kills, stamp);
                 }
@@ -65,7 +68,10 @@ impl Snapshot {
             Change::EnvironmentUpdated { app, environment } => {
                 self.environment_updated(app, environment, stamp);
             }
-            Change::EnvironmentRemoved { app, environment } => {
+            Change::EnvironmentRemoved { app, environment, untold } => {
+                if *untold {
+                    self.note_untold_end(app, environment, stamp);
+                }
                 self.environment_removed(app, environment, KillsOfGone::Go, stamp);
             }
             Change::FlagCreated { app, flag, states } => self.flag_created(app, flag, states, stamp),
@@ -112,15 +118,7 @@ impl Snapshot {
             Change::Proposed { .. } => self.proposed(stamp.entry),
             Change::ProposalApproved { id, hash } => self.proposal_approved(id, *hash, stamp.entry),
             Change::ProposalRejected { id } => self.proposal_rejected(id),
-            Change::EffectRequested { effect, payload } => {
-                let effect = OpenEffect {
-                    effect: effect.clone(),
-                    payload: payload.clone(),
-                    requested_at: stamp.entry.at,
-                    claim: None,
-                };
-                self.effects.insert_mut(stamp.revision(), Arc::new(effect));
-            }
+            Change::EffectRequested { effect, payload } => self.effect_requested(effect, payload, stamp),
             Change::EffectClaimed { request, node, lease_until } => {
                 let Some(effect) = self.effects.get_mut(request) else { return };
                 let claim = Claim { node: node.clone(), lease_until: *lease_until };

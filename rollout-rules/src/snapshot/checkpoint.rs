@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::app::{App, FlagRecord, SegmentRecord, Touches};
 use super::recall::{PastKill, PastRequest, RequestName};
 use super::uses::Uses;
-use super::{OpenEffect, Snapshot, Whole};
+use super::{OpenEffect, PreviewEnd, Snapshot, Whole};
 use crate::evaluate::{AppFlags, SharedRules};
 use crate::flag::{AppInfo, Environment, Kills, Segment};
 use crate::governance::{Actor, Token};
@@ -24,7 +24,7 @@ use crate::webhook::WebhookRecord;
 /// checkpoint learns to hold: a program that does not know a version folds the log instead, where it stops at
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
-/// 2: webhooks.
+/// 2: webhooks, and ends of previews that are yet to be told.
 pub const CHECKPOINT_FORMAT: u16 = 2;
 
 /// A snapshot in the form that is stored.
@@ -42,6 +42,8 @@ pub struct Checkpoint {
     effects: Vec<(Revision, Arc<OpenEffect>)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     webhooks: Vec<Arc<WebhookRecord>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    untold_ends: Vec<PreviewEnd>,
     requests: Vec<(RequestName, PastRequest)>,
     kill_ids: Vec<(KillId, PastKill)>,
 }
@@ -94,7 +96,10 @@ impl fmt::Display for CheckpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CheckpointError::Format { found } => {
-                write!(f, "the checkpoint has format {found}, and this program reads up to {CHECKPOINT_FORMAT}")
+                write!(
+                    f,
+                    "the checkpoint has format {found}, and this program reads up to {CHECKPOINT_FORMAT}"
+                )
             }
             CheckpointError::Malformed { problem } => write!(f, "the checkpoint cannot be read: {problem}"),
         }
@@ -131,9 +136,7 @@ impl Checkpoint {
             Ok(checkpoint) if known(checkpoint.format) => Ok(checkpoint),
             Ok(checkpoint) => Err(CheckpointError::Format { found: checkpoint.format }),
             Err(error) => match serde_json::from_slice(bytes) {
-                Ok(Versioned { format }) if !known(format) => {
-                    Err(CheckpointError::Format { found: format })
-                }
+                Ok(Versioned { format }) if !known(format) => Err(CheckpointError::Format { found: format }),
                 _ => Err(CheckpointError::Malformed { problem: error.to_string() }),
             },
         }
@@ -160,6 +163,7 @@ impl Snapshot {
             closed_proposals: self.closed_proposals.iter().cloned().collect(),
             effects: self.effects.iter().map(|(at, effect)| (*at, Arc::clone(effect))).collect(),
             webhooks: self.webhooks.values().cloned().collect(),
+            untold_ends: self.untold_ends().collect(),
             requests: self.recalled.requests.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             kill_ids: self.recalled.kills.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         }
@@ -194,6 +198,9 @@ impl Snapshot {
         snapshot.effects = checkpoint.effects.into_iter().collect();
         for record in checkpoint.webhooks {
             snapshot.webhooks.insert_mut(record.webhook.id.clone(), record);
+        }
+        for end in checkpoint.untold_ends {
+            snapshot.untold_ends.insert_mut((end.app, end.environment), end.at);
         }
         for (name, past) in checkpoint.requests {
             snapshot.recalled.requests.remember(name, past);

@@ -99,6 +99,8 @@ impl Snapshot {
         }
         self.serve_all(&mut changed, Some(&environment.key));
         self.apps.insert_mut(app.clone(), Arc::new(changed));
+        // What belonged to one that had its key is its own now.
+        self.untold_ends.remove_mut(&(app.clone(), environment.key.clone()));
     }
 
     pub(super) fn put_environment(&mut self, app: &mut App, environment: &Environment, revision: Revision) {
@@ -175,6 +177,16 @@ impl Snapshot {
         }
         changed.touch(stamp);
         self.apps.insert_mut(app.clone(), Arc::new(changed));
+    }
+
+    /// Keeps the end of a preview that goes untold: when it ended, or went before that.
+    pub(super) fn note_untold_end(&mut self, app: &AppKey, environment: &EnvKey, stamp: &Stamp<'_>) {
+        let Some(record) = self.apps.get(app).and_then(|app| app.environments.get(environment)) else {
+            return;
+        };
+        let went_at = stamp.entry.at;
+        let ended_at = record.environment.ends_at.map_or(went_at, |ends_at| ends_at.min(went_at));
+        self.untold_ends.insert_mut((app.clone(), environment.clone()), ended_at);
     }
 
     /// With a preview goes the request to destroy what belongs to it: it was told, and waits for nobody.

@@ -1,14 +1,16 @@
-//! The fold of segments, proposals and webhooks.
+//! The fold of segments, proposals, effects and webhooks.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rpds::RedBlackTreeSetSync;
+use serde_json::Value;
 
 use super::app::SegmentRecord;
 use super::apply::Stamp;
-use super::{Claim, Snapshot};
+use super::{Claim, OpenEffect, Snapshot};
 use crate::change::{Change, Entry};
+use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
 use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
@@ -178,6 +180,23 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn effect_requested(&mut self, effect: &str, payload: &Value, stamp: &Stamp<'_>) {
+        if effect == PREVIEW_ENDED
+            && let Some(preview) = preview_in(payload)
+            && self.untold_ends.remove_mut(&preview)
+        {
+            // It was gone before it was told, so nothing waits for it.
+            return;
+        }
+        let effect = OpenEffect {
+            effect: effect.into(),
+            payload: payload.clone(),
+            requested_at: stamp.entry.at,
+            claim: None,
+        };
+        self.effects.insert_mut(stamp.revision(), Arc::new(effect));
+    }
+
     pub(super) fn webhook_put(&mut self, webhook: &Webhook, revision: Revision) {
         let made = self.webhook(&webhook.id).map_or(revision, |record| record.made);
         let record = WebhookRecord { webhook: webhook.clone(), made, revision };

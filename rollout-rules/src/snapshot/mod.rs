@@ -64,6 +64,7 @@ pub struct Snapshot {
     webhooks: RedBlackTreeMapSync<WebhookId, Arc<WebhookRecord>>,
     schedule: RedBlackTreeMapSync<Due, ()>,
     preview_ends: RedBlackTreeSetSync<PreviewEnd>,
+    untold_ends: RedBlackTreeMapSync<(AppKey, EnvKey), UnixMs>,
     instants: Instants,
     recalled: Recalled,
 }
@@ -118,8 +119,8 @@ pub struct Due {
     pub schedule: ScheduleId,
 }
 
-/// The end of a preview that is there. Sorted by time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The end of a preview. Sorted by time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PreviewEnd {
     /// When.
     pub at: UnixMs,
@@ -266,6 +267,25 @@ impl Snapshot {
     /// The ends of previews that are there, by time, those that have come first.
     pub fn preview_ends(&self) -> impl Iterator<Item = &PreviewEnd> {
         self.preview_ends.iter()
+    }
+
+    /// The ends of previews that are gone, of which nobody was told yet, by app and key.
+    pub fn untold_ends(&self) -> impl Iterator<Item = PreviewEnd> {
+        self.untold_ends.iter().map(|((app, environment), at)| PreviewEnd {
+            at: *at,
+            app: app.clone(),
+            environment: environment.clone(),
+        })
+    }
+
+    /// When a preview ended that is gone, if nobody was told yet.
+    pub fn untold_end(&self, app: &AppKey, environment: &EnvKey) -> Option<UnixMs> {
+        self.untold_ends.get(&(app.clone(), environment.clone())).copied()
+    }
+
+    /// How many previews are gone of whose end nobody was told yet.
+    pub fn untold_end_count(&self) -> usize {
+        self.untold_ends.size()
     }
 
     /// The first moment after `now` at which an answer somewhere changes by itself.

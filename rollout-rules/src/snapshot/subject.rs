@@ -1,10 +1,8 @@
 //! What an entry is about: whoever may read only of one app, or one environment, is shown what concerns it.
 
-use serde_json::Value;
-
 use super::Snapshot;
 use crate::change::{Change, Command, Reach};
-use crate::decide::PREVIEW_ENDED;
+use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::SegmentScope;
 use crate::ids::{AppKey, EnvKey};
 
@@ -37,7 +35,7 @@ impl Subject {
             | Change::EnvironmentUpdated { app, environment } => {
                 (Apps::One(app.clone()), Some(environment.key.clone()))
             }
-            Change::EnvironmentRemoved { app, environment }
+            Change::EnvironmentRemoved { app, environment, .. }
             | Change::TargetingChanged { app, environment, .. }
             | Change::HoldChanged { app, environment, .. } => {
                 (Apps::One(app.clone()), Some(environment.clone()))
@@ -71,7 +69,8 @@ impl Subject {
             Change::WebhookPut { webhook } => (Apps::one(webhook.app.as_ref()), webhook.environment.clone()),
             Change::WebhookRemoved { .. } => return NOTHING,
             Change::EffectRequested { effect, payload } if effect == PREVIEW_ENDED => {
-                return of_preview(payload);
+                let Some((app, environment)) = preview_in(payload) else { return NOTHING };
+                (Apps::One(app), Some(environment))
             }
             Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => {
                 return NOTHING;
@@ -114,13 +113,6 @@ impl Subject {
             (Some(concerned), Some(environment)) => concerned == environment,
         }
     }
-}
-
-/// Of the end of a preview.
-fn of_preview(payload: &Value) -> Subject {
-    let app = payload["app"].as_str().and_then(|app| AppKey::new(app).ok());
-    let environment = payload["environment"].as_str().and_then(|key| EnvKey::new(key).ok());
-    Subject { apps: Apps::one(app.as_ref()), environment }
 }
 
 const NOTHING: Subject = Subject { apps: Apps::None, environment: None };

@@ -47,7 +47,7 @@ fn known_change(change: &Change) -> String {
                 environment.ends_at.map_or_else(String::new, |at| format!(", ends {}", when::minute(at)));
             format!("changed environment {} of {app}{end}", environment.key)
         }
-        Change::EnvironmentRemoved { app, environment } => {
+        Change::EnvironmentRemoved { app, environment, .. } => {
             format!("removed environment {environment} of {app}")
         }
         Change::FlagCreated { app, flag, .. } => format!("created flag {} of {app}", flag.key),

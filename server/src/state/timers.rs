@@ -80,7 +80,8 @@ fn goes_at(end: &PreviewEnd) -> UnixMs {
     end.at.plus(PREVIEW_GRACE)
 }
 
-/// Previews whose end and grace are over are told of and go. Those with a kill stay until people take it back.
+/// Previews whose end and grace are over are told of and go; those that went untold are told of. Those with a
+/// kill stay until people take it back.
 async fn end_previews(
     live: &Live,
     commands: &CommandHandle,
@@ -90,14 +91,15 @@ async fn end_previews(
     stay.retain(|_, again| *again > now);
     loop {
         let folded = Arc::clone(&live.load().folded);
-        let over = folded.preview_ends().take_while(|end| goes_at(end) <= now);
-        let over: Vec<PreviewEnd> = over.filter(|end| !stay.contains_key(end)).take(BURST).cloned().collect();
+        let over = folded.preview_ends().take_while(|end| goes_at(end) <= now).cloned();
+        let over = over.chain(folded.untold_ends()).filter(|end| !stay.contains_key(end));
+        let over: Vec<PreviewEnd> = over.take(BURST).collect();
         if over.is_empty() {
             return;
         }
         for end in over {
             end_preview(&folded, commands, &end).await;
-            // If it went, it is no longer there.
+            // If it went and was told of, it is no longer there.
             stay.insert(end, now.plus(AGAIN));
         }
     }

@@ -127,6 +127,24 @@ async fn a_preview_that_ended_a_day_ago_goes_and_whoever_keeps_what_belongs_to_i
 }
 
 #[tokio::test]
+async fn a_preview_that_people_removed_is_told_of_once() {
+    let bench = with_preview(START.plus(DurationMs(60_000))).await;
+    let removed = Change::EnvironmentRemoved { app: app("a"), environment: preview(), untold: true };
+    bench.append(removed).await;
+    let told = |published: &Published| published.folded.untold_end_count() == 0 && is_gone(published);
+    bench.published(told).await;
+    let bench = bench.restart().await;
+    bench.published(told).await;
+    bench.submit(create_app("b")).await.expect("created");
+    let ends = ends(&bench).await;
+    let [_removed, told] = &ends[..] else { panic!("{ends:?}") };
+    let Change::EffectRequested { effect, payload } = &told.change else { panic!("{told:?}") };
+    assert_eq!(effect, PREVIEW_ENDED);
+    assert_eq!((&payload["app"], &payload["environment"]), (&"a".into(), &"pr-1".into()));
+    assert_eq!(told.actor, Actor::Timer);
+}
+
+#[tokio::test]
 async fn a_crash_between_telling_of_an_end_and_removing_the_preview_repeats_neither() {
     let ends_at = START.plus(DurationMs(60_000));
     let bench = with_preview(ends_at).await;

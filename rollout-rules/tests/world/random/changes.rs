@@ -1,5 +1,7 @@
 //! Random changes, about what is there or not: what a log may hold, whoever decided it.
 
+use rollout_rules::decide::PREVIEW_ENDED;
+
 use super::*;
 
 fn targetings() -> BoxedStrategy<Targeting> {
@@ -90,23 +92,26 @@ fn changes_of_flags() -> BoxedStrategy<Change> {
     prop_oneof![4 => created, 2 => updated, 8 => targeting, 2 => extended, 1 => archived, 2 => hold].boxed()
 }
 
+fn some_environments() -> impl Strategy<Value = Vec<EnvKey>> {
+    proptest::collection::vec(environments(), 0..3)
+}
+
 fn changes_of_apps() -> BoxedStrategy<Change> {
     let created = (app_infos(), proptest::collection::vec(environment_values(), 0..4))
         .prop_map(|(app, environments)| Change::AppCreated { app, environments });
     let updated = app_infos().prop_map(|app| Change::AppUpdated { app });
-    let environment =
-        (apps(), environment_values(), moments(), proptest::collection::vec(environments(), 0..3)).prop_map(
-            |(app, environment, expires_at, replaces)| Change::EnvironmentCreated {
-                app,
-                environment,
-                expires_at,
-                replaces,
-            },
-        );
+    let environment = (apps(), environment_values(), moments(), some_environments(), some_environments())
+        .prop_map(|(app, environment, expires_at, replaces, untold)| Change::EnvironmentCreated {
+            app,
+            environment,
+            expires_at,
+            replaces,
+            untold,
+        });
     let moved = (apps(), environment_values())
         .prop_map(|(app, environment)| Change::EnvironmentUpdated { app, environment });
-    let removed = (apps(), environments())
-        .prop_map(|(app, environment)| Change::EnvironmentRemoved { app, environment });
+    let removed = (apps(), environments(), any::<bool>())
+        .prop_map(|(app, environment, untold)| Change::EnvironmentRemoved { app, environment, untold });
     prop_oneof![3 => created, 1 => updated, 2 => environment, 1 => moved, 1 => removed].boxed()
 }
 
@@ -158,6 +163,10 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
     let approved = proposal_ids().prop_map(|id| Change::ProposalApproved { id, hash: Digest::default() });
     let rejected = proposal_ids().prop_map(|id| Change::ProposalRejected { id });
     let asked = Just(Change::EffectRequested { effect: "rollback".into(), payload: serde_json::Value::Null });
+    let ended = (apps(), environments()).prop_map(|(app, environment)| Change::EffectRequested {
+        effect: PREVIEW_ENDED.into(),
+        payload: serde_json::json!({"app": app, "environment": environment, "ended_at": START}),
+    });
     let claimed = (revisions(), nodes(), moments())
         .prop_map(|(request, node, lease_until)| Change::EffectClaimed { request, node, lease_until });
     let done = revisions().prop_map(|request| Change::EffectDone {
@@ -180,6 +189,7 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
         1 => approved,
         1 => rejected,
         1 => asked,
+        1 => ended,
         1 => claimed,
         1 => done,
         1 => webhook,

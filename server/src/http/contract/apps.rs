@@ -109,7 +109,10 @@ pub(super) fn environments() -> Vec<Operation> {
             .answers::<EnvironmentView>(200, "The environment as it is now.", environment()),
         Operation::new(Method::DELETE, ENVIRONMENT, "remove_environment")
             .title("Remove an environment with all flag states in it")
-            .about("Pipelines remove previews only.")
+            .about(
+                "Pipelines remove previews only. Of a preview, an `effect_requested` entry follows that asks who keeps \
+                 what belongs to it to destroy it, as when it ends by itself.",
+            )
             .by(CHANGERS)
             .change()
             .optional_body::<OnlyReason>(json!({ "reason": "Merged" }))
