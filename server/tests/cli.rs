@@ -46,12 +46,16 @@ fn a_preview_is_made_extended_and_removed() {
         .tool("env remove pr-7 -a shop --reason merged")
         .ends(2)
         .complains("preview environment pr-7")
+        .complains("asked to destroy it")
         .complains("--yes");
     server.tool("env remove pr-7 -a shop --reason merged --yes").ends(0);
     server.tool("env remove pr-7 -a shop --yes").ends(3);
     let said = server.tool("env remove pr-7 -a shop").ends(3).complains("pr-7");
     assert!(!said.err.contains("--yes"), "{said:?}");
     server.tool("env create x -a shop --kind preview --ends 90d").ends(1).complains("too far");
+    server.tool("env create pr-8 -a shop --ttl 48h").ends(0).says("(in 2d)");
+    server.tool("env list -a shop").ends(0).says("pr-8        preview");
+    server.tool("env create pr-9 -a shop").ends(2).complains("--kind");
     server.tool("env list").ends(2).complains("TIDEGATE_APP");
     server.tool("log").ends(0).says("review takes longer").says("merged");
 }

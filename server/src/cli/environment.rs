@@ -23,10 +23,10 @@ pub enum EnvCommand {
     Create {
         /// Its key
         key: EnvKey,
-        /// What it is for: preview, sandbox or production; what has an end is a preview
+        /// What it is for: preview, sandbox or production
         #[arg(long, value_parser = kind, required_unless_present = "ends")]
         kind: Option<EnvironmentKind>,
-        /// When a preview ends: 48h, 2d, or a date
+        /// When a preview ends: 48h, 2d, or a date; what ends is a preview
         #[arg(long, visible_alias = "ttl", value_name = "WHEN")]
         ends: Option<When>,
     },
@@ -40,7 +40,8 @@ pub enum EnvCommand {
         #[arg(long, visible_alias = "ttl", value_name = "WHEN")]
         ends: When,
     },
-    /// Remove an environment with the states of all flags in it (asks, or needs --yes)
+    /// Remove an environment with the states of all flags in it; what belongs to a preview is asked to be destroyed
+    /// (asks, or needs --yes)
     Remove {
         /// Which
         key: EnvKey,
@@ -131,8 +132,10 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: EnvCommand) -> R
         EnvCommand::Remove { key, sure } => {
             // Whoever has to decide about it should know its kind; what is not there is not asked about.
             let kind = text(&session.client.get(&one(&key))?.body, "kind");
+            let told =
+                if kind == "preview" { "; who keeps what belongs to it is asked to destroy it" } else { "" };
             sure.or_ask(&format!(
-                "the {kind} environment {key} of {app} goes, with what every flag does in it"
+                "the {kind} environment {key} of {app} goes, with what every flag does in it{told}"
             ))?;
             let mut path = one(&key);
             if let Some(reason) = &session.reason {
