@@ -1,6 +1,7 @@
 //! Webhooks: who outside is told of entries of the log, of which ones, and how that is signed.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -127,10 +128,18 @@ impl Webhook {
             && subject.concerns_environment(self.environment.as_ref())
     }
 
-    /// The same without its secrets, to be shown.
+    /// The same without what signs, and without the address after its host: many receivers take a message from
+    /// whoever knows that. To be shown to readers of the log, who are more than those who run webhooks.
     pub fn without_secrets(&self) -> Webhook {
-        Webhook { secrets: Vec::new(), ..self.clone() }
+        Webhook { url: up_to_host(&self.url), secrets: Vec::new(), ..self.clone() }
     }
+}
+
+/// `https://hooks.example.org/…` of an address that goes on after its host.
+fn up_to_host(url: &str) -> String {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?']).map_or(url.len(), |at| host + at);
+    if url.len() - end <= 1 { url.to_string() } else { format!("{}/…", &url[..end]) }
 }
 
 impl Change {

@@ -90,6 +90,19 @@ fn a_secret_is_in_nothing_that_is_printed() {
 }
 
 #[test]
+fn of_an_address_readers_of_the_log_are_shown_the_host() {
+    for (url, shown) in [
+        ("https://hooks.example.org", "https://hooks.example.org"),
+        ("https://hooks.example.org/", "https://hooks.example.org/"),
+        ("https://hooks.example.org:8443/services/T0/B0/token", "https://hooks.example.org:8443/…"),
+        ("https://hooks.example.org?token=t", "https://hooks.example.org/…"),
+        ("https://[2001:db8::1]/t", "https://[2001:db8::1]/…"),
+    ] {
+        assert_eq!(Webhook { url: url.into(), ..webhook("w") }.without_secrets().url, shown);
+    }
+}
+
+#[test]
 fn what_makes_no_difference_makes_no_entry() {
     let mut world = World::shop(0);
     let made = world.done(&admin(), create("w"));

@@ -242,6 +242,10 @@ fn a_secret_is_shown_once_and_never_after() {
     served.clock.advance(DurationMs(11 * 60 * 1_000));
     create().refused(409, "idempotency_key_taken");
 
+    let receivers_token = receiver.url.rsplit_once('/').expect("a path").1;
+    let listed = served.get(&hook.path("")).expect(200);
+    assert_eq!(listed["url"], receiver.url.as_str(), "who runs it sees where it leads");
+
     let mut stream = served.stream(&served.admin, "/v1/log/stream?after=1", &[]);
     let streamed = [stream.event().data, stream.event().data];
     let shown = [
@@ -258,6 +262,9 @@ fn a_secret_is_shown_once_and_never_after() {
         for secret in [&hook.secret, &second] {
             assert!(!text.contains(&secret["whsec_".len()..]), "{text}");
         }
+    }
+    for text in [served.get("/v1/log").text, streamed.concat(), receiver.next().body] {
+        assert!(text.contains(&hook.id) && !text.contains(&format!("/{receivers_token}\"")), "{text}");
     }
 }
 
