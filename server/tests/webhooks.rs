@@ -183,6 +183,42 @@ fn what_is_never_taken_is_given_up_kept_and_sent_again_when_asked() {
 }
 
 #[test]
+fn a_replay_to_a_receiver_that_is_not_well_yet_ends_soon_and_what_is_new_has_its_turn() {
+    let served = Served::start();
+    let receiver = Receiver::that(Does::Answers(500));
+    let hook = hook(&served, &receiver, json!({"kinds": ["flag_created"]}));
+    served.shop();
+    let create = |nth: usize| {
+        served.post("/v1/apps/shop/flags", &json!({"key": format!("f{nth}")})).expect(201);
+    };
+    (0..5).for_each(create);
+    let mut told = Vec::new();
+    while told.len() < 5 * 20 {
+        told.push(receiver.next_while(wait_out(&served)).revision());
+    }
+    until(&served, &hook, |all| all["behind"] == 0);
+    told.dedup();
+    let dead = |all: &Value| {
+        let letters = all["dead"].as_array().expect("letters").iter();
+        letters.map(|letter| letter["revision"].as_u64().expect("one")).collect::<Vec<u64>>()
+    };
+    assert_eq!(dead(&deliveries(&served, &hook)), told);
+
+    let replay = || assert_eq!(served.post(&hook.path("/replay"), &json!({})).expect(202)["replaying"], 5);
+    replay();
+    let again: Vec<u64> = (0..3).map(|_| receiver.next().revision()).collect();
+    assert_eq!(again, told[..3]);
+    receiver.hears_nothing();
+    assert_eq!(dead(&deliveries(&served, &hook)), told, "nothing is lost by it");
+    receiver.then(&[], Does::Answers(200));
+    create(9);
+    assert_eq!(receiver.next().json()["data"]["change"]["flag"]["key"], "f9");
+    replay();
+    let again: Vec<u64> = (0..5).map(|_| receiver.next().revision()).collect();
+    assert_eq!(again, told);
+}
+
+#[test]
 fn a_receiver_that_is_gone_is_left_alone_until_somebody_enables_it() {
     let served = Served::start();
     let receiver = Receiver::that(Does::Answers(410));

@@ -48,7 +48,7 @@ pub enum WebhookCommand {
         /// Which
         id: WebhookId,
     },
-    /// Send dead letters again, and try at once what waits
+    /// Send dead letters again until three in a row fail, and try at once what waits
     Replay {
         /// Which
         id: WebhookId,
@@ -137,7 +137,8 @@ pub(super) fn run(session: &mut Session, command: WebhookCommand) -> Result<(), 
             let answer = session.client.change(Method::POST, &path, &body, None)?;
             let count = text(&answer.body, "replaying");
             let line = format!(
-                "{count} dead letters are sent again; `tidegate webhook deliveries {id}` shows the rest"
+                "{count} dead letters are sent again, until three in a row fail; `tidegate webhook deliveries {id}` shows \
+                 what is left"
             );
             session.answer(&answer.body, line)
         }

@@ -23,6 +23,9 @@ use crate::state::{CommandHandle, Live, Request};
 
 /// How long a log that cannot be read is left alone.
 const READ_AGAIN: DurationMs = DurationMs(5_000);
+/// Dead letters that a receiver does not take in a row, after which a replay ends and the rest stays dead: it is
+/// not well yet, and what is new waits behind a replay.
+const MAX_REPLAYS_FAILED: u32 = 3;
 /// Entries that do not concern a webhook, after which its cursor is kept all the same: after a restart no more
 /// than these are looked at again.
 const KEEP_EVERY: u64 = 1_000;
@@ -189,18 +192,20 @@ impl Courier {
         true
     }
 
-    /// Sends once more what somebody asked for, each once.
+    /// Sends once more what somebody asked for, each once, until the receiver shows that it is not well.
     async fn send_again(&self) {
+        let mut failed = 0;
         while let Some(letter) = self.status.next_asked() {
             let folded = Arc::clone(&self.world.live.load().folded);
             let Some(record) = folded.webhook(&self.id).filter(|record| record.webhook.enabled) else {
-                return;
+                return self.status.ask_no_more();
             };
             let Some(stored) = self.entry(letter.revision).await else { continue };
             let attempts = letter.attempts + 1;
             let outcome = self.attempt(&record.webhook, &stored, attempts).await;
             match outcome.problem() {
                 None => {
+                    failed = 0;
                     let left = self.status.dead_without(letter.revision);
                     if let Err(error) = self.place.keep_dead(left.clone()).await {
                         tracing::warn!(webhook = %self.id, %error, "a dead letter that was delivered stays");
@@ -210,8 +215,12 @@ impl Courier {
                 Some(problem) => {
                     let (at, problem) = (self.world.clock.now(), problem.to_owned());
                     self.keep_dead(DeadLetter { at, attempts, problem, ..letter }).await;
+                    failed += 1;
                     if outcome == Outcome::Gone {
                         self.disable().await;
+                    }
+                    if outcome == Outcome::Gone || failed == MAX_REPLAYS_FAILED {
+                        return self.status.ask_no_more();
                     }
                 }
             }

@@ -116,6 +116,11 @@ impl Status {
         asked.len()
     }
 
+    /// Forgets what was asked for and not sent again yet. It stays dead.
+    pub(super) fn ask_no_more(&self) {
+        self.lock().asked.clear();
+    }
+
     /// The oldest that was asked for.
     pub(super) fn next_asked(&self) -> Option<DeadLetter> {
         let mut progress = self.lock();
@@ -173,5 +178,9 @@ mod tests {
         assert_eq!(status.next_asked(), Some(letter(2)));
         assert_eq!(status.next_asked(), Some(letter(4)));
         assert_eq!(status.next_asked(), None);
+        assert_eq!(status.ask(None), 2);
+        status.ask_no_more();
+        assert_eq!(status.next_asked(), None);
+        assert_eq!(status.progress().dead, [letter(2), letter(4)]);
     }
 }

@@ -307,7 +307,8 @@ pub async fn deliveries(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// `POST /v1/webhooks/{id}/replay`: dead letters are sent again, one or all, and what waits is tried at once.
+/// `POST /v1/webhooks/{id}/replay`: dead letters are sent again, one or all, until three in a row fail, and what
+/// waits is tried at once.
 pub async fn replay(
     asking: Asking,
     id: web::Path<WebhookId>,

@@ -150,11 +150,24 @@ pub(super) fn webhooks() -> Vec<Operation> {
                 200,
                 "How far it has come.",
                 json!({
-                    "cursor": 45, "behind": 0, "enabled": true, "recent": [], "dead": [],
+                    "cursor": 45, "behind": 1, "enabled": true,
+                    "waiting": {
+                        "revision": 46, "attempts": 1, "next_at": "2027-01-17T18:00:02.000Z",
+                        "problem": "the receiver answered 503",
+                    },
+                    "recent": [{
+                        "revision": 46, "at": "2027-01-17T18:00:01.000Z", "attempt": 1, "delivered": false,
+                        "took_ms": 31, "problem": "the receiver answered 503",
+                    }],
+                    "dead": [{
+                        "revision": 12, "at": "2027-01-16T03:10:00.000Z", "attempts": 20,
+                        "problem": "no answer within 15 s (connect)",
+                    }],
                 }),
             ),
         Operation::new(Method::POST, format!("{ONE}/replay"), "replay_webhook")
             .title("Send dead letters again, one or all")
+            .about("What waits is tried at once. Three in a row that fail end it: the rest stays dead.")
             .by(OPERATORS)
             .optional_body::<Replay>(json!({}))
             .refused(&[problem::WEBHOOK_DISABLED])
