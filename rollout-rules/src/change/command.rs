@@ -96,6 +96,7 @@ pub enum Command {
         environment: EnvKey,
     },
     /// A preview ended a while ago: tell whoever keeps what belongs to it, and then remove it.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     EndPreview {
         /// The app.
         app: AppKey,
@@ -330,11 +331,13 @@ pub enum Command {
         outcome: String,
     },
     /// Make a webhook. The shell draws its id and its first secret.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     CreateWebhook {
         /// As the log will keep it.
         webhook: Webhook,
     },
     /// Change a webhook, or give it a new secret.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     UpdateWebhook {
         /// Which.
         id: WebhookId,
@@ -342,6 +345,7 @@ pub enum Command {
         patch: WebhookPatch,
     },
     /// Remove a webhook, with what was not delivered.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     RemoveWebhook {
         /// Which.
         id: WebhookId,

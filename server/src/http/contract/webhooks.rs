@@ -1,7 +1,5 @@
 //! Webhooks, and what became of their messages.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::Method;
 use rollout_rules::ids::{AppKey, EnvKey, Revision, WebhookId};
 use schemars::JsonSchema;
@@ -61,12 +59,57 @@ struct Deliveries {
     /// How many revisions are after it.
     behind: u64,
     enabled: bool,
-    /// The message that waits to be tried again.
-    waiting: Option<BTreeMap<String, Value>>,
-    /// The last attempts, newest first.
-    recent: Vec<BTreeMap<String, Value>>,
-    /// Dead letters: what was given up, and can be replayed.
-    dead: Vec<BTreeMap<String, Value>>,
+    /// The entry that could not be told yet. Those after it wait.
+    waiting: Option<WaitingView>,
+    /// The last attempts since the server started, newest first, at most a hundred.
+    recent: Vec<AttemptView>,
+    /// Dead letters: what was given up, and can be replayed, oldest first, at most a thousand.
+    dead: Vec<DeadLetterView>,
+}
+
+/// An entry that is tried again.
+#[derive(JsonSchema)]
+#[schemars(rename = "WaitingDelivery")]
+#[allow(dead_code, reason = "only its schema is used")]
+struct WaitingView {
+    revision: Revision,
+    /// How often it was sent.
+    attempts: u32,
+    /// When it is sent again.
+    next_at: Time,
+    /// Why the last attempt failed.
+    problem: String,
+}
+
+/// An attempt to tell of an entry.
+#[derive(JsonSchema)]
+#[schemars(rename = "DeliveryAttempt")]
+#[allow(dead_code, reason = "only its schema is used")]
+struct AttemptView {
+    revision: Revision,
+    at: Time,
+    /// The how many-th of this entry.
+    attempt: u32,
+    delivered: bool,
+    took_ms: u64,
+    /// The status that the receiver answered with, if it took the message.
+    status: Option<u16>,
+    /// Why it was not delivered.
+    problem: Option<String>,
+}
+
+/// An entry that was given up.
+#[derive(JsonSchema)]
+#[schemars(rename = "DeadLetter")]
+#[allow(dead_code, reason = "only its schema is used")]
+struct DeadLetterView {
+    revision: Revision,
+    /// When it was given up, or last sent again in vain.
+    at: Time,
+    /// How often it was sent.
+    attempts: u32,
+    /// Why the last attempt failed.
+    problem: String,
 }
 
 /// How much is sent again.
