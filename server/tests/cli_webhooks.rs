@@ -5,6 +5,7 @@ mod running;
 
 use std::net::TcpListener;
 
+use receiver::authority::Authority;
 use receiver::{Does, Receiver};
 use running::{Server, data, folder, run, tidegate};
 use serde_json::Value;
@@ -87,6 +88,30 @@ fn whatever_a_crash_interrupts_every_entry_comes_and_in_order() {
         expected = expected.max(revision + 1);
     }
     assert_eq!(expected, last + 1);
+}
+
+#[test]
+fn a_receiver_is_told_over_https_if_its_certificate_is_trusted() {
+    let authority = Authority::new();
+    let mut command = tidegate();
+    command.env("SSL_CERT_FILE", authority.file());
+    let mut server = Server::start_by(command, running::folder(), ALLOWED);
+    server.read_greeting();
+    let trusted = Receiver::over_tls(authority.certified());
+    assert!(trusted.url.starts_with("https://"), "{}", trusted.url);
+    let made =
+        server.tool(&format!("webhook create --json --kind app_created {}", trusted.url)).ends(0).json();
+    server.tool("app create shop").ends(0);
+    let message = trusted.next();
+    assert_eq!(message.kind(), "app_created");
+    assert!(message.is_signed_with(made["secret"].as_str().expect("shown once")));
+    server.tool(&format!("webhook test {}", id_of(&made))).ends(0).says("delivered: 204");
+    assert_eq!(trusted.next().kind(), "test");
+
+    let stranger = Receiver::over_tls(Authority::new().certified());
+    let made = server.tool(&format!("webhook create --json {}", stranger.url)).ends(0).json();
+    server.tool(&format!("webhook test {}", id_of(&made))).ends(1).complains("certificate");
+    stranger.hears_nothing();
 }
 
 #[test]

@@ -168,7 +168,8 @@ fn no_route_shows_or_changes_what_a_token_is_not_bound_to() {
     let command = json!({ "do": "set_targeting", "app": "shop", "flag": "checkout", "environment": "production",
                           "exposure": 50 });
     let body = json!({ "command": command });
-    let proposed = served.call(&served.admin, "POST", "/v1/proposals", &[("If-Match", &revision)], &body);
+    let proposed =
+        served.call(&served.admin, "POST", "/v1/proposals", &[("If-Match", revision.as_str())], &body);
     let proposal = proposed.expect(201);
     let kill = json!({ "kill_id": "incident-7", "environment": "production", "reason": "Payments fail" });
     served.post("/v1/apps/shop/flags/checkout/kill", &kill).expect(200);

@@ -137,7 +137,7 @@ fn an_import_that_was_cut_off_does_the_rest_when_it_is_repeated() {
 
 #[test]
 fn an_import_that_was_killed_in_the_middle_goes_on_where_it_was() {
-    const FLAGS: usize = 200;
+    const FLAGS: usize = 80;
     let here = folder();
     let flags: serde_json::Map<String, Value> = (0..FLAGS)
         .map(|number| {

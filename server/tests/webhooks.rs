@@ -107,6 +107,7 @@ fn what_a_receiver_does_not_take_is_sent_again_under_the_same_id_before_anything
         Does::Closes,
         Does::Redirects(elsewhere.url.clone()),
         Does::Hangs,
+        Does::Dribbles,
         Does::Answers(404),
     ];
     receiver.then(&troubles, Does::Babbles);
@@ -116,16 +117,19 @@ fn what_a_receiver_does_not_take_is_sent_again_under_the_same_id_before_anything
     let told: Vec<Message> = (0..=troubles.len()).map(|_| receiver.next_while(wait_out(&served))).collect();
     assert!(told.iter().all(|message| message.id == told[0].id && message.body == told[0].body), "{told:?}");
     assert!(told.iter().all(|message| message.is_signed_with(&hook.secret)));
-    assert_ne!(told[0].timestamp, told[5].timestamp, "each attempt is signed anew");
+    assert_ne!(told[0].timestamp, told[6].timestamp, "each attempt is signed anew");
     assert_eq!(receiver.next_while(wait_out(&served)).kind(), "flag_created");
     elsewhere.hears_nothing();
     let all = until(&served, &hook, |all| all["behind"] == 0);
     let recent = all["recent"].as_array().expect("attempts");
     let problems: Vec<&str> = recent.iter().rev().filter_map(|one| one["problem"].as_str()).collect();
-    let [fails, _closes, redirects, hangs, not_found] = problems[..] else { panic!("{problems:?}") };
+    let [fails, _closes, redirects, hangs, dribbles, not_found] = problems[..] else {
+        panic!("{problems:?}")
+    };
     assert!(fails.contains("500") && not_found.contains("404"), "{problems:?}");
     assert!(redirects.contains("302") && redirects.contains("not followed"), "{redirects}");
     assert!(hangs.contains("no answer within 2 s"), "{hangs}");
+    assert!(dribbles.contains("no answer within 2 s"), "{dribbles}");
     assert_eq!(all["dead"], json!([]));
 }
 

@@ -3,6 +3,10 @@
 //! The log is the outbox. Each webhook has a task that follows it ([`courier`]) and keeps on disk how far it
 //! has come ([`outbox`]): what was not delivered before a crash is delivered after it, in order, and what was
 //! may come twice, under the same id. A receiver that is slow or down holds up nobody but itself.
+//!
+//! A log belongs to one process (its directory is locked), so no webhook is claimed before it is told, and how far
+//! it has come is this machine's own to know. Nodes that shared a log would each tell, under the same ids: with
+//! such an engine comes a claim with a lease for each webhook, and its cursor with it.
 
 mod address;
 mod backoff;

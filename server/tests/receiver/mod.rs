@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+pub(crate) mod authority;
+
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver as Channel, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -19,6 +22,8 @@ use sha2::Sha256;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a receiver's silence counts as silence.
 const A_WHILE: Duration = Duration::from_millis(300);
+/// Between two bytes of a receiver that dribbles.
+const A_DRIBBLE: Duration = Duration::from_millis(20);
 /// Between two looks at what has come.
 const A_MOMENT: Duration = Duration::from_millis(5);
 
@@ -35,6 +40,8 @@ pub(crate) enum Does {
     Hangs,
     /// Answers 200 with a body that does not end.
     Babbles,
+    /// Begins to answer 200, byte by byte, and comes to no end of it.
+    Dribbles,
 }
 
 /// What came.
@@ -87,15 +94,31 @@ impl Receiver {
 
     /// One that does the same with everything.
     pub(crate) fn that(does: Does) -> Receiver {
+        Receiver::on("http", does, |stream| Some(stream))
+    }
+
+    /// One that takes everything, over TLS.
+    pub(crate) fn over_tls(config: Arc<ServerConfig>) -> Receiver {
+        Receiver::on("https", Does::Answers(204), move |stream| {
+            Some(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).ok()?, stream))
+        })
+    }
+
+    fn on<S: Read + Write + 'static>(
+        scheme: &str,
+        does: Does,
+        wrap: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+    ) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+        let url = format!("{scheme}://{}/hook", listener.local_addr().expect("an address"));
+        let wrap = Arc::new(wrap);
         let script = Arc::new(Mutex::new((VecDeque::new(), does)));
         let (sender, messages) = channel();
         let its_script = Arc::clone(&script);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (script, sender) = (Arc::clone(&its_script), sender.clone());
-                std::thread::spawn(move || serve(stream, &script, &sender));
+                let (script, sender, wrap) = (Arc::clone(&its_script), sender.clone(), Arc::clone(&wrap));
+                std::thread::spawn(move || serve(wrap(stream)?, &script, &sender));
             }
         });
         Receiver { url, script, messages }
@@ -134,7 +157,11 @@ impl Receiver {
 }
 
 /// A connection that breaks off tells nobody anything.
-fn serve(stream: TcpStream, script: &Mutex<(VecDeque<Does>, Does)>, sender: &Sender<Message>) -> Option<()> {
+fn serve(
+    stream: impl Read + Write,
+    script: &Mutex<(VecDeque<Does>, Does)>,
+    sender: &Sender<Message>,
+) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut message = Message {
         id: String::new(),
@@ -180,6 +207,14 @@ fn serve(stream: TcpStream, script: &Mutex<(VecDeque<Does>, Does)>, sender: &Sen
         Does::Babbles => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
             while stream.write_all(&[b'x'; 1024]).is_ok() {}
+            None
+        }
+        Does::Dribbles => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nSlow: ").ok()?;
+            // Nobody wakes it: it only takes its time.
+            while stream.write_all(b"x").is_ok() {
+                std::thread::park_timeout(A_DRIBBLE);
+            }
             None
         }
     }

@@ -120,7 +120,12 @@ impl Server {
 
     /// Starts one in a folder and waits until it says where it is.
     pub(crate) fn start(folder: TempDir, more: &[&str]) -> Server {
-        let mut process = tidegate()
+        Server::start_by(tidegate(), folder, more)
+    }
+
+    /// The same by a command that may know more of its surroundings.
+    pub(crate) fn start_by(mut tidegate: Command, folder: TempDir, more: &[&str]) -> Server {
+        let mut process = tidegate
             .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
             .arg(data(&folder))
             .args(more)
