@@ -102,6 +102,20 @@ fn a_kill_that_the_log_cannot_take_reaches_the_feed_as_an_overlay_and_then_as_a_
 }
 
 #[test]
+fn an_environment_can_be_followed_as_soon_as_it_is_made() {
+    let served = Served::start();
+    served.shop();
+    for number in 0..40 {
+        let environment = json!({ "key": format!("pr-{number}"), "kind": "preview" });
+        served.post("/v1/apps/shop/environments", &environment).expect(201);
+        let path = format!("/v1/feed?app=shop&environment=pr-{number}");
+        let mut stream = served.stream(&served.admin, &path, &[]);
+        assert_eq!(stream.event().name, "snapshot");
+    }
+    served.get("/v1/feed?app=shop&environment=nowhere").refused(404, "not_found");
+}
+
+#[test]
 fn only_servers_tokens_follow_and_only_as_many_as_the_settings_allow() {
     let settings = Settings { workers: 1, max_streams: 2, ..Settings::default() };
     let served = Served::with(settings, Rules::default());

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rollout_rules::change::{Change, Entry};
@@ -12,12 +13,16 @@ use rollout_rules::ids::{AppKey, EnvKey, LogId, Revision};
 use rollout_rules::project::{overlay_frame, project, snapshot_frame};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
+use tokio::sync::watch;
 
 use super::channel::{Channel, Unheard, reaches, travelling};
 use super::ring::Lag;
 use super::wakers::Bell;
 use crate::http::problem::{self, Problem};
 use crate::state::{Event, Overlay as Standing, Published};
+
+/// How long a stream waits for an environment that is published to be handed out too, which takes milliseconds.
+const HANDING_OUT: Duration = Duration::from_secs(2);
 
 /// What the streams of all audiences are fed from.
 pub struct Hub {
@@ -29,6 +34,8 @@ pub struct Hub {
     revocations: AtomicU64,
     closing: AtomicBool,
     connections: AtomicU64,
+    /// How far what is published has been handed out.
+    reached: watch::Sender<Revision>,
 }
 
 struct State {
@@ -45,12 +52,17 @@ pub struct Beginning {
     pub position: u64,
 }
 
+fn exists(published: &Published, app: &AppKey, environment: &EnvKey) -> bool {
+    published.folded.app(app).is_some_and(|app| app.environment(environment).is_some())
+}
+
 impl Hub {
     /// A hub that begins at what is published now.
     pub fn new(log: LogId, published: Arc<Published>) -> Hub {
         Hub {
             log,
             bell: Bell::default(),
+            reached: watch::Sender::new(published.revision()),
             state: Mutex::new(State { published, channels: BTreeMap::new() }),
             revocations: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -100,6 +112,7 @@ impl Hub {
             }
         }
         drop(state);
+        self.reached.send_replace(revision);
         if matches!(entry.change, Change::TokenRevoked { .. }) {
             self.revocations.fetch_add(1, Ordering::Release);
         }
@@ -145,6 +158,7 @@ impl Hub {
     /// come back for what they lack.
     pub fn start_anew(&self, published: Arc<Published>) {
         let mut state = self.state();
+        self.reached.send_replace(published.revision());
         state.published = published;
         for (_, channel) in std::mem::take(&mut state.channels) {
             channel.lost.store(true, Ordering::Release);
@@ -153,17 +167,41 @@ impl Hub {
         self.bell.ring();
     }
 
-    /// The channel of an app environment.
-    pub fn channel(&self, app: &AppKey, environment: &EnvKey, now: UnixMs) -> Result<Arc<Channel>, Problem> {
-        let mut state = self.state();
-        let folded = &state.published.folded;
-        if folded.app(app).and_then(|app| app.environment(environment)).is_none() {
-            let detail = format!("there is no environment `{environment}` of an app `{app}`");
-            return Err(Problem::new(problem::NOT_FOUND, detail));
+    /// The channel of an app environment. One that was published a moment ago may not have been handed out yet:
+    /// then it is waited for, since whoever was told that it is made may ask at once.
+    pub async fn channel(
+        &self,
+        app: &AppKey,
+        environment: &EnvKey,
+        published: &Published,
+        now: UnixMs,
+    ) -> Result<Arc<Channel>, Problem> {
+        if let Some(channel) = self.known_channel(app, environment, now) {
+            return Ok(channel);
         }
+        if exists(published, app, environment) {
+            let mut reached = self.reached.subscribe();
+            let until = reached.wait_for(|reached| *reached >= published.revision());
+            if !matches!(tokio::time::timeout(HANDING_OUT, until).await, Ok(Ok(_))) {
+                let detail = "the environment is new, and its stream is not ready yet";
+                return Err(Problem::new(problem::NOT_READY, detail).retry_after(1));
+            }
+        }
+        self.known_channel(app, environment, now).ok_or_else(|| {
+            let detail = format!("there is no environment `{environment}` of an app `{app}`");
+            Problem::new(problem::NOT_FOUND, detail)
+        })
+    }
+
+    fn known_channel(&self, app: &AppKey, environment: &EnvKey, now: UnixMs) -> Option<Arc<Channel>> {
+        let mut state = self.state();
+        if !exists(&state.published, app, environment) {
+            return None;
+        }
+        let folded = &state.published.folded;
         let name = (app.clone(), environment.clone());
         if let Some(channel) = state.channels.get(&name) {
-            return Ok(Arc::clone(channel));
+            return Some(Arc::clone(channel));
         }
         let boundary = folded.boundary(app, environment, now);
         let channel = Arc::new(Channel::new(app, environment, boundary, now));
@@ -171,7 +209,7 @@ impl Hub {
         channel.notify(&self.log, &state.published, now);
         state.channels.retain(|_, channel| channel.is_used(now));
         state.channels.insert(name, Arc::clone(&channel));
-        Ok(channel)
+        Some(channel)
     }
 
     /// How a client begins that has seen what its resume token says: with what it missed if that is

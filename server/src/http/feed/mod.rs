@@ -66,7 +66,7 @@ pub async fn feed(
     }
     let now = shared.clock.coarse();
     let place = StreamPlace::take(&shared.open_streams, shared.settings.max_streams)?;
-    let channel = shared.hub.channel(&app, &environment, now)?;
+    let channel = shared.hub.channel(&app, &environment, &shared.published_full(), now).await?;
     let seen = request.headers().get(&LAST_EVENT_ID).and_then(|id| ResumeToken::parse(id.to_str().ok()?));
     let beginning = shared.hub.begin(&channel, seen).await?;
     let connection = shared.hub.next_connection();

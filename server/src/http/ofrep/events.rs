@@ -41,7 +41,7 @@ pub async fn events(request: HttpRequest, shared: web::Data<Shared>) -> Result<H
         return Err(Problem::new(problem::UNAUTHENTICATED, "the token behind this stream was revoked"));
     }
     let place = StreamPlace::take(&shared.open_streams, shared.settings.max_streams)?;
-    let channel = shared.hub.channel(&grant.app, &grant.environment, now)?;
+    let channel = shared.hub.channel(&grant.app, &grant.environment, &shared.published_full(), now).await?;
     // The count first: a change that comes between here and the first look is then seen as new.
     let changes = channel.changes();
     // What changed after the URL was made may have been missed; so may anything, by one who comes back.
@@ -154,7 +154,8 @@ mod tests {
         })
         .await;
         let shared = node.shared();
-        let channel = shared.hub.channel(&app, &environment, START).expect("it exists");
+        let channel =
+            shared.hub.channel(&app, &environment, &shared.published_full(), START).await.expect("it exists");
         channel.entered(Unheard::EventStream);
         let token = TokenId::new("token").expect("an id");
         let events = Events {
