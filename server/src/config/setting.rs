@@ -214,7 +214,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits.failed_logins_per_minute",
         "120",
-        "Requests with invalid tokens a minute that one address gets a 401 for; more get 429",
+        "Requests with invalid tokens a minute that one address (of IPv6, one /64) gets a 401 for; more get 429",
         "guessing stays hopeless, and a misconfigured fleet shows in the log without filling it",
     ),
     setting(
