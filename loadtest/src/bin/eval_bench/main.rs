@@ -1,6 +1,6 @@
 //! What a check costs in process, beside its floor and (with the feature `peers`) other engines, in one
 //! run. Ends with an error if a bar is not met. Runs the scenarios whose names begin with an argument, or
-//! all if there is none.
+//! all if there is none. What counting the answers costs is measured beside it, also while another thread counts.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
@@ -12,15 +12,18 @@ mod peers;
 mod world;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use measure::{Cost, Work};
-use world::{Engine, IN_LIST, OFF, PEOPLE, ROLLOUT, RULES, looped};
+use world::{Engine, IN_LIST, LOOP, OFF, PEOPLE, ROLLOUT, RULES, looped};
 
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
 /// Most that we may take of the extended floor's time.
 const TIMES_FLOOR: f64 = 1.5;
+/// Most that counting an answer may take, in nanoseconds.
+const COUNTING_NS: f64 = 5.0;
 
 struct Scenario {
     name: &'static str,
@@ -41,12 +44,15 @@ const SCENARIOS: [Scenario; 5] = [
 /// The place of our own engine and its floor.
 const EXTENDED: usize = 1;
 const OURS: usize = 2;
+/// The same, with every answer counted.
+const COUNTING: usize = 3;
 
 fn main() -> ExitCode {
     let engines: Vec<Box<dyn Shown>> = vec![
         Box::new(floor::Plain::new()),
         Box::new(floor::Extended::new()),
         Box::new(ours::Tidegate::new()),
+        Box::new(ours::Counting::new()),
         #[cfg(feature = "peers")]
         Box::new(peers::Unleash::new()),
         #[cfg(feature = "peers")]
@@ -69,6 +75,9 @@ fn main() -> ExitCode {
         let mut works: Vec<Work<'_>> = engines.iter().map(|engine| engine.work(scenario.flag)).collect();
         let costs = measure::measure(&mut works);
         met &= report(scenario, &engines, &costs);
+    }
+    if is_wanted("6_two_threads") {
+        met &= two_threads();
     }
     if !same {
         println!("\nThe engines did not do the same work.");
@@ -95,6 +104,8 @@ fn report(scenario: &Scenario, engines: &[Box<dyn Shown>], costs: &[Cost]) -> bo
     let times = ours.times(&costs[EXTENDED]);
     let mut met = bar(&format!("{times:.2} x extended floor, at most {TIMES_FLOOR}"), times <= TIMES_FLOOR);
     met &= bar(&format!("{} allocations, none allowed", ours.allocations), ours.allocations == 0.0);
+    let checks = if scenario.flag.is_some() { 1.0 } else { LOOP as f64 };
+    met &= counting(costs, OURS, COUNTING, checks);
     if let Some((peer, quicker)) = scenario.peer {
         let found = engines.iter().position(|engine| engine.name().starts_with(peer));
         match found.map(|at| costs[at].times(ours)) {
@@ -106,6 +117,46 @@ fn report(scenario: &Scenario, engines: &[Box<dyn Shown>], costs: &[Cost]) -> bo
         }
     }
     met
+}
+
+/// Whether counting costs as little as it has to: `checks` are those of one call.
+fn counting(costs: &[Cost], without: usize, with: usize, checks: f64) -> bool {
+    let more = (costs[with].p10_ns - costs[without].p10_ns) / checks;
+    let allocations = costs[with].allocations;
+    let mut met =
+        bar(&format!("counting costs {more:.1} ns a check, at most {COUNTING_NS}"), more <= COUNTING_NS);
+    met &= bar(&format!("{allocations} allocations with counting, none allowed"), allocations == 0.0);
+    met
+}
+
+/// What counting costs while another thread counts answers of the same flag.
+fn two_threads() -> bool {
+    println!("\n### 6_two_threads: another thread checks the same flag all the time");
+    let (plain, counting_engine) = (ours::Tidegate::new(), ours::Counting::new());
+    let stop = AtomicBool::new(false);
+    let (costs, theirs) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut checks = 0;
+            while !stop.load(Ordering::Relaxed) {
+                for person in 0..PEOPLE {
+                    std::hint::black_box(Engine::check(&counting_engine, ROLLOUT, person));
+                }
+                checks += PEOPLE as u64;
+            }
+            checks
+        });
+        let mut works: Vec<Work<'_>> = vec![
+            Box::new(|person| Engine::check(&plain, ROLLOUT, person)),
+            Box::new(|person| Engine::check(&counting_engine, ROLLOUT, person)),
+        ];
+        let costs = measure::measure(&mut works);
+        stop.store(true, Ordering::Relaxed);
+        (costs, other.join().expect("it only checks"))
+    });
+    println!("{:.1} ns without, {:.1} ns with", costs[0].p10_ns, costs[1].p10_ns);
+    let met = counting(&costs, 0, 1, 1.0);
+    let counted = counting_engine.counted();
+    met & bar(&format!("{counted} answers counted, {theirs} of them of the other"), counted > theirs)
 }
 
 fn bar(text: &str, met: bool) -> bool {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rollout_rules::compile::{CompiledFlag, Definition, FlagSource};
 use rollout_rules::context::Context;
-use rollout_rules::evaluate::{AppFlags, EnvironmentFlags, FlagSet, SharedRules, evaluate};
+use rollout_rules::evaluate::{Answer, AppFlags, EnvironmentFlags, FlagSet, SharedRules, evaluate};
 use rollout_rules::flag::{Flag, FlagState, Kills, Segment};
 use rollout_rules::ids::{EnvKey, Revision, SegmentKey};
 use rollout_rules::segment::SegmentTable;
+use rollout_rules::tally::{Collector, Tally};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
+use tidegate::exposures::lanes;
 
 use crate::measure::coarse_ms;
 use crate::world::{COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
@@ -60,6 +62,23 @@ impl Tidegate {
     }
 }
 
+impl Tidegate {
+    #[inline(always)]
+    fn check_and(&self, flag: &str, person: usize, then: impl FnOnce(&Answer<'_>)) -> usize {
+        let published = self.published.load();
+        let set =
+            FlagSet { shared: &published.shared, app: &published.app, environment: &published.environment };
+        let answer = evaluate(&set, flag, &self.people[person & (PEOPLE - 1)], UnixMs(coarse_ms()));
+        let Some(answer) = answer else { return 0 };
+        then(&answer);
+        match answer.value() {
+            Value::Number(number) => number.as_u64().map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+            Value::Bool(on) => usize::from(*on),
+            _ => 0,
+        }
+    }
+}
+
 impl Engine for Tidegate {
     fn name(&self) -> &'static str {
         "Tidegate"
@@ -67,15 +86,37 @@ impl Engine for Tidegate {
 
     #[inline]
     fn check(&self, flag: &str, person: usize) -> usize {
-        let published = self.published.load();
-        let set =
-            FlagSet { shared: &published.shared, app: &published.app, environment: &published.environment };
-        let answer = evaluate(&set, flag, &self.people[person & (PEOPLE - 1)], UnixMs(coarse_ms()));
-        match answer.map(|answer| answer.value()) {
-            Some(Value::Number(number)) => number.as_u64().map_or(0, |n| usize::try_from(n).unwrap_or(0)),
-            Some(Value::Bool(on)) => usize::from(*on),
-            _ => 0,
-        }
+        self.check_and(flag, person, |_| {})
+    }
+}
+
+/// The same with every answer counted, as the SDK's clients do.
+pub(crate) struct Counting {
+    engine: Tidegate,
+    tally: Tally,
+}
+
+impl Counting {
+    pub(crate) fn new() -> Counting {
+        Counting { engine: Tidegate::new(), tally: Tally::new() }
+    }
+
+    /// How many answers were counted.
+    pub(crate) fn counted(&self) -> u64 {
+        let published = self.engine.published.load();
+        let counted = Collector::default().collect(&self.tally, &published.environment.flags);
+        counted.iter().map(|one| one.count).sum()
+    }
+}
+
+impl Engine for Counting {
+    fn name(&self) -> &'static str {
+        "Tidegate, counting"
+    }
+
+    #[inline]
+    fn check(&self, flag: &str, person: usize) -> usize {
+        self.engine.check_and(flag, person, |answer| self.tally.count(answer.cell(), lanes::own()))
     }
 }
 
