@@ -1,6 +1,6 @@
 //! Counting what checks answered, for a few nanoseconds each.
 //!
-//! Every thread that checks flags has a [`Lane`](Tally::count) of its own, so that counting is a plain
+//! Every thread that checks flags has a [`Lane`] of its own, so that counting is a plain
 //! addition to memory that no other core writes: no lock, no locked instruction, no look-up. A flag knows
 //! the [`Cell`] of each of its answers, which [`FlagTable`] gives out. Numbers only grow; whoever wants to
 //! know what was counted since it last looked keeps a [`Collector`].
@@ -8,7 +8,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Range;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -23,22 +22,42 @@ use crate::table::FlagTable;
 pub const LANES: usize = 64;
 /// Cells of a lane's first piece; each further piece has twice as many as the one before.
 const FIRST_PIECE: u32 = 64;
-const PIECES: usize = 12;
+const PIECES: usize = 13;
 /// Most flags that a [`Collector`] tells of once more after they have gone.
 pub const MOST_LEFT: usize = 10_000;
 /// Most cells of one environment, those of flags included that are gone. Flags that find none left are
 /// answered and not counted.
 pub const MAX_CELLS: u32 = FIRST_PIECE * ((1 << PIECES) - 1);
 
-/// Where one answer of one flag is counted.
+/// Where one answer of one flag is counted: in which piece of a lane, and where in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell(u32);
 
 impl Cell {
     /// Where nothing is counted.
     pub const NONE: Cell = Cell(u32::MAX);
+    /// How much of a cell says where in its piece it is.
+    const PLACE_BITS: u32 = 24;
 
-    /// The cell so many places on.
+    /// The cell of this number.
+    fn numbered(number: u32) -> Cell {
+        let from_first = number + FIRST_PIECE;
+        let piece = from_first.ilog2() - FIRST_PIECE.ilog2();
+        Cell(piece << Cell::PLACE_BITS | (from_first - (FIRST_PIECE << piece)))
+    }
+
+    /// Its number: cells are numbered from the first piece on.
+    fn number(self) -> usize {
+        let (piece, at) = self.place();
+        FIRST_PIECE as usize * ((1 << piece) - 1) + at
+    }
+
+    #[inline]
+    fn place(self) -> (usize, usize) {
+        ((self.0 >> Cell::PLACE_BITS) as usize, (self.0 & ((1 << Cell::PLACE_BITS) - 1)) as usize)
+    }
+
+    /// The cell so many places on. Those of one flag lie in one piece.
     #[inline]
     pub(crate) fn after(self, places: u16) -> Cell {
         Cell(self.0.saturating_add(u32::from(places)))
@@ -58,11 +77,12 @@ impl Cells {
         u16::try_from(self.variants).map_or(Cell::NONE, |places| self.first.after(places))
     }
 
-    fn all(self) -> Range<u32> {
-        match self.first {
+    fn all(self) -> impl Iterator<Item = Cell> {
+        let all = match self.first {
             Cell::NONE => 0..0,
             Cell(first) => first..self.no_variant().0.saturating_add(1),
-        }
+        };
+        all.map(Cell)
     }
 }
 
@@ -76,11 +96,19 @@ pub(crate) struct Numbering {
 impl Numbering {
     /// The first of as many cells as a flag of so many variants needs.
     pub(crate) fn next(&mut self, variants: usize) -> Cell {
-        let end = u32::try_from(variants).ok().and_then(|variants| self.next.checked_add(variants + 1));
-        match end.filter(|end| *end <= MAX_CELLS) {
-            None => Cell::NONE,
-            Some(end) => Cell(core::mem::replace(&mut self.next, end)),
+        let Ok(variants) = u16::try_from(variants) else { return Cell::NONE };
+        let mut first = self.next;
+        while first < MAX_CELLS {
+            let (piece, at) = Cell::numbered(first).place();
+            let room = (FIRST_PIECE << piece) - u32::try_from(at).unwrap_or(u32::MAX);
+            if u32::from(variants) < room {
+                self.next = first + u32::from(variants) + 1;
+                return Cell::numbered(first);
+            }
+            // Not in two pieces.
+            first += room;
         }
+        Cell::NONE
     }
 
     /// Whether both go back to the same beginning.
@@ -89,14 +117,19 @@ impl Numbering {
     }
 }
 
-/// Who counts. A number below [`LANES`] may belong to one thread at a time only: two that had the same
-/// would lose counts of each other, though nothing else.
+/// Who counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// A lane of the thread's own.
-    Own(u8),
-    /// The lane of those that have none.
-    Shared,
+pub struct Lane(u8);
+
+impl Lane {
+    /// The lane of threads that have none of their own.
+    pub const SHARED: Lane = Lane(u8::MAX);
+
+    /// The lane of this number; [shared](Lane::SHARED) for numbers from [`LANES`] on. One below may belong to one
+    /// thread at a time only: two that had the same would lose counts of each other, though nothing else.
+    pub const fn own(number: u8) -> Lane {
+        if (number as usize) < LANES { Lane(number) } else { Lane::SHARED }
+    }
 }
 
 /// What was counted in one environment since the program began.
@@ -124,52 +157,48 @@ impl Tally {
     /// Counts an answer. The first time that a thread counts, or a piece of its lane is used, memory is
     /// set aside; else nothing is allocated.
     #[inline]
-    pub fn count(&self, cell: Cell, lane: Lane) {
-        match lane {
-            Lane::Own(number) => {
-                let Some(counts) = self.own.get(usize::from(number)) else { return };
-                let Some(count) = counts.get_or_init(Box::default).cell(cell) else { return };
-                // Nobody else writes here.
-                count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-            }
-            Lane::Shared => {
-                if let Some(count) = self.shared.get_or_init(Box::default).cell(cell) {
-                    count.fetch_add(1, Relaxed);
-                }
-            }
+    pub fn count(&self, cell: Cell, Lane(number): Lane) {
+        let counts = self.own.get(usize::from(number)).and_then(OnceBox::get);
+        match counts.and_then(|counts| counts.get(cell)) {
+            // Nobody else writes here.
+            Some(count) => count.store(count.load(Relaxed).wrapping_add(1), Relaxed),
+            None => self.count_slowly(cell, number),
         }
     }
 
-    fn sum(&self, cell: u32) -> u64 {
-        let lanes = self.own.iter().chain([&self.shared]).filter_map(OnceBox::get);
-        lanes.fold(0, |sum, lane| sum.wrapping_add(lane.read(cell)))
+    /// The first time, in the shared lane, or not at all.
+    #[cold]
+    #[inline(never)]
+    fn count_slowly(&self, cell: Cell, number: u8) {
+        let lane = self.own.get(usize::from(number)).unwrap_or(&self.shared);
+        if let Some(count) = lane.get_or_init(Box::default).get_or_make(cell) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What was counted in each lane that was ever used.
+    fn lanes(&self) -> Vec<&Counts> {
+        self.own.iter().chain([&self.shared]).filter_map(OnceBox::get).collect()
     }
 }
 
 impl Counts {
     #[inline]
-    fn cell(&self, Cell(cell): Cell) -> Option<&AtomicU64> {
-        let (piece, at) = place(cell);
-        let piece = self.0.get(piece)?.get_or_init(|| {
-            let cells = (FIRST_PIECE as usize) << piece;
-            Box::new((0..cells).map(|_| AtomicU64::new(0)).collect())
-        });
-        piece.get(at)
+    fn get(&self, cell: Cell) -> Option<&AtomicU64> {
+        let (piece, at) = cell.place();
+        self.0.get(piece)?.get()?.get(at)
     }
 
-    fn read(&self, cell: u32) -> u64 {
-        let (piece, at) = place(cell);
-        let piece = self.0.get(piece).and_then(OnceBox::get);
-        piece.and_then(|piece| piece.get(at)).map_or(0, |count| count.load(Relaxed))
+    fn get_or_make(&self, cell: Cell) -> Option<&AtomicU64> {
+        let (piece, at) = cell.place();
+        let cells = (FIRST_PIECE as usize) << piece.min(PIECES);
+        let piece = self.0.get(piece)?;
+        piece.get_or_init(|| Box::new((0..cells).map(|_| AtomicU64::new(0)).collect())).get(at)
     }
-}
 
-/// In which piece a cell lies, and where in it.
-#[inline]
-fn place(cell: u32) -> (usize, usize) {
-    let from_first = cell.saturating_add(FIRST_PIECE);
-    let piece = from_first.ilog2() - FIRST_PIECE.ilog2();
-    (piece as usize, (from_first - (FIRST_PIECE << piece)) as usize)
+    fn read(&self, cell: Cell) -> u64 {
+        self.get(cell).map_or(0, |count| count.load(Relaxed))
+    }
 }
 
 /// How often a flag gave an answer.
@@ -214,18 +243,19 @@ impl Collector {
     /// A flag that came and went in between is not told of, unless it was [left](Collector::leave).
     pub fn collect(&mut self, tally: &Tally, table: &FlagTable) -> Vec<Counted> {
         let mut counted = Vec::new();
+        let lanes = tally.lanes();
         for flag in table.iter() {
-            self.read(tally, flag, &mut counted);
+            self.read(&lanes, flag, &mut counted);
         }
         let before = core::mem::replace(&mut self.table, table.clone());
         for flag in before.iter() {
             let now = table.get_hashed(flag.key_hash(), flag.key().as_str());
             if now.is_none_or(|now| now.first_cell != flag.first_cell) {
-                self.read(tally, flag, &mut counted);
+                self.read(&lanes, flag, &mut counted);
             }
         }
         for flag in core::mem::take(&mut self.left) {
-            self.read(tally, &flag, &mut counted);
+            self.read(&lanes, &flag, &mut counted);
         }
         counted
     }
@@ -236,14 +266,14 @@ impl Collector {
         self.collect(tally, &table)
     }
 
-    fn read(&mut self, tally: &Tally, flag: &CompiledFlag, counted: &mut Vec<Counted>) {
-        let cells = flag.cells().all();
-        if self.seen.len() < cells.end as usize {
-            self.seen.resize(cells.end as usize, 0);
-        }
-        for (place, cell) in cells.enumerate() {
-            let sum = tally.sum(cell);
-            let seen = &mut self.seen[cell as usize];
+    fn read(&mut self, lanes: &[&Counts], flag: &CompiledFlag, counted: &mut Vec<Counted>) {
+        for (place, cell) in flag.cells().all().enumerate() {
+            let number = cell.number();
+            if self.seen.len() <= number {
+                self.seen.resize(number + 1, 0);
+            }
+            let sum = lanes.iter().fold(0_u64, |sum, lane| sum.wrapping_add(lane.read(cell)));
+            let seen = &mut self.seen[number];
             let count = sum.wrapping_sub(*seen);
             *seen = sum;
             if count > 0 {
@@ -264,7 +294,7 @@ mod tests {
     use alloc::format;
     use alloc::string::{String, ToString};
 
-    const OWN: Lane = Lane::Own(0);
+    const OWN: Lane = Lane::own(0);
 
     fn flag(key: &str, variants: &[&str]) -> Arc<CompiledFlag> {
         let list: Vec<String> =
@@ -313,39 +343,57 @@ mod tests {
     #[test]
     fn every_cell_has_a_place_of_its_own_and_those_past_the_end_have_none() {
         let mut next = (0, 0);
-        for cell in 0..MAX_CELLS {
-            assert_eq!(place(cell), next, "{cell}");
+        for number in 0..MAX_CELLS {
+            let cell = Cell::numbered(number);
+            assert_eq!((cell.place(), cell.number()), (next, number as usize));
             next.1 += 1;
             if next.1 == (FIRST_PIECE as usize) << next.0 {
                 next = (next.0 + 1, 0);
             }
         }
         let tally = Tally::new();
-        for past in [Cell(MAX_CELLS), Cell::NONE, Cell::NONE.after(3)] {
+        for past in [Cell::numbered(MAX_CELLS), Cell::NONE, Cell::NONE.after(3)] {
             tally.count(past, OWN);
-            tally.count(past, Lane::Shared);
+            tally.count(past, Lane::SHARED);
+            assert!(tally.lanes().iter().all(|lane| lane.read(past) == 0));
         }
-        assert_eq!(tally.sum(MAX_CELLS), 0);
-        let mut full = Numbering { next: MAX_CELLS - 2, ..Numbering::default() };
-        assert_eq!(full.next(2), Cell::NONE);
-        assert_eq!(full.next(1), Cell(MAX_CELLS - 2));
-        assert_eq!(Cells { first: Cell::NONE, variants: 2 }.all(), 0..0);
+        assert_eq!(Cells { first: Cell::NONE, variants: 2 }.all().count(), 0);
+    }
+
+    #[test]
+    fn the_cells_of_a_flag_lie_in_one_piece_and_no_other_flag_has_them() {
+        let mut numbering = Numbering::default();
+        let mut free = 0;
+        for variants in (1..64).cycle() {
+            let first = numbering.next(variants);
+            if first == Cell::NONE {
+                break;
+            }
+            let cells: Vec<Cell> = Cells { first, variants }.all().collect();
+            assert_eq!(cells.len(), variants + 1);
+            let (one, last) = (cells[0], cells[variants]);
+            assert_eq!(one.place().0, last.place().0);
+            assert_eq!(last.number() - one.number(), variants);
+            assert!(one.number() >= free && last.number() < MAX_CELLS as usize);
+            free = last.number() + 1;
+        }
+        assert!(free > MAX_CELLS as usize - 64, "{free}");
+        assert_eq!(numbering.next(usize::from(u16::MAX) + 1), Cell::NONE);
     }
 
     #[test]
     fn what_all_threads_counted_is_told_once() {
         let table: FlagTable = [flag("a", &["off", "on"]), flag("b", &["x"])].into_iter().collect();
         let (tally, mut collector) = (Tally::new(), Collector::default());
-        for lane in [OWN, Lane::Own(63), Lane::Shared] {
+        // The last two are the same.
+        for lane in [OWN, Lane::own(63), Lane::SHARED, Lane::own(64)] {
             tally.count(cell(&table, "a", 1), lane);
             tally.count(cell(&table, "b", 0), lane);
         }
         tally.count(table.get("a").expect("a flag").cells().no_variant(), OWN);
-        // Not a lane.
-        tally.count(cell(&table, "a", 0), Lane::Own(64));
         assert_eq!(
             told(&mut collector, &tally, &table),
-            [one("a", "-", 1), one("a", "on", 3), one("b", "x", 3)]
+            [one("a", "-", 1), one("a", "on", 4), one("b", "x", 4)]
         );
         assert_eq!(told(&mut collector, &tally, &table), []);
         tally.count(cell(&table, "a", 0), OWN);

@@ -77,10 +77,10 @@ impl Exposures {
         Counting(tallied)
     }
 
-    /// Sums what was counted here since the last time.
-    pub fn collect(&self, snapshot: &Snapshot, now: UnixMs) {
+    /// Sums what was counted here since the last time: in all environments, or in those of an app.
+    pub fn collect(&self, of: Option<&AppKey>, snapshot: &Snapshot, now: UnixMs) {
         let mut taken = 0;
-        self.0.tallies.collect(snapshot, |(app, environment), counted| {
+        self.0.tallies.collect(of, snapshot, |(app, environment), counted| {
             let mut sums = self.sums();
             for one in counted {
                 taken += one.count;
@@ -140,7 +140,7 @@ impl Exposures {
 
     /// Sums and writes what is new, and waits for the disk, for two seconds at most.
     pub fn close(&self, snapshot: &Snapshot, now: UnixMs) {
-        self.collect(snapshot, now);
+        self.collect(None, snapshot, now);
         self.flush(snapshot, now);
         if let Some(writer) = &self.0.writer {
             writer.finish();
@@ -148,17 +148,26 @@ impl Exposures {
     }
 
     /// Sums and writes for as long as it is polled. `snapshot` gives what is published.
-    pub async fn keep<S: AsRef<Snapshot>>(self, clock: Clock, snapshot: impl Fn() -> S) {
+    pub async fn keep(self, clock: Clock, snapshot: impl Fn() -> Arc<Snapshot>) {
         let mut flushed = clock.now();
         loop {
             clock.pass(COLLECT_EVERY).await;
             let now = clock.now();
-            let folded = snapshot();
-            self.collect(folded.as_ref(), now);
             // A clock that was set back must not stop the flushing.
-            if now.since(flushed) >= FLUSH_EVERY || now < flushed {
-                self.flush(folded.as_ref(), now);
+            let flushes = now.since(flushed) >= FLUSH_EVERY || now < flushed;
+            if flushes {
                 flushed = now;
+            }
+            let (exposures, folded) = (self.clone(), snapshot());
+            // Where many flags are checked this takes a while, and kills are handed out by this thread.
+            let work = tokio::task::spawn_blocking(move || {
+                exposures.collect(None, &folded, now);
+                if flushes {
+                    exposures.flush(&folded, now);
+                }
+            });
+            if let Err(error) = work.await {
+                tracing::error!(%error, "exposures were not summed this time");
             }
         }
     }

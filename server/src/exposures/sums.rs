@@ -16,7 +16,8 @@ pub const KEPT_HOURS: u64 = 48;
 /// known beyond.
 pub const KEPT_DAYS: u64 = 35;
 /// Most answers (of a flag in an environment) that are summed; they take up to 1.5 KiB each. Further ones are
-/// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`].
+/// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`]; meanwhile their flags look as
+/// if nobody asked for them.
 pub const MAX_SERIES: usize = 65_536;
 
 /// A flag in an environment.

@@ -93,14 +93,23 @@ impl Tallies {
         }
     }
 
-    /// Tells what was counted since the last time, by environment.
-    pub(super) fn collect(&self, snapshot: &Snapshot, mut tell: impl FnMut(&Name, Vec<Counted>)) {
+    /// Tells what was counted since the last time, by environment; of all, or of those of an app.
+    pub(super) fn collect(
+        &self,
+        of: Option<&AppKey>,
+        snapshot: &Snapshot,
+        mut tell: impl FnMut(&Name, Vec<Counted>),
+    ) {
         for (name, left) in std::mem::take(&mut *locked(&self.left)) {
             tell(&name, left.collect(None));
         }
         // What is told may be told to somebody who waits for others: no shard stays locked meanwhile.
-        let current: Vec<(Name, Arc<Tallied>)> =
-            self.current.iter().map(|one| (one.key().clone(), Arc::clone(one.value()))).collect();
+        let current: Vec<(Name, Arc<Tallied>)> = self
+            .current
+            .iter()
+            .filter(|one| of.is_none_or(|of| *of == one.key().0))
+            .map(|one| (one.key().clone(), Arc::clone(one.value())))
+            .collect();
         for (name, tallied) in &current {
             let flags = snapshot.flag_set(&name.0, &name.1);
             let counted = tallied.collect(flags.map(|flags| &flags.environment.flags));
@@ -109,6 +118,9 @@ impl Tallies {
             }
         }
         drop(current);
+        if of.is_some() {
+            return;
+        }
         // One that a request holds at the moment is not quiet, whatever it looked like.
         self.current.retain(|_, tallied| !(tallied.is_quiet() && Arc::strong_count(tallied) == 1));
     }

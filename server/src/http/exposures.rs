@@ -26,7 +26,7 @@ use crate::exposures::{AnswerSums, FlagSums, place};
 
 /// Most flags that are looked at for one page. After so many the page ends, short or empty as it may be, and
 /// says where to go on.
-pub const MAX_SCANNED: usize = 10_000;
+pub const MAX_SCANNED: usize = 2_000;
 
 /// `POST /v1/exposures`: what an SDK counted.
 pub async fn take(
@@ -85,7 +85,7 @@ pub async fn show(
         return Err(Problem::new(problem::NOT_FOUND, detail));
     }
     let now = shared.clock.now();
-    shared.exposures.collect(snapshot, now);
+    shared.exposures.collect(Some(&app), snapshot, now);
     let place = place(&app, &environment, &flag);
     let body = shared.exposures.read(&place, |sums, since| {
         let answers = sums.map_or(&[][..], FlagSums::answers);
@@ -174,7 +174,10 @@ pub async fn stale(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRe
         return Err(missing_app(app));
     }
     let now = shared.clock.now();
-    shared.exposures.collect(snapshot, now);
+    if app.is_some() {
+        // Of all apps it may take a while, and is done every few seconds anyway.
+        shared.exposures.collect(app.as_ref(), snapshot, now);
+    }
     let mut scan = Scan { limit: page.limit, items: Vec::new(), seen: 0, next: None };
     shared.exposures.read_all(|sums| {
         let after = page.cursor.as_ref();
@@ -252,7 +255,6 @@ impl Shared {
             *last = Some(now);
         }
         let published = self.published_full();
-        self.exposures.collect(&published.snapshot, now);
         let mut counts = StaleCounts::default();
         for app in published.snapshot.apps(None) {
             // One app at a time, so that whoever has something to sum does not wait for all of them.

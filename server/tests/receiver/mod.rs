@@ -94,7 +94,7 @@ impl Receiver {
 
     /// One that does the same with everything.
     pub(crate) fn that(does: Does) -> Receiver {
-        Receiver::on("http", does, |stream| Some(stream))
+        Receiver::on("http", does, Some)
     }
 
     /// One that takes everything, over TLS.

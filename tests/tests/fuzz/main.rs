@@ -10,7 +10,6 @@ mod context;
 mod entry;
 mod feed;
 // The flags that golden vectors describe.
-#[allow(dead_code, reason = "the core's own tests use the rest")]
 #[path = "../../../rollout-rules/tests/flags/mod.rs"]
 mod flags;
 mod mutate;

@@ -9,6 +9,7 @@ use super::operation::{FOLLOWERS, Operation, READERS};
 use super::views::{Page, Time};
 use crate::exposures::batch::Batch;
 use crate::exposures::stale::Reason;
+use crate::http::exposures::MAX_SCANNED;
 use crate::http::problem;
 
 /// What became of a batch, in checks.
@@ -155,10 +156,11 @@ pub(super) fn exposures() -> Vec<Operation> {
             .answers::<Exposures>(200, "The counts.", example()),
         Operation::new(Method::GET, "/v1/stale-flags", "list_stale_flags")
             .title("List flags that have become stale, and why")
-            .about(
-                "By app and flag. A page looks at 10,000 flags at most: it may have fewer items than asked for, or none, \
-                 while `next_cursor` says where to go on.",
-            )
+            .about(format!(
+                "By app and flag. A page looks at {MAX_SCANNED} flags at most: it may have fewer items than asked for, or \
+                 none, while `next_cursor` says where to go on. Checks of the last few seconds may not be in it, unless an \
+                 app is named.",
+            ))
             .by(READERS)
             .page()
             .query::<AppKey>("app", "Only of this app.")
