@@ -20,44 +20,32 @@ use crate::table::FlagTable;
 /// How many threads count in lanes of their own. Further ones share a lane: that costs them a locked
 /// addition, and waits for each other when they count the same answer at the same time.
 pub const LANES: usize = 64;
-/// Cells of a lane's first piece; each further piece has twice as many as the one before.
-const FIRST_PIECE: u32 = 64;
-const PIECES: usize = 13;
+/// The first cells of a lane, which are enough for a small app; then the next; then as many again and again. Sizes
+/// are fixed, so that only the last step to a count waits for the answer.
+const FEW: usize = 64;
+const MORE: usize = 1_024;
+const MANY: usize = 8_192;
+/// How many times [`MANY`].
+const PIECES: usize = 63;
 /// Most flags that a [`Collector`] tells of once more after they have gone.
 pub const MOST_LEFT: usize = 10_000;
 /// Most cells of one environment, those of flags included that are gone. Flags that find none left are
 /// answered and not counted.
-pub const MAX_CELLS: u32 = FIRST_PIECE * ((1 << PIECES) - 1);
+pub const MAX_CELLS: u32 = (FEW + MORE + PIECES * MANY) as u32;
 
-/// Where one answer of one flag is counted: in which piece of a lane, and where in it.
+/// Where one answer of one flag is counted: the number of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell(u32);
 
 impl Cell {
     /// Where nothing is counted.
     pub const NONE: Cell = Cell(u32::MAX);
-    /// How much of a cell says where in its piece it is.
-    const PLACE_BITS: u32 = 24;
 
-    /// The cell of this number.
-    fn numbered(number: u32) -> Cell {
-        let from_first = number + FIRST_PIECE;
-        let piece = from_first.ilog2() - FIRST_PIECE.ilog2();
-        Cell(piece << Cell::PLACE_BITS | (from_first - (FIRST_PIECE << piece)))
-    }
-
-    /// Its number: cells are numbered from the first piece on.
     fn number(self) -> usize {
-        let (piece, at) = self.place();
-        FIRST_PIECE as usize * ((1 << piece) - 1) + at
+        self.0 as usize
     }
 
-    #[inline]
-    fn place(self) -> (usize, usize) {
-        ((self.0 >> Cell::PLACE_BITS) as usize, (self.0 & ((1 << Cell::PLACE_BITS) - 1)) as usize)
-    }
-
-    /// The cell so many places on. Those of one flag lie in one piece.
+    /// The cell so many places on.
     #[inline]
     pub(crate) fn after(self, places: u16) -> Cell {
         Cell(self.0.saturating_add(u32::from(places)))
@@ -97,18 +85,13 @@ impl Numbering {
     /// The first of as many cells as a flag of so many variants needs.
     pub(crate) fn next(&mut self, variants: usize) -> Cell {
         let Ok(variants) = u16::try_from(variants) else { return Cell::NONE };
-        let mut first = self.next;
-        while first < MAX_CELLS {
-            let (piece, at) = Cell::numbered(first).place();
-            let room = (FIRST_PIECE << piece) - u32::try_from(at).unwrap_or(u32::MAX);
-            if u32::from(variants) < room {
-                self.next = first + u32::from(variants) + 1;
-                return Cell::numbered(first);
-            }
-            // Not in two pieces.
-            first += room;
+        let first = self.next;
+        let next = first + u32::from(variants) + 1;
+        if next > MAX_CELLS {
+            return Cell::NONE;
         }
-        Cell::NONE
+        self.next = next;
+        Cell(first)
     }
 
     /// Whether both go back to the same beginning.
@@ -138,8 +121,11 @@ pub struct Tally {
     shared: OnceBox<Counts>,
 }
 
-#[derive(Default)]
-struct Counts([OnceBox<Box<[AtomicU64]>>; PIECES]);
+struct Counts {
+    few: OnceBox<[AtomicU64; FEW]>,
+    more: OnceBox<[AtomicU64; MORE]>,
+    many: [OnceBox<[AtomicU64; MANY]>; PIECES],
+}
 
 impl Default for Tally {
     fn default() -> Tally {
@@ -148,8 +134,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A tally in which nothing was counted yet. It takes half a KiB, and then 8 bytes for each cell and
-    /// thread in use, up to twice that.
+    /// A tally in which nothing was counted yet. It takes half a KiB, and each thread that counts 1 KiB in it, 8 KiB
+    /// more from the 65th cell on, and 64 KiB for each 8,192 after those.
     pub fn new() -> Tally {
         Tally { own: [const { OnceBox::new() }; LANES], shared: OnceBox::new() }
     }
@@ -171,7 +157,7 @@ impl Tally {
     #[inline(never)]
     fn count_slowly(&self, cell: Cell, number: u8) {
         let lane = self.own.get(usize::from(number)).unwrap_or(&self.shared);
-        if let Some(count) = lane.get_or_init(Box::default).get_or_make(cell) {
+        if let Some(count) = lane.get_or_init(|| Box::new(Counts::new())).get_or_make(cell) {
             count.fetch_add(1, Relaxed);
         }
     }
@@ -183,22 +169,46 @@ impl Tally {
 }
 
 impl Counts {
+    const fn new() -> Counts {
+        Counts { few: OnceBox::new(), more: OnceBox::new(), many: [const { OnceBox::new() }; PIECES] }
+    }
+
     #[inline]
     fn get(&self, cell: Cell) -> Option<&AtomicU64> {
-        let (piece, at) = cell.place();
-        self.0.get(piece)?.get()?.get(at)
+        let number = cell.number();
+        if number < FEW {
+            return self.few.get()?.get(number);
+        }
+        let number = number - FEW;
+        if number < MORE {
+            return self.more.get()?.get(number);
+        }
+        let number = number - MORE;
+        self.many.get(number / MANY)?.get()?.get(number % MANY)
     }
 
     fn get_or_make(&self, cell: Cell) -> Option<&AtomicU64> {
-        let (piece, at) = cell.place();
-        let cells = (FIRST_PIECE as usize) << piece.min(PIECES);
-        let piece = self.0.get(piece)?;
-        piece.get_or_init(|| Box::new((0..cells).map(|_| AtomicU64::new(0)).collect())).get(at)
+        let number = cell.number();
+        if number < FEW {
+            return self.few.get_or_init(zeros).get(number);
+        }
+        let number = number - FEW;
+        if number < MORE {
+            return self.more.get_or_init(zeros).get(number);
+        }
+        let number = number - MORE;
+        self.many.get(number / MANY)?.get_or_init(zeros).get(number % MANY)
     }
 
     fn read(&self, cell: Cell) -> u64 {
         self.get(cell).map_or(0, |count| count.load(Relaxed))
     }
+}
+
+/// Made in place: the largest would fill a thread's stack.
+fn zeros<const N: usize>() -> Box<[AtomicU64; N]> {
+    let zeros: Box<[AtomicU64]> = (0..N).map(|_| AtomicU64::new(0)).collect();
+    zeros.try_into().unwrap_or_else(|_| Box::new([const { AtomicU64::new(0) }; N]))
 }
 
 /// How often a flag gave an answer.
@@ -341,18 +351,15 @@ mod tests {
     }
 
     #[test]
-    fn every_cell_has_a_place_of_its_own_and_those_past_the_end_have_none() {
-        let mut next = (0, 0);
-        for number in 0..MAX_CELLS {
-            let cell = Cell::numbered(number);
-            assert_eq!((cell.place(), cell.number()), (next, number as usize));
-            next.1 += 1;
-            if next.1 == (FIRST_PIECE as usize) << next.0 {
-                next = (next.0 + 1, 0);
-            }
-        }
+    fn every_cell_has_a_count_of_its_own_and_those_past_the_end_have_none() {
         let tally = Tally::new();
-        for past in [Cell::numbered(MAX_CELLS), Cell::NONE, Cell::NONE.after(3)] {
+        for lane in [OWN, Lane::SHARED] {
+            (0..MAX_CELLS).for_each(|number| tally.count(Cell(number), lane));
+        }
+        for lane in tally.lanes() {
+            assert!((0..MAX_CELLS).all(|number| lane.read(Cell(number)) == 1));
+        }
+        for past in [Cell(MAX_CELLS), Cell::NONE, Cell::NONE.after(3)] {
             tally.count(past, OWN);
             tally.count(past, Lane::SHARED);
             assert!(tally.lanes().iter().all(|lane| lane.read(past) == 0));
@@ -361,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cells_of_a_flag_lie_in_one_piece_and_no_other_flag_has_them() {
+    fn no_other_flag_has_the_cells_of_a_flag() {
         let mut numbering = Numbering::default();
         let mut free = 0;
         for variants in (1..64).cycle() {
@@ -370,14 +377,10 @@ mod tests {
                 break;
             }
             let cells: Vec<Cell> = Cells { first, variants }.all().collect();
-            assert_eq!(cells.len(), variants + 1);
-            let (one, last) = (cells[0], cells[variants]);
-            assert_eq!(one.place().0, last.place().0);
-            assert_eq!(last.number() - one.number(), variants);
-            assert!(one.number() >= free && last.number() < MAX_CELLS as usize);
-            free = last.number() + 1;
+            assert_eq!((cells.len(), cells[0].number()), (variants + 1, free));
+            free = cells[variants].number() + 1;
         }
-        assert!(free > MAX_CELLS as usize - 64, "{free}");
+        assert!(free > MAX_CELLS as usize - 64 && free <= MAX_CELLS as usize, "{free}");
         assert_eq!(numbering.next(usize::from(u16::MAX) + 1), Cell::NONE);
     }
 
