@@ -52,6 +52,26 @@ impl Cell {
     }
 }
 
+/// The first cell of a flag in three bytes, so that a compiled flag stays as small as it can be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FirstCell([u8; 3]);
+
+impl FirstCell {
+    pub(crate) const NONE: FirstCell = FirstCell([u8::MAX; 3]);
+
+    pub(crate) fn of(cell: Cell) -> FirstCell {
+        // What has no three bytes is past the end, as are all ones.
+        let [a, b, c, rest] = cell.0.to_le_bytes();
+        if rest == 0 { FirstCell([a, b, c]) } else { FirstCell::NONE }
+    }
+
+    #[inline]
+    pub(crate) fn cell(self) -> Cell {
+        let [a, b, c] = self.0;
+        Cell(u32::from_le_bytes([a, b, c, 0]))
+    }
+}
+
 /// Where the answers of one flag are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cells {
@@ -66,10 +86,7 @@ impl Cells {
     }
 
     fn all(self) -> impl Iterator<Item = Cell> {
-        let all = match self.first {
-            Cell::NONE => 0..0,
-            Cell(first) => first..self.no_variant().0.saturating_add(1),
-        };
+        let all = if self.first < Cell(MAX_CELLS) { self.first.0..self.no_variant().0 + 1 } else { 0..0 };
         all.map(Cell)
     }
 }
@@ -333,7 +350,7 @@ mod tests {
     }
 
     fn cell(table: &FlagTable, key: &str, variant: u16) -> Cell {
-        table.get(key).expect("a flag").first_cell.after(variant)
+        table.get(key).expect("a flag").first_cell.cell().after(variant)
     }
 
     fn told(collector: &mut Collector, tally: &Tally, table: &FlagTable) -> Vec<(String, String, u64)> {

@@ -16,7 +16,7 @@ use crate::flag::{Flag, FlagState, HoldCause, Kills, Targeting};
 use crate::ids::{EnvKey, FlagKey, Revision, RuleId, VariantKey};
 use crate::segment::SegmentTable;
 use crate::table::hash_of;
-use crate::tally::{Cell, Cells};
+use crate::tally::{Cells, FirstCell};
 use crate::time::UnixMs;
 
 /// What a compiled flag is made from.
@@ -63,7 +63,7 @@ pub struct CompiledFlag {
     pub(crate) on: bool,
     pub(crate) answers: bool,
     /// Where its answers are counted. The table that it is put into says so.
-    pub(crate) first_cell: Cell,
+    pub(crate) first_cell: FirstCell,
     /// `None` if it cannot be served.
     pub(crate) serve: Option<CompiledServe>,
     /// What most flags do not have.
@@ -181,7 +181,7 @@ impl CompiledFlag {
             standing,
             on: targeting.on && !is_revived(state.targeting_revision, off_before),
             answers: flag.archived_at.is_none() && !flag.variants.is_empty(),
-            first_cell: Cell::NONE,
+            first_cell: FirstCell::NONE,
             serve,
             program,
             flag: Arc::clone(flag),
@@ -228,7 +228,7 @@ impl CompiledFlag {
     /// Where its answers are counted: one place for each variant, in their order, and one for checks that
     /// gave none.
     pub fn cells(&self) -> Cells {
-        Cells { first: self.first_cell, variants: self.flag.variants.len() }
+        Cells { first: self.first_cell.cell(), variants: self.flag.variants.len() }
     }
 
     /// Whether what is counted of this one and of the other is the same: their variants are.
