@@ -148,3 +148,17 @@ fn while_all_places_are_taken_checks_are_told_when_to_come_again_and_health_and_
     drop(held);
     granted_again(&served, &sdk);
 }
+
+#[test]
+fn a_connection_goes_on_after_an_answer_that_did_not_wait_for_the_body() {
+    let (served, sdk) = served(Settings::default());
+    let mut reader = BufReader::new(send(&served, &check("tg_sdk-server_nobody_knows-this")));
+    assert_eq!(answer(&mut reader).status, 401);
+    for body in ["{}".to_owned(), format!("{{\"much\":\"{}\"}}", "x".repeat(20_000))] {
+        let nowhere = request("/v1/nowhere", &sdk, &body);
+        reader.get_mut().write_all(nowhere.as_bytes()).expect("sent");
+        assert_eq!(answer(&mut reader).status, 404);
+    }
+    reader.get_mut().write_all(check(&sdk).as_bytes()).expect("sent");
+    assert!(is_granted(&answer(&mut reader)));
+}

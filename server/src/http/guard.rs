@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::Shared;
+use super::kept_body::KeptBody;
 use super::problem::{self, Problem};
 use crate::secret;
 
@@ -75,6 +76,19 @@ fn mark(headers: &mut HeaderMap, id: &str, origin: Option<HeaderValue>) {
 }
 
 async fn serve<B: MessageBody + 'static>(
+    shared: &Shared,
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Failed> {
+    let body = KeptBody::of(&mut request);
+    let answered = answer(shared, request, next).await;
+    if let Some(body) = body {
+        body.drain().await;
+    }
+    answered
+}
+
+async fn answer<B: MessageBody + 'static>(
     shared: &Shared,
     request: ServiceRequest,
     next: Next<B>,

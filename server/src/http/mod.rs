@@ -21,6 +21,7 @@ pub mod flags;
 pub mod guard;
 pub mod health;
 pub mod history;
+mod kept_body;
 pub mod kill;
 pub mod limits;
 pub mod log;

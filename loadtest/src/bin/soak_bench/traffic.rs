@@ -215,8 +215,8 @@ fn propose(admin: &mut Client, round: usize) {
     let path = flag_path(round);
     let seen = admin.send("GET", &format!("{path}/{STATE}"), &[], &Value::Null);
     let flag = path.rsplit('/').next();
-    let command =
-        json!({"do": "set_targeting", "app": "shop", "flag": flag, "environment": "live", "exposure": 100});
+    let command = json!({"do": "set_targeting", "app": "shop", "flag": flag, "environment": "live",
+               "exposure": 100 - round % 100});
     let known = [("if-match", seen.header("etag"))];
     let made = admin.send("POST", "/v1/proposals", &known, &json!({ "command": command })).granted();
     let id = made["id"].as_str().expect("a proposal has an id");
