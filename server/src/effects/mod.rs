@@ -1,7 +1,7 @@
 //! What others are told because of the log: webhooks.
 //!
-//! The log is the outbox. Each webhook has a task that follows it ([`courier`]) and keeps on disk how far it
-//! has come ([`outbox`]): what was not delivered before a crash is delivered after it, in order, and what was
+//! The log is the outbox. Each webhook has a task that follows it (`courier`) and keeps on disk how far it
+//! has come (`outbox`): what was not delivered before a crash is delivered after it, in order, and what was
 //! may come twice, under the same id. A receiver that is slow or down holds up nobody but itself.
 //!
 //! A log belongs to one process (its directory is locked), so no webhook is claimed before it is told, and how far

@@ -2,7 +2,7 @@
 //! the handlers read. The routes are in `http/routes.rs`; a test holds the two against each other, so that neither
 //! has what the other lacks.
 //!
-//! To describe a new route, add an [`Operation`](operation::Operation) to the file of its area: who may call it, with
+//! To describe a new route, add an `Operation` to the file of its area: who may call it, with
 //! what, and each answer. The tests of the HTTP side then hold every answer that they see against it.
 
 mod advice;
