@@ -60,11 +60,12 @@ pub fn quantile(values: &mut [u32], share: f64) -> u32 {
     values.get(place).copied().unwrap_or(0)
 }
 
-/// The middle one.
+/// The middle one, or what lies between the two in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+    f64::midpoint(at(sorted.len().saturating_sub(1) / 2), at(sorted.len() / 2))
 }
 
 #[cfg(test)]
@@ -92,5 +93,6 @@ mod tests {
         assert_eq!([0.5, 0.99, 1.0].map(|share| quantile(&mut values, share)), [50, 99, 100]);
         assert_eq!(quantile(&mut [], 0.99), 0);
         assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(&[4.0, 1.0, 3.0, 2.0]) - 2.5).abs() < f64::EPSILON);
     }
 }

@@ -111,7 +111,7 @@ impl Shop {
                 });
             }
         });
-        KILLS
+        KILLS / FILLING * FILLING
     }
 
     /// An operator's day, again and again.
@@ -172,7 +172,7 @@ impl Shop {
             open[place] = Some(stream);
             let revision = seen.rsplit(':').next().and_then(|text| text.parse::<u64>().ok());
             let said = json!({"instance": format!("sdk-{place}"), "revision": revision, "kill_ids": []});
-            admin.send("POST", "/v1/feed/ack", &[], &said);
+            admin.call("POST", "/v1/feed/ack", &said);
         }
     }
 
