@@ -227,6 +227,8 @@ fn batches_out_of_bounds_or_from_the_wrong_role_are_refused() {
     elsewhere["environment"] = "nope".into();
     send(&served.admin, &elsewhere).refused(404, "not_found");
     send(&served.token("sdk-browser"), &batch("b", &json!([one]))).refused(403, "not_allowed");
+    elsewhere["environment"] = "live".into();
+    send(&served.token("viewer"), &elsewhere).refused(403, "not_allowed");
     served.call(&sdk, "GET", CHECKOUT, &[], &Value::Null).refused(403, "not_allowed");
     served.call(&sdk, "GET", "/v1/stale-flags", &[], &Value::Null).refused(403, "not_allowed");
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 use rollout_rules::snapshot::{App, Snapshot};
 use rollout_rules::time::UnixMs;
@@ -14,7 +15,6 @@ use super::apps::missing_app;
 use super::audience::{self, Query};
 use super::auth::Principal;
 use super::body::Json;
-use super::feed::may_follow;
 use super::flags::find;
 use super::paging::Page;
 use super::problem::{self, Problem};
@@ -28,6 +28,18 @@ use crate::exposures::{AnswerSums, FlagSums, place};
 /// says where to go on.
 pub const MAX_SCANNED: usize = 2_000;
 
+/// Whether a token may say what was counted: a server's SDK, or whoever may change things anyway. One that only
+/// reads would else decide which flags look stale.
+fn may_count(who: &Principal) -> Result<(), Problem> {
+    if who.scope == Scope::SdkServer || who.changes().is_ok() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        problem::NOT_ALLOWED,
+        "counts are taken from a token with the scope sdk-server, or one that may change things",
+    ))
+}
+
 /// `POST /v1/exposures`: what an SDK counted.
 pub async fn take(
     who: Principal,
@@ -35,7 +47,7 @@ pub async fn take(
     shared: web::Data<Shared>,
     Json(batch): Json<Batch>,
 ) -> Result<HttpResponse, Problem> {
-    may_follow(&who)?;
+    may_count(&who)?;
     if batch.counts.len() > MAX_COUNTS {
         let detail =
             format!("`counts` may have at most {MAX_COUNTS} items; send the rest in a batch of its own");

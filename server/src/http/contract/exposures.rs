@@ -1,16 +1,20 @@
 //! How often flags gave which answer, and which of them have become stale.
 
 use actix_web::http::Method;
+use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::operation::{FOLLOWERS, Operation, READERS};
+use super::operation::{Operation, READERS};
 use super::views::{Page, Time};
 use crate::exposures::batch::Batch;
 use crate::exposures::stale::Reason;
 use crate::http::exposures::MAX_SCANNED;
 use crate::http::problem;
+
+/// Those that say what was counted: SDKs on servers, and whoever changes things.
+const COUNTERS: &[Scope] = &[Scope::Admin, Scope::Operator, Scope::Editor, Scope::Ci, Scope::SdkServer];
 
 /// What became of a batch, in checks.
 #[derive(JsonSchema)]
@@ -136,7 +140,7 @@ pub(super) fn exposures() -> Vec<Operation> {
                  last minute. The last batch of an instance is known again, so that it may be sent again until it is \
                  acknowledged.",
             )
-            .by(FOLLOWERS)
+            .by(COUNTERS)
             .audience()
             .body::<Batch>(json!({
                 "instance": "web-1", "batch": "k3f9-17",
