@@ -17,6 +17,9 @@ use super::sums::{FlagSums, Place, Sums};
 
 /// The file is written anew when it is larger than this and twice what it was when it was last.
 const SMALLEST_TO_REWRITE: u64 = 1024 * 1024;
+/// Longest that the file gets; it is half of that when all sums that fit are in it. Past it nothing is written until
+/// it could be written anew, which is tried ever more rarely.
+const LONGEST: u64 = 512 * 1024 * 1024;
 /// How much of a checksum a line bears, in hexadecimal digits.
 const SUM_DIGITS: usize = 16;
 const FORMAT: u32 = 1;
@@ -92,8 +95,15 @@ pub(super) struct Store {
     counting_since: UnixMs,
     /// How much of the file is whole.
     length: u64,
-    /// How long it was when it was written anew.
+    /// How long it was when it was written anew, or when that failed: it has to double before it is tried again.
     rewritten: u64,
+    /// Whether it could not be written anew the last time.
+    stays_long: bool,
+    /// Whether something may be left behind what is whole.
+    torn: bool,
+    longest: u64,
+    /// How many times lines were refused because the file is too long.
+    refused: u64,
 }
 
 impl Store {
@@ -124,8 +134,14 @@ impl Store {
         let mut file = File::options().write(true).open(path)?;
         file.set_len(read.whole)?;
         file.seek(SeekFrom::End(0))?;
-        let (counting_since, length, rewritten) = (read.counting_since, read.whole, read.needed);
-        Ok(Store { path: path.to_owned(), file, counting_since, length, rewritten })
+        Ok(Store { rewritten: read.needed, ..Store::whole(path, file, read.counting_since, read.whole) })
+    }
+
+    fn whole(path: &Path, file: File, counting_since: UnixMs, length: u64) -> Store {
+        let path = path.to_owned();
+        let (rewritten, longest) = (length, LONGEST);
+        let (stays_long, torn, refused) = (false, false, 0);
+        Store { path, file, counting_since, length, rewritten, stays_long, torn, longest, refused }
     }
 
     /// Writes the whole file beside its place, and puts it there.
@@ -139,37 +155,71 @@ impl Store {
             }
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
+            let length = file.metadata()?.len();
             fs::rename(&unfinished, path)?;
-            Ok(file)
+            Ok((file, length))
         };
-        let file: File = write().inspect_err(|_: &io::Error| {
+        let (file, length): (File, u64) = write().inspect_err(|_: &io::Error| {
             // What is left of it would only fill the disk further.
             let _ = fs::remove_file(&unfinished);
         })?;
-        let length = file.metadata()?.len();
-        Ok(Store { path: path.to_owned(), file, counting_since, length, rewritten: length })
+        Ok(Store::whole(path, file, counting_since, length))
     }
 
     /// Puts lines on disk. If that fails none of them counts as written.
     pub(super) fn append(&mut self, lines: &str) -> io::Result<()> {
+        if self.torn {
+            self.take_back()?;
+        }
+        if self.length + lines.len() as u64 > self.longest {
+            self.refused += 1;
+            if self.refused.is_power_of_two() {
+                self.rewrite();
+            }
+            if self.length + lines.len() as u64 > self.longest {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
         let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // What is left of them must not run into the next line.
-            self.file.set_len(self.length)?;
-            self.file.seek(SeekFrom::Start(self.length))?;
+            self.torn = true;
+            // If that fails as well, it is done before the next lines.
+            let _ = self.take_back();
             return Err(error);
         }
         self.length += lines.len() as u64;
         if self.length > SMALLEST_TO_REWRITE.max(2 * self.rewritten) {
-            self.rewrite()?;
+            self.rewrite();
         }
         Ok(())
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
-        let read = read(&fs::read(&self.path)?).ok_or(io::ErrorKind::InvalidData)?;
-        *self = Store::written(&self.path, self.counting_since, &read.flags)?;
+    /// Takes away what is left of lines that could not be written: it must not run into the next.
+    fn take_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.torn = false;
         Ok(())
+    }
+
+    /// Writes the file anew. What is in it is on disk, so that a failure costs room and nothing else.
+    fn rewrite(&mut self) {
+        let anew = || {
+            let bytes = fs::read(&self.path)?;
+            // The head is known, be it damaged or not.
+            let head = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+            Store::written(&self.path, self.counting_since, &rows(&bytes[head..]).0)
+        };
+        match anew() {
+            Ok(store) => *self = Store { longest: self.longest, ..store },
+            Err(error) => {
+                if !self.stays_long {
+                    tracing::warn!(%error, "the file of exposure counts cannot be written anew and grows for now");
+                }
+                self.stays_long = true;
+                self.rewritten = self.length;
+            }
+        }
     }
 }
 
@@ -186,18 +236,26 @@ struct Read {
 /// What a file says; none if its head is not whole or of another format.
 fn read(bytes: &[u8]) -> Option<Read> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n')? + 1;
-    let mut lines = bytes[..whole].split_inclusive(|byte| *byte == b'\n');
-    let content = |line: &[u8]| {
-        std::str::from_utf8(line).ok().and_then(|line| opened(line.trim_end()).map(str::to_owned))
-    };
-    let head = lines.next()?;
-    let mut needed = head.len();
-    let head: Head = serde_json::from_str(&content(head)?).ok()?;
+    let head_end = bytes.iter().position(|byte| *byte == b'\n')? + 1;
+    let head: Head = serde_json::from_str(&content(&bytes[..head_end])?).ok()?;
     if head.format != FORMAT {
         return None;
     }
+    let (flags, needed) = rows(&bytes[head_end..whole]);
+    let needed = (head_end + needed) as u64;
+    Some(Read { counting_since: head.counting_since, flags, whole: whole as u64, needed })
+}
+
+/// The content of a line that is as it was written.
+fn content(line: &[u8]) -> Option<String> {
+    std::str::from_utf8(line).ok().and_then(|line| opened(line.trim_end()).map(str::to_owned))
+}
+
+/// What the lines after the head say, and how long those are that count.
+fn rows(bytes: &[u8]) -> (BTreeMap<Place, FlagSums>, usize) {
+    let mut needed = 0;
     let mut flags = BTreeMap::new();
-    for line in lines {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let Some(row) = content(line).and_then(|json| serde_json::from_str::<Row>(&json).ok()) else {
             continue;
         };
@@ -210,8 +268,7 @@ fn read(bytes: &[u8]) -> Option<Read> {
         };
         needed -= before.map_or(0, |(_, length)| length);
     }
-    let flags = flags.into_iter().map(|(place, (sums, _))| (place, sums)).collect();
-    Some(Read { counting_since: head.counting_since, flags, whole: whole as u64, needed: needed as u64 })
+    (flags.into_iter().map(|(place, (sums, _))| (place, sums)).collect(), needed)
 }
 
 #[cfg(test)]
@@ -298,5 +355,65 @@ mod tests {
         let (_, again) = Store::open(&path, NOW).expect("opens");
         assert_eq!((counted(&again, "a"), again.get(&flag("gone"))), (12_000, None));
         assert!(!fs::read_to_string(&path).expect("a file").contains("gone"));
+    }
+
+    /// Appends lines of a flag of the past until the file was to be written anew once more.
+    fn grow(store: &mut Store) {
+        let mut sums = Sums::since(NOW);
+        assert!(sums.add(&flag("b"), None, 1, NOW));
+        let lines = line(&flag("b"), sums.get(&flag("b")));
+        let lines = lines.repeat(usize::try_from(SMALLEST_TO_REWRITE).expect("fits") / lines.len() + 1);
+        store.append(&lines).expect("on disk, however long the file is");
+    }
+
+    #[test]
+    fn lines_on_disk_are_written_whatever_becomes_of_writing_the_file_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("exposures");
+        let (mut store, mut sums) = Store::open(&path, NOW).expect("opens");
+        count(&mut store, &mut sums, "a", NOW);
+        let in_the_way = folder.path().join("exposures.unfinished");
+        fs::create_dir(&in_the_way).expect("a folder");
+        grow(&mut store);
+        let long = store.length;
+        assert!(long > SMALLEST_TO_REWRITE);
+        count(&mut store, &mut sums, "a", NOW);
+        assert_eq!(fs::metadata(&path).expect("a file").len(), store.length);
+        // Nothing is written past the longest that it may be, until it can be written anew.
+        store.longest = store.length;
+        let line = line(&flag("a"), sums.get(&flag("a")));
+        assert!(store.append(&line).is_err() && store.append(&line).is_err());
+        assert_eq!(fs::metadata(&path).expect("a file").len(), store.length);
+        fs::remove_dir(&in_the_way).expect("removed");
+        assert!(store.append(&line).is_err(), "tried ever more rarely");
+        store.append(&line).expect("written");
+        assert!(store.length < long);
+        assert_eq!(counted(&Store::open(&path, NOW).expect("opens").1, "a"), 2);
+    }
+
+    #[test]
+    fn a_damaged_head_is_mended_when_the_file_is_written_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("exposures");
+        let (mut store, mut sums) = Store::open(&path, NOW).expect("opens");
+        count(&mut store, &mut sums, "a", NOW);
+        let mut bytes = fs::read(&path).expect("a file");
+        bytes[3] ^= 1;
+        fs::write(&path, bytes).expect("written");
+        grow(&mut store);
+        let (_, again) = Store::open(&path, NOW.plus(rollout_rules::time::DAY)).expect("opens");
+        assert_eq!((counted(&again, "a"), again.counting_since()), (1, NOW));
+    }
+
+    #[test]
+    fn what_a_failed_write_left_behind_is_taken_away_before_the_next() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("exposures");
+        let (mut store, mut sums) = Store::open(&path, NOW).expect("opens");
+        store.file.write_all(b"half of a li").expect("written");
+        store.torn = true;
+        count(&mut store, &mut sums, "a", NOW);
+        assert!(!fs::read_to_string(&path).expect("a file").contains("half"));
+        assert_eq!(counted(&Store::open(&path, NOW).expect("opens").1, "a"), 1);
     }
 }
