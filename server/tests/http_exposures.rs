@@ -274,6 +274,23 @@ fn flags_are_stale_for_each_reason_from_the_day_on_that_it_holds() {
 }
 
 #[test]
+fn whoever_fetches_all_flags_asks_for_none_of_them() {
+    let served = Served::with(Settings { workers: 1, ..Settings::default() }, long_lives());
+    served.shop();
+    served.flag_on("checkout");
+    let sdk = served.token("sdk-server");
+    let ann = json!({"targetingKey": "ann"});
+    served.clock.advance(DurationMs::days(14));
+    served.call(&sdk, "POST", "/ofrep/v1/evaluate/flags", &[], &json!({"context": ann})).expect(200);
+    let shown = exposures(&served);
+    assert_eq!((counts(&shown["hours"][0]), &shown["last_asked_at"]), (vec!["on 1".into()], &Value::Null));
+    let is_told = || reasons(&served, "checkout").contains(&"never_asked".to_owned());
+    assert!(is_told());
+    served.check(&sdk, "checkout", &ann).expect(200);
+    assert!(!is_told());
+}
+
+#[test]
 fn a_flag_that_gave_one_answer_for_thirty_days_is_told_of_until_it_gives_another() {
     let served = Served::with(Settings { workers: 1, ..Settings::default() }, long_lives());
     served.shop();

@@ -120,11 +120,19 @@ pub(super) fn show(session: &mut Session, app: &AppKey, options: &ExposuresOptio
         return session.print_json(&answer);
     }
     let since = moment(&answer, "counting_since").map_or_else(String::new, when::minute);
-    let Some(last) = moment(&answer, "last_asked_at") else {
-        let key = &options.key;
-        return session.say(format_args!("nobody asked for {key} in {environment} since {since}"));
-    };
-    session.say(format_args!("asked for last {}; counted since {since}", when::ago(last, session.now)))?;
+    match moment(&answer, "last_asked_at") {
+        Some(last) => {
+            let last = when::ago(last, session.now);
+            session.say(format_args!("asked for last {last}; counted since {since}"))?;
+        }
+        None => {
+            session.say(format_args!("nobody asked for {} in {environment} since {since}", options.key))?;
+            if answer["variants"].as_array().is_none_or(Vec::is_empty) {
+                return Ok(());
+            }
+            session.say("it was among all flags that somebody fetched:")?;
+        }
+    }
     session.say("")?;
     let sums = match options.days {
         Some(days) => Sums::read(&answer["days"], "day", 24 * HOUR_MS, days, session.now),

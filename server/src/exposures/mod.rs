@@ -82,9 +82,14 @@ impl Exposures {
         let mut taken = 0;
         self.0.tallies.collect(of, snapshot, |(app, environment), counted| {
             let mut sums = self.sums();
-            for one in counted {
+            for one in counted.asked {
                 taken += one.count;
                 sums.add(&place(app, environment, &one.flag), one.variant.as_ref(), one.count, now);
+            }
+            for one in counted.listed {
+                taken += one.count;
+                let place = place(app, environment, &one.flag);
+                sums.add_listed(&place, one.variant.as_ref(), one.count, now, now);
             }
         });
         if taken > 0 {
@@ -186,15 +191,27 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Counting(Option<Arc<Tallied>>);
 
 impl Counting {
-    /// Counts an answer. A check that gave none of the flag's variants for want of a unit counts as such.
+    /// Counts an answer to somebody who asked for the flag. A check that gave none of the flag's variants for want
+    /// of a unit counts as such.
     #[inline]
     pub fn count(&self, answer: &Answer<'_>) {
         let Counting(Some(tallied)) = self else { return };
-        let cell: Cell = match answer.reason {
-            Reason::NoUnit => answer.flag().cells().no_variant(),
-            _ => answer.cell(),
-        };
-        tallied.tally().count(cell, lanes::own());
+        tallied.asked().count(cell(answer), lanes::own());
+    }
+
+    /// Counts an answer among those of all flags, of which nobody can tell which were wanted.
+    #[inline]
+    pub fn count_listed(&self, answer: &Answer<'_>) {
+        let Counting(Some(tallied)) = self else { return };
+        tallied.listed().count(cell(answer), lanes::own());
+    }
+}
+
+#[inline]
+fn cell(answer: &Answer<'_>) -> Cell {
+    match answer.reason {
+        Reason::NoUnit => answer.flag().cells().no_variant(),
+        _ => answer.cell(),
     }
 }
 

@@ -28,7 +28,8 @@ pub enum Reason {
     ExpiresSoon,
     /// It has expired, and was asked for since, within the last 7 days: it is still in somebody's code.
     ExpiredButAsked,
-    /// Nobody asked for it, in any environment, since it was made 14 days ago or more.
+    /// Nobody asked for it by its name, in any environment, since it was made 14 days ago or more. To fetch all flags
+    /// of an environment is to ask for none.
     NeverAsked,
     /// It was asked for, and gave the same answer for 30 days or more: the code needs no flag any more.
     OneVariantOnly,
@@ -112,7 +113,9 @@ pub fn findings(
     }
     let of = |environment: &EnvKey| sums.get(&place(&app.info().key, environment, &record.flag().key));
     let begun = record.flag().created_at.max(sums.counting_since());
-    let asked = record.states().any(|(environment, _)| of(environment).is_some());
+    let asked = record
+        .states()
+        .any(|(environment, _)| of(environment).is_some_and(|sums| sums.last_asked_at().is_some()));
     if !asked && now.since(begun) >= NEVER_ASKED {
         found.push(Finding { since: Some(begun), ..Finding::of(Reason::NeverAsked) });
     }

@@ -13,7 +13,7 @@ use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
-use super::sums::{FlagSums, Place, Sums};
+use super::sums::{AnswerSums, FlagSums, Place, Sums};
 
 /// The file is written anew when it is larger than this and twice what it was when it was last.
 const SMALLEST_TO_REWRITE: u64 = 1024 * 1024;
@@ -63,12 +63,15 @@ struct Row {
     #[serde(flatten)]
     place: Place,
     /// None: the flag is gone.
-    answers: Option<FlagSums>,
+    answers: Option<Vec<AnswerSums>>,
+    #[serde(default)]
+    asked_at: Option<UnixMs>,
 }
 
 /// A line about a place.
 pub(super) fn line(place: &Place, sums: Option<&FlagSums>) -> String {
-    sealed(&Row { place: place.clone(), answers: sums.cloned() })
+    let answers = sums.map(|sums| sums.answers().to_vec());
+    sealed(&Row { place: place.clone(), answers, asked_at: sums.and_then(FlagSums::last_asked_at) })
 }
 
 fn sealed(content: &impl Serialize) -> String {
@@ -260,9 +263,9 @@ fn rows(bytes: &[u8]) -> (BTreeMap<Place, FlagSums>, usize) {
             continue;
         };
         let before = match row.answers {
-            Some(sums) => {
+            Some(answers) => {
                 needed += line.len();
-                flags.insert(row.place, (sums, line.len()))
+                flags.insert(row.place, (FlagSums::restored(answers, row.asked_at), line.len()))
             }
             None => flags.remove(&row.place),
         };

@@ -32,10 +32,11 @@ pub struct Place {
 }
 
 /// How often a flag answered in an environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlagSums {
     answers: Vec<AnswerSums>,
+    /// When somebody asked for this flag by its name last, and not for all flags there are.
+    asked_at: Option<UnixMs>,
 }
 
 /// How often one answer was given.
@@ -91,13 +92,22 @@ fn kept(sums: &[(u64, u64)], length_ms: u64, kept: u64, now: UnixMs) -> impl Ite
 }
 
 impl FlagSums {
+    /// Sums as they were written.
+    pub fn restored(answers: Vec<AnswerSums>, asked_at: Option<UnixMs>) -> FlagSums {
+        FlagSums { answers, asked_at }
+    }
+
     /// Every answer that was given, in the order in which they were given first.
     pub fn answers(&self) -> &[AnswerSums] {
         &self.answers
     }
 
-    /// When the flag was asked for last.
+    /// When the flag was asked for last, by its name: whoever fetches all flags of an environment need not know of it.
     pub fn last_asked_at(&self) -> Option<UnixMs> {
+        self.asked_at
+    }
+
+    fn last_given_at(&self) -> Option<UnixMs> {
         self.answers.iter().map(|answer| answer.last_at).max()
     }
 
@@ -142,12 +152,12 @@ impl Sums {
         self.flags.get(place)
     }
 
-    /// Adds answers given at `now`; `false` if there is no room for a new series.
+    /// Adds answers given at `now` to those who asked for the flag; `false` if there is no room for a new series.
     pub fn add(&mut self, place: &Place, variant: Option<&VariantKey>, count: u64, now: UnixMs) -> bool {
         self.add_from(place, variant, count, DurationMs(0), now)
     }
 
-    /// Adds answers given `ago`; `false` if there is no room for a new series.
+    /// Adds answers given `ago` to those who asked for the flag; `false` if there is no room for a new series.
     pub fn add_from(
         &mut self,
         place: &Place,
@@ -157,6 +167,22 @@ impl Sums {
         now: UnixMs,
     ) -> bool {
         let at = UnixMs(now.0.saturating_sub(ago.0));
+        let added = self.add_listed(place, variant, count, at, now);
+        if added && let Some(sums) = self.flags.get_mut(place) {
+            sums.asked_at = sums.asked_at.max(Some(at));
+        }
+        added
+    }
+
+    /// Adds answers given `at` a time to those who fetched all flags; `false` if there is no room for a new series.
+    pub fn add_listed(
+        &mut self,
+        place: &Place,
+        variant: Option<&VariantKey>,
+        count: u64,
+        at: UnixMs,
+        now: UnixMs,
+    ) -> bool {
         let room = self.series < MAX_SERIES;
         let known = match self.flags.get_mut(place) {
             Some(known) => known,
@@ -192,7 +218,7 @@ impl Sums {
         let series = &mut self.series;
         self.flags.retain(|place, sums| {
             let before = sums.answers.len();
-            let last = sums.last_asked_at();
+            let last = sums.last_given_at();
             let old = |answer: &AnswerSums| now.since(answer.last_at).0 > KEPT_DAYS * DAY_MS;
             sums.answers.retain(|answer| Some(answer.last_at) == last || !old(answer));
             let stays = still_there(place);

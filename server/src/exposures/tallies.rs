@@ -18,40 +18,67 @@ pub(super) const MAX_TALLIES: usize = 10_000;
 /// an hour.
 const QUIET_LOOKS: u32 = 360;
 
-/// A tally, and who reads it.
+/// What was counted in an environment since the last time.
+pub(super) struct Told {
+    /// Answers to those who asked for the flag.
+    pub(super) asked: Vec<Counted>,
+    /// Answers to those who fetched all flags.
+    pub(super) listed: Vec<Counted>,
+}
+
+impl Told {
+    fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.listed.is_empty()
+    }
+}
+
+/// The tallies of an environment, and who reads them.
 pub(super) struct Tallied {
-    tally: Tally,
+    asked: Tally,
+    listed: Tally,
     /// An empty table that counts with those whose flags are counted here.
     numbered: FlagTable,
     reading: Mutex<Reading>,
 }
 
 struct Reading {
-    collector: Collector,
+    asked: Collector,
+    listed: Collector,
     quiet: u32,
 }
 
 impl Tallied {
     fn new(flags: &FlagTable) -> Tallied {
-        let reading = Reading { collector: Collector::beginning_with(flags), quiet: 0 };
-        Tallied { tally: Tally::new(), numbered: flags.of_only([]), reading: Mutex::new(reading) }
+        let collector = || Collector::beginning_with(flags);
+        let reading = Mutex::new(Reading { asked: collector(), listed: collector(), quiet: 0 });
+        Tallied { asked: Tally::new(), listed: Tally::new(), numbered: flags.of_only([]), reading }
     }
 
-    /// The tally.
+    /// The tally of checks of single flags.
     #[inline]
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(super) fn asked(&self) -> &Tally {
+        &self.asked
+    }
+
+    /// The tally of what those were told who fetched all flags.
+    #[inline]
+    pub(super) fn listed(&self) -> &Tally {
+        &self.listed
     }
 
     /// What was counted since the last time. Without the flags of now, as those of the last time are named.
-    fn collect(&self, now: Option<&FlagTable>) -> Vec<Counted> {
+    fn collect(&self, now: Option<&FlagTable>) -> Told {
         let mut reading = locked(&self.reading);
-        let counted = match now.filter(|now| now.counts_with(&self.numbered)) {
-            Some(now) => reading.collector.collect(&self.tally, now),
-            None => reading.collector.collect_rest(&self.tally),
+        let now = now.filter(|now| now.counts_with(&self.numbered));
+        let counted = |collector: &mut Collector, tally| match now {
+            Some(now) => collector.collect(tally, now),
+            None => collector.collect_rest(tally),
         };
-        reading.quiet = if counted.is_empty() { reading.quiet.saturating_add(1) } else { 0 };
-        counted
+        let asked = counted(&mut reading.asked, &self.asked);
+        let listed = counted(&mut reading.listed, &self.listed);
+        let told = Told { asked, listed };
+        reading.quiet = if told.is_empty() { reading.quiet.saturating_add(1) } else { 0 };
+        told
     }
 
     fn is_quiet(&self) -> bool {
@@ -98,7 +125,7 @@ impl Tallies {
         &self,
         of: Option<&AppKey>,
         snapshot: &Snapshot,
-        mut tell: impl FnMut(&Name, Vec<Counted>),
+        mut tell: impl FnMut(&Name, Told),
     ) {
         for (name, left) in std::mem::take(&mut *locked(&self.left)) {
             tell(&name, left.collect(None));

@@ -78,7 +78,7 @@ struct Exposures {
     environment: EnvKey,
     /// Since when this server counts.
     counting_since: Time,
-    /// Null if nobody asked since.
+    /// Null if nobody asked for it by its name since.
     last_asked_at: Option<Time>,
     variants: Vec<ExposedVariant>,
     /// The last 48 hours; those in which nobody asked are left out.
@@ -154,7 +154,8 @@ pub(super) fn exposures() -> Vec<Operation> {
             .title("Show how often a flag gave which answer")
             .about(
                 "By variant and hour for 48 hours, and by day for 35. What SDKs count arrives every minute or so. An \
-                 evaluation of every flag over OFREP counts as a check of each; an answer 304 as none.",
+                 evaluation of every flag over OFREP counts an answer of each, though it asked for none by its name; an \
+                 answer 304 counts as none.",
             )
             .by(READERS)
             .answers::<Exposures>(200, "The counts.", example()),

@@ -64,7 +64,7 @@ pub async fn evaluate_flags(
     text.push_str("{\"flags\":[");
     let counting = shared.exposures.counting(&app, &environment, &flags.environment.flags);
     for (index, found) in evaluate_all(&flags, &context, now).enumerate() {
-        counting.count(&found);
+        counting.count_listed(&found);
         if index > 0 {
             text.push(',');
         }
