@@ -291,6 +291,22 @@ fn whoever_fetches_all_flags_asks_for_none_of_them() {
 }
 
 #[test]
+fn a_flag_that_another_has_as_a_prerequisite_is_not_called_never_asked_for() {
+    let served = Served::with(Settings { workers: 1, ..Settings::default() }, long_lives());
+    served.shop();
+    served.flag_on("base");
+    let etag = served.flag_on("checkout");
+    let state = "/v1/apps/shop/flags/checkout/environments/live";
+    let needed = json!({"prerequisites": [{"flag": "base", "variants": ["on"]}]});
+    let changed = served.patch(state, &etag, &needed);
+    changed.expect(200);
+    served.clock.advance(DurationMs::days(14));
+    assert_eq!(reasons(&served, "base"), Vec::<String>::new());
+    served.patch(state, changed.header("etag"), &json!({"prerequisites": []})).expect(200);
+    assert_eq!(reasons(&served, "base"), ["never_asked"]);
+}
+
+#[test]
 fn a_flag_that_gave_one_answer_for_thirty_days_is_told_of_until_it_gives_another() {
     let served = Served::with(Settings { workers: 1, ..Settings::default() }, long_lives());
     served.shop();

@@ -28,8 +28,8 @@ pub enum Reason {
     ExpiresSoon,
     /// It has expired, and was asked for since, within the last 7 days: it is still in somebody's code.
     ExpiredButAsked,
-    /// Nobody asked for it by its name, in any environment, since it was made 14 days ago or more. To fetch all flags
-    /// of an environment is to ask for none.
+    /// Nobody asked for it by its name, in any environment, since it was made 14 days ago or more, and no flag has it as
+    /// a prerequisite. To fetch all flags of an environment is to ask for none.
     NeverAsked,
     /// It was asked for, and gave the same answer for 30 days or more: the code needs no flag any more.
     OneVariantOnly,
@@ -116,7 +116,10 @@ pub fn findings(
     let asked = record
         .states()
         .any(|(environment, _)| of(environment).is_some_and(|sums| sums.last_asked_at().is_some()));
-    if !asked && now.since(begun) >= NEVER_ASKED {
+    // Whoever checks a flag that has this one as a prerequisite needs it, and does not name it.
+    let mut dependents = app.dependents(&record.flag().key).filter_map(|key| app.flag(key));
+    let is_needed = dependents.any(|dependent| !dependent.is_archived());
+    if !asked && !is_needed && now.since(begun) >= NEVER_ASKED {
         found.push(Finding { since: Some(begun), ..Finding::of(Reason::NeverAsked) });
     }
     for (environment, state) in record.states().filter(|(environment, _)| only(environment)) {
