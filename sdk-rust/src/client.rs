@@ -51,7 +51,7 @@ impl Client {
     /// A boolean flag's value, or the default.
     #[inline]
     pub fn bool(&self, key: &str, context: &Context, default: bool) -> bool {
-        self.check(key, context, |answer| answer.ok()?.value().as_bool()).unwrap_or(default)
+        self.value(key, context, default, |answer| answer.value().as_bool())
     }
 
     /// A boolean flag's value with the story behind it.
@@ -62,7 +62,7 @@ impl Client {
     /// A string flag's value, or the default. Reads as a `str`.
     #[inline]
     pub fn string<'d>(&self, key: &str, context: &Context, default: &'d str) -> Text<'d> {
-        self.check(key, context, |answer| Text::read(&answer.ok()?)).unwrap_or(Text::default(default))
+        self.value(key, context, Text::default(default), Text::read)
     }
 
     /// A string flag's value with the story behind it.
@@ -73,7 +73,7 @@ impl Client {
     /// A number flag's value, or the default.
     #[inline]
     pub fn number(&self, key: &str, context: &Context, default: f64) -> f64 {
-        self.check(key, context, |answer| answer.ok()?.value().as_f64()).unwrap_or(default)
+        self.value(key, context, default, |answer| answer.value().as_f64())
     }
 
     /// A number flag's value with the story behind it.
@@ -84,7 +84,7 @@ impl Client {
     /// The value of a flag of any type as JSON, or the default. Reads as a [`serde_json::Value`].
     #[inline]
     pub fn json<'d>(&self, key: &str, context: &Context, default: &'d Value) -> Json<'d> {
-        self.check(key, context, |answer| Some(Json::read(&answer.ok()?))).unwrap_or(Json::default(default))
+        self.value(key, context, Json::default(default), |answer| Some(Json::read(answer)))
     }
 
     /// The value of a flag of any type as JSON, with the story behind it.
@@ -92,22 +92,36 @@ impl Client {
         self.detail(key, context, Json::default(default), |answer| Some(Json::read(answer)))
     }
 
-    /// One load of the state, one read of the clock, one look-up, one addition.
+    /// One load of the state, one read of the clock, one look-up, one addition. An answer from which nothing can be
+    /// read counts as none of the flag's variants: the caller has its own default.
     #[inline]
-    pub(crate) fn check<T>(
+    pub(crate) fn check<V, T>(
         &self,
         key: &str,
         context: &Context,
-        then: impl FnOnce(Result<Answer<'_>, ErrorKind>) -> T,
+        read: impl FnOnce(&Answer<'_>) -> Option<V>,
+        then: impl FnOnce(Result<(Option<V>, &Answer<'_>), ErrorKind>) -> T,
     ) -> T {
         let shared = &*self.inner.shared;
         let loaded = shared.state.load();
         let Some(state) = &*loaded else { return then(Err(ErrorKind::NotReady)) };
         let answer = evaluate(&state.flag_set(), key, context, shared.clock.now());
-        if let Some(answer) = &answer {
-            shared.tally.count(answer.cell(), lanes::own());
-        }
-        then(answer.ok_or(ErrorKind::FlagNotFound))
+        let Some(answer) = answer else { return then(Err(ErrorKind::FlagNotFound)) };
+        let value = read(&answer);
+        let cell = if value.is_some() { answer.cell() } else { answer.flag().cells().no_variant() };
+        shared.tally.count(cell, lanes::own());
+        then(Ok((value, &answer)))
+    }
+
+    #[inline]
+    fn value<T>(
+        &self,
+        key: &str,
+        context: &Context,
+        default: T,
+        read: impl FnOnce(&Answer<'_>) -> Option<T>,
+    ) -> T {
+        self.check(key, context, read, |found| found.ok().and_then(|(value, _)| value).unwrap_or(default))
     }
 
     fn detail<T>(
@@ -117,12 +131,10 @@ impl Client {
         default: T,
         read: impl FnOnce(&Answer<'_>) -> Option<T>,
     ) -> Detail<T> {
-        self.check(key, context, |answer| match answer {
+        self.check(key, context, read, |found| match found {
             Err(error) => Detail::default(default, error),
-            Ok(answer) => match read(&answer) {
-                Some(value) => Detail::served(value, &answer),
-                None => Detail::default(default, ErrorKind::TypeMismatch { found: answer.kind() }),
-            },
+            Ok((Some(value), answer)) => Detail::served(value, answer),
+            Ok((None, answer)) => Detail::default(default, ErrorKind::TypeMismatch { found: answer.kind() }),
         })
     }
 

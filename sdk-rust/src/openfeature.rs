@@ -55,21 +55,25 @@ impl Provider {
     ) -> EvaluationResult<ResolutionDetails<T>> {
         let context = context_of(context)
             .map_err(|refused| error(EvaluationErrorCode::InvalidContext, refused.to_string()))?;
-        self.client.check(key, &context, |answer| {
-            let answer = answer.map_err(|kind| error(code_of(kind), kind.to_string()))?;
+        let read = |answer: &Answer<'_>| match answer.reason {
+            Reason::NoUnit => None,
+            _ => read(answer.value()),
+        };
+        self.client.check(key, &context, read, |found| {
+            let (value, answer) = found.map_err(|kind| error(code_of(kind), kind.to_string()))?;
             if answer.reason == Reason::NoUnit {
                 let missing = "the flag divides by targeting key, and there is none";
                 return Err(error(EvaluationErrorCode::TargetingKeyMissing, missing.to_owned()));
             }
-            let value = read(answer.value()).ok_or_else(|| {
+            let value = value.ok_or_else(|| {
                 let kind = ErrorKind::TypeMismatch { found: answer.kind() };
                 error(EvaluationErrorCode::TypeMismatch, kind.to_string())
             })?;
             Ok(ResolutionDetails {
                 value,
                 variant: Some(answer.variant().to_string()),
-                reason: Some(reason_of(&answer)),
-                flag_metadata: Some(metadata_of(&answer)),
+                reason: Some(reason_of(answer)),
+                flag_metadata: Some(metadata_of(answer)),
             })
         })
     }

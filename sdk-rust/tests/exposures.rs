@@ -59,6 +59,18 @@ fn a_client_that_ends_tells_what_all_its_threads_counted_and_says_nothing_else()
 }
 
 #[test]
+fn a_check_that_cannot_read_the_value_and_gives_its_default_counts_as_none_of_the_variants() {
+    let peer = Peer::start();
+    let (client, _feed) = live(&peer);
+    let ann = Context::new("ann");
+    assert!((client.number("checkout", &ann, 7.5) - 7.5).abs() < f64::EPSILON);
+    assert!(client.string_detail("checkout", &ann, "red").error.is_some());
+    assert!(client.bool("checkout", &ann, false));
+    drop(client);
+    assert_eq!(said(&peer.next_exposures()), ["checkout - 2", "checkout on 1"]);
+}
+
+#[test]
 fn a_batch_that_was_not_taken_is_told_again_under_its_name_and_later_counts_in_the_next() {
     let peer = Peer::start();
     peer.answer_exposures("503 Service Unavailable", "retry-after: 1\r\n");
