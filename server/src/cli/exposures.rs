@@ -166,8 +166,9 @@ impl Sums {
                 counts.push((place, count["count"].as_u64().unwrap_or(0)));
             }
         }
-        // The server's clock may be ahead of this machine's.
-        let last = times.keys().next_back().copied().unwrap_or(0).max(now.0 / length_ms);
+        // The server's clock may be ahead of this machine's, if not by much.
+        let latest = now.0.saturating_add(HOUR_MS) / length_ms;
+        let last = times.keys().next_back().copied().unwrap_or(0).clamp(now.0 / length_ms, latest);
         let rows = (last.saturating_sub(most - 1)..=last).map(|at| {
             let mut counts = vec![0; variants.len()];
             times.get(&at).into_iter().flatten().for_each(|(place, count)| counts[*place] += count);
@@ -219,6 +220,18 @@ mod tests {
 
     use super::*;
     use crate::cli::output::Style;
+
+    #[test]
+    fn hours_of_a_clock_that_is_far_ahead_do_not_push_those_of_now_away() {
+        let count = json!([{ "variant": "on", "count": 1 }]);
+        let list = json!([
+            {"hour": "2027-01-17T18:00:00.000Z", "counts": count},
+            {"hour": "2035-01-17T18:00:00.000Z", "counts": count},
+        ]);
+        let now = UnixMs::parse_rfc3339("2027-01-17T18:30:00Z").expect("a date");
+        let rows = Sums::read(&list, "hour", HOUR_MS, 2, now).rows;
+        assert_eq!(rows.iter().map(|(_, counts)| counts[0]).collect::<Vec<_>>(), [1, 0]);
+    }
 
     #[test]
     fn hours_are_drawn_with_their_variants_and_those_without_any() {

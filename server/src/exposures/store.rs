@@ -121,7 +121,7 @@ impl Store {
         };
         if let Some(read) = bytes.as_deref().and_then(read) {
             let store = Store::at(path, &read).map_err(failed("opening"))?;
-            return Ok((store, Sums::restored(read.counting_since, read.flags)));
+            return Ok((store, Sums::restored(read.counting_since, read.flags, now)));
         }
         if bytes.is_some() {
             let aside = path.with_extension("damaged");

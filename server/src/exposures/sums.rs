@@ -20,6 +20,9 @@ pub const KEPT_DAYS: u64 = 35;
 /// if nobody asked for them.
 pub const MAX_SERIES: usize = 65_536;
 
+/// Counts of later than this are of a clock that was ahead, and are forgotten once it is right again.
+const AHEAD: DurationMs = DurationMs(DAY_MS);
+
 /// A flag in an environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
@@ -55,6 +58,16 @@ pub struct AnswerSums {
 }
 
 impl AnswerSums {
+    /// Forgets what a clock that was ahead has said.
+    fn hold_to(&mut self, now: UnixMs) {
+        self.first_at = self.first_at.min(now);
+        self.last_at = self.last_at.min(now);
+        // Days and hours that have not ended, by a clock that is a little ahead of this one, are no harm.
+        let last = now.plus(AHEAD);
+        self.hours.retain(|(at, _)| *at <= last.0 / HOUR_MS);
+        self.days.retain(|(at, _)| *at <= last.0 / DAY_MS);
+    }
+
     fn add(&mut self, count: u64, at: UnixMs, now: UnixMs) {
         self.first_at = self.first_at.min(at);
         self.last_at = self.last_at.max(at);
@@ -102,6 +115,11 @@ impl FlagSums {
         &self.answers
     }
 
+    fn hold_to(&mut self, now: UnixMs) {
+        self.answers.iter_mut().for_each(|answer| answer.hold_to(now));
+        self.asked_at = self.asked_at.map(|at| at.min(now));
+    }
+
     /// When the flag was asked for last, by its name: whoever fetches all flags of an environment need not know of it.
     pub fn last_asked_at(&self) -> Option<UnixMs> {
         self.asked_at
@@ -136,8 +154,10 @@ impl Sums {
         Sums { counting_since: now, flags: BTreeMap::new(), series: 0, changed: BTreeSet::new() }
     }
 
-    /// Sums as they were written.
-    pub fn restored(counting_since: UnixMs, flags: BTreeMap<Place, FlagSums>) -> Sums {
+    /// Sums as they were written, without what a clock that was ahead at the time put into the future.
+    pub fn restored(counting_since: UnixMs, mut flags: BTreeMap<Place, FlagSums>, now: UnixMs) -> Sums {
+        let counting_since = counting_since.min(now);
+        flags.values_mut().for_each(|sums| sums.hold_to(now));
         let series = flags.values().map(|sums| sums.answers.len()).sum();
         Sums { counting_since, flags, series, changed: BTreeSet::new() }
     }
@@ -189,6 +209,7 @@ impl Sums {
             None if room => self.flags.entry(place.clone()).or_default(),
             None => return dropped(count),
         };
+        known.hold_to(now);
         let answer = match known.answers.iter().position(|answer| answer.variant.as_ref() == variant) {
             Some(found) => &mut known.answers[found],
             None if room => {
@@ -214,9 +235,14 @@ impl Sums {
     /// Forgets flags that are no more, and answers that were not given for so long that no day of them is kept,
     /// while their flag gave others.
     pub(super) fn forget(&mut self, still_there: impl Fn(&Place) -> bool, now: UnixMs) {
+        self.counting_since = self.counting_since.min(now);
         let changed = &mut self.changed;
         let series = &mut self.series;
         self.flags.retain(|place, sums| {
+            if sums.last_given_at().is_some_and(|at| at > now.plus(AHEAD)) {
+                sums.hold_to(now);
+                changed.insert(place.clone());
+            }
             let before = sums.answers.len();
             let last = sums.last_given_at();
             let old = |answer: &AnswerSums| now.since(answer.last_at).0 > KEPT_DAYS * DAY_MS;
@@ -257,4 +283,51 @@ impl Sums {
 fn dropped(count: u64) -> bool {
     metrics::counter!("tidegate_exposures_dropped_total").increment(count);
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    fn checkout() -> Place {
+        Place {
+            app: AppKey::new("shop").expect("a key"),
+            flag: FlagKey::new("checkout").expect("a key"),
+            environment: EnvKey::new("live").expect("a key"),
+        }
+    }
+
+    fn days(sums: &Sums, now: UnixMs) -> Vec<u64> {
+        let answers = sums.get(&checkout()).map_or(&[][..], FlagSums::answers);
+        answers.iter().flat_map(|answer| answer.days(now)).map(|(_, count)| count).collect()
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_once_leaves_nothing_behind() {
+        let ahead = NOW.plus(DurationMs(365 * DAY_MS));
+        let on = VariantKey::new("on").expect("a key");
+        let mut sums = Sums::since(ahead);
+        assert!(sums.add(&checkout(), Some(&on), 7, ahead));
+        let flags = sums.flags.clone();
+        assert!(sums.add(&checkout(), None, 1, NOW));
+        let loaded = Sums::restored(ahead, flags.clone(), NOW);
+        let mut running = Sums::restored(ahead, flags, ahead);
+        running.forget(|_| true, NOW);
+        assert_eq!((loaded.counting_since(), running.counting_since()), (NOW, NOW));
+        for (sums, counted) in [(sums, vec![1]), (loaded, vec![]), (running, vec![])] {
+            assert_eq!(days(&sums, NOW), counted);
+            let flag = sums.get(&checkout()).expect("known");
+            assert_eq!((flag.last_asked_at(), flag.answers()[0].last_at), (Some(NOW), NOW));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_a_little_costs_nothing() {
+        let mut sums = Sums::since(NOW);
+        assert!(sums.add(&checkout(), None, 7, NOW.plus(DurationMs(HOUR_MS))));
+        assert!(sums.add(&checkout(), None, 1, NOW));
+        assert_eq!(days(&sums, NOW).iter().sum::<u64>(), 8);
+    }
 }
