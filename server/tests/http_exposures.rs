@@ -386,6 +386,20 @@ fn stale_flags_are_listed_by_page_app_environment_and_reason_as_far_as_the_token
     let theirs = served.call(&bound, "GET", "/v1/stale-flags", &[], &Value::Null).expect(200);
     assert_eq!(names(&theirs), ["shop checkout"]);
     served.call(&bound, "GET", "/v1/stale-flags?app=zoo", &[], &Value::Null).refused(403, "not_allowed");
+    let of_trial = json!({"scope": "viewer", "app": "shop", "environment": "trial"});
+    let of_trial =
+        served.post("/v1/tokens", &of_trial).expect(201)["secret"].as_str().expect("a secret").to_owned();
+    let of_live = served.token("viewer");
+    let read = |token: &str, path: &str| served.call(token, "GET", path, &[], &Value::Null);
+    assert!(!places.is_empty());
+    assert_eq!(read(&of_trial, "/v1/stale-flags").expect(200), trial);
+    assert!(!read(&of_live, "/v1/stale-flags").expect(200).to_string().contains("trial"));
+    for elsewhere in
+        ["/v1/stale-flags?environment=live", "/v1/stale-flags?app=shop&environment=live", CHECKOUT]
+    {
+        read(&of_trial, elsewhere).refused(403, "not_allowed");
+    }
+    read(&of_live, CHECKOUT).expect(200);
     served.get("/v1/stale-flags?app=nope").refused(404, "not_found");
     for wrong in ["reason=old", "cursor=nope", "cursor=a/%20", "colour=red"] {
         served.get(&format!("/v1/stale-flags?{wrong}")).refused(400, "invalid_parameter");
@@ -398,10 +412,19 @@ fn metrics_tell_how_many_flags_are_stale_and_how_many_answers_were_summed() {
     let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, Rules::default());
     served.shop();
     served.flag_on("checkout");
+    served.flag_on("unused");
     let sdk = served.token("sdk-server");
+    let metric = |series: &str| -> f64 {
+        let all = served.send("GET", "/metrics", &[], "").text;
+        let value = all.lines().find_map(|line| line.strip_prefix(series));
+        value.map_or(0.0, |value| value.trim().parse().expect("a number"))
+    };
+    let (summed, never_asked) =
+        ("tidegate_exposures_total{source=\"sdk\"} ", "tidegate_stale_flags{reason=\"never_asked\"} ");
+    let (before, stale) = (metric(summed), metric(never_asked));
     tell(&served, &sdk, &batch("b-1", &json!([{"flag": "checkout", "variant": "on", "count": 7}])));
-    let metrics = || served.send("GET", "/metrics", &[], "").text;
-    let shown = metrics();
-    assert!(shown.contains("tidegate_exposures_total{source=\"sdk\"}"), "{shown}");
-    assert!(shown.contains("tidegate_stale_flags{reason=\"never_asked\"} "), "{shown}");
+    // Where tests share a process, others sum as well.
+    assert!(metric(summed) - before >= 7.0);
+    served.clock.advance(DurationMs::days(14));
+    assert!(metric(never_asked) - stale > 0.5, "the unused one");
 }
