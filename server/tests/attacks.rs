@@ -6,9 +6,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use rollout_rules::feed::machine::MAX_ACK_KILLS;
+use rollout_rules::flag::MAX_ENVIRONMENTS;
 use rollout_rules::governance::Rules;
 use rollout_rules::time::UnixMs;
-use serde_json::json;
+use serde_json::{Value, json};
 use served::{START, Served};
 use tidegate::http::Settings;
 
@@ -147,19 +149,40 @@ fn lists_without_end_are_refused_and_cost_nobody_anything() {
     let served = Served::start();
     served.shop();
     served.flag_on("f");
-    let ones = format!("[{}1]", "1,".repeat(100_000));
-    let names = format!("[{}\"z\"]", "\"u\",".repeat(50_000));
-    let refused = |path: &str, body: String| {
-        let reply = served.raw(&last_request(path, &served.admin, body.as_bytes()));
-        assert!((400..=422).contains(&reply.status), "{path}: {} {}", reply.status, reply.text);
+    let post = |path: &str, token: &str, body: &Value| {
+        served.raw(&last_request(path, token, body.to_string().as_bytes()))
     };
-    refused("/v1/apps", format!(r#"{{"key":"a","environments":{ones}}}"#));
-    refused("/v1/feed/ack", format!(r#"{{"instance":"i","revision":1,"kill_ids":{names}}}"#));
-    refused("/v1/segments/s/members", format!(r#"{{"add":{names}}}"#));
+    let environments: Vec<Value> =
+        (0..=MAX_ENVIRONMENTS).map(|index| json!({"key": format!("e{index}"), "kind": "sandbox"})).collect();
+    let app = |count: usize| json!({"key": "a", "environments": environments[..count]});
+    post("/v1/apps", &served.admin, &app(MAX_ENVIRONMENTS + 1)).refused(422, "too_many");
+    served.get("/v1/apps/a").refused(404, "not_found");
+    post("/v1/apps", &served.admin, &app(MAX_ENVIRONMENTS)).expect(201);
+
+    let sdk = served.token("sdk-server");
+    let mut feed = served.stream(&sdk, "/v1/feed?instance=i", &[]);
+    feed.event();
+    let ids: Vec<String> = (0..=MAX_ACK_KILLS).map(|index| format!("k{index}")).collect();
+    let ack = |ids: &[String]| json!({"instance": "i", "revision": 1, "kill_ids": ids});
+    post("/v1/feed/ack", &sdk, &ack(&ids)).refused(422, "too_many");
+    post("/v1/feed/ack", &sdk, &ack(&ids[1..])).expect(204);
+
+    // They fit into a body, and into no entry of the log.
+    let units: Vec<String> = (0..12_000).map(|index| format!("unit-{index}")).collect();
+    served.call(&served.admin, "PUT", "/v1/segments/s", &[], &json!({})).expect(200);
+    let members = "/v1/segments/s/members";
+    post(members, &served.admin, &json!({ "add": units })).refused(413, "too_large");
+    assert_eq!(served.get("/v1/segments/s").expect(200)["members"], 0);
+    post(members, &served.admin, &json!({ "add": units[..100] })).expect(200);
+
     let check = "/ofrep/v1/evaluate/flags/f?app=shop&environment=live";
-    refused(check, format!(r#"{{"context":{{"targetingKey":"a","list":{ones}}}}}"#));
-    let wide: Vec<String> = (0..10_000).map(|index| format!(r#""a{index}":1"#)).collect();
-    refused(check, format!(r#"{{"context":{{"targetingKey":"a",{}}}}}"#, wide.join(",")));
+    let long = json!({"targetingKey": "a", "list": vec![1; 100_000]});
+    let mut wide = serde_json::Map::from_iter((0..10_000).map(|index| (format!("a{index}"), json!(1))));
+    wide.insert("targetingKey".to_owned(), json!("a"));
+    for context in [long, wide.into()] {
+        let reply = post(check, &served.admin, &json!({ "context": context }));
+        assert_eq!(reply.expect(400)["errorCode"], "INVALID_CONTEXT");
+    }
     let query = format!("/v1/apps?{}", "limit=1&".repeat(2_000));
     served.get(&query).refused(400, "invalid_parameter");
 }
