@@ -6,6 +6,8 @@ use std::ops::Range;
 const MAX_INPUT: usize = 128 * 1024;
 /// Most steps from one input to the next.
 const MAX_STEPS: usize = 3;
+/// Most places that are tried to find a value of some kind: each may be looked through to the end.
+const MAX_LOOKS: usize = 8;
 
 /// Numbers at which something ends.
 const EDGES: [&str; 20] = [
@@ -93,11 +95,7 @@ fn step(bytes: &mut Vec<u8>, other: &[u8], tokens: &[&str], chance: &mut Chance)
             bytes.splice(at..at, part.repeat(times));
         }
         4 => bytes.truncate(at),
-        5 => {
-            // Some mean something only where a line begins.
-            let at = if chance.below(2) == 0 { at } else { line(bytes, at).start };
-            bytes.splice(at..at, chance.pick(tokens).bytes());
-        }
+        5 => put_token(bytes, at, chance.pick(tokens), chance),
         6 => {
             let start = chance.below(bytes.len());
             if let Some(number) = numeral(bytes, start) {
@@ -106,17 +104,23 @@ fn step(bytes: &mut Vec<u8>, other: &[u8], tokens: &[&str], chance: &mut Chance)
         }
         // A value of the other in the place of one here: what is nested stays nested.
         7 | 8 => {
-            if let (Some(from), Some(to)) = (value(other, chance), value(bytes, chance)) {
+            let wanted = kind(chance);
+            // Mostly one of the same kind: another one is refused for its type before anybody looks at it.
+            let given = if chance.below(8) == 0 { kind(chance) } else { wanted };
+            if let (Some(from), Some(to)) = (value(other, given, chance), value(bytes, wanted, chance)) {
                 bytes.splice(to, other[from].iter().copied());
             }
         }
         9 => {
-            if let Some(place) = value(bytes, chance) {
-                let new = match (chance.below(2), bytes[place.start]) {
+            let wanted = kind(chance);
+            if let Some(place) = value(bytes, wanted, chance) {
+                let token = chance.pick(tokens);
+                let new = match (chance.below(2), wanted) {
                     (0, b'{') => "{}",
                     (0, b'[') => "[]",
                     (0, b'"') => "\"\"",
-                    _ => chance.pick(tokens),
+                    _ if is_member(token) => return put_token(bytes, place.start, token, chance),
+                    _ => token,
                 };
                 bytes.splice(place, new.bytes());
             }
@@ -142,17 +146,49 @@ fn numeral(bytes: &[u8], start: usize) -> Option<Range<usize>> {
     Some(begin..begin + length)
 }
 
-/// An object, a list, a text or a number somewhere; each kind as often as the others.
-fn value(bytes: &[u8], chance: &mut Chance) -> Option<Range<usize>> {
-    let wanted = b"{[\"0"[chance.below(4)];
+/// Where a token goes in.
+fn put_token(bytes: &mut Vec<u8>, at: usize, token: &str, chance: &mut Chance) {
+    let opens = |at: &usize| bytes[*at] == b'{';
+    let (at, end) = match (at..bytes.len()).chain(0..at).find(opens) {
+        Some(open) if is_member(token) => {
+            let first = open + 1;
+            let is_alone = bytes[first..].starts_with(b"}") || token.ends_with(',');
+            (first, if is_alone { "" } else { "," })
+        }
+        // Some mean something only where a line begins.
+        _ if chance.below(2) == 0 => (line(bytes, at).start, ""),
+        _ => (at, ""),
+    };
+    bytes.splice(at..at, token.bytes().chain(end.bytes()));
+}
+
+/// Whether a token is a whole member of an object: a name and what it holds.
+fn is_member(token: &str) -> bool {
+    token.starts_with('"') && token.contains("\":") && !token.ends_with(':')
+}
+
+/// What an object, a list, a text or a number begins with; each as often as the others.
+fn kind(chance: &mut Chance) -> u8 {
+    b"{[\"0"[chance.below(4)]
+}
+
+/// A value of a kind somewhere. The name of a member is none.
+fn value(bytes: &[u8], wanted: u8, chance: &mut Chance) -> Option<Range<usize>> {
     let begins = |at: &usize| match (wanted, bytes[*at]) {
         (b'0', byte) => byte.is_ascii_digit(),
         // Not the quote that ends a text.
         (b'"', b'"') => *at == 0 || b":,[{= ".contains(&bytes[*at - 1]),
         (wanted, byte) => wanted == byte,
     };
+    let is_name =
+        |place: &Range<usize>| wanted == b'"' && bytes[place.end..].trim_ascii_start().starts_with(b":");
     let start = chance.below(bytes.len());
-    let begin = (start..bytes.len()).chain(0..start).find(begins)?;
+    let mut places = (start..bytes.len()).chain(0..start).filter(begins).take(MAX_LOOKS);
+    places.find_map(|begin| whole(bytes, begin).filter(|place| !is_name(place)))
+}
+
+/// The value that begins at a place, if it ends.
+fn whole(bytes: &[u8], begin: usize) -> Option<Range<usize>> {
     let (mut depth, mut at) = (0_usize, begin);
     while let Some(byte) = bytes.get(at) {
         match byte {
