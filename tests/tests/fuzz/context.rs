@@ -135,7 +135,7 @@ fn whatever_is_sent_as_a_context_is_refused_or_means_the_same_however_it_is_read
             }
         }
         // Which conditions held is what makes an input another one.
-        Outcome::Taken(rollout_rules::ids::Digest::of(reasons.concat().as_bytes()).to_string())
+        Outcome::Taken(vec![rollout_rules::ids::Digest::of(reasons.concat().as_bytes()).to_string()])
     };
     Target { name: "context", golden: golden(), tokens: TOKENS, inputs: 10_000, read: &read }.run();
 }

@@ -159,7 +159,7 @@ fn whatever_is_in_the_log_is_an_entry_to_the_byte_and_applies_or_is_refused() {
                 Err(error) => why = error.to_string(),
             }
         }
-        if kinds.is_empty() { Outcome::Refused(why) } else { Outcome::Taken(kinds.concat()) }
+        if kinds.is_empty() { Outcome::Refused(why) } else { Outcome::Taken(vec![kinds.concat()]) }
     };
     Target { name: "entry", golden: golden(), tokens: TOKENS, inputs: 5_000, read: &read }.run();
 }

@@ -168,7 +168,7 @@ fn a_stream_says_the_same_wherever_it_is_cut_and_each_frame_applies_whole_or_not
             kinds.push_str(&did.last().cloned().filter(|_| served.is_empty()).unwrap_or_default());
         }
         if all > 0 {
-            Outcome::Taken(Digest::of(kinds.as_bytes()).to_string())
+            Outcome::Taken(vec![Digest::of(kinds.as_bytes()).to_string()])
         } else {
             Outcome::Refused(kinds)
         }

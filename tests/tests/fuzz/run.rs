@@ -1,5 +1,6 @@
 //! Runs a target: first its corpus as it stands, then what is made of it.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use crate::mutate::{Chance, mutate};
 
 /// Where every run begins that is not told otherwise.
 const SEED: u64 = 0x71de_6a7e;
-/// Inputs with an outcome of a new kind are built upon, up to so many of them.
+/// Inputs with something new to their outcome are built upon, up to so many of them.
 const MAX_FOUND: usize = 4_000;
 /// Largest input that is added to the corpus, in bytes.
 const MAX_KEPT: usize = 2_048;
@@ -32,10 +33,17 @@ pub(crate) struct Target<'t> {
     pub(crate) read: &'t dyn Fn(&[u8]) -> Outcome,
 }
 
-/// What became of an input, in words that are the same for all of its kind.
+/// What became of an input.
 pub(crate) enum Outcome {
-    Taken(String),
+    /// All that can be told apart about it. One that no input had before makes this one worth building upon.
+    Taken(Vec<String>),
+    /// Why, in words that are the same for all of its kind.
     Refused(String),
+}
+
+thread_local! {
+    /// Where this thread panicked last, while that is looked at.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// A run: when it ends, and where it begins.
@@ -59,8 +67,50 @@ impl Run {
         Run { seed, ends }
     }
 
+    /// Whether it takes another way each time, for as long as it was told.
+    fn is_long(&self) -> bool {
+        self.ends.is_some()
+    }
+
     fn goes_on(&self, done: u64, inputs: u64) -> bool {
         self.ends.map_or(done < inputs, |end| Instant::now() < end)
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    /// Inputs that were taken: what others are made of.
+    bases: Vec<Vec<u8>>,
+    /// Inputs that were refused: parts of them go into others.
+    refused: Vec<Vec<u8>>,
+    /// What was told apart.
+    features: BTreeSet<String>,
+}
+
+impl Found {
+    /// Whether there is something new to an outcome.
+    fn is_new(&mut self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Taken(features) => {
+                let before = self.features.len();
+                self.features.extend(features.iter().map(|feature| format!("taken: {feature}")));
+                self.features.len() > before
+            }
+            Outcome::Refused(why) => self.features.insert(format!("refused: {}", kind_of(why))),
+        }
+    }
+
+    fn add(&mut self, input: Vec<u8>, outcome: &Outcome) {
+        let list = if matches!(outcome, Outcome::Taken(_)) { &mut self.bases } else { &mut self.refused };
+        if list.len() < MAX_FOUND {
+            list.push(input);
+        }
+    }
+
+    fn any(&self, chance: &mut Chance) -> &[u8] {
+        let at = chance.below(self.bases.len() + self.refused.len());
+        self.bases.get(at).unwrap_or_else(|| &self.refused[at - self.bases.len()])
     }
 }
 
@@ -68,41 +118,56 @@ impl Target<'_> {
     /// Reads the corpus, then inputs made of it until the run ends.
     pub(crate) fn run(&self) {
         let run = Run::planned();
+        // At once: an input that ends the process leaves nothing to say it afterwards.
+        println!("{}: TIDEGATE_FUZZ_SEED={}", self.name, run.seed);
         let mut chance = Chance::new(run.seed);
-        let mut found = self.golden.clone();
-        found.extend(corpus(&self.folder()));
-        assert!(found.len() > 10, "the corpus of `{}` is not there", self.name);
-        let begun = found.len();
-        let mut kinds = BTreeSet::new();
-        for (number, input) in found.iter().enumerate() {
-            let (_, kind) = self.look(input, &format!("item {number} of the corpus as it stands"));
-            kinds.insert(kind);
-        }
+        let mut found = self.begin(&run);
+        let begun = found.bases.len();
         let (mut done, mut taken) = (0_u64, 0_u64);
         while run.goes_on(done, self.inputs) {
-            // Most that is found is found to be refused: every second input begins with one that is good.
-            let among = if done % 2 == 0 { begun } else { found.len() };
-            let (base, other) = (chance.below(among), chance.below(found.len()));
-            let input = mutate(&found[base], &found[other], self.tokens, &mut chance);
-            let (was_taken, kind) =
-                self.look(&input, &format!("TIDEGATE_FUZZ_SEED={}, input {done}", run.seed));
+            // Every second input begins with one that somebody wrote.
+            let among = if done % 2 == 0 { begun } else { found.bases.len() };
+            let base = chance.below(among);
+            let other = found.any(&mut chance);
+            let input = mutate(&found.bases[base], other, self.tokens, &mut chance);
+            let origin = format!("TIDEGATE_FUZZ_SEED={}, input {done}", run.seed);
+            let outcome = self.look(&run, &input, &origin);
+            let was_taken = matches!(outcome, Outcome::Taken(_));
             done += 1;
             taken += u64::from(was_taken);
-            if found.len() < MAX_FOUND && kinds.insert(kind) {
-                if was_taken {
+            if found.is_new(&outcome) {
+                if was_taken && found.bases.len() < MAX_FOUND {
                     self.keep(&input);
                 }
-                found.push(input);
+                found.add(input, &outcome);
             }
         }
-        println!(
-            "{}: seed {}, {done} inputs, {taken} taken, {} kinds of outcome",
-            self.name,
-            run.seed,
-            kinds.len()
-        );
+        if run.is_long() {
+            std::fs::remove_file(self.now()).expect("the last input can be removed");
+        }
+        let (bases, features) = (found.bases.len(), found.features.len());
+        println!("{}: {done} inputs, {taken} taken, {bases} to build upon, {features} features", self.name);
         // Noise that is refused at the door would test nothing but the door.
         assert!(taken * 50 > done, "only {taken} of {done} inputs of `{}` were taken", self.name);
+    }
+
+    /// Reads the corpus as it stands.
+    fn begin(&self, run: &Run) -> Found {
+        let mut all = self.golden.clone();
+        all.extend(corpus(&self.folder()));
+        let mut found = Found::default();
+        for (number, input) in all.into_iter().enumerate() {
+            let outcome = self.look(run, &input, &format!("item {number} of the corpus as it stands"));
+            found.is_new(&outcome);
+            found.add(input, &outcome);
+        }
+        assert!(found.bases.len() > 10, "the corpus of `{}` is not there", self.name);
+        found
+    }
+
+    /// Where the input is that is being read, in a long run.
+    fn now(&self) -> PathBuf {
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}-now", self.name))
     }
 
     fn folder(&self) -> PathBuf {
@@ -110,19 +175,19 @@ impl Target<'_> {
     }
 
     /// Reads an input; fails the test with all that is needed to do so again.
-    fn look(&self, input: &[u8], origin: &str) -> (bool, String) {
+    fn look(&self, run: &Run, input: &[u8], origin: &str) -> Outcome {
+        if run.is_long() {
+            // What ends the process or never ends is still there.
+            std::fs::write(self.now(), input).expect("the folder for tests can be written");
+        }
         let start = Instant::now();
         let outcome = self.try_reading(input);
         let took = start.elapsed();
         assert!(took < PATIENCE, "`{}` took {took:?}; {}", self.name, self.store(input, origin));
-        match outcome {
-            Ok(Outcome::Taken(kind)) => (true, kind),
-            Ok(Outcome::Refused(why)) => (false, kind_of(&why)),
-            Err(problem) => {
-                let small = self.smaller(input);
-                panic!("`{}` has a fault: {problem}\n{}", self.name, self.store(&small, origin));
-            }
-        }
+        outcome.unwrap_or_else(|problem| {
+            let small = self.smaller(input);
+            panic!("`{}` has a fault: {problem}\n{}", self.name, self.store(&small, origin));
+        })
     }
 
     fn try_reading(&self, input: &[u8]) -> Result<Outcome, String> {
@@ -132,19 +197,31 @@ impl Target<'_> {
         })
     }
 
+    /// Where reading an input fails, and the kind of what is said of it; `None` if it does not fail.
+    fn fault(&self, input: &[u8]) -> Option<(String, String)> {
+        let problem = self.try_reading(input).err()?;
+        let said = kind_of(problem.lines().next().unwrap_or_default());
+        Some((PLACE.take(), said))
+    }
+
     /// The same failure with less around it.
     fn smaller(&self, input: &[u8]) -> Vec<u8> {
         let loud = take_hook();
-        set_hook(Box::new(|_| {}));
+        set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            PLACE.set(place);
+        }));
+        let fault = self.fault(input);
         let (mut best, mut tries) = (input.to_vec(), 0);
         let mut piece = best.len() / 2;
-        while piece > 0 && tries < MAX_TRIES {
+        // One that does not fail again depends on more than the input: nothing can be left out.
+        while fault.is_some() && piece > 0 && tries < MAX_TRIES {
             let mut at = 0;
             while at < best.len() && tries < MAX_TRIES {
                 let mut less = best.clone();
                 less.drain(at..(at + piece).min(best.len()));
                 tries += 1;
-                if self.try_reading(&less).is_err() { best = less } else { at += piece }
+                if self.fault(&less) == fault { best = less } else { at += piece }
             }
             piece /= 2;
         }

@@ -87,7 +87,7 @@ fn whatever_stands_in_the_file_of_settings_is_understood_or_every_mistake_is_tol
                 assert_eq!(read, Some(config), "what is printed is read back: {printed}");
                 let set: Vec<&str> =
                     SETTINGS.iter().map(|s| s.path).filter(|path| typed.get(path).is_some()).collect();
-                Outcome::Taken(set.join(" "))
+                Outcome::Taken(vec![set.join(" ")])
             }
             config => {
                 assert!(!problems.is_empty(), "nothing is wrong, and there is nothing: {config:?}");
