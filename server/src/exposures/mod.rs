@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod lanes;
+mod lines;
 pub mod stale;
 mod store;
 mod sums;
@@ -26,7 +27,9 @@ use rollout_rules::time::{DurationMs, UnixMs};
 
 use self::batch::{Batch, Outcome, Recent};
 pub use self::store::StoreError;
-pub use self::sums::{AnswerSums, DAY_MS, FlagSums, HOUR_MS, KEPT_DAYS, KEPT_HOURS, MAX_SERIES, Place, Sums};
+pub use self::sums::{
+    AnswerSums, DAY_MS, FlagSums, HOUR_MS, KEPT_DAYS, KEPT_HOURS, Kept, MAX_SERIES, Place, Sums,
+};
 use self::tallies::{Tallied, Tallies};
 use self::writer::Writer;
 use crate::clock::Clock;

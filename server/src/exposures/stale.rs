@@ -112,7 +112,9 @@ pub fn findings(
         return found;
     }
     let of = |environment: &EnvKey| sums.get(&place(&app.info().key, environment, &record.flag().key));
+    let dropped_at = sums.dropped_at(&app.info().key);
     let begun = record.flag().created_at.max(sums.counting_since());
+    let begun = dropped_at.map_or(begun, |at| at.max(begun));
     let asked = record
         .states()
         .any(|(environment, _)| of(environment).is_some_and(|sums| sums.last_asked_at().is_some()));
@@ -125,7 +127,7 @@ pub fn findings(
     for (environment, state) in record.states().filter(|(environment, _)| only(environment)) {
         let ended = app.environment(environment).is_none_or(|environment| environment.ended(now));
         if !ended {
-            let reasons = in_environment(state, of(environment), now);
+            let reasons = in_environment(state, of(environment), dropped_at, now);
             found.extend(reasons.map(|one| Finding { environment: Some(environment.clone()), ..one }));
         }
     }
@@ -135,6 +137,7 @@ pub fn findings(
 fn in_environment(
     state: &StateRecord,
     sums: Option<&FlagSums>,
+    dropped_at: Option<UnixMs>,
     now: UnixMs,
 ) -> impl Iterator<Item = Finding> {
     let expires_at = state.state().expires_at;
@@ -150,6 +153,8 @@ fn in_environment(
         by_date.map(|reason| Finding { expires_at: Some(expires_at), last_asked_at, ..Finding::of(reason) });
     // An expired flag gives its off variant, whatever it was made for.
     let only = sums.filter(|_| !is_expired).and_then(FlagSums::only_answer);
+    // Another answer may be among those that were dropped.
+    let only = only.map(|(answer, since)| (answer, dropped_at.map_or(since, |at| at.max(since))));
     let only = only.filter(|(answer, since)| {
         now.since(*since) >= ONE_VARIANT && now.since(answer.last_at) < ONE_VARIANT
     });

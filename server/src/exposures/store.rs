@@ -1,28 +1,21 @@
-//! The file of the sums: lines, each the sums of one flag in one environment as they were at a time, with a
-//! checksum. The last line of a flag counts. What is torn or damaged is passed over: these are statistics, and
-//! the next line of the flag repairs it. When most of the file is of the past it is written anew.
+//! The file of the sums: [lines](super::lines) are appended, and when most of them are of the past it is written anew.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
-use serde::{Deserialize, Serialize};
 
-use super::sums::{AnswerSums, FlagSums, Place, Sums};
+use super::lines::{Read, head, line, read, rows};
+use super::sums::{Change, Kept, Sums};
 
 /// The file is written anew when it is larger than this and twice what it was when it was last.
 const SMALLEST_TO_REWRITE: u64 = 1024 * 1024;
 /// Longest that the file gets; it is half of that when all sums that fit are in it. Past it nothing is written until
 /// it could be written anew, which is tried ever more rarely.
 const LONGEST: u64 = 512 * 1024 * 1024;
-/// How much of a checksum a line bears, in hexadecimal digits.
-const SUM_DIGITS: usize = 16;
-const FORMAT: u32 = 1;
 
 /// Why the file cannot be used.
 #[derive(Clone, Debug)]
@@ -48,47 +41,6 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
-}
-
-/// The first line.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    format: u32,
-    counting_since: UnixMs,
-}
-
-/// Every other line.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    #[serde(flatten)]
-    place: Place,
-    /// None: the flag is gone.
-    answers: Option<Vec<AnswerSums>>,
-    #[serde(default)]
-    asked_at: Option<UnixMs>,
-}
-
-/// A line about a place.
-pub(super) fn line(place: &Place, sums: Option<&FlagSums>) -> String {
-    let answers = sums.map(|sums| sums.answers().to_vec());
-    sealed(&Row { place: place.clone(), answers, asked_at: sums.and_then(FlagSums::last_asked_at) })
-}
-
-fn sealed(content: &impl Serialize) -> String {
-    let json = serde_json::to_string(content).unwrap_or_default();
-    format!("{} {json}\n", &checksum(&json))
-}
-
-fn checksum(json: &str) -> String {
-    let mut digits = Digest::of(json.as_bytes()).to_string();
-    digits.truncate(SUM_DIGITS);
-    digits
-}
-
-/// The content of a line that is as it was written.
-fn opened(line: &str) -> Option<&str> {
-    let (sum, json) = line.split_once(' ')?;
-    (sum == checksum(json)).then_some(json)
 }
 
 /// The open file.
@@ -121,14 +73,14 @@ impl Store {
         };
         if let Some(read) = bytes.as_deref().and_then(read) {
             let store = Store::at(path, &read).map_err(failed("opening"))?;
-            return Ok((store, Sums::restored(read.counting_since, read.flags, now)));
+            return Ok((store, Sums::restored(read.counting_since, read.kept, now)));
         }
         if bytes.is_some() {
             let aside = path.with_extension("damaged");
             tracing::warn!(aside = %aside.display(), "the exposure counts cannot be read; counting begins anew");
             fs::rename(path, aside).map_err(failed("putting aside"))?;
         }
-        let store = Store::written(path, now, &BTreeMap::new()).map_err(failed("making"))?;
+        let store = Store::written(path, now, &Kept::default()).map_err(failed("making"))?;
         Ok((store, Sums::since(now)))
     }
 
@@ -148,13 +100,15 @@ impl Store {
     }
 
     /// Writes the whole file beside its place, and puts it there.
-    fn written(path: &Path, counting_since: UnixMs, flags: &BTreeMap<Place, FlagSums>) -> io::Result<Store> {
+    fn written(path: &Path, counting_since: UnixMs, kept: &Kept) -> io::Result<Store> {
         let unfinished = path.with_extension("unfinished");
         let write = || {
             let mut file = io::BufWriter::new(File::create(&unfinished)?);
-            file.write_all(sealed(&Head { format: FORMAT, counting_since }).as_bytes())?;
-            for (place, sums) in flags {
-                file.write_all(line(place, Some(sums)).as_bytes())?;
+            file.write_all(head(counting_since).as_bytes())?;
+            let flags = kept.flags.iter().map(|(place, sums)| Change::Flag(place.clone(), Some(sums)));
+            let dropped = kept.dropped.iter().map(|(app, at)| Change::Dropped(app.clone(), Some(*at)));
+            for one in dropped.chain(flags) {
+                file.write_all(line(&one).as_bytes())?;
             }
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
@@ -226,60 +180,12 @@ impl Store {
     }
 }
 
-/// What a file says.
-struct Read {
-    counting_since: UnixMs,
-    flags: BTreeMap<Place, FlagSums>,
-    /// How much of it is whole lines.
-    whole: u64,
-    /// How long it would be without what is of the past.
-    needed: u64,
-}
-
-/// What a file says; none if its head is not whole or of another format.
-fn read(bytes: &[u8]) -> Option<Read> {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n')? + 1;
-    let head_end = bytes.iter().position(|byte| *byte == b'\n')? + 1;
-    let head: Head = serde_json::from_str(&content(&bytes[..head_end])?).ok()?;
-    if head.format != FORMAT {
-        return None;
-    }
-    let (flags, needed) = rows(&bytes[head_end..whole]);
-    let needed = (head_end + needed) as u64;
-    Some(Read { counting_since: head.counting_since, flags, whole: whole as u64, needed })
-}
-
-/// The content of a line that is as it was written.
-fn content(line: &[u8]) -> Option<String> {
-    std::str::from_utf8(line).ok().and_then(|line| opened(line.trim_end()).map(str::to_owned))
-}
-
-/// What the lines after the head say, and how long those are that count.
-fn rows(bytes: &[u8]) -> (BTreeMap<Place, FlagSums>, usize) {
-    let mut needed = 0;
-    let mut flags = BTreeMap::new();
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let Some(row) = content(line).and_then(|json| serde_json::from_str::<Row>(&json).ok()) else {
-            continue;
-        };
-        let before = match row.answers {
-            Some(answers) => {
-                needed += line.len();
-                flags.insert(row.place, (FlagSums::restored(answers, row.asked_at), line.len()))
-            }
-            None => flags.remove(&row.place),
-        };
-        needed -= before.map_or(0, |(_, length)| length);
-    }
-    (flags.into_iter().map(|(place, (sums, _))| (place, sums)).collect(), needed)
-}
-
 #[cfg(test)]
 mod tests {
     use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 
     use super::*;
-    use crate::exposures::place;
+    use crate::exposures::{FlagSums, Place, place};
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
@@ -291,7 +197,7 @@ mod tests {
     /// Adds one answer and writes what changed.
     fn count(store: &mut Store, sums: &mut Sums, key: &str, now: UnixMs) {
         assert!(sums.add(&flag(key), Some(&VariantKey::new("on").expect("a key")), 1, now));
-        let lines: String = sums.take_changes().iter().map(|(place, sums)| line(place, *sums)).collect();
+        let lines: String = sums.take_changes().iter().map(line).collect();
         store.append(&lines).expect("written");
     }
 
@@ -364,7 +270,7 @@ mod tests {
     fn grow(store: &mut Store) {
         let mut sums = Sums::since(NOW);
         assert!(sums.add(&flag("b"), None, 1, NOW));
-        let lines = line(&flag("b"), sums.get(&flag("b")));
+        let lines = line(&Change::Flag(flag("b"), sums.get(&flag("b"))));
         let lines = lines.repeat(usize::try_from(SMALLEST_TO_REWRITE).expect("fits") / lines.len() + 1);
         store.append(&lines).expect("on disk, however long the file is");
     }
@@ -384,7 +290,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("a file").len(), store.length);
         // Nothing is written past the longest that it may be, until it can be written anew.
         store.longest = store.length;
-        let line = line(&flag("a"), sums.get(&flag("a")));
+        let line = line(&Change::Flag(flag("a"), sums.get(&flag("a"))));
         assert!(store.append(&line).is_err() && store.append(&line).is_err());
         assert_eq!(fs::metadata(&path).expect("a file").len(), store.length);
         fs::remove_dir(&in_the_way).expect("removed");
@@ -418,5 +324,21 @@ mod tests {
         count(&mut store, &mut sums, "a", NOW);
         assert!(!fs::read_to_string(&path).expect("a file").contains("half"));
         assert_eq!(counted(&Store::open(&path, NOW).expect("opens").1, "a"), 1);
+    }
+
+    #[test]
+    fn when_an_app_had_no_room_is_there_again_and_stays_when_the_file_is_written_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("exposures");
+        let (mut store, _) = Store::open(&path, NOW).expect("opens");
+        let shop = flag("a").app;
+        let at = UnixMs(NOW.0 - 1);
+        store.append(&line(&Change::Dropped(shop.clone(), Some(at)))).expect("written");
+        let dropped_at = || Store::open(&path, NOW).expect("opens").1.dropped_at(&shop);
+        assert_eq!(dropped_at(), Some(at));
+        grow(&mut store);
+        assert_eq!(dropped_at(), Some(at));
+        store.append(&line(&Change::Dropped(shop.clone(), None))).expect("written");
+        assert_eq!(dropped_at(), None);
     }
 }

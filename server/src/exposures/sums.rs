@@ -16,8 +16,8 @@ pub const KEPT_HOURS: u64 = 48;
 /// known beyond.
 pub const KEPT_DAYS: u64 = 35;
 /// Most answers (of a flag in an environment) that are summed; they take up to 1.5 KiB each. Further ones are
-/// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`]; meanwhile their flags look as
-/// if nobody asked for them.
+/// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`]; when that happened to an app
+/// last is remembered, since it makes flags look as if nobody asked for them.
 pub const MAX_SERIES: usize = 65_536;
 
 /// Counts of later than this are of a clock that was ahead, and are forgotten once it is right again.
@@ -138,28 +138,60 @@ impl FlagSums {
     }
 }
 
+/// What is kept of the sums on disk.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The sums of each flag.
+    pub flags: BTreeMap<Place, FlagSums>,
+    /// When there was last no room for an answer of an app.
+    pub dropped: BTreeMap<AppKey, UnixMs>,
+}
+
+/// What a line on disk is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    Dropped(AppKey),
+    Flag(Place),
+}
+
+/// Something as it is now; none: it is gone.
+pub(super) enum Change<'s> {
+    Dropped(AppKey, Option<UnixMs>),
+    Flag(Place, Option<&'s FlagSums>),
+}
+
+impl Change<'_> {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Change::Dropped(app, _) => About::Dropped(app.clone()),
+            Change::Flag(place, _) => About::Flag(place.clone()),
+        }
+    }
+}
+
 /// All sums of a server.
 #[derive(Debug)]
 pub struct Sums {
     counting_since: UnixMs,
-    flags: BTreeMap<Place, FlagSums>,
+    kept: Kept,
     series: usize,
     /// What is not on disk as it is here.
-    changed: BTreeSet<Place>,
+    changed: BTreeSet<About>,
 }
 
 impl Sums {
     /// No sums yet: counting begins now.
     pub fn since(now: UnixMs) -> Sums {
-        Sums { counting_since: now, flags: BTreeMap::new(), series: 0, changed: BTreeSet::new() }
+        Sums { counting_since: now, kept: Kept::default(), series: 0, changed: BTreeSet::new() }
     }
 
     /// Sums as they were written, without what a clock that was ahead at the time put into the future.
-    pub fn restored(counting_since: UnixMs, mut flags: BTreeMap<Place, FlagSums>, now: UnixMs) -> Sums {
+    pub fn restored(counting_since: UnixMs, mut kept: Kept, now: UnixMs) -> Sums {
         let counting_since = counting_since.min(now);
-        flags.values_mut().for_each(|sums| sums.hold_to(now));
-        let series = flags.values().map(|sums| sums.answers.len()).sum();
-        Sums { counting_since, flags, series, changed: BTreeSet::new() }
+        kept.flags.values_mut().for_each(|sums| sums.hold_to(now));
+        kept.dropped.values_mut().for_each(|at| *at = now.min(*at));
+        let series = kept.flags.values().map(|sums| sums.answers.len()).sum();
+        Sums { counting_since, kept, series, changed: BTreeSet::new() }
     }
 
     /// Since when this server counts: before that, that nobody asked says nothing.
@@ -169,7 +201,13 @@ impl Sums {
 
     /// The sums of a flag in an environment, if it was ever asked for.
     pub fn get(&self, place: &Place) -> Option<&FlagSums> {
-        self.flags.get(place)
+        self.kept.flags.get(place)
+    }
+
+    /// When there was last no room for an answer of an app, if that is not too long ago to matter: before that, that
+    /// nobody asked or no other answer was given says nothing.
+    pub fn dropped_at(&self, app: &AppKey) -> Option<UnixMs> {
+        self.kept.dropped.get(app).copied()
     }
 
     /// Adds answers given at `now` to those who asked for the flag; `false` if there is no room for a new series.
@@ -188,8 +226,9 @@ impl Sums {
     ) -> bool {
         let at = UnixMs(now.0.saturating_sub(ago.0));
         let added = self.add_listed(place, variant, count, at, now);
-        if added && let Some(sums) = self.flags.get_mut(place) {
+        if let Some(sums) = self.kept.flags.get_mut(place) {
             sums.asked_at = sums.asked_at.max(Some(at));
+            self.changed.insert(About::Flag(place.clone()));
         }
         added
     }
@@ -204,10 +243,10 @@ impl Sums {
         now: UnixMs,
     ) -> bool {
         let room = self.series < MAX_SERIES;
-        let known = match self.flags.get_mut(place) {
+        let known = match self.kept.flags.get_mut(place) {
             Some(known) => known,
-            None if room => self.flags.entry(place.clone()).or_default(),
-            None => return dropped(count),
+            None if room => self.kept.flags.entry(place.clone()).or_default(),
+            None => return self.dropped(place, count, now),
         };
         known.hold_to(now);
         let answer = match known.answers.iter().position(|answer| answer.variant.as_ref() == variant) {
@@ -225,11 +264,18 @@ impl Sums {
                 let last = known.answers.len() - 1;
                 &mut known.answers[last]
             }
-            None => return dropped(count),
+            None => return self.dropped(place, count, now),
         };
         answer.add(count, at, now);
-        self.changed.insert(place.clone());
+        self.changed.insert(About::Flag(place.clone()));
         true
+    }
+
+    fn dropped(&mut self, place: &Place, count: u64, now: UnixMs) -> bool {
+        metrics::counter!("tidegate_exposures_dropped_total").increment(count);
+        self.kept.dropped.insert(place.app.clone(), now);
+        self.changed.insert(About::Dropped(place.app.clone()));
+        false
     }
 
     /// Forgets flags that are no more, and answers that were not given for so long that no day of them is kept,
@@ -238,10 +284,10 @@ impl Sums {
         self.counting_since = self.counting_since.min(now);
         let changed = &mut self.changed;
         let series = &mut self.series;
-        self.flags.retain(|place, sums| {
+        self.kept.flags.retain(|place, sums| {
             if sums.last_given_at().is_some_and(|at| at > now.plus(AHEAD)) {
                 sums.hold_to(now);
-                changed.insert(place.clone());
+                changed.insert(About::Flag(place.clone()));
             }
             let before = sums.answers.len();
             let last = sums.last_given_at();
@@ -251,38 +297,47 @@ impl Sums {
             let gone = if stays { before - sums.answers.len() } else { before };
             *series -= gone;
             if gone > 0 {
-                changed.insert(place.clone());
+                changed.insert(About::Flag(place.clone()));
+            }
+            stays
+        });
+        self.kept.dropped.retain(|app, at| {
+            *at = now.min(*at);
+            let stays = now.since(*at).0 <= KEPT_DAYS * DAY_MS;
+            if !stays {
+                changed.insert(About::Dropped(app.clone()));
             }
             stays
         });
     }
 
-    /// What changed since it was taken the last time, with the sums as they are; none: they are gone.
-    pub(super) fn take_changes(&mut self) -> Vec<(Place, Option<&FlagSums>)> {
+    /// What changed since it was taken the last time, as it is.
+    pub(super) fn take_changes(&mut self) -> Vec<Change<'_>> {
         let changed = std::mem::take(&mut self.changed);
         changed
             .into_iter()
-            .map(|place| {
-                let sums = self.flags.get(&place);
-                (place, sums)
+            .map(|about| match about {
+                About::Dropped(app) => {
+                    let at = self.dropped_at(&app);
+                    Change::Dropped(app, at)
+                }
+                About::Flag(place) => {
+                    let sums = self.get(&place);
+                    Change::Flag(place, sums)
+                }
             })
             .collect()
     }
 
     /// What was taken could not be written.
-    pub(super) fn changed_still(&mut self, places: impl Iterator<Item = Place>) {
-        self.changed.extend(places);
+    pub(super) fn changed_still(&mut self, changes: impl Iterator<Item = About>) {
+        self.changed.extend(changes);
     }
 
     /// Nothing is to be written.
     pub(super) fn forget_changes(&mut self) {
         self.changed.clear();
     }
-}
-
-fn dropped(count: u64) -> bool {
-    metrics::counter!("tidegate_exposures_dropped_total").increment(count);
-    false
 }
 
 #[cfg(test)]
@@ -310,10 +365,10 @@ mod tests {
         let on = VariantKey::new("on").expect("a key");
         let mut sums = Sums::since(ahead);
         assert!(sums.add(&checkout(), Some(&on), 7, ahead));
-        let flags = sums.flags.clone();
+        let kept = sums.kept.clone();
         assert!(sums.add(&checkout(), None, 1, NOW));
-        let loaded = Sums::restored(ahead, flags.clone(), NOW);
-        let mut running = Sums::restored(ahead, flags, ahead);
+        let loaded = Sums::restored(ahead, kept.clone(), NOW);
+        let mut running = Sums::restored(ahead, kept, ahead);
         running.forget(|_| true, NOW);
         assert_eq!((loaded.counting_since(), running.counting_since()), (NOW, NOW));
         for (sums, counted) in [(sums, vec![1]), (loaded, vec![]), (running, vec![])] {
@@ -321,6 +376,29 @@ mod tests {
             let flag = sums.get(&checkout()).expect("known");
             assert_eq!((flag.last_asked_at(), flag.answers()[0].last_at), (Some(NOW), NOW));
         }
+    }
+
+    #[test]
+    fn when_there_was_no_room_for_an_answer_is_remembered_for_as_long_as_it_matters() {
+        let mut sums = Sums::since(NOW);
+        assert!(sums.add(&checkout(), None, 1, NOW));
+        sums.series = MAX_SERIES;
+        let later = NOW.plus(DurationMs(HOUR_MS));
+        assert!(!sums.add(&checkout(), Some(&VariantKey::new("on").expect("a key")), 1, later));
+        let shop = checkout().app;
+        assert_eq!((sums.dropped_at(&shop), sums.counting_since()), (Some(later), NOW));
+        assert_eq!(
+            sums.get(&checkout()).and_then(FlagSums::last_asked_at),
+            Some(later),
+            "asked for all the same"
+        );
+        let other = Place { flag: FlagKey::new("other").expect("a key"), ..checkout() };
+        assert!(!sums.add(&other, None, 1, later) && sums.get(&other).is_none());
+        let kept_until = later.plus(DurationMs(KEPT_DAYS * DAY_MS));
+        sums.forget(|_| true, kept_until);
+        assert_eq!(sums.dropped_at(&shop), Some(later));
+        sums.forget(|_| true, kept_until.plus(DurationMs(1)));
+        assert_eq!(sums.dropped_at(&shop), None);
     }
 
     #[test]

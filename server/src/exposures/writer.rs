@@ -5,13 +5,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::store::{Store, line};
-use super::sums::{Place, Sums};
+use super::lines::line;
+use super::store::Store;
+use super::sums::{About, Sums};
 
 /// How long the server waits at its end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-type Lines = BTreeMap<Place, String>;
+type Lines = BTreeMap<About, String>;
 
 /// Hands lines to the thread. One set of lines may wait while another is written.
 pub(super) struct Writer {
@@ -35,14 +36,9 @@ impl Writer {
     pub(super) fn write(&self, sums: &mut Sums) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = &*queue else { return };
-        let lines: Lines = sums
-            .take_changes()
-            .into_iter()
-            .map(|(place, sums)| {
-                let line = line(&place, sums);
-                (place, line)
-            })
-            .collect();
+        let changes = sums.take_changes();
+        let lines: Lines = changes.iter().map(|change| (change.about(), line(change))).collect();
+        drop(changes);
         if lines.is_empty() {
             return;
         }
