@@ -103,13 +103,13 @@ fn conditions() -> Vec<Value> {
     CONDITIONS.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
 }
 
-/// Changes of what the flag depends on: every golden condition, a rollout, prerequisites that answer so and
-/// otherwise.
+/// Changes of what the flag depends on: every golden condition, a split for everyone, a rollout, prerequisites
+/// that answer so and otherwise.
 fn targetings() -> Vec<String> {
     let rule = |row: &Value| json!([{"id": "r", "when": row["test"], "serve": {"variant": "a"}}]);
     let needs = |variant: &str| json!([{"flag": "needed", "variants": [variant]}]);
     let mut found: Vec<Value> = conditions().iter().map(|row| json!({ "rules": rule(row) })).collect();
-    found.push(json!({"exposure": 90, "serve": {"variant": "a"}}));
+    found.extend([json!({"exposure": 100}), json!({"exposure": 90, "serve": {"variant": "a"}})]);
     found.extend(["on", "off"].map(|variant| json!({ "prerequisites": needs(variant) })));
     found.into_iter().map(|more| targeting("checkout/new", more)).collect()
 }
@@ -134,8 +134,8 @@ fn folded() -> Snapshot {
     })
 }
 
-/// Who checks flags: one who is on a list, nobody, one with all that conditions ask about, and those of the
-/// golden conditions.
+/// Who checks flags: one who is on a list, nobody, one with all that conditions ask about, some who have only
+/// a unit, so that a rollout reaches a few, and those of the golden conditions.
 fn contexts() -> Vec<Context> {
     let full = json!({
         "targetingKey": "cat", "plan": "pro", "n": 1, "v": "x", "s": "1.2.3", "d": "2026-01-01T00:00:00Z",
@@ -146,7 +146,8 @@ fn contexts() -> Vec<Context> {
     let nobody = json!({});
     let rows = conditions();
     let golden = rows.iter().map(|row| &row["context"]);
-    let all = [&ann, &nobody, &full, &company].into_iter().chain(golden);
+    let units = ["eve", "fay", "gus", "hal"].map(|unit| json!({ "targetingKey": unit }));
+    let all = [&ann, &nobody, &full, &company].into_iter().chain(&units).chain(golden);
     all.map(|context| serde_json::from_value(context.clone()).expect("a context")).collect()
 }
 
