@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::place;
-use super::sums::{HOUR_MS, KEPT_HOURS, Sums};
+use super::sums::Sums;
+use super::{HOUR_MS, KEPT_HOURS};
 
 /// Most counts in one batch.
 pub const MAX_COUNTS: usize = 1_000;

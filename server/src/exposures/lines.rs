@@ -8,7 +8,8 @@ use rollout_rules::ids::{AppKey, Digest};
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
-use super::sums::{About, AnswerSums, Change, FlagSums, Kept, Place};
+use super::answers::{AnswerSums, FlagSums};
+use super::sums::{About, Change, Kept, Place};
 
 /// How much of a checksum a line bears, in hexadecimal digits.
 const SUM_DIGITS: usize = 16;

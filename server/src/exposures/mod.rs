@@ -5,6 +5,7 @@
 //! summed in memory; what is in memory reaches the disk every [`FLUSH_EVERY`] and when the server stops in
 //! order, so that a crash loses that much at most.
 
+mod answers;
 pub mod batch;
 pub mod lanes;
 mod lines;
@@ -25,11 +26,10 @@ use rollout_rules::table::FlagTable;
 use rollout_rules::tally::Cell;
 use rollout_rules::time::{DurationMs, UnixMs};
 
+pub use self::answers::{AnswerSums, DAY_MS, FlagSums, HOUR_MS, KEPT_DAYS, KEPT_HOURS};
 use self::batch::{Batch, Outcome, Recent};
 pub use self::store::StoreError;
-pub use self::sums::{
-    AnswerSums, DAY_MS, FlagSums, HOUR_MS, KEPT_DAYS, KEPT_HOURS, Kept, MAX_SERIES, Place, Sums,
-};
+pub use self::sums::{Kept, MAX_SERIES, Place, Sums};
 use self::tallies::{Tallied, Tallies};
 use self::writer::Writer;
 use crate::clock::Clock;

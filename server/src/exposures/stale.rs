@@ -8,8 +8,9 @@ use rollout_rules::time::{DurationMs, UnixMs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::answers::FlagSums;
 use super::place;
-use super::sums::{FlagSums, Sums};
+use super::sums::Sums;
 
 /// Flags that expire within this time are told of.
 pub const EXPIRES_SOON: DurationMs = DurationMs::days(14);

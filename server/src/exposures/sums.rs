@@ -1,4 +1,4 @@
-//! The sums themselves: for each flag and environment, how often each answer was given, by hour and by day.
+//! All sums: of each flag in each environment, as far as there is room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,22 +6,12 @@ use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde::{Deserialize, Serialize};
 
-/// An hour, in milliseconds.
-pub const HOUR_MS: u64 = 60 * 60 * 1_000;
-/// A day, in milliseconds.
-pub const DAY_MS: u64 = 24 * HOUR_MS;
-/// Hours that are told apart, the one that runs included; of older ones there are days.
-pub const KEPT_HOURS: u64 = 48;
-/// Days (in UTC) that are told apart, the one that runs included. When an answer was given first and last is
-/// known beyond.
-pub const KEPT_DAYS: u64 = 35;
+use super::answers::{AHEAD, DAY_MS, FlagSums, KEPT_DAYS};
+
 /// Most answers (of a flag in an environment) that are summed; they take up to 1.5 KiB each. Further ones are
 /// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`]; when that happened to an app
 /// last is remembered, since it makes flags look as if nobody asked for them.
 pub const MAX_SERIES: usize = 65_536;
-
-/// Counts of later than this are of a clock that was ahead, and are forgotten once it is right again.
-const AHEAD: DurationMs = DurationMs(DAY_MS);
 
 /// A flag in an environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,110 +22,6 @@ pub struct Place {
     pub flag: FlagKey,
     /// The environment.
     pub environment: EnvKey,
-}
-
-/// How often a flag answered in an environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FlagSums {
-    answers: Vec<AnswerSums>,
-    /// When somebody asked for this flag by its name last, and not for all flags there are.
-    asked_at: Option<UnixMs>,
-}
-
-/// How often one answer was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnswerSums {
-    /// The variant; none for checks that asked for the flag and got none of its variants.
-    pub variant: Option<VariantKey>,
-    /// When it was given first, as far as is known.
-    pub first_at: UnixMs,
-    /// When it was given last, to within the time between two batches.
-    pub last_at: UnixMs,
-    /// Hours since 1970 with their counts, ascending.
-    hours: Vec<(u64, u64)>,
-    /// Days since 1970 with their counts, ascending.
-    days: Vec<(u64, u64)>,
-}
-
-impl AnswerSums {
-    /// Forgets what a clock that was ahead has said.
-    fn hold_to(&mut self, now: UnixMs) {
-        self.first_at = self.first_at.min(now);
-        self.last_at = self.last_at.min(now);
-        // Days and hours that have not ended, by a clock that is a little ahead of this one, are no harm.
-        let last = now.plus(AHEAD);
-        self.hours.retain(|(at, _)| *at <= last.0 / HOUR_MS);
-        self.days.retain(|(at, _)| *at <= last.0 / DAY_MS);
-    }
-
-    fn add(&mut self, count: u64, at: UnixMs, now: UnixMs) {
-        self.first_at = self.first_at.min(at);
-        self.last_at = self.last_at.max(at);
-        let since = |length_ms: u64, kept: u64| (now.0 / length_ms + 1).saturating_sub(kept);
-        add(&mut self.hours, at.0 / HOUR_MS, count, since(HOUR_MS, KEPT_HOURS));
-        add(&mut self.days, at.0 / DAY_MS, count, since(DAY_MS, KEPT_DAYS));
-    }
-
-    /// The hours that are still told apart, by their beginning, ascending; those without any count left out.
-    pub fn hours(&self, now: UnixMs) -> impl Iterator<Item = (UnixMs, u64)> {
-        kept(&self.hours, HOUR_MS, KEPT_HOURS, now)
-    }
-
-    /// The same for days.
-    pub fn days(&self, now: UnixMs) -> impl Iterator<Item = (UnixMs, u64)> {
-        kept(&self.days, DAY_MS, KEPT_DAYS, now)
-    }
-}
-
-fn add(sums: &mut Vec<(u64, u64)>, at: u64, count: u64, oldest: u64) {
-    sums.retain(|(known, _)| *known >= oldest);
-    if at < oldest {
-        return;
-    }
-    match sums.binary_search_by_key(&at, |(known, _)| *known) {
-        Ok(place) => sums[place].1 = sums[place].1.saturating_add(count),
-        Err(place) => sums.insert(place, (at, count)),
-    }
-}
-
-fn kept(sums: &[(u64, u64)], length_ms: u64, kept: u64, now: UnixMs) -> impl Iterator<Item = (UnixMs, u64)> {
-    let oldest = (now.0 / length_ms + 1).saturating_sub(kept);
-    let since = sums.iter().filter(move |(at, _)| *at >= oldest);
-    since.map(move |(at, count)| (UnixMs(at.saturating_mul(length_ms)), *count))
-}
-
-impl FlagSums {
-    /// Sums as they were written.
-    pub fn restored(answers: Vec<AnswerSums>, asked_at: Option<UnixMs>) -> FlagSums {
-        FlagSums { answers, asked_at }
-    }
-
-    /// Every answer that was given, in the order in which they were given first.
-    pub fn answers(&self) -> &[AnswerSums] {
-        &self.answers
-    }
-
-    fn hold_to(&mut self, now: UnixMs) {
-        self.answers.iter_mut().for_each(|answer| answer.hold_to(now));
-        self.asked_at = self.asked_at.map(|at| at.min(now));
-    }
-
-    /// When the flag was asked for last, by its name: whoever fetches all flags of an environment need not know of it.
-    pub fn last_asked_at(&self) -> Option<UnixMs> {
-        self.asked_at
-    }
-
-    fn last_given_at(&self) -> Option<UnixMs> {
-        self.answers.iter().map(|answer| answer.last_at).max()
-    }
-
-    /// The answer that was given last, and since when no other was.
-    pub fn only_answer(&self) -> Option<(&AnswerSums, UnixMs)> {
-        let last = self.answers.iter().max_by_key(|answer| answer.last_at)?;
-        let others = self.answers.iter().filter(|answer| answer.variant != last.variant);
-        let since = others.map(|other| other.last_at).max();
-        Some((last, since.unwrap_or(last.first_at)))
-    }
 }
 
 /// What is kept of the sums on disk.
@@ -190,7 +76,7 @@ impl Sums {
         let counting_since = counting_since.min(now);
         kept.flags.values_mut().for_each(|sums| sums.hold_to(now));
         kept.dropped.values_mut().for_each(|at| *at = now.min(*at));
-        let series = kept.flags.values().map(|sums| sums.answers.len()).sum();
+        let series = kept.flags.values().map(|sums| sums.answers().len()).sum();
         Sums { counting_since, kept, series, changed: BTreeSet::new() }
     }
 
@@ -227,7 +113,7 @@ impl Sums {
         let at = UnixMs(now.0.saturating_sub(ago.0));
         let added = self.add_listed(place, variant, count, at, now);
         if let Some(sums) = self.kept.flags.get_mut(place) {
-            sums.asked_at = sums.asked_at.max(Some(at));
+            sums.asked(at);
             self.changed.insert(About::Flag(place.clone()));
         }
         added
@@ -249,23 +135,10 @@ impl Sums {
             None => return self.dropped(place, count, now),
         };
         known.hold_to(now);
-        let answer = match known.answers.iter().position(|answer| answer.variant.as_ref() == variant) {
-            Some(found) => &mut known.answers[found],
-            None if room => {
-                self.series += 1;
-                let variant = variant.cloned();
-                known.answers.push(AnswerSums {
-                    variant,
-                    first_at: at,
-                    last_at: at,
-                    hours: Vec::new(),
-                    days: Vec::new(),
-                });
-                let last = known.answers.len() - 1;
-                &mut known.answers[last]
-            }
-            None => return self.dropped(place, count, now),
+        let Some((answer, begun)) = known.of(variant, at, room) else {
+            return self.dropped(place, count, now);
         };
+        self.series += usize::from(begun);
         answer.add(count, at, now);
         self.changed.insert(About::Flag(place.clone()));
         true
@@ -289,12 +162,10 @@ impl Sums {
                 sums.hold_to(now);
                 changed.insert(About::Flag(place.clone()));
             }
-            let before = sums.answers.len();
-            let last = sums.last_given_at();
-            let old = |answer: &AnswerSums| now.since(answer.last_at).0 > KEPT_DAYS * DAY_MS;
-            sums.answers.retain(|answer| Some(answer.last_at) == last || !old(answer));
+            let before = sums.answers().len();
+            sums.forget_old(now);
             let stays = still_there(place);
-            let gone = if stays { before - sums.answers.len() } else { before };
+            let gone = if stays { before - sums.answers().len() } else { before };
             *series -= gone;
             if gone > 0 {
                 changed.insert(About::Flag(place.clone()));
@@ -343,6 +214,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exposures::HOUR_MS;
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
