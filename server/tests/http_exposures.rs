@@ -2,12 +2,16 @@
 
 mod served;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use rollout_rules::governance::{ByKind, ByTier, Rules};
-use rollout_rules::ids::LogId;
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, LogId};
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 use served::{START, Served};
 use tidegate::exposures::batch::MAX_COUNTS;
+use tidegate::exposures::{Exposures, place};
 use tidegate::http::Settings;
 use tidegate::log::memory::MemoryLog;
 
@@ -403,6 +407,49 @@ fn stale_flags_are_listed_by_page_app_environment_and_reason_as_far_as_the_token
     served.get("/v1/stale-flags?app=nope").refused(404, "not_found");
     for wrong in ["reason=old", "cursor=nope", "cursor=a/%20", "colour=red"] {
         served.get(&format!("/v1/stale-flags?{wrong}")).refused(400, "invalid_parameter");
+    }
+}
+
+#[test]
+fn whoever_waits_for_the_counts_keeps_no_kill_waiting() {
+    let counts = Exposures::in_memory(START);
+    let served = Served::counting(counts.clone());
+    served.shop();
+    served.flag_on("checkout");
+    let told =
+        json!({"app": "shop", "environment": "live", "instance": "web-1", "batch": "b-1", "counts": []});
+    let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
+    let place = place(&app, &live, &FlagKey::new("checkout").expect("a key"));
+    // Nobody gets at the counts while they are read here.
+    let waiting = counts.read(&place, |_, _| {
+        let requests = [("POST", "/v1/exposures", told.to_string()), ("GET", CHECKOUT, String::new())];
+        let listing =
+            ["/v1/stale-flags", "/v1/stale-flags?app=shop"].map(|path| ("GET", path, String::new()));
+        let waiting: Vec<TcpStream> = requests
+            .into_iter()
+            .chain(listing)
+            .map(|(method, path, body)| {
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    served.admin,
+                    body.len()
+                );
+                let mut stream = TcpStream::connect(served.address).expect("connected");
+                stream.write_all(head.as_bytes()).expect("sent");
+                stream
+            })
+            .collect();
+        // By the last of these the only worker has taken up all that was sent before.
+        for _ in 0..20 {
+            served.post("/v1/apps/shop/flags/checkout/kill", &json!({})).expect(200);
+        }
+        waiting
+    });
+    for mut stream in waiting {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("an answer");
+        assert_eq!(status, *b"HTTP/1.1 200");
     }
 }
 

@@ -97,6 +97,11 @@ impl FlagSums {
         &self.answers
     }
 
+    /// Every answer, as it is written.
+    pub(super) fn into_answers(self) -> Vec<AnswerSums> {
+        self.answers
+    }
+
     /// The sums of an answer, begun at `at` if there are none and there is room; and whether they were begun.
     pub(super) fn of(
         &mut self,

@@ -75,17 +75,17 @@ pub struct Outcome {
     pub repeated: bool,
 }
 
-/// Adds a batch to the sums.
+/// Adds counts of a batch to the sums, and to what became of it.
 pub(super) fn sum(
     sums: &mut Sums,
     app: &AppKey,
     environment: &EnvKey,
-    batch: &Batch,
+    counts: &[Count],
     snapshot: &Snapshot,
+    outcome: &mut Outcome,
     now: UnixMs,
-) -> Outcome {
-    let mut outcome = Outcome::default();
-    for one in &batch.counts {
+) {
+    for one in counts {
         let place = place(app, environment, &one.flag);
         let flag = snapshot.flag(app, &one.flag).map(|view| view.record());
         let flag = flag.filter(|flag| !flag.is_archived() && flag.state(environment).is_some());
@@ -104,7 +104,6 @@ pub(super) fn sum(
         };
         *sum = sum.saturating_add(one.count);
     }
-    outcome
 }
 
 /// The last batch of each SDK that was heard of.

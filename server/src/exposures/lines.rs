@@ -56,13 +56,12 @@ pub(super) fn head(counting_since: UnixMs) -> String {
 }
 
 /// A line about what is so now.
-pub(super) fn line(change: &Change<'_>) -> String {
+pub(super) fn line(change: Change) -> String {
     match change {
-        Change::Dropped(app, at) => sealed(&DroppedRow { app: app.clone(), dropped_at: *at }),
+        Change::Dropped(app, at) => sealed(&DroppedRow { app, dropped_at: at }),
         Change::Flag(place, sums) => {
-            let answers = sums.map(|sums| sums.answers().to_vec());
-            let asked_at = sums.and_then(FlagSums::last_asked_at);
-            sealed(&Row { place: place.clone(), answers, asked_at })
+            let asked_at = sums.as_ref().and_then(FlagSums::last_asked_at);
+            sealed(&Row { place, answers: sums.map(FlagSums::into_answers), asked_at })
         }
     }
 }

@@ -21,14 +21,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::counter;
 use rollout_rules::evaluate::{Answer, Reason};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
-use rollout_rules::snapshot::Snapshot;
+use rollout_rules::snapshot::{App, FlagRecord, Snapshot};
 use rollout_rules::table::FlagTable;
 use rollout_rules::tally::Cell;
 use rollout_rules::time::{DurationMs, UnixMs};
 
 pub use self::answers::{AnswerSums, DAY_MS, FlagSums, HOUR_MS, KEPT_DAYS, KEPT_HOURS};
 use self::batch::{Batch, Outcome, Recent};
+use self::stale::Finding;
 pub use self::store::StoreError;
+use self::sums::{AT_A_TIME, StillThere};
 pub use self::sums::{Kept, MAX_SERIES, Place, Sums};
 use self::tallies::{Tallied, Tallies};
 use self::writer::Writer;
@@ -84,15 +86,20 @@ impl Exposures {
     pub fn collect(&self, of: Option<&AppKey>, snapshot: &Snapshot, now: UnixMs) {
         let mut taken = 0;
         self.0.tallies.collect(of, snapshot, |(app, environment), counted| {
-            let mut sums = self.sums();
-            for one in counted.asked {
-                taken += one.count;
-                sums.add(&place(app, environment, &one.flag), one.variant.as_ref(), one.count, now);
+            for counted in counted.asked.chunks(AT_A_TIME) {
+                let mut sums = self.sums();
+                for one in counted {
+                    taken += one.count;
+                    sums.add(&place(app, environment, &one.flag), one.variant.as_ref(), one.count, now);
+                }
             }
-            for one in counted.listed {
-                taken += one.count;
-                let place = place(app, environment, &one.flag);
-                sums.add_listed(&place, one.variant.as_ref(), one.count, now, now);
+            for counted in counted.listed.chunks(AT_A_TIME) {
+                let mut sums = self.sums();
+                for one in counted {
+                    taken += one.count;
+                    let place = place(app, environment, &one.flag);
+                    sums.add_listed(&place, one.variant.as_ref(), one.count, now, now);
+                }
             }
         });
         if taken > 0 {
@@ -109,11 +116,14 @@ impl Exposures {
         snapshot: &Snapshot,
         now: UnixMs,
     ) -> Outcome {
-        let mut recent = locked(&self.0.recent);
-        if !recent.is_new(app, environment, batch, now) {
+        let is_new = locked(&self.0.recent).is_new(app, environment, batch, now);
+        if !is_new {
             return Outcome { repeated: true, ..Outcome::default() };
         }
-        let outcome = batch::sum(&mut self.sums(), app, environment, batch, snapshot, now);
+        let mut outcome = Outcome::default();
+        for counts in batch.counts.chunks(AT_A_TIME) {
+            batch::sum(&mut self.sums(), app, environment, counts, snapshot, &mut outcome, now);
+        }
         counter!("tidegate_exposures_total", "source" => "sdk").increment(outcome.counted);
         outcome
     }
@@ -124,25 +134,43 @@ impl Exposures {
         read(sums.get(place), sums.counting_since())
     }
 
-    /// All sums, for as long as `read` takes; nothing is summed meanwhile.
-    pub fn read_all<T>(&self, read: impl FnOnce(&Sums) -> T) -> T {
-        read(&self.sums())
+    /// What is stale about a flag, in the environments of `only` or all.
+    pub fn findings(
+        &self,
+        app: &App,
+        record: &FlagRecord,
+        only: impl Fn(&EnvKey) -> bool,
+        now: UnixMs,
+    ) -> Vec<Finding> {
+        stale::findings(app, record, &self.sums(), only, now)
     }
 
-    /// Has what is new written to disk. Does not wait for the disk.
+    /// Has what is new written to disk. Does not wait for the disk, and lets others have the sums in between.
     pub fn flush(&self, snapshot: &Snapshot, now: UnixMs) {
-        let mut sums = self.sums();
-        sums.forget(
+        self.forget(
             |place| {
-                snapshot.flag(&place.app, &place.flag).is_some_and(|flag| {
-                    !flag.record().is_archived() && flag.record().state(&place.environment).is_some()
-                })
+                let flag = snapshot.flag(&place.app, &place.flag).map(|view| view.record());
+                let is_there =
+                    |flag: &FlagRecord| !flag.is_archived() && flag.state(&place.environment).is_some();
+                StillThere(flag.is_some_and(is_there))
             },
             now,
         );
         match &self.0.writer {
-            Some(writer) => writer.write(&mut sums),
-            None => sums.forget_changes(),
+            Some(writer) => writer.write(&self.0.sums),
+            None => drop(self.sums().take_changed()),
+        }
+    }
+
+    fn forget(&self, still_there: impl Fn(&Place) -> StillThere, now: UnixMs) {
+        self.sums().forget_dropped(now);
+        let mut places = self.sums().places_after(None);
+        while let Some(last) = places.last().cloned() {
+            let looked_up: Vec<(Place, StillThere)> =
+                places.into_iter().map(|place| (place.clone(), still_there(&place))).collect();
+            let mut sums = self.sums();
+            sums.forget(looked_up, now);
+            places = sums.places_after(Some(&last));
         }
     }
 
@@ -221,4 +249,32 @@ fn cell(answer: &Answer<'_>) -> Cell {
 /// The flag of an app environment.
 pub fn place(app: &AppKey, environment: &EnvKey, flag: &FlagKey) -> Place {
     Place { app: app.clone(), environment: environment.clone(), flag: flag.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    #[test]
+    fn others_get_at_the_sums_while_it_is_looked_up_which_flags_are_there() {
+        let exposures = Exposures::in_memory(NOW);
+        let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
+        let flag =
+            |number: usize| place(&app, &live, &FlagKey::new(&format!("f-{number:04}")).expect("a key"));
+        for number in 0..1_000 {
+            assert!(exposures.sums().add(&flag(number), None, 1, NOW));
+        }
+        let looked_up = std::cell::Cell::new(0);
+        let is_there = |place: &Place| {
+            assert!(exposures.0.sums.try_lock().is_ok(), "the sums are held");
+            looked_up.set(looked_up.get() + 1);
+            StillThere(place.flag.as_str() >= "f-0500")
+        };
+        exposures.forget(is_there, NOW);
+        assert_eq!(looked_up.get(), 1_000);
+        let known = |number: usize| exposures.read(&flag(number), |sums, _| sums.is_some());
+        assert!((0..1_000).all(|number| known(number) == (number >= 500)));
+    }
 }

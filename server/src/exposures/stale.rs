@@ -1,7 +1,5 @@
 //! Which flags have become stale, and why: what to look at before flags rot in code.
 
-use std::ops::AddAssign;
-
 use rollout_rules::ids::{EnvKey, VariantKey};
 use rollout_rules::snapshot::{App, FlagRecord, StateRecord};
 use rollout_rules::time::{DurationMs, UnixMs};
@@ -101,7 +99,7 @@ impl Finding {
 }
 
 /// What is stale about a flag, in the environments of `only` or all.
-pub fn findings(
+pub(super) fn findings(
     app: &App,
     record: &FlagRecord,
     sums: &Sums,
@@ -173,28 +171,15 @@ fn in_environment(
 pub struct StaleCounts([u64; Reason::ALL.len()]);
 
 impl StaleCounts {
-    /// Those of an app.
-    pub fn of(app: &App, sums: &Sums, now: UnixMs) -> StaleCounts {
-        let mut counts = StaleCounts::default();
-        for record in app.flags(None) {
-            let found = findings(app, record, sums, |_| true, now);
-            for (reason, count) in Reason::ALL.iter().zip(&mut counts.0) {
-                *count += u64::from(found.iter().any(|one| one.reason == *reason));
-            }
+    /// Counts one more flag, with what is stale about it.
+    pub fn add(&mut self, found: &[Finding]) {
+        for (reason, count) in Reason::ALL.iter().zip(&mut self.0) {
+            *count += u64::from(found.iter().any(|one| one.reason == *reason));
         }
-        counts
     }
 
     /// Every reason with its count.
     pub fn each(self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.into_iter().zip(self.0)
-    }
-}
-
-impl AddAssign for StaleCounts {
-    fn add_assign(&mut self, other: StaleCounts) {
-        for (sum, more) in self.0.iter_mut().zip(other.0) {
-            *sum += more;
-        }
     }
 }

@@ -105,10 +105,11 @@ impl Store {
         let write = || {
             let mut file = io::BufWriter::new(File::create(&unfinished)?);
             file.write_all(head(counting_since).as_bytes())?;
-            let flags = kept.flags.iter().map(|(place, sums)| Change::Flag(place.clone(), Some(sums)));
+            let flags =
+                kept.flags.iter().map(|(place, sums)| Change::Flag(place.clone(), Some(sums.clone())));
             let dropped = kept.dropped.iter().map(|(app, at)| Change::Dropped(app.clone(), Some(*at)));
             for one in dropped.chain(flags) {
-                file.write_all(line(&one).as_bytes())?;
+                file.write_all(line(one).as_bytes())?;
             }
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
@@ -184,6 +185,7 @@ impl Store {
 mod tests {
     use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 
+    use super::super::sums::StillThere;
     use super::*;
     use crate::exposures::{FlagSums, Place, place};
 
@@ -197,7 +199,8 @@ mod tests {
     /// Adds one answer and writes what changed.
     fn count(store: &mut Store, sums: &mut Sums, key: &str, now: UnixMs) {
         assert!(sums.add(&flag(key), Some(&VariantKey::new("on").expect("a key")), 1, now));
-        let lines: String = sums.take_changes().iter().map(line).collect();
+        let mut changed = sums.take_changed();
+        let lines: String = sums.copies(&mut changed).into_iter().map(line).collect();
         store.append(&lines).expect("written");
     }
 
@@ -252,7 +255,7 @@ mod tests {
         let path = folder.path().join("exposures");
         let (mut store, mut sums) = Store::open(&path, NOW).expect("opens");
         count(&mut store, &mut sums, "gone", NOW);
-        sums.forget(|place| place.flag.as_str() != "gone", NOW);
+        sums.forget([(flag("gone"), StillThere(false))], NOW);
         let mut most = 0;
         for _ in 0..12_000 {
             count(&mut store, &mut sums, "a", NOW);
@@ -270,7 +273,7 @@ mod tests {
     fn grow(store: &mut Store) {
         let mut sums = Sums::since(NOW);
         assert!(sums.add(&flag("b"), None, 1, NOW));
-        let lines = line(&Change::Flag(flag("b"), sums.get(&flag("b"))));
+        let lines = line(Change::Flag(flag("b"), sums.get(&flag("b")).cloned()));
         let lines = lines.repeat(usize::try_from(SMALLEST_TO_REWRITE).expect("fits") / lines.len() + 1);
         store.append(&lines).expect("on disk, however long the file is");
     }
@@ -290,7 +293,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("a file").len(), store.length);
         // Nothing is written past the longest that it may be, until it can be written anew.
         store.longest = store.length;
-        let line = line(&Change::Flag(flag("a"), sums.get(&flag("a"))));
+        let line = line(Change::Flag(flag("a"), sums.get(&flag("a")).cloned()));
         assert!(store.append(&line).is_err() && store.append(&line).is_err());
         assert_eq!(fs::metadata(&path).expect("a file").len(), store.length);
         fs::remove_dir(&in_the_way).expect("removed");
@@ -333,12 +336,12 @@ mod tests {
         let (mut store, _) = Store::open(&path, NOW).expect("opens");
         let shop = flag("a").app;
         let at = UnixMs(NOW.0 - 1);
-        store.append(&line(&Change::Dropped(shop.clone(), Some(at)))).expect("written");
+        store.append(&line(Change::Dropped(shop.clone(), Some(at)))).expect("written");
         let dropped_at = || Store::open(&path, NOW).expect("opens").1.dropped_at(&shop);
         assert_eq!(dropped_at(), Some(at));
         grow(&mut store);
         assert_eq!(dropped_at(), Some(at));
-        store.append(&line(&Change::Dropped(shop.clone(), None))).expect("written");
+        store.append(&line(Change::Dropped(shop.clone(), None))).expect("written");
         assert_eq!(dropped_at(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! All sums: of each flag in each environment, as far as there is room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 use rollout_rules::time::{DurationMs, UnixMs};
@@ -12,6 +13,10 @@ use super::answers::{AHEAD, DAY_MS, FlagSums, KEPT_DAYS};
 /// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`]; when that happened to an app
 /// last is remembered, since it makes flags look as if nobody asked for them.
 pub const MAX_SERIES: usize = 65_536;
+
+/// After about so many answers were copied or looked at, those who wait for the sums have their turn: checks and
+/// batches are summed all the time, and kills are handed out by threads that may be waiting.
+pub(super) const AT_A_TIME: usize = 256;
 
 /// A flag in an environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,19 +46,31 @@ pub(super) enum About {
 }
 
 /// Something as it is now; none: it is gone.
-pub(super) enum Change<'s> {
+pub(super) enum Change {
     Dropped(AppKey, Option<UnixMs>),
-    Flag(Place, Option<&'s FlagSums>),
+    Flag(Place, Option<FlagSums>),
 }
 
-impl Change<'_> {
+impl Change {
     pub(super) fn about(&self) -> About {
         match self {
             Change::Dropped(app, _) => About::Dropped(app.clone()),
             Change::Flag(place, _) => About::Flag(place.clone()),
         }
     }
+
+    /// How many answers it takes to copy, about.
+    fn size(&self) -> usize {
+        match self {
+            Change::Flag(_, Some(sums)) => sums.answers().len().max(1),
+            Change::Flag(_, None) | Change::Dropped(..) => 1,
+        }
+    }
 }
+
+/// Whether a flag and its environment are there.
+#[derive(Clone, Copy)]
+pub(super) struct StillThere(pub(super) bool);
 
 /// All sums of a server.
 #[derive(Debug)]
@@ -151,27 +168,45 @@ impl Sums {
         false
     }
 
-    /// Forgets flags that are no more, and answers that were not given for so long that no day of them is kept,
-    /// while their flag gave others.
-    pub(super) fn forget(&mut self, still_there: impl Fn(&Place) -> bool, now: UnixMs) {
+    /// The next places after one, with [`AT_A_TIME`] answers or a few more.
+    pub(super) fn places_after(&self, after: Option<&Place>) -> Vec<Place> {
+        let mut answers = 0;
+        let next = self.kept.flags.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        next.take_while(|(_, sums)| {
+            let has_room = answers < AT_A_TIME;
+            answers += sums.answers().len();
+            has_room
+        })
+        .map(|(place, _)| place.clone())
+        .collect()
+    }
+
+    /// Forgets those of some places that are no more, and of the others answers that were not given for so long that
+    /// no day of them is kept, while their flag gave others.
+    pub(super) fn forget(&mut self, places: impl IntoIterator<Item = (Place, StillThere)>, now: UnixMs) {
+        for (place, still_there) in places {
+            let Some(sums) = self.kept.flags.get_mut(&place) else { continue };
+            let before = sums.answers().len();
+            let was_ahead = sums.last_given_at().is_some_and(|at| at > now.plus(AHEAD));
+            if was_ahead {
+                sums.hold_to(now);
+            }
+            sums.forget_old(now);
+            let after = if still_there.0 { sums.answers().len() } else { 0 };
+            if !still_there.0 {
+                self.kept.flags.remove(&place);
+            }
+            self.series -= before - after;
+            if was_ahead || after < before {
+                self.changed.insert(About::Flag(place));
+            }
+        }
+    }
+
+    /// Forgets when there was no room, once it is too long ago to matter.
+    pub(super) fn forget_dropped(&mut self, now: UnixMs) {
         self.counting_since = self.counting_since.min(now);
         let changed = &mut self.changed;
-        let series = &mut self.series;
-        self.kept.flags.retain(|place, sums| {
-            if sums.last_given_at().is_some_and(|at| at > now.plus(AHEAD)) {
-                sums.hold_to(now);
-                changed.insert(About::Flag(place.clone()));
-            }
-            let before = sums.answers().len();
-            sums.forget_old(now);
-            let stays = still_there(place);
-            let gone = if stays { before - sums.answers().len() } else { before };
-            *series -= gone;
-            if gone > 0 {
-                changed.insert(About::Flag(place.clone()));
-            }
-            stays
-        });
         self.kept.dropped.retain(|app, at| {
             *at = now.min(*at);
             let stays = now.since(*at).0 <= KEPT_DAYS * DAY_MS;
@@ -182,32 +217,37 @@ impl Sums {
         });
     }
 
-    /// What changed since it was taken the last time, as it is.
-    pub(super) fn take_changes(&mut self) -> Vec<Change<'_>> {
-        let changed = std::mem::take(&mut self.changed);
-        changed
-            .into_iter()
-            .map(|about| match about {
+    /// What is not on disk as it is here; from now on it counts as written.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<About> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The first of these as they are now, with [`AT_A_TIME`] answers or a few more; they are taken out.
+    pub(super) fn copies(&self, of: &mut BTreeSet<About>) -> Vec<Change> {
+        let mut copies = Vec::new();
+        let mut size = 0;
+        while size < AT_A_TIME
+            && let Some(about) = of.pop_first()
+        {
+            let change = match about {
                 About::Dropped(app) => {
                     let at = self.dropped_at(&app);
                     Change::Dropped(app, at)
                 }
                 About::Flag(place) => {
-                    let sums = self.get(&place);
+                    let sums = self.get(&place).cloned();
                     Change::Flag(place, sums)
                 }
-            })
-            .collect()
+            };
+            size += change.size();
+            copies.push(change);
+        }
+        copies
     }
 
     /// What was taken could not be written.
     pub(super) fn changed_still(&mut self, changes: impl Iterator<Item = About>) {
         self.changed.extend(changes);
-    }
-
-    /// Nothing is to be written.
-    pub(super) fn forget_changes(&mut self) {
-        self.changed.clear();
     }
 }
 
@@ -226,6 +266,13 @@ mod tests {
         }
     }
 
+    /// Forgets what is of the past, while all flags are there.
+    fn forget(sums: &mut Sums, now: UnixMs) {
+        sums.forget_dropped(now);
+        let places = sums.places_after(None);
+        sums.forget(places.into_iter().map(|place| (place, StillThere(true))), now);
+    }
+
     fn days(sums: &Sums, now: UnixMs) -> Vec<u64> {
         let answers = sums.get(&checkout()).map_or(&[][..], FlagSums::answers);
         answers.iter().flat_map(|answer| answer.days(now)).map(|(_, count)| count).collect()
@@ -241,7 +288,7 @@ mod tests {
         assert!(sums.add(&checkout(), None, 1, NOW));
         let loaded = Sums::restored(ahead, kept.clone(), NOW);
         let mut running = Sums::restored(ahead, kept, ahead);
-        running.forget(|_| true, NOW);
+        forget(&mut running, NOW);
         assert_eq!((loaded.counting_since(), running.counting_since()), (NOW, NOW));
         for (sums, counted) in [(sums, vec![1]), (loaded, vec![]), (running, vec![])] {
             assert_eq!(days(&sums, NOW), counted);
@@ -267,9 +314,9 @@ mod tests {
         let other = Place { flag: FlagKey::new("other").expect("a key"), ..checkout() };
         assert!(!sums.add(&other, None, 1, later) && sums.get(&other).is_none());
         let kept_until = later.plus(DurationMs(KEPT_DAYS * DAY_MS));
-        sums.forget(|_| true, kept_until);
+        forget(&mut sums, kept_until);
         assert_eq!(sums.dropped_at(&shop), Some(later));
-        sums.forget(|_| true, kept_until.plus(DurationMs(1)));
+        forget(&mut sums, kept_until.plus(DurationMs(1)));
         assert_eq!(sums.dropped_at(&shop), None);
     }
 
@@ -279,5 +326,34 @@ mod tests {
         assert!(sums.add(&checkout(), None, 7, NOW.plus(DurationMs(HOUR_MS))));
         assert!(sums.add(&checkout(), None, 1, NOW));
         assert_eq!(days(&sums, NOW).iter().sum::<u64>(), 8);
+    }
+
+    #[test]
+    fn sums_are_walked_and_copied_in_portions_that_cover_each_flag_once() {
+        let mut sums = Sums::since(NOW);
+        let variants = ["a", "b", "c"].map(|key| VariantKey::new(key).expect("a key"));
+        for number in 0..1_000 {
+            let flag = FlagKey::new(&format!("f-{number}")).expect("a key");
+            for variant in &variants {
+                assert!(sums.add(&Place { flag: flag.clone(), ..checkout() }, Some(variant), 1, NOW));
+            }
+        }
+        let most = AT_A_TIME / variants.len() + 1;
+        let (mut walked, mut portion) = (Vec::new(), sums.places_after(None));
+        while let Some(last) = portion.last().cloned() {
+            assert!(portion.len() <= most, "{}", portion.len());
+            walked.extend(portion);
+            portion = sums.places_after(Some(&last));
+        }
+        let (mut copied, mut changed) = (Vec::new(), sums.take_changed());
+        while !changed.is_empty() {
+            let copies = sums.copies(&mut changed);
+            assert!(copies.len() <= most, "{}", copies.len());
+            copied.extend(copies.into_iter().map(|change| change.about()));
+        }
+        let all: Vec<Place> = sums.kept.flags.keys().cloned().collect();
+        assert_eq!(walked, all);
+        assert_eq!(copied, all.into_iter().map(About::Flag).collect::<Vec<_>>());
+        assert!(sums.take_changed().is_empty());
     }
 }

@@ -1,5 +1,7 @@
 //! A tally for each environment whose flags are checked over HTTP.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -39,19 +41,22 @@ pub(super) struct Tallied {
     /// An empty table that counts with those whose flags are counted here.
     numbered: FlagTable,
     reading: Mutex<Reading>,
+    /// How many times in a row nothing was counted. Not behind the lock: a request that looks for its tally must not
+    /// wait for whoever reads another.
+    quiet: AtomicU32,
 }
 
 struct Reading {
     asked: Collector,
     listed: Collector,
-    quiet: u32,
 }
 
 impl Tallied {
     fn new(flags: &FlagTable) -> Tallied {
         let collector = || Collector::beginning_with(flags);
-        let reading = Mutex::new(Reading { asked: collector(), listed: collector(), quiet: 0 });
-        Tallied { asked: Tally::new(), listed: Tally::new(), numbered: flags.of_only([]), reading }
+        let reading = Mutex::new(Reading { asked: collector(), listed: collector() });
+        let (asked, listed, numbered) = (Tally::new(), Tally::new(), flags.of_only([]));
+        Tallied { asked, listed, numbered, reading, quiet: AtomicU32::new(0) }
     }
 
     /// The tally of checks of single flags.
@@ -77,12 +82,13 @@ impl Tallied {
         let asked = counted(&mut reading.asked, &self.asked);
         let listed = counted(&mut reading.listed, &self.listed);
         let told = Told { asked, listed };
-        reading.quiet = if told.is_empty() { reading.quiet.saturating_add(1) } else { 0 };
+        let quiet = if told.is_empty() { self.quiet.load(Relaxed).saturating_add(1) } else { 0 };
+        self.quiet.store(quiet, Relaxed);
         told
     }
 
     fn is_quiet(&self) -> bool {
-        locked(&self.reading).quiet >= QUIET_LOOKS
+        self.quiet.load(Relaxed) >= QUIET_LOOKS
     }
 }
 

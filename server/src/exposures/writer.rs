@@ -1,11 +1,12 @@
 //! A thread that writes sums to disk, so that nobody waits for a disk that is slow.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::lines::line;
+use super::locked;
 use super::store::Store;
 use super::sums::{About, Sums};
 
@@ -33,26 +34,31 @@ impl Writer {
     }
 
     /// Has the thread write what changed. While it has not come to the last, what changed stays so.
-    pub(super) fn write(&self, sums: &mut Sums) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn write(&self, sums: &Mutex<Sums>) {
+        // Held to the end, so that what is older is never written later.
+        let queue = locked(&self.queue);
         let Some(queue) = &*queue else { return };
-        let changes = sums.take_changes();
-        let lines: Lines = changes.iter().map(|change| (change.about(), line(change))).collect();
-        drop(changes);
+        let mut changed = locked(sums).take_changed();
+        let mut lines = Lines::new();
+        while !changed.is_empty() {
+            // The text is made of copies, while others go on adding to the sums.
+            let copies = locked(sums).copies(&mut changed);
+            lines.extend(copies.into_iter().map(|change| (change.about(), line(change))));
+        }
         if lines.is_empty() {
             return;
         }
         if let Err(error) = queue.try_send(lines) {
             let (std::sync::mpsc::TrySendError::Full(lines)
             | std::sync::mpsc::TrySendError::Disconnected(lines)) = error;
-            sums.changed_still(lines.into_keys());
+            locked(sums).changed_still(lines.into_keys());
         }
     }
 
     /// Lets the thread come to its end, and waits for it for a while.
     pub(super) fn finish(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        locked(&self.queue).take();
+        let ended = locked(&self.ended);
         if ended.recv_timeout(FAREWELL).is_err() {
             tracing::warn!("the disk does not take the last exposure counts in time");
         }

@@ -21,8 +21,8 @@ use super::problem::{self, Problem};
 use super::reading::Reading;
 use super::views;
 use crate::exposures::batch::{Batch, MAX_COUNT, MAX_COUNTS};
-use crate::exposures::stale::{Finding, Reason, StaleCounts, findings};
-use crate::exposures::{AnswerSums, FlagSums, place};
+use crate::exposures::stale::{Finding, Reason, StaleCounts};
+use crate::exposures::{AnswerSums, FlagSums, Place, place};
 
 /// Most flags that are looked at for one page. After so many the page ends, short or empty as it may be, and
 /// says where to go on.
@@ -38,6 +38,11 @@ fn may_count(who: &Principal) -> Result<(), Problem> {
         problem::NOT_ALLOWED,
         "counts are taken from a token with the scope sdk-server, or one that may change things",
     ))
+}
+
+/// Does something that waits for the sums on a thread where that delays nobody else: this one serves kills, too.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    web::block(work).await.map_err(Problem::internal)
 }
 
 /// `POST /v1/exposures`: what an SDK counted.
@@ -67,12 +72,13 @@ pub async fn take(
     let environment = who.environment.as_ref().or(batch.environment.as_ref());
     let (app, environment) = audience::resolve(app, environment, &request, &query)?;
     let published = shared.published_full();
-    let snapshot = &published.snapshot;
-    if snapshot.app(&app).is_none_or(|app| app.environment(&environment).is_none()) {
+    if published.snapshot.app(&app).is_none_or(|app| app.environment(&environment).is_none()) {
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     }
-    let outcome = shared.exposures.take(&app, &environment, &batch, snapshot, shared.clock.now());
+    let take =
+        move || shared.exposures.take(&app, &environment, &batch, &published.snapshot, shared.clock.now());
+    let outcome = aside(take).await?;
     Ok(HttpResponse::Ok().json(json!({
         "counted": outcome.counted,
         "unknown": outcome.unknown,
@@ -96,27 +102,32 @@ pub async fn show(
         let detail = format!("flag `{flag}` has no environment `{environment}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     }
-    let now = shared.clock.now();
-    shared.exposures.collect(Some(&app), snapshot, now);
     let place = place(&app, &environment, &flag);
-    let body = shared.exposures.read(&place, |sums, since| {
-        let answers = sums.map_or(&[][..], FlagSums::answers);
-        json!({
-            "app": app,
-            "flag": flag,
-            "environment": environment,
-            "counting_since": since,
-            "last_asked_at": sums.and_then(FlagSums::last_asked_at),
-            "variants": answers.iter().map(|answer| json!({
-                "variant": answer.variant,
-                "first_at": answer.first_at,
-                "last_at": answer.last_at,
-            })).collect::<Vec<Value>>(),
-            "hours": by_time(answers, |answer| answer.hours(now).collect(), "hour"),
-            "days": by_time(answers, |answer| answer.days(now).collect(), "day"),
-        })
-    });
-    Ok(HttpResponse::Ok().json(body))
+    let look = move || {
+        let now = shared.clock.now();
+        shared.exposures.collect(Some(&place.app), &reading.published.snapshot, now);
+        let (sums, since) = shared.exposures.read(&place, |sums, since| (sums.cloned(), since));
+        shown(&place, sums.as_ref(), since, now)
+    };
+    Ok(HttpResponse::Ok().json(aside(look).await?))
+}
+
+fn shown(place: &Place, sums: Option<&FlagSums>, counting_since: UnixMs, now: UnixMs) -> Value {
+    let answers = sums.map_or(&[][..], FlagSums::answers);
+    json!({
+        "app": place.app,
+        "flag": place.flag,
+        "environment": place.environment,
+        "counting_since": counting_since,
+        "last_asked_at": sums.and_then(FlagSums::last_asked_at),
+        "variants": answers.iter().map(|answer| json!({
+            "variant": answer.variant,
+            "first_at": answer.first_at,
+            "last_at": answer.last_at,
+        })).collect::<Vec<Value>>(),
+        "hours": by_time(answers, |answer| answer.hours(now).collect(), "hour"),
+        "days": by_time(answers, |answer| answer.days(now).collect(), "day"),
+    })
 }
 
 /// The counts of all answers, by time; times without any are left out.
@@ -179,40 +190,55 @@ pub async fn stale(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRe
     }
     let environment = environment.or_else(|| who.environment.clone());
     let reason: Option<Reason> = reading.query.parse("reason")?;
-    let snapshot = &reading.published.snapshot;
     if let Some(app) = &app
-        && snapshot.app(app).is_none()
+        && reading.published.snapshot.app(app).is_none()
     {
         return Err(missing_app(app));
     }
-    let now = shared.clock.now();
-    if app.is_some() {
-        // Of all apps it may take a while, and is done every few seconds anyway.
-        shared.exposures.collect(app.as_ref(), snapshot, now);
-    }
-    let mut scan = Scan { limit: page.limit, items: Vec::new(), seen: 0, next: None };
-    shared.exposures.read_all(|sums| {
-        let after = page.cursor.as_ref();
-        for one in apps(snapshot, app.as_ref(), after) {
-            let key = &one.info().key;
-            let cursor = after.filter(|After(app, _)| app == key).map(|After(_, flag)| flag);
-            for record in one.flags(cursor) {
-                if scan.is_full() {
-                    return;
-                }
-                let only = |key: &EnvKey| views::shows(environment.as_ref(), key);
-                let mut found = findings(one, record, sums, only, now);
-                found.retain(|one| reason.is_none_or(|reason| one.reason == reason));
-                scan.add(key, record.flag(), &found);
-            }
-        }
-        scan.next = None;
-    });
+    let asked = Asked { app, environment, reason, limit: page.limit, after: page.cursor };
+    let scan = aside(move || asked.scan(&shared, &reading.published.snapshot)).await?;
     let mut body = json!({ "items": scan.items });
     if let Some(next) = scan.next {
         body["next_cursor"] = next.into();
     }
     Ok(HttpResponse::Ok().json(body))
+}
+
+/// Which stale flags are asked for.
+struct Asked {
+    app: Option<AppKey>,
+    environment: Option<EnvKey>,
+    reason: Option<Reason>,
+    limit: usize,
+    after: Option<After>,
+}
+
+impl Asked {
+    fn scan(&self, shared: &Shared, snapshot: &Snapshot) -> Scan {
+        let now = shared.clock.now();
+        if self.app.is_some() {
+            // Of all apps it may take a while, and is done every few seconds anyway.
+            shared.exposures.collect(self.app.as_ref(), snapshot, now);
+        }
+        let mut scan = Scan { limit: self.limit, items: Vec::new(), seen: 0, next: None };
+        let after = self.after.as_ref();
+        for app in apps(snapshot, self.app.as_ref(), after) {
+            let key = &app.info().key;
+            let cursor = after.filter(|After(app, _)| app == key).map(|After(_, flag)| flag);
+            for record in app.flags(cursor) {
+                if scan.is_full() {
+                    return scan;
+                }
+                let only = |key: &EnvKey| views::shows(self.environment.as_ref(), key);
+                // One flag at a time, so that whoever has something to sum does not wait for all of them.
+                let mut found = shared.exposures.findings(app, record, only, now);
+                found.retain(|one| self.reason.is_none_or(|reason| one.reason == reason));
+                scan.add(key, record.flag(), &found);
+            }
+        }
+        scan.next = None;
+        scan
+    }
 }
 
 /// The apps that a question is about, from that of the cursor on.
@@ -269,8 +295,9 @@ impl Shared {
         let published = self.published_full();
         let mut counts = StaleCounts::default();
         for app in published.snapshot.apps(None) {
-            // One app at a time, so that whoever has something to sum does not wait for all of them.
-            counts += self.exposures.read_all(|sums| StaleCounts::of(app, sums, now));
+            for record in app.flags(None) {
+                counts.add(&self.exposures.findings(app, record, |_| true, now));
+            }
         }
         for (reason, count) in counts.each() {
             metrics::gauge!("tidegate_stale_flags", "reason" => reason.as_str()).set(count as f64);

@@ -19,6 +19,7 @@ use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 use tidegate::clock::TestClock;
 use tidegate::effects::{WebhookOptions, Webhooks};
+use tidegate::exposures::Exposures;
 use tidegate::http::{self, Handles, Settings};
 use tidegate::log::memory::MemoryLog;
 use tidegate::secret;
@@ -95,8 +96,24 @@ impl Served {
         Served::on(MemoryLog::new(LogId::new("test-log").expect("a name")), settings, rules)
     }
 
+    /// Counting what flags answer where the test says.
+    pub(crate) fn counting(exposures: Exposures) -> Served {
+        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+        let settings = Settings { workers: 1, ..Settings::default() };
+        Served::put_together(log, settings, Rules::default(), Some(exposures))
+    }
+
     /// On a log that may hold something; without an admin if the node does not become ready.
     pub(crate) fn on(log: MemoryLog, settings: Settings, rules: Rules) -> Served {
+        Served::put_together(log, settings, rules, None)
+    }
+
+    fn put_together(
+        log: MemoryLog,
+        settings: Settings,
+        rules: Rules,
+        exposures: Option<Exposures>,
+    ) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let clock = TestClock::at(START);
@@ -123,7 +140,8 @@ impl Served {
                     request_timeout: RECEIVERS_TIME,
                 };
                 let webhooks = Webhooks::start(&options, &state, its_clock.clone()).expect("starts");
-                let handles = Handles::of(&state, its_clock, rules, telemetry, webhooks);
+                let mut handles = Handles::of(&state, its_clock, rules, telemetry, webhooks);
+                handles.exposures = exposures.unwrap_or(handles.exposures);
                 ready.send(admin).expect("the test waits");
                 let shutdown = async {
                     let _ = stopping.await;
