@@ -413,7 +413,8 @@ fn stale_flags_are_listed_by_page_app_environment_and_reason_as_far_as_the_token
 #[test]
 fn whoever_waits_for_the_counts_keeps_no_kill_waiting() {
     let counts = Exposures::in_memory(START);
-    let served = Served::counting(counts.clone());
+    let log = MemoryLog::new(LogId::new("counts").expect("a name"));
+    let served = Served::counting(log, counts.clone());
     served.shop();
     served.flag_on("checkout");
     let told =

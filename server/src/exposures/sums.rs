@@ -8,11 +8,15 @@ use rollout_rules::time::{DurationMs, UnixMs};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{AHEAD, DAY_MS, FlagSums, KEPT_DAYS};
+use super::room::Room;
 
 /// Most answers (of a flag in an environment) that are summed; they take up to 1.5 KiB each. Further ones are
 /// dropped, and counted as dropped, until some have not been given for [`KEPT_DAYS`]; when that happened to an app
 /// last is remembered, since it makes flags look as if nobody asked for them.
 pub const MAX_SERIES: usize = 65_536;
+/// Most of them for one app, so that one leaves room for others: a thousand flags with two answers in four
+/// environments. Past it, further answers of this app are dropped in the same way.
+pub const MAX_SERIES_OF_APP: usize = 8_192;
 
 /// After about so many answers were copied or looked at, those who wait for the sums have their turn: checks and
 /// batches are summed all the time, and kills are handed out by threads that may be waiting.
@@ -77,7 +81,7 @@ pub(super) struct StillThere(pub(super) bool);
 pub struct Sums {
     counting_since: UnixMs,
     kept: Kept,
-    series: usize,
+    series: Room,
     /// What is not on disk as it is here.
     changed: BTreeSet<About>,
 }
@@ -85,7 +89,7 @@ pub struct Sums {
 impl Sums {
     /// No sums yet: counting begins now.
     pub fn since(now: UnixMs) -> Sums {
-        Sums { counting_since: now, kept: Kept::default(), series: 0, changed: BTreeSet::new() }
+        Sums::restored(now, Kept::default(), now)
     }
 
     /// Sums as they were written, without what a clock that was ahead at the time put into the future.
@@ -93,7 +97,8 @@ impl Sums {
         let counting_since = counting_since.min(now);
         kept.flags.values_mut().for_each(|sums| sums.hold_to(now));
         kept.dropped.values_mut().for_each(|at| *at = now.min(*at));
-        let series = kept.flags.values().map(|sums| sums.answers().len()).sum();
+        let mut series = Room::of(MAX_SERIES, MAX_SERIES_OF_APP);
+        kept.flags.iter().for_each(|(place, sums)| series.take(&place.app, sums.answers().len()));
         Sums { counting_since, kept, series, changed: BTreeSet::new() }
     }
 
@@ -145,7 +150,7 @@ impl Sums {
         at: UnixMs,
         now: UnixMs,
     ) -> bool {
-        let room = self.series < MAX_SERIES;
+        let room = self.series.is_left(&place.app);
         let known = match self.kept.flags.get_mut(place) {
             Some(known) => known,
             None if room => self.kept.flags.entry(place.clone()).or_default(),
@@ -155,7 +160,7 @@ impl Sums {
         let Some((answer, begun)) = known.of(variant, at, room) else {
             return self.dropped(place, count, now);
         };
-        self.series += usize::from(begun);
+        self.series.take(&place.app, usize::from(begun));
         answer.add(count, at, now);
         self.changed.insert(About::Flag(place.clone()));
         true
@@ -196,7 +201,7 @@ impl Sums {
             if !still_there.0 {
                 self.kept.flags.remove(&place);
             }
-            self.series -= before - after;
+            self.series.give_back(&place.app, before - after);
             if was_ahead || after < before {
                 self.changed.insert(About::Flag(place));
             }
@@ -301,7 +306,7 @@ mod tests {
     fn when_there_was_no_room_for_an_answer_is_remembered_for_as_long_as_it_matters() {
         let mut sums = Sums::since(NOW);
         assert!(sums.add(&checkout(), None, 1, NOW));
-        sums.series = MAX_SERIES;
+        sums.series.take(&checkout().app, MAX_SERIES_OF_APP);
         let later = NOW.plus(DurationMs(HOUR_MS));
         assert!(!sums.add(&checkout(), Some(&VariantKey::new("on").expect("a key")), 1, later));
         let shop = checkout().app;
@@ -318,6 +323,30 @@ mod tests {
         assert_eq!(sums.dropped_at(&shop), Some(later));
         forget(&mut sums, kept_until.plus(DurationMs(1)));
         assert_eq!(sums.dropped_at(&shop), None);
+    }
+
+    #[test]
+    fn an_app_that_fills_its_share_leaves_others_theirs_and_may_go_on_when_flags_of_it_are_gone() {
+        let mut sums = Sums::since(NOW);
+        let flag = |app: &str, number: usize| {
+            let flag = FlagKey::new(&format!("f-{number}")).expect("a key");
+            Place { app: AppKey::new(app).expect("a key"), flag, ..checkout() }
+        };
+        assert!((0..MAX_SERIES_OF_APP).all(|number| sums.add(&flag("shop", number), None, 1, NOW)));
+        let one_more = flag("shop", MAX_SERIES_OF_APP);
+        assert!(!sums.add(&one_more, None, 1, NOW) && sums.add(&flag("shop", 0), None, 1, NOW));
+        assert!((0..9).all(|number| sums.add(&flag("zoo", number), None, 1, NOW)));
+        let dropped_at = |app: &str| sums.dropped_at(&AppKey::new(app).expect("a key"));
+        assert_eq!((dropped_at("shop"), dropped_at("zoo")), (Some(NOW), None));
+        // What was written is known again, and so is how much of it there is.
+        let mut sums = Sums::restored(NOW, sums.kept, NOW);
+        assert!(!sums.add(&one_more, None, 1, NOW));
+        sums.forget([(flag("shop", 7), StillThere(false))], NOW);
+        assert!(sums.add(&one_more, None, 1, NOW) && !sums.add(&flag("shop", 7), None, 1, NOW));
+        // Apps together have no more than there is.
+        let apps = (1..).map(|number| format!("a-{number}"));
+        let fits = |app: &String| (0..MAX_SERIES_OF_APP).all(|n| sums.add(&flag(app, n), None, 1, NOW));
+        assert_eq!(apps.take_while(fits).count(), MAX_SERIES / MAX_SERIES_OF_APP - 2);
     }
 
     #[test]

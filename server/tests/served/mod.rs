@@ -97,8 +97,7 @@ impl Served {
     }
 
     /// Counting what flags answer where the test says.
-    pub(crate) fn counting(exposures: Exposures) -> Served {
-        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+    pub(crate) fn counting(log: MemoryLog, exposures: Exposures) -> Served {
         let settings = Settings { workers: 1, ..Settings::default() };
         Served::put_together(log, settings, Rules::default(), Some(exposures))
     }
