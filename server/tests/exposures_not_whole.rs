@@ -3,16 +3,20 @@
 
 mod served;
 
-use rollout_rules::ids::LogId;
+use std::time::{Duration, Instant};
+
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, LogId};
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 use served::{START, Served};
 use tidegate::exposures::batch::MAX_COUNTS;
 use tidegate::exposures::stale::NEVER_ASKED;
-use tidegate::exposures::{Exposures, MAX_SERIES_OF_APP};
+use tidegate::exposures::{COLLECT_EVERY, Exposures, MAX_SERIES_OF_APP, place};
 use tidegate::log::memory::MemoryLog;
 
 const HOUR: DurationMs = DurationMs(3_600_000);
+/// After this long a test gives up waiting.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn log() -> MemoryLog {
     MemoryLog::new(LogId::new("counts").expect("a name"))
@@ -73,4 +77,32 @@ fn an_app_whose_room_is_full_has_its_flags_judged_from_then_on_and_no_other_app(
     served.clock.set(judged(dropped_at));
     let last = format!("shop/f-{}", MAX_SERIES_OF_APP / VARIANTS);
     assert_eq!(never_asked(&served), [last.as_str(), "shop/unused", "zoo/another"]);
+}
+
+#[test]
+fn a_flag_that_was_checked_in_a_preview_that_is_gone_was_asked_for() {
+    let counts = Exposures::in_memory(START);
+    let served = Served::counting(log(), counts.clone());
+    served.shop();
+    for flag in ["checkout", "unused"] {
+        served.post("/v1/apps/shop/flags", &json!({"key": flag})).expect(201);
+    }
+    served.post("/v1/apps/shop/environments", &json!({"key": "pr-7", "kind": "preview"})).expect(201);
+    let wanted = json!({"scope": "sdk-server", "app": "shop", "environment": "pr-7"});
+    let token = served.post("/v1/tokens", &wanted).expect(201);
+    let token = token["secret"].as_str().expect("a secret");
+    served.check(token, "checkout", &json!({"targetingKey": "ann"})).expect(200);
+    let shown = served.get("/v1/apps/shop/flags/checkout/environments/pr-7/exposures").expect(200);
+    assert_eq!(shown["last_asked_at"], START.to_string());
+    served.call(&served.admin, "DELETE", "/v1/apps/shop/environments/pr-7", &[], &json!({})).expect(204);
+    served.clock.set(judged(START));
+    assert_eq!(never_asked(&served), ["shop/unused"], "before its counts are cleared away");
+    let (shop, preview) = (AppKey::new("shop").expect("a key"), EnvKey::new("pr-7").expect("a key"));
+    let preview = place(&shop, &preview, &FlagKey::new("checkout").expect("a key"));
+    let began = Instant::now();
+    while counts.read(&preview, |sums, _| sums.is_some()) {
+        served.clock.advance(COLLECT_EVERY);
+        assert!(began.elapsed() < PATIENCE, "its counts are still there");
+    }
+    assert_eq!(never_asked(&served), ["shop/unused"], "after that");
 }

@@ -97,6 +97,11 @@ impl FlagSums {
         &self.answers
     }
 
+    /// How much room it takes, in answers.
+    pub(super) fn size(&self) -> usize {
+        self.answers.len().max(1)
+    }
+
     /// Every answer, as it is written.
     pub(super) fn into_answers(self) -> Vec<AnswerSums> {
         self.answers

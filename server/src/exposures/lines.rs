@@ -9,7 +9,7 @@ use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{AnswerSums, FlagSums};
-use super::sums::{About, Change, Kept, Place};
+use super::kept::{About, Change, Kept, Place};
 
 /// How much of a checksum a line bears, in hexadecimal digits.
 const SUM_DIGITS: usize = 16;

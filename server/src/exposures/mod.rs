@@ -7,6 +7,7 @@
 
 mod answers;
 pub mod batch;
+mod kept;
 pub mod lanes;
 mod lines;
 mod room;
@@ -29,10 +30,12 @@ use rollout_rules::time::{DurationMs, UnixMs};
 
 pub use self::answers::{AnswerSums, DAY_MS, FlagSums, HOUR_MS, KEPT_DAYS, KEPT_HOURS};
 use self::batch::{Batch, Outcome, Recent};
+use self::kept::Still;
+pub use self::kept::{Kept, Place};
 use self::stale::Finding;
 pub use self::store::StoreError;
-use self::sums::{AT_A_TIME, StillThere};
-pub use self::sums::{Kept, MAX_SERIES, MAX_SERIES_OF_APP, Place, Sums};
+use self::sums::AT_A_TIME;
+pub use self::sums::{MAX_SERIES, MAX_SERIES_OF_APP, Sums};
 use self::tallies::{Tallied, Tallies};
 use self::writer::Writer;
 use crate::clock::Clock;
@@ -148,27 +151,30 @@ impl Exposures {
 
     /// Has what is new written to disk. Does not wait for the disk, and lets others have the sums in between.
     pub fn flush(&self, snapshot: &Snapshot, now: UnixMs) {
-        self.forget(
-            |place| {
-                let flag = snapshot.flag(&place.app, &place.flag).map(|view| view.record());
-                let is_there =
-                    |flag: &FlagRecord| !flag.is_archived() && flag.state(&place.environment).is_some();
-                StillThere(flag.is_some_and(is_there))
-            },
-            now,
-        );
+        let still_there = |place: &Place| {
+            let flag = snapshot.flag(&place.app, &place.flag).map(|view| view.record());
+            match (flag.filter(|flag| !flag.is_archived()), &place.environment) {
+                (None, _) => Still::Gone,
+                (Some(flag), Some(environment)) if flag.state(environment).is_none() => Still::FlagAlone,
+                (Some(_), _) => Still::There,
+            }
+        };
+        self.forget(still_there, now);
         match &self.0.writer {
             Some(writer) => writer.write(&self.0.sums),
             None => drop(self.sums().take_changed()),
         }
     }
 
-    fn forget(&self, still_there: impl Fn(&Place) -> StillThere, now: UnixMs) {
+    fn forget(&self, still_there: impl Fn(&Place) -> Still, now: UnixMs) {
         self.sums().forget_dropped(now);
         let mut places = self.sums().places_after(None);
         while let Some(last) = places.last().cloned() {
-            let looked_up: Vec<(Place, StillThere)> =
-                places.into_iter().map(|place| (place.clone(), still_there(&place))).collect();
+            let look_up = |place| {
+                let still = still_there(&place);
+                (place, still)
+            };
+            let looked_up: Vec<(Place, Still)> = places.into_iter().map(look_up).collect();
             let mut sums = self.sums();
             sums.forget(looked_up, now);
             places = sums.places_after(Some(&last));
@@ -249,7 +255,7 @@ fn cell(answer: &Answer<'_>) -> Cell {
 
 /// The flag of an app environment.
 pub fn place(app: &AppKey, environment: &EnvKey, flag: &FlagKey) -> Place {
-    Place { app: app.clone(), environment: environment.clone(), flag: flag.clone() }
+    Place { app: app.clone(), environment: Some(environment.clone()), flag: flag.clone() }
 }
 
 #[cfg(test)]
@@ -267,11 +273,12 @@ mod tests {
         for number in 0..1_000 {
             assert!(exposures.sums().add(&flag(number), None, 1, NOW));
         }
+        exposures.sums().take_changed();
         let looked_up = std::cell::Cell::new(0);
         let is_there = |place: &Place| {
             assert!(exposures.0.sums.try_lock().is_ok(), "the sums are held");
             looked_up.set(looked_up.get() + 1);
-            StillThere(place.flag.as_str() >= "f-0500")
+            if place.flag.as_str() >= "f-0500" { Still::There } else { Still::Gone }
         };
         exposures.forget(is_there, NOW);
         assert_eq!(looked_up.get(), 1_000);

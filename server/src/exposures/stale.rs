@@ -114,9 +114,7 @@ pub(super) fn findings(
     let dropped_at = sums.dropped_at(&app.info().key);
     let begun = record.flag().created_at.max(sums.counting_since());
     let begun = dropped_at.map_or(begun, |at| at.max(begun));
-    let asked = record
-        .states()
-        .any(|(environment, _)| of(environment).is_some_and(|sums| sums.last_asked_at().is_some()));
+    let asked = sums.was_asked(&app.info().key, &record.flag().key);
     // Whoever checks a flag that has this one as a prerequisite needs it, and does not name it.
     let mut dependents = app.dependents(&record.flag().key).filter_map(|key| app.flag(key));
     let is_needed = dependents.any(|dependent| !dependent.is_archived());

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use rollout_rules::time::UnixMs;
 
+use super::kept::{Change, Kept};
 use super::lines::{Read, head, line, read, rows};
-use super::sums::{Change, Kept, Sums};
+use super::sums::Sums;
 
 /// The file is written anew when it is larger than this and twice what it was when it was last.
 const SMALLEST_TO_REWRITE: u64 = 1024 * 1024;
@@ -185,7 +186,7 @@ impl Store {
 mod tests {
     use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 
-    use super::super::sums::StillThere;
+    use super::super::kept::Still;
     use super::*;
     use crate::exposures::{FlagSums, Place, place};
 
@@ -255,7 +256,7 @@ mod tests {
         let path = folder.path().join("exposures");
         let (mut store, mut sums) = Store::open(&path, NOW).expect("opens");
         count(&mut store, &mut sums, "gone", NOW);
-        sums.forget([(flag("gone"), StillThere(false))], NOW);
+        sums.forget([(flag("gone"), Still::Gone)], NOW);
         let mut most = 0;
         for _ in 0..12_000 {
             count(&mut store, &mut sums, "a", NOW);

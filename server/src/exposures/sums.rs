@@ -1,13 +1,13 @@
 //! All sums: of each flag in each environment, as far as there is room.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
+use rollout_rules::ids::{AppKey, FlagKey, VariantKey};
 use rollout_rules::time::{DurationMs, UnixMs};
-use serde::{Deserialize, Serialize};
 
 use super::answers::{AHEAD, DAY_MS, FlagSums, KEPT_DAYS};
+use super::kept::{About, Change, Kept, Place, Still};
 use super::room::Room;
 
 /// Most answers (of a flag in an environment) that are summed; they take up to 1.5 KiB each. Further ones are
@@ -21,60 +21,6 @@ pub const MAX_SERIES_OF_APP: usize = 8_192;
 /// After about so many answers were copied or looked at, those who wait for the sums have their turn: checks and
 /// batches are summed all the time, and kills are handed out by threads that may be waiting.
 pub(super) const AT_A_TIME: usize = 256;
-
-/// A flag in an environment.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// The app.
-    pub app: AppKey,
-    /// The flag.
-    pub flag: FlagKey,
-    /// The environment.
-    pub environment: EnvKey,
-}
-
-/// What is kept of the sums on disk.
-#[derive(Clone, Debug, Default)]
-pub struct Kept {
-    /// The sums of each flag.
-    pub flags: BTreeMap<Place, FlagSums>,
-    /// When there was last no room for an answer of an app.
-    pub dropped: BTreeMap<AppKey, UnixMs>,
-}
-
-/// What a line on disk is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum About {
-    Dropped(AppKey),
-    Flag(Place),
-}
-
-/// Something as it is now; none: it is gone.
-pub(super) enum Change {
-    Dropped(AppKey, Option<UnixMs>),
-    Flag(Place, Option<FlagSums>),
-}
-
-impl Change {
-    pub(super) fn about(&self) -> About {
-        match self {
-            Change::Dropped(app, _) => About::Dropped(app.clone()),
-            Change::Flag(place, _) => About::Flag(place.clone()),
-        }
-    }
-
-    /// How many answers it takes to copy, about.
-    fn size(&self) -> usize {
-        match self {
-            Change::Flag(_, Some(sums)) => sums.answers().len().max(1),
-            Change::Flag(_, None) | Change::Dropped(..) => 1,
-        }
-    }
-}
-
-/// Whether a flag and its environment are there.
-#[derive(Clone, Copy)]
-pub(super) struct StillThere(pub(super) bool);
 
 /// All sums of a server.
 #[derive(Debug)]
@@ -98,7 +44,7 @@ impl Sums {
         kept.flags.values_mut().for_each(|sums| sums.hold_to(now));
         kept.dropped.values_mut().for_each(|at| *at = now.min(*at));
         let mut series = Room::of(MAX_SERIES, MAX_SERIES_OF_APP);
-        kept.flags.iter().for_each(|(place, sums)| series.take(&place.app, sums.answers().len()));
+        kept.flags.iter().for_each(|(place, sums)| series.take(&place.app, sums.size()));
         Sums { counting_since, kept, series, changed: BTreeSet::new() }
     }
 
@@ -110,6 +56,14 @@ impl Sums {
     /// The sums of a flag in an environment, if it was ever asked for.
     pub fn get(&self, place: &Place) -> Option<&FlagSums> {
         self.kept.flags.get(place)
+    }
+
+    /// Whether anybody ever asked for a flag by its name, be it where it is no more.
+    pub fn was_asked(&self, app: &AppKey, flag: &FlagKey) -> bool {
+        let first = Place { app: app.clone(), flag: flag.clone(), environment: None };
+        let flags = self.kept.flags.range(&first..);
+        let mut all = flags.take_while(|(place, _)| place.app == *app && place.flag == *flag);
+        all.any(|(_, sums)| sums.last_asked_at().is_some())
     }
 
     /// When there was last no room for an answer of an app, if that is not too long ago to matter: before that, that
@@ -179,7 +133,7 @@ impl Sums {
         let next = self.kept.flags.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
         next.take_while(|(_, sums)| {
             let has_room = answers < AT_A_TIME;
-            answers += sums.answers().len();
+            answers += sums.size();
             has_room
         })
         .map(|(place, _)| place.clone())
@@ -188,24 +142,44 @@ impl Sums {
 
     /// Forgets those of some places that are no more, and of the others answers that were not given for so long that
     /// no day of them is kept, while their flag gave others.
-    pub(super) fn forget(&mut self, places: impl IntoIterator<Item = (Place, StillThere)>, now: UnixMs) {
-        for (place, still_there) in places {
+    pub(super) fn forget(&mut self, places: impl IntoIterator<Item = (Place, Still)>, now: UnixMs) {
+        for (place, still) in places {
+            let about = About::Flag(place);
+            // What was counted lately may have been made anew since it was looked up whether it is there.
+            let still = if self.changed.contains(&about) { Still::There } else { still };
+            let About::Flag(place) = about else { continue };
             let Some(sums) = self.kept.flags.get_mut(&place) else { continue };
-            let before = sums.answers().len();
-            let was_ahead = sums.last_given_at().is_some_and(|at| at > now.plus(AHEAD));
+            let before = sums.size();
+            let last = sums.last_given_at().max(sums.last_asked_at());
+            let was_ahead = last.is_some_and(|at| at > now.plus(AHEAD));
             if was_ahead {
                 sums.hold_to(now);
             }
             sums.forget_old(now);
-            let after = if still_there.0 { sums.answers().len() } else { 0 };
-            if !still_there.0 {
-                self.kept.flags.remove(&place);
+            let (after, asked_at) = (sums.size(), sums.last_asked_at());
+            if still == Still::There {
+                self.series.give_back(&place.app, before - after);
+                if was_ahead || after < before {
+                    self.changed.insert(About::Flag(place));
+                }
+                continue;
             }
-            self.series.give_back(&place.app, before - after);
-            if was_ahead || after < before {
-                self.changed.insert(About::Flag(place));
+            self.kept.flags.remove(&place);
+            self.series.give_back(&place.app, before);
+            self.changed.insert(About::Flag(place.clone()));
+            if let Some(at) = asked_at.filter(|_| still == Still::FlagAlone) {
+                self.keep_in_mind(Place { environment: None, ..place }, at);
             }
         }
+    }
+
+    /// That a flag was asked for where it is no more. It takes the room of one answer: less than was given back.
+    fn keep_in_mind(&mut self, gone: Place, asked_at: UnixMs) {
+        if !self.kept.flags.contains_key(&gone) {
+            self.series.take(&gone.app, 1);
+        }
+        self.kept.flags.entry(gone.clone()).or_default().asked(asked_at);
+        self.changed.insert(About::Flag(gone));
     }
 
     /// Forgets when there was no room, once it is too long ago to matter.
@@ -258,6 +232,8 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
+    use rollout_rules::ids::EnvKey;
+
     use super::*;
     use crate::exposures::HOUR_MS;
 
@@ -267,7 +243,7 @@ mod tests {
         Place {
             app: AppKey::new("shop").expect("a key"),
             flag: FlagKey::new("checkout").expect("a key"),
-            environment: EnvKey::new("live").expect("a key"),
+            environment: Some(EnvKey::new("live").expect("a key")),
         }
     }
 
@@ -275,7 +251,7 @@ mod tests {
     fn forget(sums: &mut Sums, now: UnixMs) {
         sums.forget_dropped(now);
         let places = sums.places_after(None);
-        sums.forget(places.into_iter().map(|place| (place, StillThere(true))), now);
+        sums.forget(places.into_iter().map(|place| (place, Still::There)), now);
     }
 
     fn days(sums: &Sums, now: UnixMs) -> Vec<u64> {
@@ -326,6 +302,39 @@ mod tests {
     }
 
     #[test]
+    fn that_a_flag_was_asked_for_is_kept_for_as_long_as_the_flag_wherever_it_was() {
+        let mut sums = Sums::since(NOW);
+        let there = checkout();
+        let preview = Place { environment: Some(EnvKey::new("pr-7").expect("a key")), ..checkout() };
+        let gone = Place { environment: None, ..checkout() };
+        let later = NOW.plus(DurationMs(HOUR_MS));
+        assert!(sums.add(&preview, None, 1, later));
+        assert!(sums.add_listed(&there, None, 1, NOW, NOW));
+        let is_known = |sums: &Sums| sums.was_asked(&there.app, &there.flag);
+        assert!(is_known(&sums));
+        // Counted since it was last written: its environment may have come back meanwhile.
+        sums.forget([(preview.clone(), Still::FlagAlone)], later);
+        assert!(sums.get(&preview).is_some());
+        sums.take_changed();
+        sums.forget([(preview.clone(), Still::FlagAlone)], later);
+        assert_eq!(
+            (sums.get(&preview), sums.get(&gone).and_then(FlagSums::last_asked_at)),
+            (None, Some(later))
+        );
+        assert!(is_known(&sums));
+        let changed = sums.take_changed();
+        assert!([preview, gone.clone()].into_iter().all(|place| changed.contains(&About::Flag(place))));
+        sums.forget([(gone, Still::Gone), (there.clone(), Still::There)], later);
+        assert!(!is_known(&sums), "listed only");
+        // All its room was given back, but for what is left.
+        assert!((1..MAX_SERIES_OF_APP).all(|n| {
+            let flag = FlagKey::new(&format!("f-{n}")).expect("a key");
+            sums.add(&Place { flag, ..checkout() }, None, 1, later)
+        }));
+        assert!(!sums.add(&Place { flag: FlagKey::new("f").expect("a key"), ..checkout() }, None, 1, later));
+    }
+
+    #[test]
     fn an_app_that_fills_its_share_leaves_others_theirs_and_may_go_on_when_flags_of_it_are_gone() {
         let mut sums = Sums::since(NOW);
         let flag = |app: &str, number: usize| {
@@ -341,7 +350,7 @@ mod tests {
         // What was written is known again, and so is how much of it there is.
         let mut sums = Sums::restored(NOW, sums.kept, NOW);
         assert!(!sums.add(&one_more, None, 1, NOW));
-        sums.forget([(flag("shop", 7), StillThere(false))], NOW);
+        sums.forget([(flag("shop", 7), Still::Gone)], NOW);
         assert!(sums.add(&one_more, None, 1, NOW) && !sums.add(&flag("shop", 7), None, 1, NOW));
         // Apps together have no more than there is.
         let apps = (1..).map(|number| format!("a-{number}"));

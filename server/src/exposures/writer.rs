@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::kept::About;
 use super::lines::line;
 use super::locked;
 use super::store::Store;
-use super::sums::{About, Sums};
+use super::sums::Sums;
 
 /// How long the server waits at its end.
 const FAREWELL: Duration = Duration::from_secs(2);
