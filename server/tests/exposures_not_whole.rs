@@ -106,3 +106,36 @@ fn a_flag_that_was_checked_in_a_preview_that_is_gone_was_asked_for() {
     }
     assert_eq!(never_asked(&served), ["shop/unused"], "after that");
 }
+
+#[test]
+fn after_damage_in_the_middle_of_the_file_flags_are_judged_from_when_it_was_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("exposures");
+    let served = Served::counting(log(), Exposures::open(&path, START).expect("opens"));
+    served.shop();
+    for flag in ["checkout", "later", "unused"] {
+        served.post("/v1/apps/shop/flags", &json!({"key": flag})).expect(201);
+    }
+    let counts = json!([{"flag": "checkout", "count": 1}, {"flag": "later", "count": 1}]);
+    assert_eq!(tell(&served, "shop", "b-1", &json!({"counts": counts}))["counted"], 2);
+    let on = served.log.clone();
+    served.stop();
+    let mut text = std::fs::read_to_string(&path).expect("a file");
+    let middle = text.find("checkout").expect("a line about it");
+    text.replace_range(middle..=middle, "C");
+    std::fs::write(&path, text).expect("written");
+
+    let found_at = judged(START);
+    let again = |now: UnixMs| {
+        let served = Served::counting(on.clone(), Exposures::open(&path, now).expect("opens"));
+        served.clock.set(now);
+        served
+    };
+    let served = again(found_at);
+    assert_eq!(never_asked(&served), Vec::<String>::new());
+    served.stop();
+    let served = again(UnixMs(judged(found_at).0 - 1));
+    assert_eq!(never_asked(&served), Vec::<String>::new());
+    served.clock.advance(DurationMs(1));
+    assert_eq!(never_asked(&served), ["shop/checkout", "shop/unused"], "not asked for since");
+}

@@ -24,27 +24,27 @@ pub struct Place {
 pub struct Kept {
     /// The sums of each flag.
     pub flags: BTreeMap<Place, FlagSums>,
-    /// When there was last no room for an answer of an app.
-    pub dropped: BTreeMap<AppKey, UnixMs>,
+    /// When something of an app was last not counted, or was lost; none: of all apps.
+    pub gaps: BTreeMap<Option<AppKey>, UnixMs>,
 }
 
 /// What a line on disk is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum About {
-    Dropped(AppKey),
+    Gap(Option<AppKey>),
     Flag(Place),
 }
 
 /// Something as it is now; none: it is gone.
 pub(super) enum Change {
-    Dropped(AppKey, Option<UnixMs>),
+    Gap(Option<AppKey>, Option<UnixMs>),
     Flag(Place, Option<FlagSums>),
 }
 
 impl Change {
     pub(super) fn about(&self) -> About {
         match self {
-            Change::Dropped(app, _) => About::Dropped(app.clone()),
+            Change::Gap(app, _) => About::Gap(app.clone()),
             Change::Flag(place, _) => About::Flag(place.clone()),
         }
     }
@@ -53,7 +53,7 @@ impl Change {
     pub(super) fn size(&self) -> usize {
         match self {
             Change::Flag(_, Some(sums)) => sums.size(),
-            Change::Flag(_, None) | Change::Dropped(..) => 1,
+            Change::Flag(_, None) | Change::Gap(..) => 1,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The lines of the file of the sums: each is the sums of one flag in one environment as they were at a time, or
-//! what is known of an app, with a checksum. The last line about something counts. What is torn or damaged is
-//! passed over: these are statistics, and the next line about the same repairs it.
+//! when something of an app was not counted, with a checksum. The last line about something counts. What is torn at
+//! the end was not written. A line that is damaged is passed over, and since nobody can tell what it was about, a gap
+//! in the counts of all apps is noted after it.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,9 @@ use super::kept::{About, Change, Kept, Place};
 /// How much of a checksum a line bears, in hexadecimal digits.
 const SUM_DIGITS: usize = 16;
 const FORMAT: u32 = 1;
+
+/// Stands for lines that were damaged, where the file is written anew before their gap was noted.
+pub(super) const DAMAGED: &str = "damaged\n";
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -33,20 +37,21 @@ struct Row {
     asked_at: Option<UnixMs>,
 }
 
-/// A line about an app.
+/// A line about when something was not counted.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DroppedRow {
-    app: AppKey,
+struct GapRow {
+    /// None: of all apps.
+    app: Option<AppKey>,
     /// None: it is too long ago to matter.
-    dropped_at: Option<UnixMs>,
+    gap_at: Option<UnixMs>,
 }
 
 /// Every line but the first.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Dropped(DroppedRow),
+    Gap(GapRow),
     Flag(Row),
 }
 
@@ -58,7 +63,7 @@ pub(super) fn head(counting_since: UnixMs) -> String {
 /// A line about what is so now.
 pub(super) fn line(change: Change) -> String {
     match change {
-        Change::Dropped(app, at) => sealed(&DroppedRow { app, dropped_at: at }),
+        Change::Gap(app, gap_at) => sealed(&GapRow { app, gap_at }),
         Change::Flag(place, sums) => {
             let asked_at = sums.as_ref().and_then(FlagSums::last_asked_at);
             sealed(&Row { place, answers: sums.map(FlagSums::into_answers), asked_at })
@@ -91,6 +96,17 @@ pub(super) struct Read {
     pub(super) whole: u64,
     /// How long it would be without what is of the past.
     pub(super) needed: u64,
+    /// Whether a line is damaged, and none after it notes the gap.
+    pub(super) damaged: bool,
+}
+
+/// What lines say that follow the head.
+pub(super) struct Rows {
+    pub(super) kept: Kept,
+    /// How long those are that count.
+    needed: usize,
+    /// Whether one is damaged, and none after it notes the gap.
+    pub(super) damaged: bool,
 }
 
 /// What a file says; none if its head is not whole or of another format.
@@ -101,9 +117,9 @@ pub(super) fn read(bytes: &[u8]) -> Option<Read> {
     if head.format != FORMAT {
         return None;
     }
-    let (kept, needed) = rows(&bytes[head_end..whole]);
+    let Rows { kept, needed, damaged } = rows(&bytes[head_end..whole]);
     let needed = (head_end + needed) as u64;
-    Some(Read { counting_since: head.counting_since, kept, whole: whole as u64, needed })
+    Some(Read { counting_since: head.counting_since, kept, whole: whole as u64, needed, damaged })
 }
 
 /// The content of a line that is as it was written.
@@ -111,21 +127,24 @@ fn content(line: &[u8]) -> Option<String> {
     std::str::from_utf8(line).ok().and_then(|line| opened(line.trim_end()).map(str::to_owned))
 }
 
-/// What the lines after the head say, and how long those are that count.
-pub(super) fn rows(bytes: &[u8]) -> (Kept, usize) {
+/// What the lines after the head say.
+pub(super) fn rows(bytes: &[u8]) -> Rows {
     let mut kept = Kept::default();
+    let mut damaged = false;
     let mut lengths: BTreeMap<About, usize> = BTreeMap::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let Some(row) = content(line).and_then(|json| serde_json::from_str::<Line>(&json).ok()) else {
+            damaged = true;
             continue;
         };
         let (about, is_there) = match row {
-            Line::Dropped(DroppedRow { app, dropped_at }) => {
-                match dropped_at {
-                    Some(at) => kept.dropped.insert(app.clone(), at),
-                    None => kept.dropped.remove(&app),
+            Line::Gap(GapRow { app, gap_at }) => {
+                damaged &= app.is_some();
+                match gap_at {
+                    Some(at) => kept.gaps.insert(app.clone(), at),
+                    None => kept.gaps.remove(&app),
                 };
-                (About::Dropped(app), dropped_at.is_some())
+                (About::Gap(app), gap_at.is_some())
             }
             Line::Flag(Row { place, answers, asked_at }) => {
                 let is_there = answers.is_some();
@@ -138,5 +157,5 @@ pub(super) fn rows(bytes: &[u8]) -> (Kept, usize) {
         };
         lengths.insert(about, if is_there { line.len() } else { 0 });
     }
-    (kept, lengths.values().sum())
+    Rows { kept, needed: lengths.values().sum(), damaged }
 }

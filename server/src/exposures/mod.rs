@@ -167,7 +167,7 @@ impl Exposures {
     }
 
     fn forget(&self, still_there: impl Fn(&Place) -> Still, now: UnixMs) {
-        self.sums().forget_dropped(now);
+        self.sums().forget_gaps(now);
         let mut places = self.sums().places_after(None);
         while let Some(last) = places.last().cloned() {
             let look_up = |place| {

@@ -111,9 +111,9 @@ pub(super) fn findings(
         return found;
     }
     let of = |environment: &EnvKey| sums.get(&place(&app.info().key, environment, &record.flag().key));
-    let dropped_at = sums.dropped_at(&app.info().key);
+    let gap_at = sums.gap_at(&app.info().key);
     let begun = record.flag().created_at.max(sums.counting_since());
-    let begun = dropped_at.map_or(begun, |at| at.max(begun));
+    let begun = gap_at.map_or(begun, |at| at.max(begun));
     let asked = sums.was_asked(&app.info().key, &record.flag().key);
     // Whoever checks a flag that has this one as a prerequisite needs it, and does not name it.
     let mut dependents = app.dependents(&record.flag().key).filter_map(|key| app.flag(key));
@@ -124,7 +124,7 @@ pub(super) fn findings(
     for (environment, state) in record.states().filter(|(environment, _)| only(environment)) {
         let ended = app.environment(environment).is_none_or(|environment| environment.ended(now));
         if !ended {
-            let reasons = in_environment(state, of(environment), dropped_at, now);
+            let reasons = in_environment(state, of(environment), gap_at, now);
             found.extend(reasons.map(|one| Finding { environment: Some(environment.clone()), ..one }));
         }
     }
@@ -134,7 +134,7 @@ pub(super) fn findings(
 fn in_environment(
     state: &StateRecord,
     sums: Option<&FlagSums>,
-    dropped_at: Option<UnixMs>,
+    gap_at: Option<UnixMs>,
     now: UnixMs,
 ) -> impl Iterator<Item = Finding> {
     let expires_at = state.state().expires_at;
@@ -150,8 +150,8 @@ fn in_environment(
         by_date.map(|reason| Finding { expires_at: Some(expires_at), last_asked_at, ..Finding::of(reason) });
     // An expired flag gives its off variant, whatever it was made for.
     let only = sums.filter(|_| !is_expired).and_then(FlagSums::only_answer);
-    // Another answer may be among those that were dropped.
-    let only = only.map(|(answer, since)| (answer, dropped_at.map_or(since, |at| at.max(since))));
+    // Another answer may be among those that were not counted.
+    let only = only.map(|(answer, since)| (answer, gap_at.map_or(since, |at| at.max(since))));
     let only = only.filter(|(answer, since)| {
         now.since(*since) >= ONE_VARIANT && now.since(answer.last_at) < ONE_VARIANT
     });

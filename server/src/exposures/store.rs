@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rollout_rules::time::UnixMs;
 
 use super::kept::{Change, Kept};
-use super::lines::{Read, head, line, read, rows};
+use super::lines::{DAMAGED, Read, head, line, read, rows};
 use super::sums::Sums;
 
 /// The file is written anew when it is larger than this and twice what it was when it was last.
@@ -74,14 +74,21 @@ impl Store {
         };
         if let Some(read) = bytes.as_deref().and_then(read) {
             let store = Store::at(path, &read).map_err(failed("opening"))?;
-            return Ok((store, Sums::restored(read.counting_since, read.kept, now)));
+            let mut sums = Sums::restored(read.counting_since, read.kept, now);
+            if read.damaged {
+                tracing::warn!(
+                    "a part of the exposure counts is damaged; flags are judged by what is counted from now on"
+                );
+                sums.note_gap(None, now);
+            }
+            return Ok((store, sums));
         }
         if bytes.is_some() {
             let aside = path.with_extension("damaged");
             tracing::warn!(aside = %aside.display(), "the exposure counts cannot be read; counting begins anew");
             fs::rename(path, aside).map_err(failed("putting aside"))?;
         }
-        let store = Store::written(path, now, &Kept::default()).map_err(failed("making"))?;
+        let store = Store::written(path, now, &Kept::default(), false).map_err(failed("making"))?;
         Ok((store, Sums::since(now)))
     }
 
@@ -101,16 +108,19 @@ impl Store {
     }
 
     /// Writes the whole file beside its place, and puts it there.
-    fn written(path: &Path, counting_since: UnixMs, kept: &Kept) -> io::Result<Store> {
+    fn written(path: &Path, counting_since: UnixMs, kept: &Kept, damaged: bool) -> io::Result<Store> {
         let unfinished = path.with_extension("unfinished");
         let write = || {
             let mut file = io::BufWriter::new(File::create(&unfinished)?);
             file.write_all(head(counting_since).as_bytes())?;
             let flags =
                 kept.flags.iter().map(|(place, sums)| Change::Flag(place.clone(), Some(sums.clone())));
-            let dropped = kept.dropped.iter().map(|(app, at)| Change::Dropped(app.clone(), Some(*at)));
-            for one in dropped.chain(flags) {
+            let gaps = kept.gaps.iter().map(|(app, at)| Change::Gap(app.clone(), Some(*at)));
+            for one in gaps.chain(flags) {
                 file.write_all(line(one).as_bytes())?;
+            }
+            if damaged {
+                file.write_all(DAMAGED.as_bytes())?;
             }
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
@@ -167,7 +177,8 @@ impl Store {
             let bytes = fs::read(&self.path)?;
             // The head is known, be it damaged or not.
             let head = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
-            Store::written(&self.path, self.counting_since, &rows(&bytes[head..]).0)
+            let rows = rows(&bytes[head..]);
+            Store::written(&self.path, self.counting_since, &rows.kept, rows.damaged)
         };
         match anew() {
             Ok(store) => *self = Store { longest: self.longest, ..store },
@@ -230,6 +241,7 @@ mod tests {
             fs::write(&path, &whole[..end]).expect("written");
             let (mut store, mut sums) = Store::open(&path, later).expect("opens");
             assert_eq!([counted(&sums, "a"), counted(&sums, "c")], [2, 0], "{end}");
+            assert_eq!(sums.gap_at(&flag("a").app), None, "it was not written, and may be missed");
             count(&mut store, &mut sums, "c", NOW);
             let (_, mended) = Store::open(&path, later).expect("opens");
             assert_eq!(counted(&mended, "c"), 1);
@@ -238,6 +250,31 @@ mod tests {
         damaged[last + 30] ^= 1;
         fs::write(&path, &damaged).expect("written");
         assert_eq!(counted(&Store::open(&path, later).expect("opens").1, "a"), 2);
+    }
+
+    #[test]
+    fn a_damaged_line_is_a_gap_from_when_it_was_found_however_often_the_file_is_read_and_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("exposures");
+        let (mut store, mut sums) = Store::open(&path, NOW).expect("opens");
+        ["a", "c", "b"].iter().for_each(|key| count(&mut store, &mut sums, key, NOW));
+        let mut bytes = fs::read(&path).expect("a file");
+        let middle = bytes.windows(3).position(|part| part == b"\"c\"").expect("a line about c");
+        bytes[middle + 1] = b'x';
+        fs::write(&path, &bytes).expect("written");
+        // Written anew by a server that has not read it again: what was lost stays lost.
+        grow(&mut store);
+        assert!(store.length < SMALLEST_TO_REWRITE);
+        let day = |number| NOW.plus(rollout_rules::time::DurationMs::days(number));
+        let gap_at = |now| Store::open(&path, now).expect("opens").1.gap_at(&flag("a").app);
+        // Until it is noted, it is found each time.
+        assert_eq!((gap_at(day(1)), gap_at(day(2))), (Some(day(1)), Some(day(2))));
+        let (mut store, mut sums) = Store::open(&path, day(3)).expect("opens");
+        assert_eq!(sums.get(&flag("c")), None);
+        count(&mut store, &mut sums, "a", day(3));
+        assert_eq!(gap_at(day(4)), Some(day(3)));
+        grow(&mut store);
+        assert_eq!(gap_at(day(5)), Some(day(3)));
     }
 
     #[test]
@@ -337,12 +374,12 @@ mod tests {
         let (mut store, _) = Store::open(&path, NOW).expect("opens");
         let shop = flag("a").app;
         let at = UnixMs(NOW.0 - 1);
-        store.append(&line(Change::Dropped(shop.clone(), Some(at)))).expect("written");
-        let dropped_at = || Store::open(&path, NOW).expect("opens").1.dropped_at(&shop);
-        assert_eq!(dropped_at(), Some(at));
+        store.append(&line(Change::Gap(Some(shop.clone()), Some(at)))).expect("written");
+        let gap_at = || Store::open(&path, NOW).expect("opens").1.gap_at(&shop);
+        assert_eq!(gap_at(), Some(at));
         grow(&mut store);
-        assert_eq!(dropped_at(), Some(at));
-        store.append(&line(Change::Dropped(shop.clone(), None))).expect("written");
-        assert_eq!(dropped_at(), None);
+        assert_eq!(gap_at(), Some(at));
+        store.append(&line(Change::Gap(Some(shop.clone()), None))).expect("written");
+        assert_eq!(gap_at(), None);
     }
 }

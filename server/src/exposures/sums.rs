@@ -42,7 +42,7 @@ impl Sums {
     pub fn restored(counting_since: UnixMs, mut kept: Kept, now: UnixMs) -> Sums {
         let counting_since = counting_since.min(now);
         kept.flags.values_mut().for_each(|sums| sums.hold_to(now));
-        kept.dropped.values_mut().for_each(|at| *at = now.min(*at));
+        kept.gaps.values_mut().for_each(|at| *at = now.min(*at));
         let mut series = Room::of(MAX_SERIES, MAX_SERIES_OF_APP);
         kept.flags.iter().for_each(|(place, sums)| series.take(&place.app, sums.size()));
         Sums { counting_since, kept, series, changed: BTreeSet::new() }
@@ -66,10 +66,17 @@ impl Sums {
         all.any(|(_, sums)| sums.last_asked_at().is_some())
     }
 
-    /// When there was last no room for an answer of an app, if that is not too long ago to matter: before that, that
-    /// nobody asked or no other answer was given says nothing.
-    pub fn dropped_at(&self, app: &AppKey) -> Option<UnixMs> {
-        self.kept.dropped.get(app).copied()
+    /// When something of an app was last not counted or was lost, if that is not too long ago to matter: before that,
+    /// that nobody asked or no other answer was given says nothing.
+    pub fn gap_at(&self, app: &AppKey) -> Option<UnixMs> {
+        let gaps = &self.kept.gaps;
+        gaps.get(&Some(app.clone())).max(gaps.get(&None)).copied()
+    }
+
+    /// From now on it counts what is known of an app, or of all.
+    pub(super) fn note_gap(&mut self, app: Option<AppKey>, now: UnixMs) {
+        self.kept.gaps.insert(app.clone(), now);
+        self.changed.insert(About::Gap(app));
     }
 
     /// Adds answers given at `now` to those who asked for the flag; `false` if there is no room for a new series.
@@ -122,8 +129,7 @@ impl Sums {
 
     fn dropped(&mut self, place: &Place, count: u64, now: UnixMs) -> bool {
         metrics::counter!("tidegate_exposures_dropped_total").increment(count);
-        self.kept.dropped.insert(place.app.clone(), now);
-        self.changed.insert(About::Dropped(place.app.clone()));
+        self.note_gap(Some(place.app.clone()), now);
         false
     }
 
@@ -182,15 +188,15 @@ impl Sums {
         self.changed.insert(About::Flag(gone));
     }
 
-    /// Forgets when there was no room, once it is too long ago to matter.
-    pub(super) fn forget_dropped(&mut self, now: UnixMs) {
+    /// Forgets when something was not counted, once that is too long ago to matter.
+    pub(super) fn forget_gaps(&mut self, now: UnixMs) {
         self.counting_since = self.counting_since.min(now);
         let changed = &mut self.changed;
-        self.kept.dropped.retain(|app, at| {
+        self.kept.gaps.retain(|app, at| {
             *at = now.min(*at);
             let stays = now.since(*at).0 <= KEPT_DAYS * DAY_MS;
             if !stays {
-                changed.insert(About::Dropped(app.clone()));
+                changed.insert(About::Gap(app.clone()));
             }
             stays
         });
@@ -209,9 +215,9 @@ impl Sums {
             && let Some(about) = of.pop_first()
         {
             let change = match about {
-                About::Dropped(app) => {
-                    let at = self.dropped_at(&app);
-                    Change::Dropped(app, at)
+                About::Gap(app) => {
+                    let at = self.kept.gaps.get(&app).copied();
+                    Change::Gap(app, at)
                 }
                 About::Flag(place) => {
                     let sums = self.get(&place).cloned();
@@ -249,7 +255,7 @@ mod tests {
 
     /// Forgets what is of the past, while all flags are there.
     fn forget(sums: &mut Sums, now: UnixMs) {
-        sums.forget_dropped(now);
+        sums.forget_gaps(now);
         let places = sums.places_after(None);
         sums.forget(places.into_iter().map(|place| (place, Still::There)), now);
     }
@@ -286,7 +292,7 @@ mod tests {
         let later = NOW.plus(DurationMs(HOUR_MS));
         assert!(!sums.add(&checkout(), Some(&VariantKey::new("on").expect("a key")), 1, later));
         let shop = checkout().app;
-        assert_eq!((sums.dropped_at(&shop), sums.counting_since()), (Some(later), NOW));
+        assert_eq!((sums.gap_at(&shop), sums.counting_since()), (Some(later), NOW));
         assert_eq!(
             sums.get(&checkout()).and_then(FlagSums::last_asked_at),
             Some(later),
@@ -296,9 +302,9 @@ mod tests {
         assert!(!sums.add(&other, None, 1, later) && sums.get(&other).is_none());
         let kept_until = later.plus(DurationMs(KEPT_DAYS * DAY_MS));
         forget(&mut sums, kept_until);
-        assert_eq!(sums.dropped_at(&shop), Some(later));
+        assert_eq!(sums.gap_at(&shop), Some(later));
         forget(&mut sums, kept_until.plus(DurationMs(1)));
-        assert_eq!(sums.dropped_at(&shop), None);
+        assert_eq!(sums.gap_at(&shop), None);
     }
 
     #[test]
@@ -345,8 +351,8 @@ mod tests {
         let one_more = flag("shop", MAX_SERIES_OF_APP);
         assert!(!sums.add(&one_more, None, 1, NOW) && sums.add(&flag("shop", 0), None, 1, NOW));
         assert!((0..9).all(|number| sums.add(&flag("zoo", number), None, 1, NOW)));
-        let dropped_at = |app: &str| sums.dropped_at(&AppKey::new(app).expect("a key"));
-        assert_eq!((dropped_at("shop"), dropped_at("zoo")), (Some(NOW), None));
+        let gap_at = |app: &str| sums.gap_at(&AppKey::new(app).expect("a key"));
+        assert_eq!((gap_at("shop"), gap_at("zoo")), (Some(NOW), None));
         // What was written is known again, and so is how much of it there is.
         let mut sums = Sums::restored(NOW, sums.kept, NOW);
         assert!(!sums.add(&one_more, None, 1, NOW));
