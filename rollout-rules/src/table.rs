@@ -222,6 +222,11 @@ impl FlagTable {
         flag
     }
 
+    /// How many places answers were given to be counted in, those of flags included that are gone.
+    pub(crate) fn cells(&self) -> usize {
+        self.numbering.given() as usize
+    }
+
     /// Whether both give the same flags the same places to be counted in: one was made of the other.
     pub fn counts_with(&self, other: &FlagTable) -> bool {
         self.numbering.is(&other.numbering)

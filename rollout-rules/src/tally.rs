@@ -7,7 +7,7 @@
 
 mod collect;
 
-pub use collect::{Collector, Counted, MOST_LEFT};
+pub use collect::{Collected, Collector, Counted, MOST_LEFT};
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -28,7 +28,7 @@ const MANY: usize = 8_192;
 /// How many times [`MANY`].
 const PIECES: usize = 63;
 /// Most cells of one environment, those of flags included that are gone. Flags that find none left are
-/// answered and not counted.
+/// answered, and it is only counted how often.
 pub const MAX_CELLS: u32 = (FEW + MORE + PIECES * MANY) as u32;
 
 /// Where one answer of one flag is counted: the number of a cell.
@@ -38,6 +38,10 @@ pub struct Cell(u32);
 impl Cell {
     /// Where nothing is counted.
     pub const NONE: Cell = Cell(u32::MAX);
+
+    fn of(number: usize) -> Cell {
+        u32::try_from(number).map_or(Cell::NONE, Cell)
+    }
 
     fn number(self) -> usize {
         self.0 as usize
@@ -109,6 +113,11 @@ impl Numbering {
         Cell(first)
     }
 
+    /// How many cells were given out.
+    pub(crate) fn given(&self) -> u32 {
+        self.next
+    }
+
     /// Whether both go back to the same beginning.
     pub(crate) fn is(&self, other: &Numbering) -> bool {
         Arc::ptr_eq(&self.name, &other.name)
@@ -134,6 +143,8 @@ impl Lane {
 pub struct Tally {
     own: [OnceBox<Counts>; LANES],
     shared: OnceBox<Counts>,
+    /// Answers that have no cell.
+    uncounted: AtomicU64,
 }
 
 struct Counts {
@@ -152,7 +163,8 @@ impl Tally {
     /// A tally in which nothing was counted yet. It takes half a KiB, and each thread that counts 1 KiB in it, 8 KiB
     /// more from the 65th cell on, and 64 KiB for each 8,192 after those.
     pub fn new() -> Tally {
-        Tally { own: [const { OnceBox::new() }; LANES], shared: OnceBox::new() }
+        let own = [const { OnceBox::new() }; LANES];
+        Tally { own, shared: OnceBox::new(), uncounted: AtomicU64::new(0) }
     }
 
     /// Counts an answer. The first time that a thread counts, or a piece of its lane is used, memory is
@@ -167,14 +179,13 @@ impl Tally {
         }
     }
 
-    /// The first time, in the shared lane, or not at all.
+    /// The first time, in the shared lane, or where answers are counted that have no cell.
     #[cold]
     #[inline(never)]
     fn count_slowly(&self, cell: Cell, number: u8) {
         let lane = self.own.get(usize::from(number)).unwrap_or(&self.shared);
-        if let Some(count) = lane.get_or_init(|| Box::new(Counts::new())).get_or_make(cell) {
-            count.fetch_add(1, Relaxed);
-        }
+        let count = lane.get_or_init(|| Box::new(Counts::new())).get_or_make(cell);
+        count.unwrap_or(&self.uncounted).fetch_add(1, Relaxed);
     }
 
     /// What was counted in each lane that was ever used.
@@ -274,7 +285,9 @@ mod tests {
             let variant = one.variant.map_or("-".to_string(), |variant| variant.to_string());
             (one.flag.to_string(), variant, one.count)
         };
-        let mut told: Vec<_> = collector.collect(tally, table).into_iter().map(text).collect();
+        let collected = collector.collect(tally, table);
+        assert_eq!(collected.uncounted, 0);
+        let mut told: Vec<_> = collected.counts.into_iter().map(text).collect();
         told.sort();
         told
     }
@@ -334,6 +347,29 @@ mod tests {
         assert_eq!(told(&mut collector, &tally, &table), []);
         tally.count(cell(&table, "a", 0), OWN);
         assert_eq!(told(&mut collector, &tally, &table), [one("a", "off", 1)]);
+    }
+
+    #[test]
+    fn answers_that_no_flag_can_be_told_of_are_told_by_their_number() {
+        let table: FlagTable = [flag("a", &["off", "on"])].into_iter().collect();
+        let (tally, mut collector) = (Tally::new(), Collector::default());
+        // No cell was left for them.
+        for lane in [OWN, OWN, Lane::SHARED] {
+            tally.count(Cell::NONE, lane);
+        }
+        tally.count(cell(&table, "a", 1), OWN);
+        let first = collector.collect(&tally, &table);
+        assert_eq!((first.counts.len(), first.uncounted), (1, 3));
+        // One flag came and went and nobody said so, nor that the variants of another were others in between.
+        let between = table.with(flag("a", &["x"])).with(flag("b", &["y"]));
+        let now = between.without("b").with(flag("a", &["off", "on"]));
+        for (flag, variant, lane) in [("a", 0, OWN), ("b", 0, OWN), ("b", 0, Lane::SHARED)] {
+            tally.count(cell(&between, flag, variant), lane);
+        }
+        tally.count(cell(&now, "a", 0), OWN);
+        let second = collector.collect(&tally, &now);
+        assert_eq!((second.counts.len(), second.uncounted), (1, 3));
+        assert_eq!(collector.collect(&tally, &now), Collected::default());
     }
 
     #[test]

@@ -146,14 +146,19 @@ impl Endpoint {
         self.post(kept, "/v1/feed/ack", body).await
     }
 
-    /// Tells the server how often flags gave which answer, on a connection that is kept in `kept`.
+    /// Tells the server how often flags gave which answer, and how many answers were not counted, on a connection that
+    /// is kept in `kept`.
     pub(crate) async fn tell_exposures(
         &self,
         kept: &mut Option<Connection>,
         batch: &str,
         counts: Value,
+        uncounted: u64,
     ) -> Result<(), Loss> {
         let mut body = serde_json::json!({ "instance": self.instance, "batch": batch, "counts": counts });
+        if uncounted > 0 {
+            body["uncounted"] = uncounted.into();
+        }
         self.name_audience(&mut body);
         self.post(kept, "/v1/exposures", body).await
     }

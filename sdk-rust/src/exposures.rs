@@ -28,6 +28,8 @@ const BATCH: usize = 500;
 const SLOT: Duration = Duration::from_secs(600);
 /// Most counts that wait; past it those of the oldest times are added together.
 const MOST_WAITING: usize = 20_000;
+/// Most that a server takes for the number of answers that were not counted.
+const MOST_UNCOUNTED: u64 = 1_000_000_000_000;
 /// A server does not take what is older.
 const OLDEST: Duration = Duration::from_secs(48 * 3_600);
 
@@ -76,7 +78,9 @@ impl Exposures {
 
     fn collect(&mut self) {
         let elapsed = self.began.elapsed();
-        for one in self.shared.collect() {
+        let collected = self.shared.collect();
+        self.waiting.uncounted = self.waiting.uncounted.saturating_add(collected.uncounted);
+        for one in collected.counts {
             self.waiting.add((slot(elapsed), one.flag, one.variant), one.count);
         }
         self.waiting.stay_within(elapsed);
@@ -87,7 +91,8 @@ impl Exposures {
         let mut failures = 0;
         loop {
             let (body, name) = self.waiting.next(self.began.elapsed())?;
-            let outcome = self.endpoint.tell_exposures(&mut self.connection, &name, body).await;
+            let uncounted = self.waiting.batch_uncounted;
+            let outcome = self.endpoint.tell_exposures(&mut self.connection, &name, body, uncounted).await;
             failures += u32::from(outcome.is_err());
             match self.waiting.told(&outcome) {
                 Told::Done => {}
@@ -118,7 +123,10 @@ enum Told {
 /// Counts that wait, and the batch that is under way.
 struct Waiting {
     counts: BTreeMap<Key, u64>,
+    /// Answers of which nobody can tell the flag, or that were not told in time.
+    uncounted: u64,
     batch: Vec<(Key, u64)>,
+    batch_uncounted: u64,
     run: u32,
     number: u64,
     most: usize,
@@ -127,7 +135,8 @@ struct Waiting {
 impl Waiting {
     /// Batches have names that no other run of the program has.
     fn named(run: u32) -> Waiting {
-        Waiting { counts: BTreeMap::new(), batch: Vec::new(), run, number: 0, most: BATCH }
+        let (counts, batch) = Default::default();
+        Waiting { counts, uncounted: 0, batch, batch_uncounted: 0, run, number: 0, most: BATCH }
     }
 
     fn add(&mut self, key: Key, count: u64) {
@@ -139,7 +148,7 @@ impl Waiting {
     fn stay_within(&mut self, elapsed: Duration) {
         let oldest = slot(elapsed.saturating_sub(OLDEST));
         while let Some(first) = self.counts.first_entry().filter(|first| first.key().0 < oldest) {
-            first.remove();
+            self.uncounted = self.uncounted.saturating_add(first.remove());
         }
         while self.counts.len() > MOST_WAITING {
             let Some(&(first, ..)) = self.counts.keys().next() else { return };
@@ -157,12 +166,13 @@ impl Waiting {
     /// The counts of the next batch as they are sent, and its name. One that is under way comes first, and
     /// again.
     fn next(&mut self, elapsed: Duration) -> Option<(Value, String)> {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() && self.batch_uncounted == 0 {
             while self.batch.len() < self.most
                 && let Some(entry) = self.counts.pop_first()
             {
                 self.batch.push(entry);
             }
+            self.batch_uncounted = mem::take(&mut self.uncounted).min(MOST_UNCOUNTED);
             self.number += 1;
         }
         let counts: Vec<Value> = self
@@ -178,7 +188,8 @@ impl Waiting {
                 one
             })
             .collect();
-        (!counts.is_empty()).then(|| (counts.into(), format!("{:08x}-{}", self.run, self.number)))
+        (!counts.is_empty() || self.batch_uncounted > 0)
+            .then(|| (counts.into(), format!("{:08x}-{}", self.run, self.number)))
     }
 
     /// What became of the batch under way.
@@ -190,11 +201,13 @@ impl Waiting {
                 for (key, count) in mem::take(&mut self.batch) {
                     self.add(key, count);
                 }
+                self.uncounted = self.uncounted.saturating_add(mem::take(&mut self.batch_uncounted));
                 Told::Done
             }
             // 404: the environment is gone, or the server does not count.
             Ok(()) | Err(Loss::Refused { status: 400 | 404 | 413 | 422, .. }) => {
                 self.batch.clear();
+                self.batch_uncounted = 0;
                 Told::Done
             }
             Err(_) => Told::Again,
@@ -250,6 +263,33 @@ mod tests {
     }
 
     #[test]
+    fn how_many_answers_were_not_counted_is_told_until_it_is_taken_with_counts_or_without() {
+        let mut waiting = Waiting::named(7);
+        waiting.uncounted = 3;
+        let (counts, name) = waiting.next(NOW).unwrap();
+        assert_eq!((counts, waiting.batch_uncounted), (json!([]), 3));
+        assert_eq!(waiting.told(&Err(Loss::Ended)), Told::Again);
+        waiting.add(key(0, "a"), 1);
+        waiting.uncounted += 4;
+        let (counts, again) = waiting.next(NOW).unwrap();
+        assert_eq!((counts, waiting.batch_uncounted, again), (json!([]), 3, name));
+        assert_eq!(waiting.told(&Ok(())), Told::Done);
+        waiting.add(key(0, "b"), 1);
+        let (counts, _) = waiting.next(NOW).unwrap();
+        assert_eq!((sum(&counts), waiting.batch_uncounted), (2, 4));
+        // In two batches, as the server wishes, it is told once.
+        assert_eq!(waiting.told(&refused(413)), Told::Done);
+        let told: Vec<(u64, u64)> = std::iter::from_fn(|| {
+            let (counts, _) = waiting.next(NOW)?;
+            let told = (sum(&counts), waiting.batch_uncounted);
+            assert_eq!(waiting.told(&Ok(())), Told::Done);
+            Some(told)
+        })
+        .collect();
+        assert_eq!(told, [(1, 4), (1, 0)]);
+    }
+
+    #[test]
     fn many_counts_go_in_batches_and_in_smaller_ones_if_a_server_takes_no_large_ones() {
         let mut waiting = Waiting::named(7);
         (0..1_200).for_each(|n| waiting.add(key(0, &format!("f-{n}")), 1));
@@ -278,8 +318,9 @@ mod tests {
         (0..=MOST_WAITING).for_each(|n| waiting.add(key(12, &format!("g-{n}")), 1));
         waiting.stay_within(SLOT * 13);
         assert_eq!(waiting.counts.values().sum::<u64>(), 12 * each + MOST_WAITING as u64 + 1);
-        // Two days later no server takes them.
+        // Two days later no server takes them, and is only told how many they were.
+        let all = waiting.counts.values().sum::<u64>();
         waiting.stay_within(OLDEST + SLOT * 14);
-        assert!(waiting.counts.is_empty());
+        assert_eq!((waiting.counts.len(), waiting.uncounted), (0, all));
     }
 }

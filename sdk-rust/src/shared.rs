@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwapOption;
 use rollout_rules::feed::{Applied, ClientState};
 use rollout_rules::ids::{FlagKey, KillId, Revision};
-use rollout_rules::tally::{Collector, Counted, Tally};
+use rollout_rules::tally::{Collected, Collector, Tally};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, system_ms};
@@ -62,10 +62,10 @@ impl Shared {
     }
 
     /// What was counted since the last time.
-    pub(crate) fn collect(&self) -> Vec<Counted> {
+    pub(crate) fn collect(&self) -> Collected {
         match &*self.state.load() {
             Some(state) => locked(&self.collector).collect(&self.tally, &state.flag_set().environment.flags),
-            None => Vec::new(),
+            None => Collected::default(),
         }
     }
 

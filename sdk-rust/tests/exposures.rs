@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peer::{PATIENCE, Peer, changes, flag, live, shop, until};
+use rollout_rules::tally::MOST_LEFT;
 use serde_json::{Value, json};
 use tidegate_sdk::Context;
 
@@ -135,6 +136,28 @@ fn counts_follow_a_flag_through_changes_and_new_snapshots() {
         said(&peer.next_exposures()),
         ["added on 1", "checkout off 1", "checkout on 2", "colour on 2", "limit on 1"]
     );
+}
+
+#[test]
+fn of_more_flags_than_are_remembered_when_they_go_it_is_told_how_many_answers_there_were() {
+    let peer = Peer::start();
+    let (client, mut feed) = live(&peer);
+    let changes = changes(&client);
+    let snapshot =
+        |flags: &[Value]| json!({"snapshot": {"app": "shop", "environment": "production", "flags": flags}});
+    let many: Vec<Value> = (0..=MOST_LEFT)
+        .map(|number| flag(&format!("f-{number}"), "boolean", &json!(true), &json!(false)))
+        .collect();
+    let ann = Context::new("ann");
+    feed.send(&peer::frame(8, &snapshot(&many)));
+    until(&changes, 8);
+    (0..=MOST_LEFT).for_each(|number| assert!(client.bool(&format!("f-{number}"), &ann, false)));
+    feed.send(&peer::frame(9, &snapshot(&[])));
+    until(&changes, 9);
+    drop(client);
+    // Those that were there before them are remembered as well.
+    let before = String::from_utf8(shop(5).encode_event().unwrap()).unwrap().matches("off_variant").count();
+    assert_eq!(peer.next_exposures()["uncounted"], 1 + before);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn describe() {
     );
     metrics::describe_counter!(
         "tidegate_exposures_dropped_total",
-        "Answers, or requests, that were not counted for want of room."
+        "Answers, or requests, that were not counted for want of room, here or in SDKs."
     );
     metrics::describe_gauge!(
         "tidegate_stale_flags",

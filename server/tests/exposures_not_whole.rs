@@ -139,3 +139,30 @@ fn after_damage_in_the_middle_of_the_file_flags_are_judged_from_when_it_was_foun
     served.clock.advance(DurationMs(1));
     assert_eq!(never_asked(&served), ["shop/checkout", "shop/unused"], "not asked for since");
 }
+
+#[test]
+fn flags_are_judged_from_when_an_sdk_said_that_it_did_not_count_all_or_told_it_too_late() {
+    let served = Served::counting(log(), Exposures::in_memory(START));
+    for app in ["shop", "zoo"] {
+        let environments = json!([{"key": "live", "kind": "production"}]);
+        served.post("/v1/apps", &json!({"key": app, "environments": environments})).expect(201);
+        served.post(&format!("/v1/apps/{app}/flags"), &json!({"key": "unused"})).expect(201);
+    }
+    served.clock.advance(HOUR);
+    tell(&served, "shop", "b-1", &json!({"uncounted": 0}));
+    served.clock.set(judged(START));
+    assert_eq!(never_asked(&served), ["shop/unused", "zoo/unused"]);
+    let late = json!({"counts": [{"flag": "unused", "count": 1, "age_s": 48 * 3600 + 1}]});
+    let mut gap_at = judged(START);
+    for (name, missing) in [("b-2", json!({"uncounted": 1})), ("b-3", late)] {
+        tell(&served, "shop", name, &missing);
+        assert_eq!(never_asked(&served), ["zoo/unused"], "{missing}");
+        served.clock.set(UnixMs(judged(gap_at).0 - 1));
+        // The same batch again says nothing new.
+        tell(&served, "shop", name, &missing);
+        assert_eq!(never_asked(&served), ["zoo/unused"]);
+        gap_at = judged(gap_at);
+        served.clock.set(gap_at);
+        assert_eq!(never_asked(&served), ["shop/unused", "zoo/unused"]);
+    }
+}

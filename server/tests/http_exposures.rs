@@ -220,6 +220,11 @@ fn batches_out_of_bounds_or_from_the_wrong_role_are_refused() {
         let body = batch("odd", &json!([one, {"flag": "checkout", "count": count}]));
         assert_eq!(send(&sdk, &body).refused(400, "invalid_body")["field"], "counts[1].count");
     }
+    let mut many = batch("many", &json!([]));
+    many["uncounted"] = 1_000_000_000_001_u64.into();
+    assert_eq!(send(&sdk, &many).refused(400, "invalid_body")["field"], "uncounted");
+    many["uncounted"] = 1_000_000_000_000_u64.into();
+    send(&sdk, &many).expect(200);
     send(&sdk, &json!({"instance": "web-1", "counts": []})).refused(400, "invalid_body");
     send(&sdk, &batch("no name", &json!([]))).refused(400, "invalid_body");
     let mut elsewhere = batch("b", &json!([one]));

@@ -2,8 +2,9 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 
-use super::{Counts, Tally};
+use super::{Cell, Counts, Tally};
 use crate::compile::CompiledFlag;
 use crate::ids::{FlagKey, VariantKey};
 use crate::table::FlagTable;
@@ -22,10 +23,23 @@ pub struct Counted {
     pub count: u64,
 }
 
+/// What was counted since the last time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// By flags in no particular order.
+    pub counts: Vec<Counted>,
+    /// How many answers more there were, of which nobody can tell which flags gave them: no cell was left for those,
+    /// or they are gone.
+    pub uncounted: u64,
+}
+
 /// Tells what was counted in a tally since it was asked the last time.
 #[derive(Default)]
 pub struct Collector {
     seen: Vec<u64>,
+    /// Which cells were read this time.
+    read: Vec<bool>,
+    uncounted: u64,
     /// The flags of the last time: what has gone since was checked until then.
     table: FlagTable,
     /// Flags that came and went since.
@@ -39,7 +53,7 @@ impl Collector {
     }
 
     /// Tells of a flag once more the next time, though it is not in the table any more or has other variants
-    /// there. Of more than [`MOST_LEFT`] it does not.
+    /// there. Of more than [`MOST_LEFT`] it only tells how many answers there were.
     pub fn leave(&mut self, flag: &Arc<CompiledFlag>, table: &FlagTable) {
         let now = table.get_hashed(flag.key_hash(), flag.key().as_str());
         if now.is_none_or(|now| now.first_cell != flag.first_cell) && self.left.len() < MOST_LEFT {
@@ -47,49 +61,74 @@ impl Collector {
         }
     }
 
-    /// What was counted since the last time, by flags in no particular order. `table` has the flags that
-    /// are checked now, and counts with those of the times before ([`FlagTable::counts_with`]).
+    /// What was counted since the last time. `table` has the flags that are checked now, and counts with those of the
+    /// times before ([`FlagTable::counts_with`]).
     ///
-    /// A flag that came and went in between is not told of, unless it was [left](Collector::leave).
-    pub fn collect(&mut self, tally: &Tally, table: &FlagTable) -> Vec<Counted> {
-        let mut counted = Vec::new();
+    /// Of a flag that came and went in between, or had other variants, it is only told how many answers there were,
+    /// unless it was [left](Collector::leave).
+    pub fn collect(&mut self, tally: &Tally, table: &FlagTable) -> Collected {
+        let mut counts = Vec::new();
         let lanes = tally.lanes();
+        self.read.clear();
+        self.read.resize(table.cells().max(self.seen.len()), false);
+        self.seen.resize(self.read.len(), 0);
         for flag in table.iter() {
-            self.read(&lanes, flag, &mut counted);
+            self.read(&lanes, flag, &mut counts);
         }
         let before = core::mem::replace(&mut self.table, table.clone());
         for flag in before.iter() {
             let now = table.get_hashed(flag.key_hash(), flag.key().as_str());
             if now.is_none_or(|now| now.first_cell != flag.first_cell) {
-                self.read(&lanes, flag, &mut counted);
+                self.read(&lanes, flag, &mut counts);
             }
         }
         for flag in core::mem::take(&mut self.left) {
-            self.read(&lanes, &flag, &mut counted);
+            self.read(&lanes, &flag, &mut counts);
         }
-        counted
+        Collected { counts, uncounted: self.rest(tally, &lanes) }
     }
 
     /// What was counted since the last time of the flags that there were then.
-    pub fn collect_rest(&mut self, tally: &Tally) -> Vec<Counted> {
+    pub fn collect_rest(&mut self, tally: &Tally) -> Collected {
         let table = self.table.clone();
         self.collect(tally, &table)
     }
 
-    fn read(&mut self, lanes: &[&Counts], flag: &CompiledFlag, counted: &mut Vec<Counted>) {
+    fn read(&mut self, lanes: &[&Counts], flag: &CompiledFlag, counts: &mut Vec<Counted>) {
         for (place, cell) in flag.cells().all().enumerate() {
-            let number = cell.number();
-            if self.seen.len() <= number {
-                self.seen.resize(number + 1, 0);
+            let count = self.since(lanes, cell);
+            if let Some(read) = self.read.get_mut(cell.number()) {
+                *read = true;
             }
-            let sum = lanes.iter().fold(0_u64, |sum, lane| sum.wrapping_add(lane.read(cell)));
-            let seen = &mut self.seen[number];
-            let count = sum.wrapping_sub(*seen);
-            *seen = sum;
             if count > 0 {
                 let variant = flag.flag.variants.get(place).map(|variant| variant.key.clone());
-                counted.push(Counted { flag: flag.key.clone(), variant, count });
+                counts.push(Counted { flag: flag.key.clone(), variant, count });
             }
         }
+    }
+
+    /// How many answers there were more than those that were read.
+    fn rest(&mut self, tally: &Tally, lanes: &[&Counts]) -> u64 {
+        let without_cell = tally.uncounted.load(Relaxed);
+        let mut rest = without_cell.wrapping_sub(self.uncounted);
+        self.uncounted = without_cell;
+        for number in 0..self.read.len() {
+            // Of one that was read, what was counted meanwhile is told the next time.
+            if !self.read[number] {
+                rest = rest.wrapping_add(self.since(lanes, Cell::of(number)));
+            }
+        }
+        rest
+    }
+
+    /// How often a cell was counted since it was read the last time.
+    fn since(&mut self, lanes: &[&Counts], cell: Cell) -> u64 {
+        let number = cell.number();
+        if self.seen.len() <= number {
+            self.seen.resize(number + 1, 0);
+        }
+        let sum = lanes.iter().fold(0_u64, |sum, lane| sum.wrapping_add(lane.read(cell)));
+        let seen = core::mem::replace(&mut self.seen[number], sum);
+        sum.wrapping_sub(seen)
     }
 }

@@ -34,6 +34,11 @@ pub struct Batch {
     /// At most 1,000.
     #[schemars(length(max = 1000))]
     pub counts: Vec<Count>,
+    /// How many checks more it answered that it could not count, of whatever flags: at most 1,000,000,000,000. If there
+    /// are any, flags of the app are judged by what is asked for from now on.
+    #[serde(default)]
+    #[schemars(range(max = 1_000_000_000_000_u64))]
+    pub uncounted: u64,
     /// The app, if the token is bound to none.
     #[serde(default)]
     pub app: Option<AppKey>,
@@ -67,7 +72,7 @@ pub struct Outcome {
     pub counted: u64,
     /// Checks of flags or variants that are not there (any more).
     pub unknown: u64,
-    /// Checks of too long ago.
+    /// Checks of too long ago. They are not counted, and flags of the app are judged by what is asked for from now on.
     pub too_old: u64,
     /// Checks for which there was no room.
     pub dropped: u64,
@@ -138,6 +143,7 @@ mod tests {
             instance: InstanceId::new(instance).expect("a name"),
             batch: IdempotencyKey::new(name).expect("a name"),
             counts: Vec::new(),
+            uncounted: 0,
             app: None,
             environment: None,
         }

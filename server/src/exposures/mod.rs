@@ -4,6 +4,9 @@
 //! These are statistics, not changes: nothing of them is in the change log. A batch is acknowledged once it is
 //! summed in memory; what is in memory reaches the disk every [`FLUSH_EVERY`] and when the server stops in
 //! order, so that a crash loses that much at most.
+//!
+//! Where something is not counted, that is noted as a gap of the app, and its flags are judged from then on. Nobody
+//! knows of what a crash has lost, or what an SDK had not told when it ended without being heard.
 
 mod answers;
 pub mod batch;
@@ -17,6 +20,7 @@ mod sums;
 mod tallies;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -53,6 +57,8 @@ struct Inner {
     tallies: Tallies,
     sums: Mutex<Sums>,
     recent: Mutex<Recent>,
+    /// How many requests for checks of an app were not counted.
+    left_out: Mutex<BTreeMap<AppKey, u64>>,
     writer: Option<Writer>,
 }
 
@@ -71,9 +77,8 @@ impl Exposures {
     }
 
     fn new(sums: Sums, writer: Option<Writer>) -> Exposures {
-        let inner =
-            Inner { tallies: Tallies::default(), sums: Mutex::new(sums), recent: Mutex::default(), writer };
-        Exposures(Arc::new(inner))
+        let (tallies, recent, left_out) = Default::default();
+        Exposures(Arc::new(Inner { tallies, sums: Mutex::new(sums), recent, left_out, writer }))
     }
 
     /// Where the checks of an environment are counted, for as long as its flags are these. One look-up for
@@ -81,7 +86,7 @@ impl Exposures {
     pub fn counting(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Counting {
         let tallied = self.0.tallies.of(app, environment, flags);
         if tallied.is_none() {
-            counter!("tidegate_exposures_dropped_total").increment(1);
+            *locked(&self.0.left_out).entry(app.clone()).or_default() += 1;
         }
         Counting(tallied)
     }
@@ -105,7 +110,13 @@ impl Exposures {
                     sums.add_listed(&place, one.variant.as_ref(), one.count, now, now);
                 }
             }
+            if counted.uncounted > 0 {
+                self.sums().drop_counts(app, counted.uncounted, now);
+            }
         });
+        for (app, requests) in std::mem::take(&mut *locked(&self.0.left_out)) {
+            self.sums().drop_counts(&app, requests, now);
+        }
         if taken > 0 {
             counter!("tidegate_exposures_total", "source" => "ofrep").increment(taken);
         }
@@ -129,6 +140,12 @@ impl Exposures {
             batch::sum(&mut self.sums(), app, environment, counts, snapshot, &mut outcome, now);
         }
         counter!("tidegate_exposures_total", "source" => "sdk").increment(outcome.counted);
+        if batch.uncounted > 0 {
+            self.sums().drop_counts(app, batch.uncounted, now);
+        }
+        if outcome.too_old > 0 {
+            self.sums().note_gap(Some(app.clone()), now);
+        }
         outcome
     }
 
@@ -263,6 +280,21 @@ mod tests {
     use super::*;
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    #[test]
+    fn an_app_with_more_environments_than_are_counted_has_its_flags_judged_from_then_on() {
+        let exposures = Exposures::in_memory(NOW);
+        let (live, flags) = (EnvKey::new("live").expect("a key"), FlagTable::default());
+        let app = |number: usize| AppKey::new(&format!("a-{number}")).expect("a key");
+        for number in 0..=tallies::MAX_TALLIES {
+            exposures.counting(&app(number), &live, &flags);
+        }
+        exposures.collect(None, &Snapshot::default(), NOW);
+        let gap_at = |number: usize| exposures.sums().gap_at(&app(number));
+        assert_eq!((gap_at(0), gap_at(tallies::MAX_TALLIES)), (None, Some(NOW)));
+        exposures.collect(None, &Snapshot::default(), NOW.plus(COLLECT_EVERY));
+        assert_eq!(gap_at(tallies::MAX_TALLIES), Some(NOW), "told once");
+    }
 
     #[test]
     fn others_get_at_the_sums_while_it_is_looked_up_which_flags_are_there() {

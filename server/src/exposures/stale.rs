@@ -27,8 +27,9 @@ pub enum Reason {
     ExpiresSoon,
     /// It has expired, and was asked for since, within the last 7 days: it is still in somebody's code.
     ExpiredButAsked,
-    /// Nobody asked for it by its name, in any environment, since it was made 14 days ago or more, and no flag has it as
-    /// a prerequisite. To fetch all flags of an environment is to ask for none.
+    /// Nobody asked for it by its name, in any environment, since it was made 14 days ago or more, all that was asked
+    /// for was counted in these 14 days, and no flag has it as a prerequisite. To fetch all flags of an environment is
+    /// to ask for none.
     NeverAsked,
     /// It was asked for, and gave the same answer for 30 days or more: the code needs no flag any more.
     OneVariantOnly,

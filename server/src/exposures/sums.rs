@@ -128,9 +128,14 @@ impl Sums {
     }
 
     fn dropped(&mut self, place: &Place, count: u64, now: UnixMs) -> bool {
-        metrics::counter!("tidegate_exposures_dropped_total").increment(count);
-        self.note_gap(Some(place.app.clone()), now);
+        self.drop_counts(&place.app, count, now);
         false
+    }
+
+    /// So many answers of an app are not counted.
+    pub(super) fn drop_counts(&mut self, app: &AppKey, count: u64, now: UnixMs) {
+        metrics::counter!("tidegate_exposures_dropped_total").increment(count);
+        self.note_gap(Some(app.clone()), now);
     }
 
     /// The next places after one, with [`AT_A_TIME`] answers or a few more.

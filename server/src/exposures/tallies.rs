@@ -13,8 +13,8 @@ use rollout_rules::tally::{Collector, Counted, Tally};
 
 use super::locked;
 
-/// Most environments whose checks are counted at one time. Checks of further ones are answered and not counted
-/// until others have been quiet for a while.
+/// Most environments whose checks are counted at one time. Requests for checks of further ones are answered, and it is
+/// only noted that they were not counted, until others have been quiet for a while.
 pub(super) const MAX_TALLIES: usize = 10_000;
 /// An environment that nobody asked for so many times in a row when it was looked at takes no memory any more:
 /// an hour.
@@ -26,11 +26,13 @@ pub(super) struct Told {
     pub(super) asked: Vec<Counted>,
     /// Answers to those who fetched all flags.
     pub(super) listed: Vec<Counted>,
+    /// How many answers more there were, of flags that nobody can tell.
+    pub(super) uncounted: u64,
 }
 
 impl Told {
     fn is_empty(&self) -> bool {
-        self.asked.is_empty() && self.listed.is_empty()
+        self.asked.is_empty() && self.listed.is_empty() && self.uncounted == 0
     }
 }
 
@@ -81,7 +83,8 @@ impl Tallied {
         };
         let asked = counted(&mut reading.asked, &self.asked);
         let listed = counted(&mut reading.listed, &self.listed);
-        let told = Told { asked, listed };
+        let uncounted = asked.uncounted.saturating_add(listed.uncounted);
+        let told = Told { asked: asked.counts, listed: listed.counts, uncounted };
         let quiet = if told.is_empty() { self.quiet.load(Relaxed).saturating_add(1) } else { 0 };
         self.quiet.store(quiet, Relaxed);
         told

@@ -66,6 +66,10 @@ pub async fn take(
         let detail = format!("`{field}` has to be from 1 to {MAX_COUNT}");
         return Err(Problem::new(problem::INVALID_BODY, detail).with("field", field));
     }
+    if batch.uncounted > MAX_COUNT {
+        let detail = format!("`uncounted` has to be at most {MAX_COUNT}");
+        return Err(Problem::new(problem::INVALID_BODY, detail).with("field", "uncounted"));
+    }
     let query = Query::of(&request)?;
     query.only(&["app", "environment"])?;
     let app = who.app.as_ref().or(batch.app.as_ref());

@@ -105,7 +105,7 @@ impl Counting {
     pub(crate) fn counted(&self) -> u64 {
         let published = self.engine.published.load();
         let counted = Collector::default().collect(&self.tally, &published.environment.flags);
-        counted.iter().map(|one| one.count).sum()
+        counted.counts.iter().map(|one| one.count).sum()
     }
 }
 

@@ -24,7 +24,7 @@ struct ExposuresTaken {
     counted: u64,
     /// Of flags or variants that are not there (any more).
     unknown: u64,
-    /// Of more than 48 hours ago.
+    /// Of more than 48 hours ago; not counted.
     too_old: u64,
     /// For which there was no room.
     dropped: u64,
@@ -138,7 +138,8 @@ pub(super) fn exposures() -> Vec<Operation> {
                 "For SDKs, which check flags themselves; checks over HTTP are counted as they are answered. Sums are \
                  statistics: a batch is acknowledged once it is summed in memory, and a server that crashes loses the \
                  last minute. The last batch of an instance is known again, so that it may be sent again until it is \
-                 acknowledged.",
+                 acknowledged. Where checks are said not to have been counted, or are too old to be, no flag of the \
+                 app is called never asked for, or said to give one answer only, for what was before.",
             )
             .by(COUNTERS)
             .audience()
