@@ -64,6 +64,10 @@ fn describe() {
         "tidegate_exposures_dropped_total",
         "Answers, or requests, that were not counted for want of room, here or in SDKs."
     );
+    metrics::describe_counter!(
+        "tidegate_exposures_write_failures_total",
+        "Times that the disk did not take exposure counts; they are kept in memory and tried again."
+    );
     metrics::describe_gauge!(
         "tidegate_stale_flags",
         "Flags that have become stale, by reason; up to a minute old."

@@ -1,20 +1,28 @@
-//! A disk that fills up: writes are refused as such, quickly; checks and kills go on; and all is well by
+//! A disk that fills up: writes are refused as such, quickly; checks, counts and kills go on; and all is well by
 //! itself when there is space again. On a real small disk.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rollout_rules::change::{Command, Reach};
-use rollout_rules::ids::{AppKey, Revision};
+use rollout_rules::flag::FlagKind;
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, LogId, Revision};
 use tidegate::clock::Clock;
+use tidegate::exposures::batch::{Batch, Count};
+use tidegate::exposures::{Exposures, FlagSums, place};
+use tidegate::log::memory::MemoryLog;
 use tidegate::log::sled::{SledLog, verify};
 use tidegate::log::{AppendError, ChangeLog, Expect};
 use tidegate::state::{Readiness, Request, State, StateConfig, SubmitError};
+use tidegate::telemetry::Telemetry;
 use tidegate_tests::ask::{kill, request};
+use tidegate_tests::eventually;
 
 /// A refusal that takes longer is no refusal.
 const QUICK: Duration = Duration::from_secs(1);
@@ -176,6 +184,132 @@ async fn a_node_on_a_full_disk_answers_and_kills_and_starts_and_recovers() {
     }
     state.commands.submit(ask(create_app("after"))).await.expect("there is space again");
     state.stop().await;
+}
+
+/// Their counts are too many for what is left of a page in a file.
+const FLAGS: usize = 100;
+
+/// Flags, and their counts in a file.
+struct Counting {
+    state: State,
+    counts: Exposures,
+    path: PathBuf,
+    /// How often each flag was counted.
+    counted: RefCell<Vec<u64>>,
+    batches: Cell<u64>,
+}
+
+impl Counting {
+    async fn start(path: PathBuf) -> Counting {
+        let log = MemoryLog::new(LogId::new("counts").expect("a name"));
+        let state = State::start(StateConfig::default(), Arc::new(log), Clock::system()).expect("starts");
+        assert_eq!(state.live.settled().await, Readiness::Ready);
+        state.commands.submit(ask(create_app("shop"))).await.expect("made");
+        for number in 0..FLAGS {
+            let command = Command::CreateFlag {
+                app: AppKey::new("shop").expect("a key"),
+                key: Counting::flag(number),
+                kind: FlagKind::Boolean,
+                variants: Vec::new(),
+                off_variant: None,
+                description: String::new(),
+                owner: String::new(),
+                critical: false,
+                expires_at: None,
+            };
+            state.commands.submit(ask(command)).await.expect("made");
+        }
+        let counts = Exposures::open(&path, Clock::system().now()).expect("opens");
+        Counting { state, counts, path, counted: RefCell::new(vec![0; FLAGS]), batches: Cell::new(0) }
+    }
+
+    fn flag(number: usize) -> FlagKey {
+        FlagKey::new(&format!("f-{number}")).expect("a key")
+    }
+
+    /// Counts each of some flags once more, and has it written.
+    fn count(&self, flags: Range<usize>) {
+        let (app, production) =
+            (AppKey::new("shop").expect("a key"), EnvKey::new("production").expect("a key"));
+        let number = self.batches.replace(self.batches.get() + 1);
+        let count = |number| Count { flag: Counting::flag(number), variant: None, count: 1, age_s: 0 };
+        let batch = Batch {
+            instance: InstanceId::new("web-1").expect("a name"),
+            batch: IdempotencyKey::new(&format!("b-{number}")).expect("a name"),
+            counts: flags.clone().map(count).collect(),
+            uncounted: 0,
+            app: None,
+            environment: None,
+        };
+        let (snapshot, now) = (&self.state.live.load_full().snapshot, Clock::system().now());
+        assert_eq!(self.counts.take(&app, &production, &batch, snapshot, now).counted, flags.len() as u64);
+        self.counts.flush(snapshot, now);
+        self.counted.borrow_mut()[flags].iter_mut().for_each(|counted| *counted += 1);
+    }
+
+    /// Whether all that was counted is there when the file is opened again, of each flag.
+    async fn finds_all_again(self) -> bool {
+        let now = Clock::system().now();
+        self.counts.close(&self.state.live.load_full().snapshot, now);
+        self.state.stop().await;
+        let again = Exposures::open(&self.path, now).expect("opens");
+        let (app, production) =
+            (AppKey::new("shop").expect("a key"), EnvKey::new("production").expect("a key"));
+        let counted = |number| -> u64 {
+            again.read(&place(&app, &production, &Counting::flag(number)), |sums, _| {
+                let answers = sums.map_or(&[][..], FlagSums::answers).iter();
+                answers.flat_map(|answer| answer.days(now)).map(|(_, count)| count).sum()
+            })
+        };
+        (0..FLAGS).map(counted).eq(self.counted.take())
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(has_small_disks), ignore = "needs the right to mount a small disk")]
+async fn exposure_counts_that_found_no_space_are_written_when_there_is() {
+    let telemetry = Telemetry::install().expect("metrics");
+    let failures = || -> u64 {
+        let all = telemetry.render();
+        let count =
+            all.lines().find_map(|line| line.strip_prefix("tidegate_exposures_write_failures_total "));
+        count.map_or(0, |count| count.parse().expect("a number"))
+    };
+    let disk = SmallDisk::new();
+    let counting = Counting::start(disk.path().join("exposures")).await;
+    counting.count(0..FLAGS);
+    disk.fill();
+    let fail = |times: u64, flags: Range<usize>| {
+        let before = failures();
+        eventually("the disk has no space for them", || {
+            counting.count(flags.clone());
+            (failures() >= before + times).then_some(())
+        });
+    };
+    fail(1, 0..FLAGS / 2);
+    // One may be under way and one wait: then those of the first half have all been tried.
+    fail(3, FLAGS / 2..FLAGS);
+    disk.clear();
+    assert!(counting.finds_all_again().await);
+}
+
+#[tokio::test]
+async fn exposure_counts_go_on_being_written_while_their_file_cannot_be_written_anew() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let counting = Counting::start(folder.path().join("exposures")).await;
+    let in_the_way = folder.path().join("exposures.unfinished");
+    fs::create_dir(&in_the_way).expect("made");
+    let length = || fs::metadata(&counting.path).expect("a file").len();
+    eventually("the file grows past what it is written anew at", || {
+        counting.count(0..FLAGS);
+        (length() > 3 << 19).then_some(())
+    });
+    fs::remove_dir(&in_the_way).expect("removed");
+    eventually("it is written anew", || {
+        counting.count(0..FLAGS);
+        (length() < 1 << 20).then_some(())
+    });
+    assert!(counting.finds_all_again().await);
 }
 
 fn start(data: &Path) -> State {

@@ -203,7 +203,7 @@ impl Exposures {
         self.collect(None, snapshot, now);
         self.flush(snapshot, now);
         if let Some(writer) = &self.0.writer {
-            writer.finish();
+            writer.finish(&self.0.sums);
         }
     }
 
