@@ -29,7 +29,7 @@ const EXPOSED_HEADERS: &str = "ETag, Retry-After, X-Request-ID";
 
 /// Wraps the service of every request.
 pub async fn guard<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(shared) = request.app_data::<web::Data<Shared>>().cloned() else {
@@ -39,14 +39,19 @@ pub async fn guard<B: MessageBody + 'static>(
     let id = request_id(&request);
     let origin = shared_origin(&shared, &request);
     let method = request.method().clone();
+    let body = KeptBody::of(&mut request);
     let served = if is_preflight(&request) {
         Ok(preflight(request, origin.is_some()))
     } else {
         let span = tracing::info_span!("request", id, %method, path = request.path());
-        serve(&shared, request, next).instrument(span).await
+        answer(&shared, request, next).instrument(span).await
     };
+    let took = started.elapsed();
+    if let Some(body) = body {
+        body.drain().await;
+    }
     let record = |route: Option<String>, status: StatusCode| {
-        shared.traffic.record(route, method_word(&method), status.as_u16(), started.elapsed());
+        shared.traffic.record(route, method_word(&method), status.as_u16(), took);
     };
     match served {
         Ok(mut response) => {
@@ -73,19 +78,6 @@ fn mark(headers: &mut HeaderMap, id: &str, origin: Option<HeaderValue>) {
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
-}
-
-async fn serve<B: MessageBody + 'static>(
-    shared: &Shared,
-    mut request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Failed> {
-    let body = KeptBody::of(&mut request);
-    let answered = answer(shared, request, next).await;
-    if let Some(body) = body {
-        body.drain().await;
-    }
-    answered
 }
 
 async fn answer<B: MessageBody + 'static>(
