@@ -6,8 +6,10 @@
 //! know what was counted since it last looked keeps a [`Collector`].
 
 mod collect;
+mod lanes;
 
 pub use collect::{Collected, Collector, Counted, MOST_LEFT};
+pub use lanes::FreeLanes;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
