@@ -458,7 +458,13 @@ pub(crate) mod tests {
 
         /// What handlers share, from what is published now.
         pub(crate) fn shared(&self) -> web::Data<Shared> {
-            web::Data::new(Shared::new(Settings::default(), self.handles.clone()).0)
+            self.listening().0
+        }
+
+        /// The same, and what happens from then on.
+        pub(crate) fn listening(&self) -> (web::Data<Shared>, broadcast::Receiver<Event>) {
+            let (shared, events) = Shared::new(Settings::default(), self.handles.clone());
+            (web::Data::new(shared), events)
         }
     }
 }

@@ -139,14 +139,14 @@ impl Channel {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Whether anybody listens, or did a while ago.
-    pub(super) fn is_used(self: &Arc<Self>, now: UnixMs) -> bool {
+    /// Whether anybody listens, or did a while ago to an environment that is still there.
+    pub(super) fn is_used(self: &Arc<Self>, exists: bool, now: UnixMs) -> bool {
         // One is the hub's own.
         if Arc::strong_count(self) > 1 {
             self.used_at.store(now.0, Ordering::Relaxed);
             return true;
         }
-        now.since(UnixMs(self.used_at.load(Ordering::Relaxed))).0 < IDLE_CHANNEL_MS
+        exists && now.since(UnixMs(self.used_at.load(Ordering::Relaxed))).0 < IDLE_CHANNEL_MS
     }
 
     pub(super) fn standing<'p>(&'p self, published: &'p Published) -> impl Iterator<Item = &'p Standing> {

@@ -44,6 +44,15 @@ struct State {
     channels: BTreeMap<(AppKey, EnvKey), Arc<Channel>>,
 }
 
+impl State {
+    /// Gives up channels that nobody will come back to.
+    fn forget_unused(&mut self, now: UnixMs) {
+        let published = &self.published;
+        self.channels
+            .retain(|(app, environment), channel| channel.is_used(exists(published, app, environment), now));
+    }
+}
+
 /// How a feed begins.
 pub struct Beginning {
     /// Sent first.
@@ -111,6 +120,9 @@ impl Hub {
                 channel.notify(&self.log, &state.published, now);
             }
         }
+        if matches!(entry.change, Change::EnvironmentRemoved { .. }) {
+            state.forget_unused(now);
+        }
         drop(state);
         self.reached.send_replace(revision);
         if matches!(entry.change, Change::TokenRevoked { .. }) {
@@ -149,7 +161,7 @@ impl Hub {
                 channel.notify(&self.log, &published, now);
             }
         }
-        state.channels.retain(|_, channel| channel.is_used(now));
+        state.forget_unused(now);
         drop(state);
         self.bell.ring();
     }
@@ -207,7 +219,7 @@ impl Hub {
         let channel = Arc::new(Channel::new(app, environment, boundary, now));
         // Nobody watched until now, so it counts as changed now.
         channel.notify(&self.log, &state.published, now);
-        state.channels.retain(|_, channel| channel.is_used(now));
+        state.forget_unused(now);
         state.channels.insert(name, Arc::clone(&channel));
         Some(channel)
     }
@@ -329,5 +341,57 @@ fn encode(frame: &Frame) -> Option<Bytes> {
             tracing::error!(%error, revision = %frame.revision, "a frame cannot be sent");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_rules::change::{Command, NewEnvironment};
+    use rollout_rules::flag::{EnvironmentKind, Tier};
+    use rollout_rules::time::DurationMs;
+
+    use super::*;
+    use crate::http::tests::{Node, START};
+
+    #[tokio::test]
+    async fn a_channel_of_an_environment_that_is_gone_is_kept_only_while_somebody_listens() {
+        let node = Node::start().await;
+        let app = AppKey::new("shop").expect("a key");
+        let pr = |number: usize| EnvKey::new(&format!("pr-{number}")).expect("a key");
+        node.submit(Command::CreateApp {
+            key: app.clone(),
+            name: String::new(),
+            owner: "ada".to_owned(),
+            tier: Tier::Zero,
+            monthly_budget_micros: None,
+            currency: None,
+            environments: None,
+        })
+        .await;
+        for number in 0..3 {
+            let environment =
+                NewEnvironment { key: pr(number), kind: EnvironmentKind::Preview, ends_at: None };
+            node.submit(Command::CreateEnvironment { app: app.clone(), environment }).await;
+        }
+        let (shared, mut events) = node.listening();
+        let published = shared.published_full();
+        let left = shared.hub.channel(&app, &pr(0), &published, START).await.expect("it exists");
+        let heard = shared.hub.channel(&app, &pr(1), &published, START).await.expect("it exists");
+        shared.hub.channel(&app, &pr(2), &published, START).await.expect("it exists");
+        drop(left);
+        for number in 0..2 {
+            let environment = pr(number);
+            node.submit(Command::RemoveEnvironment { app: app.clone(), environment }).await;
+            shared.hub.hand_out(events.recv().await.expect("an event"), START);
+        }
+        let kept = || shared.hub.state().channels.keys().map(|(_, key)| key.clone()).collect::<Vec<_>>();
+        assert_eq!(kept(), [pr(1), pr(2)], "one is listened to, one is there");
+        drop(heard);
+        shared.hub.hand_out(Event::Boundary { at: START }, START);
+        assert_eq!(kept(), [pr(2)]);
+        let later = START.plus(DurationMs(3_600_000));
+        shared.hub.hand_out(Event::Boundary { at: later }, later);
+        assert_eq!(kept(), []);
+        node.state.stop().await;
     }
 }
