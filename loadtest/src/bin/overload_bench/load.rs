@@ -1,5 +1,9 @@
 //! Open-loop load: a request leaves when it is due, over any connection that waits for no answer; if all do, it
 //! leaves with the first that gets one, and its time counts from when it was due.
+//!
+//! The load never waits for anything. If it stood still all the same, the machine gave its core to somebody else:
+//! what was due meanwhile is not offered in one burst afterwards, and what was on its way is not timed. Quiet and
+//! overload are treated alike.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -8,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long answers are waited for once the last request is due.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at the clock lie a read and a write of a few hundred bytes; more than this is a standstill.
+const STANDSTILL: Duration = Duration::from_micros(500);
 
 /// What is offered.
 #[derive(Clone, Copy)]
@@ -22,7 +28,11 @@ pub(crate) struct Offer {
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) offered: usize,
-    /// From the moment a request was due to the whole answer, of those that were answered with 200.
+    /// Those that were due while the load stood still.
+    pub(crate) skipped: usize,
+    /// Those that were answered with 200.
+    pub(crate) accepted: usize,
+    /// From the moment such a request was due to the whole answer, if the load did not stand still meanwhile.
     pub(crate) accepted_us: Vec<u32>,
     /// The others that said when to come again, by status.
     pub(crate) shed: BTreeMap<u16, usize>,
@@ -35,6 +45,8 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn add(&mut self, more: Tally) {
         self.offered += more.offered;
+        self.skipped += more.skipped;
+        self.accepted += more.accepted;
         self.accepted_us.extend(more.accepted_us);
         for (status, count) in more.shed {
             *self.shed.entry(status).or_default() += count;
@@ -51,6 +63,43 @@ struct Connection {
     unread: Vec<u8>,
 }
 
+/// Requests as they fall due.
+struct Schedule {
+    offer: Offer,
+    start: Instant,
+    next: Duration,
+    /// When the clock was last looked at.
+    now: Duration,
+    /// When the load last stood still, the end of that.
+    stood_until: Duration,
+    backlog: VecDeque<Duration>,
+}
+
+impl Schedule {
+    fn look(&mut self, tally: &mut Tally) {
+        let now = self.start.elapsed();
+        let stood = now - self.now > STANDSTILL;
+        if stood {
+            self.stood_until = now;
+        }
+        self.now = now;
+        let between = Duration::from_secs(1) / self.offer.rate;
+        while self.next <= now && self.next < self.offer.length {
+            if stood {
+                tally.skipped += 1;
+            } else {
+                tally.offered += 1;
+                self.backlog.push_back(self.next);
+            }
+            self.next += between;
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.next >= self.offer.length
+    }
+}
+
 /// Offers a request again and again. Looks at all connections all the time, on a core of its own: waking up
 /// would take longer than a check.
 pub(crate) fn offer(address: &str, request: &[u8], offer: &Offer) -> Tally {
@@ -61,28 +110,27 @@ pub(crate) fn offer(address: &str, request: &[u8], offer: &Offer) -> Tally {
         Connection { socket, due: None, unread: Vec::new() }
     };
     let mut connections: Vec<Connection> = (0..offer.connections).map(connect).collect();
-    let between = Duration::from_secs(1) / offer.rate;
     let mut tally = Tally::default();
-    let mut backlog: VecDeque<Duration> = VecDeque::new();
-    let mut next = Duration::ZERO;
-    let start = Instant::now();
+    let mut schedule = Schedule {
+        offer: *offer,
+        start: Instant::now(),
+        next: Duration::ZERO,
+        now: Duration::ZERO,
+        stood_until: Duration::ZERO,
+        backlog: VecDeque::new(),
+    };
     loop {
-        let now = start.elapsed();
-        while next <= now && next < offer.length {
-            backlog.push_back(next);
-            tally.offered += 1;
-            next += between;
-        }
         for connection in &mut connections {
+            schedule.look(&mut tally);
             if connection.due.is_some() {
-                connection.receive(&mut tally, start);
-            } else if let Some(due) = backlog.pop_front() {
+                connection.receive(&mut tally, &schedule);
+            } else if let Some(due) = schedule.backlog.pop_front() {
                 connection.ask(request, due);
             }
         }
         let asked = connections.iter().filter(|connection| connection.due.is_some()).count();
-        let waiting = backlog.len() + asked;
-        if next >= offer.length && (waiting == 0 || now > offer.length + PATIENCE) {
+        let waiting = schedule.backlog.len() + asked;
+        if schedule.has_ended() && (waiting == 0 || schedule.now > offer.length + PATIENCE) {
             tally.lost += waiting;
             return tally;
         }
@@ -96,7 +144,7 @@ impl Connection {
         self.due = Some(due);
     }
 
-    fn receive(&mut self, tally: &mut Tally, start: Instant) {
+    fn receive(&mut self, tally: &mut Tally, schedule: &Schedule) {
         let mut buffer = [0; 4 * 1024];
         match self.socket.read(&mut buffer) {
             Ok(0) => panic!("the server closed a connection"),
@@ -108,8 +156,11 @@ impl Connection {
         let due = self.due.take().expect("an answer answers a request");
         match answer.status {
             200 => {
-                let took = (start.elapsed() - due).as_micros();
-                tally.accepted_us.push(u32::try_from(took).unwrap_or(u32::MAX));
+                tally.accepted += 1;
+                let now = schedule.start.elapsed();
+                if due >= schedule.stood_until && now - schedule.now <= STANDSTILL {
+                    tally.accepted_us.push(u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX));
+                }
             }
             429 | 503 if answer.says_when => *tally.shed.entry(answer.status).or_default() += 1,
             _ => tally.untyped += 1,

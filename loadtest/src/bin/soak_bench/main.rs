@@ -3,12 +3,13 @@
 //!
 //! `cargo run --release -p tidegate-loadtest --bin soak-bench [-- --seconds N]`, by default 60. What passes
 //! in half an hour is compressed: everybody asks again as soon as they are answered. What the server keeps up to a
-//! bound (kill ids, frames to resume from) would take hours to fill, so it is filled first. A line is drawn
+//! bound (kill ids, idempotency keys) would take hours to fill, so it is filled first. A line is drawn
 //! through the second half of what is measured; it has to be level, within its own uncertainty. Ends with 1 if
 //! a bar is missed.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
+mod receiver;
 mod traffic;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use tidegate_loadtest::figures::Trend;
 use tidegate_loadtest::server::{Server, serve_if_asked};
 
+use receiver::Receiver;
 use traffic::{Counts, Shop};
 
 /// How long is measured, unless the caller says otherwise.
@@ -56,8 +58,9 @@ fn main() -> ExitCode {
 }
 
 fn soak(length: Duration) -> ExitCode {
-    let server = Server::start(&[]);
-    let shop = Shop::open(&server);
+    let receiver = Receiver::start();
+    let server = Server::start(&["webhooks.allow_private=true"]);
+    let shop = Shop::open(&server, &receiver);
     let began = server.resident_kib();
     let filling = Instant::now();
     let kills = shop.fill();
@@ -66,21 +69,25 @@ fn soak(length: Duration) -> ExitCode {
         server.resident_kib(),
         filling.elapsed().as_secs_f64()
     );
-    let start = counted(&server);
-    let (ended, counts) = (AtomicBool::new(false), Counts::default());
+    let start = told_all(&server);
+    let (ended, closed, counts) = (AtomicBool::new(false), AtomicBool::new(false), Counts::default());
     let warm_up = length / WARM_UP_SHARE;
     let (memory, sent) = std::thread::scope(|scope| {
-        scope.spawn(|| shop.operate(&ended, &counts));
-        scope.spawn(|| shop.follow(&ended, &counts));
+        scope.spawn(|| shop.operate(&closed, &counts));
+        let following = scope.spawn(|| shop.follow(&ended, &counts));
         scope.spawn(|| shop.check(&ended, &counts));
         std::thread::sleep(warm_up);
         let before = counts.changes.load(Ordering::Relaxed);
         let memory = watch(&server, length);
         let sent = counts.changes.load(Ordering::Relaxed) - before;
         ended.store(true, Ordering::Relaxed);
+        let followed = following.join();
+        closed.store(true, Ordering::Relaxed);
+        followed.expect("every SDK is told what happens");
         (memory, sent)
     });
     counts.print();
+    println!("{} messages to the webhook", receiver.told());
     #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let minutes = sent as f64 / BUSY_CHANGES_A_SECOND / 60.0;
     println!(
@@ -127,13 +134,20 @@ fn counted(server: &Server) -> Vec<(String, u64)> {
     let mut admin = server.admin();
     let mut get = |path: &str| admin.send("GET", path, &[], &Value::Null);
     let metrics = get("/metrics").body;
-    let gauges = ["streams", "requests_in_flight", "overlays", "feed_clients", "feed_clients_behind"];
+    let gauges = [
+        "streams",
+        "requests_in_flight",
+        "overlays",
+        "feed_clients",
+        "feed_clients_behind",
+        "webhook_lag_entries",
+    ];
     let gauge = |name: &str| {
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("tidegate_{name} ")));
-        (
-            name.to_owned(),
-            line.and_then(|value| value.parse::<f64>().ok()).expect("the metric is there") as u64,
-        )
+        let of_name = |line: &str| {
+            let (label, value) = line.strip_prefix("tidegate_")?.strip_prefix(name)?.split_once(' ')?;
+            (label.is_empty() || label.starts_with('{')).then(|| value.parse::<f64>().ok()).flatten()
+        };
+        (name.to_owned(), metrics.lines().find_map(of_name).expect("the metric is there") as u64)
     };
     let mut counted: Vec<(String, u64)> = gauges.into_iter().map(gauge).collect();
     for (what, path) in [
@@ -147,6 +161,19 @@ fn counted(server: &Server) -> Vec<(String, u64)> {
     }
     counted.push(("open files".to_owned(), u64::try_from(server.open_files()).unwrap_or(u64::MAX)));
     counted
+}
+
+/// What is counted once the webhook has been told of everything.
+fn told_all(server: &Server) -> Vec<(String, u64)> {
+    let waited = Instant::now();
+    loop {
+        let start = counted(server);
+        let lag = start.iter().any(|(what, lag)| what == "webhook_lag_entries" && *lag > 0);
+        if !lag || waited.elapsed() > PATIENCE {
+            return start;
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// Waits until everything is counted as at the start, and says what is not.

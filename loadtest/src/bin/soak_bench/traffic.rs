@@ -1,4 +1,4 @@
-//! Who uses the server: an operator, SDKs that come and go, apps that check flags.
+//! Who uses the server: an operator, a CI job, SDKs that come and go, apps that check flags.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use tidegate_loadtest::client::{Answer, Client};
 use tidegate_loadtest::server::Server;
 
+use super::receiver::Receiver;
+
 /// Flags of the app.
 const FLAGS: usize = 20;
 /// Members of its segment.
 const MEMBERS: usize = 500;
-/// Kill ids that the server keeps, and some more.
+/// Kill ids and idempotency keys that the server keeps, and some more.
 const KILLS: usize = 10_500;
 /// Operators who fill what is kept at the same time.
 const FILLING: usize = 16;
@@ -29,11 +31,13 @@ pub(crate) struct Counts {
     kills: AtomicU64,
     previews: AtomicU64,
     proposals: AtomicU64,
+    tokens: AtomicU64,
     feeds: AtomicU64,
     resumed: AtomicU64,
     checks: AtomicU64,
     bulk: AtomicU64,
     unchanged: AtomicU64,
+    event_streams: AtomicU64,
 }
 
 fn count(what: &AtomicU64) {
@@ -44,19 +48,21 @@ impl Counts {
     pub(crate) fn print(&self) {
         let is = |what: &AtomicU64| what.load(Ordering::Relaxed);
         println!(
-            "in all {} changes: {} kills revived, {} previews created and ended, {} proposals made and rejected",
+            "in all {} changes: {} kills revived, {} previews created and ended, {} proposals made and rejected, {} tokens made and revoked",
             is(&self.changes),
             is(&self.kills),
             is(&self.previews),
-            is(&self.proposals)
+            is(&self.proposals),
+            is(&self.tokens)
         );
         println!(
-            "{} feeds begun, {} of them resumed; {} checks, {} of all flags, {} of them unchanged",
+            "{} feeds begun, {} of them resumed; {} checks, {} of all flags, {} of them unchanged; {} event streams",
             is(&self.feeds),
             is(&self.resumed),
             is(&self.checks),
             is(&self.bulk),
-            is(&self.unchanged)
+            is(&self.unchanged),
+            is(&self.event_streams)
         );
     }
 }
@@ -73,8 +79,8 @@ fn flag_path(flag: usize) -> String {
 }
 
 impl Shop {
-    /// Makes the app with its flags, a segment and a token for its SDKs.
-    pub(crate) fn open(server: &Server) -> Shop {
+    /// Makes the app with its flags, a segment, a token for its SDKs, and a webhook.
+    pub(crate) fn open(server: &Server, receiver: &Receiver) -> Shop {
         let mut admin = server.admin();
         let environments = json!([{"key": "live", "kind": "production"}]);
         admin.call("POST", "/v1/apps", &json!({"key": "shop", "environments": environments}));
@@ -90,6 +96,7 @@ impl Shop {
         let wanted = json!({"scope": "sdk-server", "app": "shop", "environment": "live"});
         let token = admin.call("POST", "/v1/tokens", &wanted);
         let sdk = token["secret"].as_str().expect("a new token shows its secret").to_owned();
+        admin.call("POST", "/v1/webhooks", &json!({"url": receiver.url(), "app": "shop"}));
         Shop { address: server.address().to_owned(), admin: server.admin_token().to_owned(), sdk }
     }
 
@@ -100,13 +107,17 @@ impl Shop {
                 scope.spawn(move || {
                     let mut admin = Client::new(&self.address, &self.admin);
                     for kill in 0..KILLS / FILLING {
-                        let kill = json!({ "kill_id": format!("fill-{operator}-{kill}") });
+                        let key = format!("fill-{operator}-{kill}");
+                        let kill = json!({ "kill_id": key });
                         admin.call("POST", &format!("{}/kill", flag_path(operator)), &kill);
-                        admin.call(
-                            "POST",
-                            &format!("{}/revive", flag_path(operator)),
-                            &json!({"reason": "again"}),
-                        );
+                        admin
+                            .send(
+                                "POST",
+                                &format!("{}/revive", flag_path(operator)),
+                                &[("idempotency-key", &key)],
+                                &json!({"reason": "again"}),
+                            )
+                            .granted();
                     }
                 });
             }
@@ -126,13 +137,17 @@ impl Shop {
             admin.call("POST", &format!("{}/revive", flag_path(round)), &json!({"reason": "mended"}));
             count(&counts.kills);
             let members = "/v1/apps/shop/segments/staff/members";
-            admin.call("POST", members, &json!({"add": [format!("guest-{round}")]}));
-            admin.call("POST", members, &json!({"remove": [format!("guest-{round}")]}));
+            let key = format!("guest-{round}");
+            let once = [("idempotency-key", key.as_str())];
+            admin.send("POST", members, &once, &json!({"add": [key]})).granted();
+            admin.call("POST", members, &json!({"remove": [key]}));
             self.preview(&mut admin, round);
             count(&counts.previews);
             propose(&mut admin, round);
             count(&counts.proposals);
-            counts.changes.fetch_add(9, Ordering::Relaxed);
+            renew_token(&mut admin);
+            count(&counts.tokens);
+            counts.changes.fetch_add(11, Ordering::Relaxed);
         }
     }
 
@@ -143,11 +158,12 @@ impl Shop {
         let path = format!("/v1/feed?app=shop&environment={key}&instance=preview");
         let (head, mut stream) = Client::new(&self.address, &self.admin).open(&path, &[]);
         assert_eq!(head.status, 200, "a preview's feed begins: {head:?}");
-        read_event(&mut stream);
+        read_event_id(&mut stream);
         admin.call("DELETE", &format!("/v1/apps/shop/environments/{key}"), &Value::Null);
     }
 
-    /// SDKs that connect, hear the news, say so and go. Every second one goes on from where it was.
+    /// SDKs that connect, hear the news, say so and go. Every second one goes on from where another was, and
+    /// hears what happened since. An operator has to be at work, or there are no news to wait for.
     pub(crate) fn follow(&self, ended: &AtomicBool, counts: &Counts) {
         let mut admin = Client::new(&self.address, &self.sdk);
         let mut open: Vec<Option<BufReader<TcpStream>>> = (0..SDKS).map(|_| None).collect();
@@ -164,10 +180,9 @@ impl Shop {
             let (head, mut stream) = client.open(&path, if resumes { &resume } else { &[] });
             assert_eq!(head.status, 200, "{head:?}");
             count(&counts.feeds);
+            seen = read_event_id(&mut stream);
             if resumes {
                 count(&counts.resumed);
-            } else {
-                seen = read_event(&mut stream);
             }
             open[place] = Some(stream);
             let revision = seen.rsplit(':').next().and_then(|text| text.parse::<u64>().ok());
@@ -181,6 +196,7 @@ impl Shop {
         let mut client = Client::new(&self.address, &self.sdk);
         let all = "/ofrep/v1/evaluate/flags";
         let mut user = 0;
+        let mut listening = None;
         while !ended.load(Ordering::Relaxed) {
             user += 1;
             let context =
@@ -200,6 +216,14 @@ impl Shop {
             if again.status == 304 {
                 count(&counts.unchanged);
             }
+            let first = first.granted();
+            let stream = first["eventStreams"][0]["url"].as_str().expect("where changes are told");
+            let path = stream.split_once(&self.address).expect("it is the server's own").1;
+            let (head, stream) = Client::new(&self.address, &self.sdk).open(path, &[]);
+            assert_eq!(head.status, 200, "{head:?}");
+            // The one before is let go.
+            listening.replace(stream);
+            count(&counts.event_streams);
         }
     }
 }
@@ -223,8 +247,15 @@ fn propose(admin: &mut Client, round: usize) {
     admin.call("POST", &format!("/v1/proposals/{id}/reject"), &json!({"reason": "not now"}));
 }
 
-/// The id of the first event of a stream.
-fn read_event(stream: &mut BufReader<TcpStream>) -> String {
+/// A token of somebody who came and went.
+fn renew_token(admin: &mut Client) {
+    let made = admin.call("POST", "/v1/tokens", &json!({"scope": "viewer"}));
+    let id = made["id"].as_str().expect("a token has an id");
+    admin.call("DELETE", &format!("/v1/tokens/{id}"), &Value::Null);
+}
+
+/// The id of the next event of a stream.
+fn read_event_id(stream: &mut BufReader<TcpStream>) -> String {
     let (mut id, mut line) = (String::new(), String::new());
     loop {
         line.clear();
