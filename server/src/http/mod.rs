@@ -36,6 +36,7 @@ mod routes;
 pub mod segments;
 pub mod server_info;
 pub mod settings;
+mod shared;
 pub mod stream_token;
 pub mod tokens;
 pub mod views;
@@ -44,220 +45,16 @@ pub mod whoami;
 
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{App, HttpServer, middleware, web};
-use arc_swap::Guard;
-use rollout_rules::governance::Rules;
-use rollout_rules::ids::{LogId, Revision};
-use rollout_rules::time::UnixMs;
-use rustls::ServerConfig;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
-use self::feed::clients::LiveClients;
-use self::feed::deliveries::{Deliveries, Sighting};
-use self::feed::hub::Hub;
-use self::limits::Limits;
-use self::replays::Replays;
 pub use self::settings::Settings;
-use self::stream_token::StreamKey;
-use crate::clock::Clock;
-use crate::effects::Webhooks;
-use crate::exposures::Exposures;
-use crate::log::ChangeLog;
-use crate::state::{CommandHandle, Event, Live, Overlay, Past, Published, Readiness, State};
-use crate::telemetry::{Telemetry, Traffic};
-
-/// What the HTTP side is given of the rest of the server.
-#[derive(Clone)]
-pub struct Handles {
-    /// Takes commands.
-    pub commands: CommandHandle,
-    /// What is published.
-    pub live: Arc<Live>,
-    /// The log, to be read.
-    pub log: Arc<dyn ChangeLog>,
-    /// Tells the time.
-    pub clock: Clock,
-    /// Lives and approvals, for what is shown of proposals.
-    pub rules: Rules,
-    /// Where the metrics are.
-    pub telemetry: Telemetry,
-    /// How connections are encrypted. None: they are not.
-    pub tls: Option<ServerConfig>,
-    /// The webhooks at work.
-    pub webhooks: Webhooks,
-    /// How often flags gave which answer; kept in memory alone unless it is put in place of.
-    pub exposures: Exposures,
-}
-
-impl Handles {
-    /// The handles of a running state.
-    pub fn of(
-        state: &State,
-        clock: Clock,
-        rules: Rules,
-        telemetry: Telemetry,
-        webhooks: Webhooks,
-    ) -> Handles {
-        Handles {
-            exposures: Exposures::in_memory(clock.now()),
-            commands: state.commands.clone(),
-            live: Arc::clone(&state.live),
-            log: Arc::clone(&state.log),
-            clock,
-            rules,
-            telemetry,
-            tls: None,
-            webhooks,
-        }
-    }
-}
-
-/// What all handlers share.
-pub struct Shared {
-    /// What the HTTP side was told.
-    pub settings: Settings,
-    /// Takes commands.
-    pub commands: CommandHandle,
-    /// What is published.
-    pub live: Arc<Live>,
-    /// The log, to be read.
-    pub log: Arc<dyn ChangeLog>,
-    /// What was known at past moments.
-    pub past: Past,
-    /// Tells the time.
-    pub clock: Clock,
-    /// Lives and approvals.
-    pub rules: Rules,
-    /// The streams' source.
-    pub hub: Hub,
-    /// The connected SDKs.
-    pub clients: LiveClients,
-    /// Since when they are: whoever was connected before a restart and has not come back is not among them.
-    pub counted_since: UnixMs,
-    /// The kills of late, on their way to them.
-    pub deliveries: Deliveries,
-    /// Rates and failed logins.
-    pub limits: Limits,
-    /// Answers to creating requests.
-    pub replays: Replays,
-    /// Signs the tokens of event streams.
-    pub stream_key: StreamKey,
-    /// Where the metrics are.
-    pub telemetry: Telemetry,
-    /// The webhooks at work.
-    pub webhooks: Webhooks,
-    /// How often flags gave which answer.
-    pub exposures: Exposures,
-    /// When stale flags were counted for the metrics.
-    stale_counted: Mutex<Option<UnixMs>>,
-    /// Counts requests.
-    pub traffic: Traffic,
-    /// Requests under way.
-    pub in_flight: AtomicUsize,
-    /// Streams that are open.
-    pub open_streams: Arc<AtomicUsize>,
-    /// Backups that are being sent.
-    pub open_backups: Arc<AtomicUsize>,
-    /// Set once the node was ready for the first time.
-    was_ready: AtomicBool,
-    /// Set when the server shuts down.
-    pub closing: watch::Sender<bool>,
-}
-
-impl Shared {
-    fn new(settings: Settings, handles: Handles) -> (Shared, broadcast::Receiver<Event>) {
-        let (published, events) = handles.live.subscribe();
-        let limits =
-            Limits::new(settings.requests_per_second, settings.burst, settings.failed_logins_per_minute);
-        let shared = Shared {
-            hub: Hub::new(handles.log.log_id().clone(), published),
-            commands: handles.commands,
-            live: handles.live,
-            past: Past::new(Arc::clone(&handles.log)),
-            log: handles.log,
-            counted_since: handles.clock.now(),
-            clock: handles.clock,
-            rules: handles.rules,
-            clients: LiveClients::default(),
-            deliveries: Deliveries::default(),
-            limits,
-            replays: Replays::default(),
-            stream_key: StreamKey::random(),
-            telemetry: handles.telemetry,
-            webhooks: handles.webhooks,
-            exposures: handles.exposures,
-            stale_counted: Mutex::new(None),
-            traffic: Traffic::default(),
-            in_flight: AtomicUsize::new(0),
-            open_streams: Arc::new(AtomicUsize::new(0)),
-            open_backups: Arc::new(AtomicUsize::new(0)),
-            was_ready: AtomicBool::new(false),
-            closing: watch::Sender::new(false),
-            settings,
-        };
-        // What an earlier run left in its journal is in effect from the start.
-        for kill in shared.published().overlays.iter() {
-            shared.note_kill(kill, None, None);
-        }
-        (shared, events)
-    }
-
-    /// Notes that a kill is in effect here, from now on at the latest, so that its way to the SDKs is timed.
-    /// `accepted` is when a request for it came.
-    pub fn note_kill(&self, kill: &Overlay, revision: Option<Revision>, accepted: Option<Instant>) {
-        let seen = Sighting { revision, next_connection: self.hub.coming_connection(), accepted };
-        self.deliveries.in_effect(kill, seen, Instant::now());
-    }
-
-    /// What is published now. One load, no lock.
-    pub fn published(&self) -> Guard<Arc<Published>> {
-        self.live.load()
-    }
-
-    /// What is published now, to be kept while something is waited for.
-    pub fn published_full(&self) -> Arc<Published> {
-        self.live.load_full()
-    }
-
-    /// Whether the log was folded once. Before that, what is published may lack a kill and must not be
-    /// served. Afterwards the node answers with what it has, even if it cannot follow the log any more.
-    pub fn was_ready(&self) -> bool {
-        if self.was_ready.load(Ordering::Relaxed) {
-            return true;
-        }
-        let ready = self.live.readiness() == Readiness::Ready;
-        if ready {
-            self.was_ready.store(true, Ordering::Relaxed);
-        }
-        ready
-    }
-
-    /// Brings the gauges up to date; they are only right when somebody looks.
-    pub fn refresh_gauges(&self) {
-        let published = self.published();
-        let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
-        gauge("tidegate_streams", self.open_streams.load(Ordering::Relaxed) as u64);
-        gauge("tidegate_requests_in_flight", self.in_flight.load(Ordering::Relaxed) as u64);
-        gauge("tidegate_revision", published.revision().0);
-        gauge("tidegate_overlays", published.overlays.len() as u64);
-        gauge("tidegate_ready", u64::from(self.live.readiness() == Readiness::Ready));
-        let (connected, behind) = self.clients.count_behind(&published.folded);
-        gauge("tidegate_feed_clients", connected);
-        gauge("tidegate_feed_clients_behind", behind);
-        for (webhook, lag) in self.webhooks.lags(published.revision()) {
-            metrics::gauge!("tidegate_webhook_lag_entries", "webhook" => webhook.to_string()).set(lag as f64);
-        }
-    }
-
-    /// The log's name.
-    pub fn log_id(&self) -> &LogId {
-        self.log.log_id()
-    }
-}
+pub use self::shared::{Handles, Shared};
+use crate::state::{Event, Overlay, Readiness};
+use crate::telemetry::Telemetry;
 
 /// Serves requests until `shutdown` comes; then ends the streams, lets requests under way finish, and
 /// returns.
@@ -402,14 +199,16 @@ async fn keep_metrics(telemetry: Telemetry) {
 #[cfg(test)]
 pub(crate) mod tests {
     use rollout_rules::change::Command;
-    use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+    use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
+    use rollout_rules::ids::LogId;
+    use rollout_rules::time::UnixMs;
     use tempfile::TempDir;
 
     use super::*;
     use crate::clock::TestClock;
-    use crate::effects::{REQUEST_TIMEOUT, WebhookOptions};
+    use crate::effects::{REQUEST_TIMEOUT, WebhookOptions, Webhooks};
     use crate::log::memory::MemoryLog;
-    use crate::state::{Request, StateConfig};
+    use crate::state::{Request, State, StateConfig};
 
     /// When the clock of a test stands still.
     pub(crate) const START: UnixMs = UnixMs(1_800_000_000_000);
