@@ -77,11 +77,13 @@ fn a_kill_tells_how_many_clients_have_it_since_when_and_who_is_silent() {
     assert_eq!(ack(&served, &token, "a", at, &["k-1"]).status, 204);
     let first = served.get(path).expect(200);
     assert_eq!(ack(&served, &token, "b", at, &[]).status, 204);
+    let second = served.get(path).expect(200);
     ack(&served, &token, "never", at - 1, &["another"]).expect(204);
     let seen = served.get(path).expect(200);
     assert_eq!(told(&seen), (3, 2, 1));
     let after = |kill: &Value| kill["last_acknowledged_after_ms"].as_f64().expect("a time");
-    assert!(after(&seen) > after(&first), "the last one counts: {first} {seen}");
+    assert!(after(&second) > after(&first), "the last one counts: {first} {second}");
+    assert_eq!(after(&seen), after(&second), "who does not have it yet is not timed");
     assert!(after(&first) > first["in_effect_after_ms"].as_f64().expect("a time"), "{first}");
     let silent = &seen["silent"][0];
     assert_eq!((&silent["instance"], &silent["app"]), (&json!("never"), &json!("shop")));
@@ -201,6 +203,7 @@ fn a_kill_is_shown_to_whom_it_concerns_and_only_what_their_token_sees() {
     let _feeds = [feed(&served, &token, "one"), feed(&served, &other, "two")];
     served.post("/v1/kill", &json!({"kill_id": "all"})).expect(200);
     served.post("/v1/apps/shop/kill", &json!({"kill_id": "shop-live", "environment": "live"})).expect(200);
+    served.post("/v1/apps/shop/kill", &json!({"kill_id": "shop-trial", "environment": "trial"})).expect(200);
     let viewer = |body: Value| {
         let made = served.post("/v1/tokens", &body).expect(201);
         made["secret"].as_str().expect("shown once").to_owned()
@@ -212,6 +215,8 @@ fn a_kill_is_shown_to_whom_it_concerns_and_only_what_their_token_sees() {
     assert_eq!(told(&get(&served.admin, "all").expect(200)), (2, 0, 2));
     assert_eq!(told(&get(&of_other, "all").expect(200)), (1, 0, 1));
     assert_eq!(told(&get(&of_trial, "all").expect(200)), (0, 0, 0));
+    assert_eq!(told(&get(&served.admin, "shop-live").expect(200)), (1, 0, 1));
+    assert_eq!(told(&get(&served.admin, "shop-trial").expect(200)), (0, 0, 0), "nobody is there");
     get(&of_other, "shop-live").refused(403, "not_allowed");
     get(&of_trial, "shop-live").refused(403, "not_allowed");
     get(&token, "all").refused(403, "not_allowed");
