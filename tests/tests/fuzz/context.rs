@@ -1,11 +1,17 @@
 //! Evaluation contexts, as clients send them.
 
+use std::collections::BTreeSet;
+
 use rollout_rules::context::{Attribute, Context};
+use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
 use serde_json::{Map, Value, json};
 
 use crate::flags::{Built, World};
+use crate::mutate::Chance;
 use crate::run::{Outcome, Target};
+use crate::shapes::manner;
+use crate::tree;
 
 const CONDITIONS: &str = include_str!("../../../rollout-rules/golden/conditions-v1.jsonl");
 const FLAGS: &str = include_str!("../../../rollout-rules/golden/flags-v1.jsonl");
@@ -69,6 +75,15 @@ fn asked() -> Vec<Asked> {
         .collect()
 }
 
+/// The attributes that golden contexts have.
+fn names() -> BTreeSet<String> {
+    let names = |context: Vec<u8>| {
+        let object: Map<String, Value> = serde_json::from_slice(&context).expect("a context");
+        object.keys().cloned().collect::<Vec<_>>()
+    };
+    golden().into_iter().flat_map(names).collect()
+}
+
 fn golden() -> Vec<Vec<u8>> {
     let context = |line: &str| serde_json::from_str::<Value>(line).expect("a row")["context"].to_string();
     let mut found: Vec<Vec<u8>> =
@@ -108,9 +123,28 @@ fn all_same(names: &Map<String, Value>, one: &Context, other: &Context) {
     }
 }
 
+/// What kind of value an attribute is, down to what its text could be read as.
+fn note(name: &str, value: &Value, features: &mut Vec<String>) {
+    let what = match value {
+        Value::Null | Value::Bool(_) => format!("{name} {value}"),
+        Value::Number(number) => format!("{name} number {}", manner(&number.to_string())),
+        Value::String(text) => format!("{name} text {}", manner(text)),
+        Value::Array(items) => {
+            items.iter().for_each(|item| note(&format!("{name}[]"), item, features));
+            format!("{name} list of {}", items.len().min(4))
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(field, value)| note(&format!("{name}.{field}"), value, features));
+            format!("{name} object")
+        }
+    };
+    features.push(what);
+}
+
 #[test]
 fn whatever_is_sent_as_a_context_is_refused_or_means_the_same_however_it_is_read() {
     let asked = asked();
+    let names = names();
     let read = |bytes: &[u8]| {
         let context: Context = match serde_json::from_slice(bytes) {
             Ok(context) => context,
@@ -122,7 +156,7 @@ fn whatever_is_sent_as_a_context_is_refused_or_means_the_same_however_it_is_read
         let again: Context = serde_json::from_str(&written).expect("what was read is written and read again");
         all_same(&object, &context, &built);
         all_same(&object, &context, &again);
-        let mut reasons: Vec<&str> = Vec::new();
+        let mut reasons = String::new();
         for Asked { built: flags, keys, now } in &asked {
             for key in keys {
                 // There is none of a flag that is archived.
@@ -131,11 +165,27 @@ fn whatever_is_sent_as_a_context_is_refused_or_means_the_same_however_it_is_read
                 };
                 let answer = ask(&context);
                 assert_eq!(answer, ask(&built), "`{key}`");
-                reasons.push(answer.map_or("none", |(_, reason)| reason.code()));
+                let reason = answer.map_or("none", |(_, reason)| reason.code());
+                reasons.push_str(reason);
             }
         }
-        // Which conditions held is what makes an input another one.
-        Outcome::Taken(vec![rollout_rules::ids::Digest::of(reasons.concat().as_bytes()).to_string()])
+        // Which conditions held makes an input another one, and so does what an attribute could be read as.
+        let mut features = vec![Digest::of(reasons.as_bytes()).to_string()];
+        for (name, value) in object.iter().filter(|(name, _)| names.contains(*name)) {
+            note(name, value, &mut features);
+        }
+        Outcome::Taken(features)
     };
-    Target { name: "context", golden: golden(), tokens: TOKENS, inputs: 10_000, read: &read }.run();
+    let words = tree::words(&[CONDITIONS, FLAGS].concat());
+    let restructure =
+        |bytes: &mut Vec<u8>, other: &[u8], chance: &mut Chance| tree::step(bytes, other, &words, chance);
+    Target {
+        name: "context",
+        golden: golden(),
+        tokens: TOKENS,
+        restructure: &restructure,
+        inputs: 10_000,
+        read: &read,
+    }
+    .run();
 }

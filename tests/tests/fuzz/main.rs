@@ -15,5 +15,8 @@ mod feed;
 #[path = "../../../rollout-rules/tests/flags/mod.rs"]
 mod flags;
 mod mutate;
+mod reach;
 mod run;
 mod settings;
+mod shapes;
+mod tree;

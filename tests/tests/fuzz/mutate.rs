@@ -5,12 +5,12 @@ use std::ops::Range;
 /// Largest input, in bytes.
 const MAX_INPUT: usize = 128 * 1024;
 /// Most steps from one input to the next.
-const MAX_STEPS: usize = 3;
+const MAX_STEPS: usize = 4;
 /// Most places that are tried to find a value of some kind: each may be looked through to the end.
 const MAX_LOOKS: usize = 8;
 
 /// Numbers at which something ends.
-const EDGES: [&str; 20] = [
+pub(crate) const EDGES: [&str; 20] = [
     "0",
     "-0",
     "-1",
@@ -67,11 +67,24 @@ impl Chance {
     }
 }
 
-/// A new input from one, with parts of another.
-pub(crate) fn mutate(base: &[u8], other: &[u8], tokens: &[&str], chance: &mut Chance) -> Vec<u8> {
+/// Changes an input by its structure, with parts of another; `false` if it found none.
+pub(crate) type Restructure<'r> = dyn Fn(&mut Vec<u8>, &[u8], &mut Chance) -> bool + 'r;
+
+/// A new input from one, with parts of another. Half of them are changed by their structure alone, and the others
+/// by their bytes, too.
+pub(crate) fn mutate(
+    base: &[u8],
+    other: &[u8],
+    tokens: &[&str],
+    restructure: &Restructure<'_>,
+    chance: &mut Chance,
+) -> Vec<u8> {
     let mut bytes = base.to_vec();
+    let is_wild = chance.below(2) == 0;
     for _ in 0..=chance.below(MAX_STEPS) {
-        step(&mut bytes, other, tokens, chance);
+        if (is_wild && chance.below(2) == 0) || !restructure(&mut bytes, other, chance) {
+            step(&mut bytes, other, tokens, chance);
+        }
     }
     bytes.truncate(MAX_INPUT);
     bytes
@@ -188,7 +201,7 @@ fn value(bytes: &[u8], wanted: u8, chance: &mut Chance) -> Option<Range<usize>> 
 }
 
 /// The value that begins at a place, if it ends.
-fn whole(bytes: &[u8], begin: usize) -> Option<Range<usize>> {
+pub(crate) fn whole(bytes: &[u8], begin: usize) -> Option<Range<usize>> {
     let (mut depth, mut at) = (0_usize, begin);
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -212,7 +225,7 @@ fn whole(bytes: &[u8], begin: usize) -> Option<Range<usize>> {
 }
 
 /// The line around a place, without its end.
-fn line(bytes: &[u8], at: usize) -> Range<usize> {
+pub(crate) fn line(bytes: &[u8], at: usize) -> Range<usize> {
     let is_end = |b: &u8| *b == b'\n';
     let start = bytes[..at].iter().rposition(is_end).map_or(0, |end| end + 1);
     let end = bytes[at..].iter().position(is_end).map_or(bytes.len(), |end| at + end);

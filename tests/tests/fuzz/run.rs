@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::mutate::{Chance, mutate};
+use crate::mutate::{Chance, Restructure, mutate};
 
 /// Where every run begins that is not told otherwise.
 const SEED: u64 = 0x71de_6a7e;
@@ -27,7 +27,9 @@ pub(crate) struct Target<'t> {
     pub(crate) golden: Vec<Vec<u8>>,
     /// What means something to it.
     pub(crate) tokens: &'static [&'static str],
-    /// How many inputs are made for `make test`: two or three seconds of a debug build.
+    /// What it knows of the structure of an input.
+    pub(crate) restructure: &'t Restructure<'t>,
+    /// How many inputs are made for `make test`: about three seconds of a debug build on a core of its own.
     pub(crate) inputs: u64,
     /// Reads an input. Panics where it should not have done what it did.
     pub(crate) read: &'t dyn Fn(&[u8]) -> Outcome,
@@ -129,7 +131,7 @@ impl Target<'_> {
             let among = if done % 2 == 0 { begun } else { found.bases.len() };
             let base = chance.below(among);
             let other = found.any(&mut chance);
-            let input = mutate(&found.bases[base], other, self.tokens, &mut chance);
+            let input = mutate(&found.bases[base], other, self.tokens, self.restructure, &mut chance);
             let origin = format!("TIDEGATE_FUZZ_SEED={}, input {done}", run.seed);
             let outcome = self.look(&run, &input, &origin);
             let was_taken = matches!(outcome, Outcome::Taken(_));
