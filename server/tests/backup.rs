@@ -5,6 +5,7 @@ mod running;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rollout_rules::change::Reach;
@@ -150,6 +151,18 @@ fn a_kill_that_the_log_could_not_take_is_in_the_backup_and_in_effect_where_it_is
     assert_eq!(entries[6]["change"]["kill_id"], "k-night", "{}", entries[6]);
 }
 
+/// After this long a test gives up waiting.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lets the writers end, also when a test fails before they would.
+struct Ends<'e>(&'e AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_backup_during_a_thousand_writes_is_a_prefix_of_the_log() {
     const WRITERS: usize = 4;
@@ -159,27 +172,34 @@ fn a_backup_during_a_thousand_writes_is_a_prefix_of_the_log() {
     let file = here.path().join("busy.backup");
     let (url, token) = (&server.url, &server.token);
     let config = || ureq::Agent::config_builder().http_status_as_error(true).build().into();
-    let (first, begun) = std::sync::mpsc::sync_channel::<()>(1);
+    let (writes, begun) = std::sync::mpsc::sync_channel::<()>(WRITERS);
+    let is_taken = AtomicBool::new(false);
     let last = std::thread::scope(|scope| {
+        let ends = Ends(&is_taken);
         for writer in 0..WRITERS {
-            let first = first.clone();
+            let (writes, is_taken) = (writes.clone(), &is_taken);
             scope.spawn(move || {
                 let agent: ureq::Agent = config();
-                for number in 0..WRITES {
+                for number in 0_usize.. {
+                    // However slow the backup is, there are writes to its end, and the last comes after it.
+                    let is_last = number >= WRITES && is_taken.load(Ordering::Relaxed);
                     let body = serde_json::json!({"add": [format!("unit-{writer}-{number}")]});
                     let request = agent.post(format!("{url}/v1/apps/shop/segments/beta/members"));
                     let request = request.header("Authorization", format!("Bearer {token}"));
                     let request = request.header("Content-Type", "application/json");
                     request.send(body.to_string()).expect("written");
                     if number == WRITES / 5 {
-                        // Only the first is waited for.
-                        let _ = first.try_send(());
+                        writes.send(()).expect("all writers are waited for");
+                    }
+                    if is_last {
+                        break;
                     }
                 }
             });
         }
-        begun.recv().expect("the writers write");
+        (0..WRITERS).for_each(|_| begun.recv_timeout(PATIENCE).expect("the writers write"));
         let said = run(server.command().args(["backup", "--json"]).arg(&file)).ends(0);
+        drop(ends);
         said.json()["last"].as_u64().expect("a revision")
     });
     let entries = log_of(&server);
