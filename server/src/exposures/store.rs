@@ -126,6 +126,9 @@ impl Store {
             file.sync_all()?;
             let length = file.metadata()?.len();
             fs::rename(&unfinished, path)?;
+            // Else a machine that crashes might come up with the old file, without what is appended to this one. If it
+            // fails this one is in place all the same.
+            let _ = File::open(path.parent().unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
             Ok((file, length))
         };
         let (file, length): (File, u64) = write().inspect_err(|_: &io::Error| {
