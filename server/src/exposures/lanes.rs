@@ -42,9 +42,30 @@ fn take() -> Lane {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use rollout_rules::tally::LANES;
 
     use super::*;
+
+    #[test]
+    fn nobody_is_given_a_lane_that_another_thread_has() {
+        let free = FreeLanes::all();
+        let lanes: Vec<Lane> =
+            (0..LANES).map(|number| Lane::own(u8::try_from(number).expect("few"))).collect();
+        let held: Vec<AtomicBool> = lanes.iter().map(|_| AtomicBool::new(false)).collect();
+        let take_turns = || {
+            for _ in 0..50_000 {
+                let lane = free.take();
+                let number = lanes.iter().position(|one| *one == lane).expect("there are more than threads");
+                assert!(!held[number].swap(true, Relaxed), "two have {lane:?}");
+                held[number].store(false, Relaxed);
+                free.give_back(lane);
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(take_turns))));
+    }
 
     #[test]
     fn a_thread_that_ends_gives_its_lane_back_and_counts_elsewhere_from_then_on() {
