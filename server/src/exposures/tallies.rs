@@ -43,8 +43,8 @@ pub(super) struct Tallied {
     /// An empty table that counts with those whose flags are counted here.
     numbered: FlagTable,
     reading: Mutex<Reading>,
-    /// How many times in a row nothing was counted. Not behind the lock: a request that looks for its tally must not
-    /// wait for whoever reads another.
+    /// How many times in a row nothing was counted, and nobody asked for it since. Not behind the lock: a request that
+    /// looks for its tally must not wait for whoever reads another.
     quiet: AtomicU32,
 }
 
@@ -85,9 +85,21 @@ impl Tallied {
         let listed = counted(&mut reading.listed, &self.listed);
         let uncounted = asked.uncounted.saturating_add(listed.uncounted);
         let told = Told { asked: asked.counts, listed: listed.counts, uncounted };
-        let quiet = if told.is_empty() { self.quiet.load(Relaxed).saturating_add(1) } else { 0 };
-        self.quiet.store(quiet, Relaxed);
+        // Not set to one more than it was: who asks meanwhile would go unnoticed.
+        if told.is_empty() {
+            self.quiet.fetch_add(1, Relaxed);
+        } else {
+            self.quiet.store(0, Relaxed);
+        }
         told
+    }
+
+    /// Somebody is about to count, be it after this was looked at and before it is given up.
+    fn note_use(&self) {
+        // Most of the time it is nothing new, and memory that others read too is left alone.
+        if self.quiet.load(Relaxed) > 0 {
+            self.quiet.store(0, Relaxed);
+        }
     }
 
     fn is_quiet(&self) -> bool {
@@ -112,6 +124,7 @@ impl Tallies {
         if let Some(known) = self.current.get(&name)
             && flags.counts_with(&known.numbered)
         {
+            known.note_use();
             return Some(Arc::clone(&known));
         }
         if self.current.len() >= MAX_TALLIES && !self.current.contains_key(&name) {
@@ -123,6 +136,7 @@ impl Tallies {
                     let left = known.insert(Arc::new(Tallied::new(flags)));
                     locked(&self.left).push((known.key().clone(), left));
                 }
+                known.get().note_use();
                 Some(Arc::clone(known.get()))
             }
             Entry::Vacant(place) => Some(Arc::clone(&place.insert(Arc::new(Tallied::new(flags))))),
@@ -136,7 +150,9 @@ impl Tallies {
         snapshot: &Snapshot,
         mut tell: impl FnMut(&Name, Told),
     ) {
-        for (name, left) in std::mem::take(&mut *locked(&self.left)) {
+        // Not held while these are told: a request that finds its environment made anew puts the old one here.
+        let left = std::mem::take(&mut *locked(&self.left));
+        for (name, left) in left {
             tell(&name, left.collect(None));
         }
         // What is told may be told to somebody who waits for others: no shard stays locked meanwhile.
