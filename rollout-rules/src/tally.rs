@@ -38,7 +38,7 @@ pub const MAX_CELLS: u32 = (FEW + MORE + PIECES * MANY) as u32;
 pub struct Cell(u32);
 
 impl Cell {
-    /// Where nothing is counted.
+    /// Where it is only counted that there were answers, and not of which flag.
     pub const NONE: Cell = Cell(u32::MAX);
 
     fn of(number: usize) -> Cell {

@@ -62,7 +62,7 @@ fn describe() {
     );
     metrics::describe_counter!(
         "tidegate_exposures_dropped_total",
-        "Answers, or requests, that were not counted for want of room, here or in SDKs."
+        "Answers, or requests, that were not counted: for want of room, here or in SDKs, or since they were told too late."
     );
     metrics::describe_counter!(
         "tidegate_exposures_write_failures_total",

@@ -55,6 +55,9 @@ pub struct Exposures(Arc<Inner>);
 
 struct Inner {
     tallies: Tallies,
+    /// Held from when counts are taken out of the tallies until they are in the sums: whoever reads the sums then, or
+    /// writes them for the last time, has them.
+    collecting: Mutex<()>,
     sums: Mutex<Sums>,
     recent: Mutex<Recent>,
     /// How many requests for checks of an app were not counted.
@@ -77,8 +80,9 @@ impl Exposures {
     }
 
     fn new(sums: Sums, writer: Option<Writer>) -> Exposures {
-        let (tallies, recent, left_out) = Default::default();
-        Exposures(Arc::new(Inner { tallies, sums: Mutex::new(sums), recent, left_out, writer }))
+        let (tallies, collecting, recent, left_out) = Default::default();
+        let sums = Mutex::new(sums);
+        Exposures(Arc::new(Inner { tallies, collecting, sums, recent, left_out, writer }))
     }
 
     /// Where the checks of an environment are counted, for as long as its flags are these. One look-up for
@@ -93,6 +97,7 @@ impl Exposures {
 
     /// Sums what was counted here since the last time: in all environments, or in those of an app.
     pub fn collect(&self, of: Option<&AppKey>, snapshot: &Snapshot, now: UnixMs) {
+        let _collecting = locked(&self.0.collecting);
         let mut taken = 0;
         self.0.tallies.collect(of, snapshot, |(app, environment), counted| {
             for counted in counted.asked.chunks(AT_A_TIME) {
@@ -114,7 +119,9 @@ impl Exposures {
                 self.sums().drop_counts(app, counted.uncounted, now);
             }
         });
-        for (app, requests) in std::mem::take(&mut *locked(&self.0.left_out)) {
+        // Not held while the sums are waited for: requests note here what they do not count.
+        let left_out = std::mem::take(&mut *locked(&self.0.left_out));
+        for (app, requests) in left_out {
             self.sums().drop_counts(&app, requests, now);
         }
         if taken > 0 {
@@ -140,11 +147,9 @@ impl Exposures {
             batch::sum(&mut self.sums(), app, environment, counts, snapshot, &mut outcome, now);
         }
         counter!("tidegate_exposures_total", "source" => "sdk").increment(outcome.counted);
-        if batch.uncounted > 0 {
-            self.sums().drop_counts(app, batch.uncounted, now);
-        }
-        if outcome.too_old > 0 {
-            self.sums().note_gap(Some(app.clone()), now);
+        let missing = batch.uncounted.saturating_add(outcome.too_old);
+        if missing > 0 {
+            self.sums().drop_counts(app, missing, now);
         }
         outcome
     }
