@@ -43,6 +43,7 @@ const CALM: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The bars.
+const MOST_SKIPPED: f64 = 0.05;
 const MOST_TIMES_QUIET: f64 = 2.0;
 /// Taken is what the server may take: the rate, and the burst once in each spell.
 const LEAST_SHARE_OF_CAPACITY: f64 = 0.95;
@@ -233,7 +234,10 @@ fn report(before: u64, turns: Vec<(Tally, Tally)>, memory: &[(f64, f64)], operat
     #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let taken = accepted as f64 / allowed as f64;
     let typed = all.untyped == 0 && all.lost == 0;
+    #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let skipped = all.skipped as f64 / (all.offered + all.skipped) as f64;
     let verdicts = [
+        bar("share not offered, as the load stood still", skipped, MOST_SKIPPED, skipped <= MOST_SKIPPED),
         bar("p99 of what is taken, times quiet", ratio, MOST_TIMES_QUIET, ratio <= MOST_TIMES_QUIET),
         bar(
             "share of the capacity that is used",
