@@ -121,7 +121,7 @@ fn report(scenario: &Scenario, engines: &[Box<dyn Shown>], costs: &[Cost]) -> bo
 
 /// Whether counting costs as little as it has to: `checks` are those of one call.
 fn counting(costs: &[Cost], without: usize, with: usize, checks: f64) -> bool {
-    let more = (costs[with].p10_ns - costs[without].p10_ns) / checks;
+    let more = costs[with].more_than(&costs[without]) / checks;
     let allocations = costs[with].allocations;
     let mut met =
         bar(&format!("counting costs {more:.1} ns a check, at most {COUNTING_NS}"), more <= COUNTING_NS);

@@ -5,6 +5,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use tidegate_loadtest::figures::median;
+
 /// Samples for each scenario.
 const SAMPLES: usize = 151;
 /// CPU time of one sample, in nanoseconds: so short that a machine that changes its speed does so between
@@ -76,6 +78,8 @@ pub(crate) struct Cost {
     pub(crate) p90_ns: f64,
     /// Each call.
     pub(crate) allocations: f64,
+    /// By round, as they came.
+    samples_ns: Vec<f64>,
 }
 
 impl Cost {
@@ -83,6 +87,14 @@ impl Cost {
     /// core only ever adds, and adds most to what keeps the core busiest.
     pub(crate) fn times(&self, other: &Cost) -> f64 {
         self.p10_ns / other.p10_ns
+    }
+
+    /// How much longer than `other` it takes, in nanoseconds: the middle one of the differences in each round, whose
+    /// samples are a moment apart. A difference of a few nanoseconds drowns in what the machine does between rounds.
+    pub(crate) fn more_than(&self, other: &Cost) -> f64 {
+        let pairs = self.samples_ns.iter().zip(&other.samples_ns);
+        let differences: Vec<f64> = pairs.map(|(ours, theirs)| ours - theirs).collect();
+        median(&differences)
     }
 }
 
@@ -114,10 +126,11 @@ pub(crate) fn measure(works: &mut [Work<'_>]) -> Vec<Cost> {
     samples
         .into_iter()
         .zip(allocations)
-        .map(|(mut samples, allocations)| {
-            samples.sort_by(f64::total_cmp);
-            let at = |share: f64| samples[((SAMPLES - 1) as f64 * share).round() as usize];
-            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations }
+        .map(|(samples_ns, allocations)| {
+            let mut sorted = samples_ns.clone();
+            sorted.sort_by(f64::total_cmp);
+            let at = |share: f64| sorted[((SAMPLES - 1) as f64 * share).round() as usize];
+            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations, samples_ns }
         })
         .collect()
 }

@@ -33,9 +33,12 @@ const BURST: u32 = CAPACITY / 10;
 const TURNS: usize = 12;
 const QUIET: Duration = Duration::from_secs(6);
 const OVERLOADED: Duration = Duration::from_secs(4);
-/// Overload and kills before anything is measured: memory is taken once, and kept.
+/// Overload before anything is measured: memory is taken once, and kept.
 const WARM_UP: Duration = Duration::from_secs(10);
-const WARM_UP_KILLS: usize = 1_000;
+/// Kills before that, and operators who make them at the same time: they fill what the server keeps up to a bound
+/// (10,000 ids, 8 MiB of the log).
+const WARM_UP_KILLS: usize = 32_000;
+const OPERATORS: usize = 16;
 /// After a storm, until what the token may use has come together again.
 const CALM: Duration = Duration::from_millis(500);
 /// Between two looks at memory, and between two kills, in quiet and under overload. The log's engine fills buffers
@@ -79,10 +82,16 @@ fn main() -> ExitCode {
     let quiet = Offer { rate: CAPACITY / 2, connections: CONNECTIONS, length: QUIET };
     let storm = Offer { rate: CAPACITY * TIMES, connections: CONNECTIONS, length: OVERLOADED };
     let before = server.resident_kib();
-    let mut admin = server.admin();
-    for kill in 0..WARM_UP_KILLS {
-        kill_flag(&mut admin, &format!("warm-up-{kill}"));
-    }
+    std::thread::scope(|scope| {
+        for operator in 0..OPERATORS {
+            let mut admin = server.admin();
+            scope.spawn(move || {
+                for kill in 0..WARM_UP_KILLS / OPERATORS {
+                    kill_flag(&mut admin, &format!("warm-up-{operator}-{kill}"));
+                }
+            });
+        }
+    });
     offer(server.address(), &check, &Offer { length: WARM_UP, ..storm });
     let watched = Watched::default();
     let watched = &watched;
