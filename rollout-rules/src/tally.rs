@@ -150,7 +150,7 @@ pub struct Tally {
 }
 
 struct Counts {
-    few: OnceBox<[AtomicU64; FEW]>,
+    few: [AtomicU64; FEW],
     more: OnceBox<[AtomicU64; MORE]>,
     many: [OnceBox<[AtomicU64; MANY]>; PIECES],
 }
@@ -198,14 +198,15 @@ impl Tally {
 
 impl Counts {
     const fn new() -> Counts {
-        Counts { few: OnceBox::new(), more: OnceBox::new(), many: [const { OnceBox::new() }; PIECES] }
+        let few = [const { AtomicU64::new(0) }; FEW];
+        Counts { few, more: OnceBox::new(), many: [const { OnceBox::new() }; PIECES] }
     }
 
     #[inline]
     fn get(&self, cell: Cell) -> Option<&AtomicU64> {
         let number = cell.number();
-        if number < FEW {
-            return self.few.get()?.get(number);
+        if let Some(count) = self.few.get(number) {
+            return Some(count);
         }
         let number = number - FEW;
         if number < MORE {
@@ -217,8 +218,8 @@ impl Counts {
 
     fn get_or_make(&self, cell: Cell) -> Option<&AtomicU64> {
         let number = cell.number();
-        if number < FEW {
-            return self.few.get_or_init(zeros).get(number);
+        if let Some(count) = self.few.get(number) {
+            return Some(count);
         }
         let number = number - FEW;
         if number < MORE {
