@@ -382,7 +382,15 @@ mod tests {
         for number in 0..2 {
             let environment = pr(number);
             node.submit(Command::RemoveEnvironment { app: app.clone(), environment }).await;
-            shared.hub.hand_out(events.recv().await.expect("an event"), START);
+            loop {
+                let event = events.recv().await.expect("an event");
+                let is_removal = matches!(&event, Event::Entry { entry, .. }
+                    if matches!(entry.change, Change::EnvironmentRemoved { .. }));
+                shared.hub.hand_out(event, START);
+                if is_removal {
+                    break;
+                }
+            }
         }
         let kept = || shared.hub.state().channels.keys().map(|(_, key)| key.clone()).collect::<Vec<_>>();
         assert_eq!(kept(), [pr(1), pr(2)], "one is listened to, one is there");
