@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rollout_rules::change::{Command, Reach};
-use rollout_rules::flag::FlagKind;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, LogId, Revision};
 use tidegate::clock::Clock;
 use tidegate::exposures::batch::{Batch, Count};
@@ -21,7 +20,7 @@ use tidegate::log::sled::{SledLog, verify};
 use tidegate::log::{AppendError, ChangeLog, Expect};
 use tidegate::state::{Readiness, Request, State, StateConfig, SubmitError};
 use tidegate::telemetry::Telemetry;
-use tidegate_tests::ask::{kill, request};
+use tidegate_tests::ask::{create_flag, kill, request};
 use tidegate_tests::eventually;
 
 /// A refusal that takes longer is no refusal.
@@ -206,17 +205,7 @@ impl Counting {
         assert_eq!(state.live.settled().await, Readiness::Ready);
         state.commands.submit(ask(create_app("shop"))).await.expect("made");
         for number in 0..FLAGS {
-            let command = Command::CreateFlag {
-                app: AppKey::new("shop").expect("a key"),
-                key: Counting::flag(number),
-                kind: FlagKind::Boolean,
-                variants: Vec::new(),
-                off_variant: None,
-                description: String::new(),
-                owner: String::new(),
-                critical: false,
-                expires_at: None,
-            };
+            let command = create_flag(AppKey::new("shop").expect("a key"), Counting::flag(number));
             state.commands.submit(ask(command)).await.expect("made");
         }
         let counts = Exposures::open(&path, Clock::system().now()).expect("opens");

@@ -199,8 +199,9 @@ async fn keep_metrics(telemetry: Telemetry) {
 #[cfg(test)]
 pub(crate) mod tests {
     use rollout_rules::change::Command;
+    use rollout_rules::flag::Tier;
     use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
-    use rollout_rules::ids::LogId;
+    use rollout_rules::ids::{AppKey, LogId};
     use rollout_rules::time::UnixMs;
     use tempfile::TempDir;
 
@@ -253,6 +254,22 @@ pub(crate) mod tests {
                 plan: None,
             };
             self.state.commands.submit(request).await.expect("it is done");
+        }
+
+        /// Makes an app `shop` with the environments that apps have by themselves.
+        pub(crate) async fn shop(&self) -> AppKey {
+            let app = AppKey::new("shop").expect("a key");
+            self.submit(Command::CreateApp {
+                key: app.clone(),
+                name: String::new(),
+                owner: "ada".to_owned(),
+                tier: Tier::Zero,
+                monthly_budget_micros: None,
+                currency: None,
+                environments: None,
+            })
+            .await;
+            app
         }
 
         /// What handlers share, from what is published now.

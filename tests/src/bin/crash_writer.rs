@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollout_rules::change::{Command, Reach};
-use rollout_rules::flag::FlagKind;
 use rollout_rules::ids::{AppKey, LogId, Revision};
 use tidegate::clock::Clock;
 use tidegate::log::lock::DirectoryLock;
@@ -20,7 +19,7 @@ use tidegate::log::{
     Anchor, AppendError, BoxFuture, ChangeLog, CheckpointError, Expect, ReadError, StoredCheckpoint, Tail,
 };
 use tidegate::state::{CommandHandle, Readiness, Refusal, Request, State, StateConfig, SubmitError};
-use tidegate_tests::ask::{kill, request};
+use tidegate_tests::ask::{create_flag, kill, request};
 
 /// Commands under way at one time.
 const WRITERS: usize = 16;
@@ -113,17 +112,7 @@ async fn create_app(commands: &CommandHandle) {
 async fn create_flags_for_ever(commands: CommandHandle, name: String) {
     for number in 0.. {
         let key = format!("{name}-{number}");
-        let command = Command::CreateFlag {
-            app: app(),
-            key: key.parse().expect("a key"),
-            kind: FlagKind::Boolean,
-            variants: Vec::new(),
-            off_variant: None,
-            description: String::new(),
-            owner: String::new(),
-            critical: false,
-            expires_at: None,
-        };
+        let command = create_flag(app(), key.parse().expect("a key"));
         let applied = commands.submit(ask(command)).await.expect("created");
         say(&format!("flag {} {key}", applied.revision));
     }

@@ -1,9 +1,11 @@
 //! Who takes part, and what there is at the start: two apps, one of which asks for approvals.
 
 use rollout_rules::change::{Command, NewEnvironment};
-use rollout_rules::flag::{EnvironmentKind, FlagKind, Tier};
+use rollout_rules::flag::{EnvironmentKind, Tier};
 use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, NodeId, TokenId};
+
+use crate::ask::create_flag;
 
 /// A caller, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,18 +126,4 @@ pub(super) fn prologue() -> Vec<Command> {
         create_flag(shop(), flag_key("search")),
         create_flag(bank(), flag_key("loan")),
     ]
-}
-
-pub(super) fn create_flag(app: AppKey, key: FlagKey) -> Command {
-    Command::CreateFlag {
-        app,
-        key,
-        kind: FlagKind::Boolean,
-        variants: Vec::new(),
-        off_variant: None,
-        description: String::new(),
-        owner: String::new(),
-        critical: false,
-        expires_at: None,
-    }
 }

@@ -13,11 +13,12 @@ use rollout_rules::percent::Exposure;
 use rollout_rules::proposal::{Proposal, ProposalState};
 use rollout_rules::time::DurationMs;
 
-use super::cast::{Who, apps, bank, create_flag, environments, flag_key, production, shop};
+use super::cast::{Who, apps, bank, environments, flag_key, production, shop};
 use super::history::Answer;
 use super::mutation::Mutation;
 use super::node::Node;
 use super::outside::{Outside, Wish};
+use crate::ask::create_flag;
 
 /// Somebody with what they remember.
 pub(super) struct Person {

@@ -347,7 +347,7 @@ fn encode(frame: &Frame) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use rollout_rules::change::{Command, NewEnvironment};
-    use rollout_rules::flag::{EnvironmentKind, Tier};
+    use rollout_rules::flag::EnvironmentKind;
     use rollout_rules::time::DurationMs;
 
     use super::*;
@@ -356,18 +356,8 @@ mod tests {
     #[tokio::test]
     async fn a_channel_of_an_environment_that_is_gone_is_kept_only_while_somebody_listens() {
         let node = Node::start().await;
-        let app = AppKey::new("shop").expect("a key");
+        let app = node.shop().await;
         let pr = |number: usize| EnvKey::new(&format!("pr-{number}")).expect("a key");
-        node.submit(Command::CreateApp {
-            key: app.clone(),
-            name: String::new(),
-            owner: "ada".to_owned(),
-            tier: Tier::Zero,
-            monthly_budget_micros: None,
-            currency: None,
-            environments: None,
-        })
-        .await;
         for number in 0..3 {
             let environment =
                 NewEnvironment { key: pr(number), kind: EnvironmentKind::Preview, ends_at: None };

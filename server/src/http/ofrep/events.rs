@@ -131,9 +131,7 @@ impl Source for Events {
 
 #[cfg(test)]
 mod tests {
-    use rollout_rules::change::Command;
-    use rollout_rules::flag::Tier;
-    use rollout_rules::ids::{AppKey, EnvKey, TokenId};
+    use rollout_rules::ids::{EnvKey, TokenId};
 
     use super::*;
     use crate::http::tests::{Node, START};
@@ -141,18 +139,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_whose_channel_missed_events_ends_and_does_not_go_deaf() {
         let node = Node::start().await;
-        let (app, environment) =
-            (AppKey::new("shop").expect("a key"), EnvKey::new("production").expect("a key"));
-        node.submit(Command::CreateApp {
-            key: app.clone(),
-            name: String::new(),
-            owner: "ada".to_owned(),
-            tier: Tier::Zero,
-            monthly_budget_micros: None,
-            currency: None,
-            environments: None,
-        })
-        .await;
+        let (app, environment) = (node.shop().await, EnvKey::new("production").expect("a key"));
         let shared = node.shared();
         let channel =
             shared.hub.channel(&app, &environment, &shared.published_full(), START).await.expect("it exists");
