@@ -3,14 +3,14 @@
 
 mod served;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rollout_rules::governance::Rules;
 use rollout_rules::time::DurationMs;
 use serde_json::json;
-use served::{Reply, Served};
+use served::{Reply, Served, next_reply};
 use tidegate::http::Settings;
 
 /// After this long a test gives up waiting.
@@ -47,22 +47,6 @@ fn send(served: &Served, text: &str) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(text.as_bytes()).expect("sent");
     stream
-}
-
-/// The next answer of a connection that stays open.
-fn answer(reader: &mut BufReader<TcpStream>) -> Reply {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert!(reader.read_line(&mut head).expect("a line of the head") > 0, "closed after {head}");
-    }
-    let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
-    let headers = lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    let mut reply = Reply { status, headers, text: String::new() };
-    let mut body = vec![0; reply.header("content-length").parse().expect("a length")];
-    reader.read_exact(&mut body).expect("the body");
-    reply.text = String::from_utf8(body).expect("text");
-    reply
 }
 
 /// Whether an answer grants the check; if not, it has to say when to come again, as OFREP's clients read it.
@@ -111,7 +95,7 @@ fn ten_times_the_load_is_shed_with_when_to_come_again_and_then_all_is_granted() 
         is_well_and_kills(&served, &format!("k-{round}"));
         for stream in all {
             let mut reader = BufReader::new(stream);
-            granted += (0..MAY).filter(|_| is_granted(&answer(&mut reader))).count();
+            granted += (0..MAY).filter(|_| is_granted(&next_reply(&mut reader))).count();
         }
         assert_eq!(granted, MAY as usize * (round + 1), "what is allowed is granted, and nothing above it");
         served.clock.advance(DurationMs(1_000));
@@ -140,7 +124,7 @@ fn while_all_places_are_taken_checks_are_told_when_to_come_again_and_health_and_
     }
     let mut reader = BufReader::new(send(&served, &check(&sdk).repeat(10 * PLACES)));
     for _ in 0..10 * PLACES {
-        let reply = answer(&mut reader);
+        let reply = next_reply(&mut reader);
         assert!(!is_granted(&reply) && reply.status == 503, "{reply:?}");
     }
     served.get("/v1/apps").refused(503, "busy");
@@ -153,12 +137,12 @@ fn while_all_places_are_taken_checks_are_told_when_to_come_again_and_health_and_
 fn a_connection_goes_on_after_an_answer_that_did_not_wait_for_the_body() {
     let (served, sdk) = served(Settings::default());
     let mut reader = BufReader::new(send(&served, &check("tg_sdk-server_nobody_knows-this")));
-    assert_eq!(answer(&mut reader).status, 401);
+    assert_eq!(next_reply(&mut reader).status, 401);
     for body in ["{}".to_owned(), format!("{{\"much\":\"{}\"}}", "x".repeat(20_000))] {
         let nowhere = request("/v1/nowhere", &sdk, &body);
         reader.get_mut().write_all(nowhere.as_bytes()).expect("sent");
-        assert_eq!(answer(&mut reader).status, 404);
+        assert_eq!(next_reply(&mut reader).status, 404);
     }
     reader.get_mut().write_all(check(&sdk).as_bytes()).expect("sent");
-    assert!(is_granted(&answer(&mut reader)));
+    assert!(is_granted(&next_reply(&mut reader)));
 }

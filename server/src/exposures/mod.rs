@@ -302,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn whoever_collects_waits_for_what_another_has_taken_out_and_not_summed_yet() {
+        let exposures = Exposures::in_memory(NOW);
+        let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
+        let counting = exposures.counting(&app, &live, &FlagTable::default());
+        counting.0.as_ref().expect("there is room").asked().count(Cell::NONE, lanes::own());
+        let collect = || exposures.collect(None, &Snapshot::default(), NOW);
+        std::thread::scope(|scope| {
+            let sums = exposures.sums();
+            scope.spawn(collect);
+            let began = std::time::Instant::now();
+            while exposures.0.collecting.try_lock().is_ok() {
+                assert!(began.elapsed() < std::time::Duration::from_secs(20), "nobody is told to wait");
+                std::thread::yield_now();
+            }
+            let other = scope.spawn(|| {
+                collect();
+                exposures.sums().gap_at(&app)
+            });
+            drop(sums);
+            assert_eq!(other.join().expect("no panic"), Some(NOW));
+        });
+    }
+
+    #[test]
     fn others_get_at_the_sums_while_it_is_looked_up_which_flags_are_there() {
         let exposures = Exposures::in_memory(NOW);
         let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));

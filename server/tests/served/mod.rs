@@ -184,7 +184,7 @@ impl Served {
     pub(crate) fn raw(&self, request: &[u8]) -> Reply {
         let mut stream = self.connect();
         stream.write_all(request).expect("sent");
-        read_reply(BufReader::new(stream))
+        next_reply(&mut BufReader::new(stream))
     }
 
     /// Sends a request with these headers; an empty body sends none.
@@ -377,8 +377,9 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> (u16, Vec<(String, String)>) 
     }
 }
 
-fn read_reply(mut reader: BufReader<TcpStream>) -> Reply {
-    let (status, headers) = read_head(&mut reader);
+/// The next answer of a connection, which stays open if the answer says how long it is.
+pub(crate) fn next_reply(reader: &mut BufReader<TcpStream>) -> Reply {
+    let (status, headers) = read_head(reader);
     let mut reply = Reply { status, headers, text: String::new() };
     match reply.header("content-length").parse() {
         Ok(length) => {
