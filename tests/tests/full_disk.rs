@@ -230,17 +230,19 @@ impl Counting {
             app: None,
             environment: None,
         };
-        let (snapshot, now) = (&self.state.live.load_full().snapshot, Clock::system().now());
-        assert_eq!(self.counts.take(&app, &production, &batch, snapshot, now).counted, flags.len() as u64);
-        self.counts.flush(snapshot, now);
+        let (snapshot, clock) = (&self.state.live.load_full().snapshot, Clock::system());
+        let taken = self.counts.take(&app, &production, &batch, snapshot, &clock);
+        assert_eq!(taken.counted, flags.len() as u64);
+        self.counts.flush(snapshot, &clock);
         self.counted.borrow_mut()[flags].iter_mut().for_each(|counted| *counted += 1);
     }
 
     /// Whether all that was counted is there when the file is opened again, of each flag.
     async fn finds_all_again(self) -> bool {
-        let now = Clock::system().now();
-        self.counts.close(&self.state.live.load_full().snapshot, now);
+        let clock = Clock::system();
+        self.counts.close(&self.state.live.load_full().snapshot, &clock);
         self.state.stop().await;
+        let now = clock.now();
         let again = Exposures::open(&self.path, now).expect("opens");
         let (app, production) =
             (AppKey::new("shop").expect("a key"), EnvKey::new("production").expect("a key"));

@@ -7,6 +7,9 @@
 //!
 //! Where something is not counted, that is noted as a gap of the app, and its flags are judged from then on. Nobody
 //! knows of what a crash has lost, or what an SDK had not told when it ended without being heard.
+//!
+//! Whoever changes the sums reads the clock once it has them: as of a moment that had passed for the one before,
+//! it would take what that one wrote for the work of a clock that was ahead.
 
 mod answers;
 pub mod batch;
@@ -96,12 +99,13 @@ impl Exposures {
     }
 
     /// Sums what was counted here since the last time: in all environments, or in those of an app.
-    pub fn collect(&self, of: Option<&AppKey>, snapshot: &Snapshot, now: UnixMs) {
+    pub fn collect(&self, of: Option<&AppKey>, snapshot: &Snapshot, clock: &Clock) {
         let _collecting = locked(&self.0.collecting);
         let mut taken = 0;
         self.0.tallies.collect(of, snapshot, |(app, environment), counted| {
             for counted in counted.asked.chunks(AT_A_TIME) {
                 let mut sums = self.sums();
+                let now = clock.now();
                 for one in counted {
                     taken += one.count;
                     sums.add(&place(app, environment, &one.flag), one.variant.as_ref(), one.count, now);
@@ -109,6 +113,7 @@ impl Exposures {
             }
             for counted in counted.listed.chunks(AT_A_TIME) {
                 let mut sums = self.sums();
+                let now = clock.now();
                 for one in counted {
                     taken += one.count;
                     let place = place(app, environment, &one.flag);
@@ -116,13 +121,13 @@ impl Exposures {
                 }
             }
             if counted.uncounted > 0 {
-                self.sums().drop_counts(app, counted.uncounted, now);
+                self.drop_counts(app, counted.uncounted, clock);
             }
         });
         // Not held while the sums are waited for: requests note here what they do not count.
         let left_out = std::mem::take(&mut *locked(&self.0.left_out));
         for (app, requests) in left_out {
-            self.sums().drop_counts(&app, requests, now);
+            self.drop_counts(&app, requests, clock);
         }
         if taken > 0 {
             counter!("tidegate_exposures_total", "source" => "ofrep").increment(taken);
@@ -136,22 +141,28 @@ impl Exposures {
         environment: &EnvKey,
         batch: &Batch,
         snapshot: &Snapshot,
-        now: UnixMs,
+        clock: &Clock,
     ) -> Outcome {
-        let is_new = locked(&self.0.recent).is_new(app, environment, batch, now);
+        let is_new = locked(&self.0.recent).is_new(app, environment, batch, clock.now());
         if !is_new {
             return Outcome { repeated: true, ..Outcome::default() };
         }
         let mut outcome = Outcome::default();
         for counts in batch.counts.chunks(AT_A_TIME) {
-            batch::sum(&mut self.sums(), app, environment, counts, snapshot, &mut outcome, now);
+            let mut sums = self.sums();
+            batch::sum(&mut sums, app, environment, counts, snapshot, &mut outcome, clock.now());
         }
         counter!("tidegate_exposures_total", "source" => "sdk").increment(outcome.counted);
         let missing = batch.uncounted.saturating_add(outcome.too_old);
         if missing > 0 {
-            self.sums().drop_counts(app, missing, now);
+            self.drop_counts(app, missing, clock);
         }
         outcome
+    }
+
+    fn drop_counts(&self, app: &AppKey, count: u64, clock: &Clock) {
+        let mut sums = self.sums();
+        sums.drop_counts(app, count, clock.now());
     }
 
     /// The sums of one app environment's flag, and since when anything is counted at all.
@@ -172,7 +183,7 @@ impl Exposures {
     }
 
     /// Has what is new written to disk. Does not wait for the disk, and lets others have the sums in between.
-    pub fn flush(&self, snapshot: &Snapshot, now: UnixMs) {
+    pub fn flush(&self, snapshot: &Snapshot, clock: &Clock) {
         let still_there = |place: &Place| {
             let flag = snapshot.flag(&place.app, &place.flag).map(|view| view.record());
             match (flag.filter(|flag| !flag.is_archived()), &place.environment) {
@@ -181,16 +192,18 @@ impl Exposures {
                 (Some(_), _) => Still::There,
             }
         };
-        self.forget(still_there, now);
+        self.forget(still_there, clock);
         match &self.0.writer {
             Some(writer) => writer.write(&self.0.sums),
             None => drop(self.sums().take_changed()),
         }
     }
 
-    fn forget(&self, still_there: impl Fn(&Place) -> Still, now: UnixMs) {
-        self.sums().forget_gaps(now);
-        let mut places = self.sums().places_after(None);
+    fn forget(&self, still_there: impl Fn(&Place) -> Still, clock: &Clock) {
+        let mut sums = self.sums();
+        sums.forget_gaps(clock.now());
+        let mut places = sums.places_after(None);
+        drop(sums);
         while let Some(last) = places.last().cloned() {
             let look_up = |place| {
                 let still = still_there(&place);
@@ -198,15 +211,15 @@ impl Exposures {
             };
             let looked_up: Vec<(Place, Still)> = places.into_iter().map(look_up).collect();
             let mut sums = self.sums();
-            sums.forget(looked_up, now);
+            sums.forget(looked_up, clock.now());
             places = sums.places_after(Some(&last));
         }
     }
 
     /// Sums and writes what is new, and waits for the disk, for two seconds at most.
-    pub fn close(&self, snapshot: &Snapshot, now: UnixMs) {
-        self.collect(None, snapshot, now);
-        self.flush(snapshot, now);
+    pub fn close(&self, snapshot: &Snapshot, clock: &Clock) {
+        self.collect(None, snapshot, clock);
+        self.flush(snapshot, clock);
         if let Some(writer) = &self.0.writer {
             writer.finish(&self.0.sums);
         }
@@ -223,12 +236,12 @@ impl Exposures {
             if flushes {
                 flushed = now;
             }
-            let (exposures, folded) = (self.clone(), snapshot());
+            let (exposures, clock, folded) = (self.clone(), clock.clone(), snapshot());
             // Where many flags are checked this takes a while, and kills are handed out by this thread.
             let work = tokio::task::spawn_blocking(move || {
-                exposures.collect(None, &folded, now);
+                exposures.collect(None, &folded, &clock);
                 if flushes {
-                    exposures.flush(&folded, now);
+                    exposures.flush(&folded, &clock);
                 }
             });
             if let Err(error) = work.await {
@@ -283,6 +296,7 @@ pub fn place(app: &AppKey, environment: &EnvKey, flag: &FlagKey) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::TestClock;
 
     const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
@@ -294,10 +308,12 @@ mod tests {
         for number in 0..=tallies::MAX_TALLIES {
             exposures.counting(&app(number), &live, &flags);
         }
-        exposures.collect(None, &Snapshot::default(), NOW);
+        let clock = TestClock::at(NOW);
+        exposures.collect(None, &Snapshot::default(), &clock.clock());
         let gap_at = |number: usize| exposures.sums().gap_at(&app(number));
         assert_eq!((gap_at(0), gap_at(tallies::MAX_TALLIES)), (None, Some(NOW)));
-        exposures.collect(None, &Snapshot::default(), NOW.plus(COLLECT_EVERY));
+        clock.advance(COLLECT_EVERY);
+        exposures.collect(None, &Snapshot::default(), &clock.clock());
         assert_eq!(gap_at(tallies::MAX_TALLIES), Some(NOW), "told once");
     }
 
@@ -307,7 +323,8 @@ mod tests {
         let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
         let counting = exposures.counting(&app, &live, &FlagTable::default());
         counting.0.as_ref().expect("there is room").asked().count(Cell::NONE, lanes::own());
-        let collect = || exposures.collect(None, &Snapshot::default(), NOW);
+        let clock = TestClock::at(NOW).clock();
+        let collect = || exposures.collect(None, &Snapshot::default(), &clock);
         std::thread::scope(|scope| {
             let sums = exposures.sums();
             scope.spawn(collect);
@@ -326,6 +343,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_noted_while_others_wait_for_the_sums_is_of_no_clock_that_was_ahead() {
+        let exposures = Exposures::in_memory(NOW);
+        let clock = TestClock::at(NOW);
+        let app = AppKey::new("shop").expect("a key");
+        let later = NOW.plus(COLLECT_EVERY);
+        std::thread::scope(|scope| {
+            let mut sums = exposures.sums();
+            let (begins, begun) = std::sync::mpsc::channel();
+            let (flushed, clock_of_it) = (&exposures, clock.clock());
+            scope.spawn(move || {
+                begins.send(()).expect("it is waited for");
+                flushed.flush(&Snapshot::default(), &clock_of_it);
+            });
+            begun.recv().expect("it begins");
+            // For as long as it takes to come to where it waits for the sums, or more.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            clock.set(later);
+            sums.note_gap(Some(app.clone()), later);
+        });
+        assert_eq!(exposures.sums().gap_at(&app), Some(later));
+    }
+
+    #[test]
     fn others_get_at_the_sums_while_it_is_looked_up_which_flags_are_there() {
         let exposures = Exposures::in_memory(NOW);
         let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
@@ -341,7 +381,7 @@ mod tests {
             looked_up.set(looked_up.get() + 1);
             if place.flag.as_str() >= "f-0500" { Still::There } else { Still::Gone }
         };
-        exposures.forget(is_there, NOW);
+        exposures.forget(is_there, &TestClock::at(NOW).clock());
         assert_eq!(looked_up.get(), 1_000);
         let known = |number: usize| exposures.read(&flag(number), |sums, _| sums.is_some());
         assert!((0..1_000).all(|number| known(number) == (number >= 500)));

@@ -80,8 +80,7 @@ pub async fn take(
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     }
-    let take =
-        move || shared.exposures.take(&app, &environment, &batch, &published.snapshot, shared.clock.now());
+    let take = move || shared.exposures.take(&app, &environment, &batch, &published.snapshot, &shared.clock);
     let outcome = aside(take).await?;
     Ok(HttpResponse::Ok().json(json!({
         "counted": outcome.counted,
@@ -108,10 +107,9 @@ pub async fn show(
     }
     let place = place(&app, &environment, &flag);
     let look = move || {
-        let now = shared.clock.now();
-        shared.exposures.collect(Some(&place.app), &reading.published.snapshot, now);
+        shared.exposures.collect(Some(&place.app), &reading.published.snapshot, &shared.clock);
         let (sums, since) = shared.exposures.read(&place, |sums, since| (sums.cloned(), since));
-        shown(&place, sums.as_ref(), since, now)
+        shown(&place, sums.as_ref(), since, shared.clock.now())
     };
     Ok(HttpResponse::Ok().json(aside(look).await?))
 }
@@ -219,11 +217,11 @@ struct Asked {
 
 impl Asked {
     fn scan(&self, shared: &Shared, snapshot: &Snapshot) -> Scan {
-        let now = shared.clock.now();
         if self.app.is_some() {
             // Of all apps it may take a while, and is done every few seconds anyway.
-            shared.exposures.collect(self.app.as_ref(), snapshot, now);
+            shared.exposures.collect(self.app.as_ref(), snapshot, &shared.clock);
         }
+        let now = shared.clock.now();
         let mut scan = Scan { limit: self.limit, items: Vec::new(), seen: 0, next: None };
         let after = self.after.as_ref();
         for app in apps(snapshot, self.app.as_ref(), after) {

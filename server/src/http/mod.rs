@@ -183,7 +183,7 @@ async fn keep_exposures(shared: web::Data<Shared>) {
 /// Has the last sums written. Not on a disk that hangs.
 fn close_exposures(shared: &Shared) {
     if shared.was_ready() && shared.live.readiness() != Readiness::LogHangs {
-        shared.exposures.close(&shared.published().snapshot, shared.clock.now());
+        shared.exposures.close(&shared.published().snapshot, &shared.clock);
     }
 }
 
