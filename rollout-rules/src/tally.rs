@@ -14,6 +14,7 @@ pub use lanes::FreeLanes;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU8;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -22,6 +23,8 @@ use once_cell::race::OnceBox;
 /// How many threads count in lanes of their own. Further ones share a lane: that costs them a locked
 /// addition, and waits for each other when they count the same answer at the same time.
 pub const LANES: usize = 64;
+/// Those and the shared lane.
+const PLACES: usize = LANES + 1;
 /// The first cells of a lane, which are enough for a small app; then the next; then as many again and again. Sizes
 /// are fixed, so that only the last step to a count waits for the answer.
 const FEW: usize = 64;
@@ -48,16 +51,10 @@ impl Cell {
     fn number(self) -> usize {
         self.0 as usize
     }
-
-    /// The cell so many places on.
-    #[inline]
-    pub(crate) fn after(self, places: u16) -> Cell {
-        Cell(self.0.saturating_add(u32::from(places)))
-    }
 }
 
 /// The first cell of a flag in three bytes, so that a compiled flag stays as small as it can be.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FirstCell([u8; 3]);
 
 impl FirstCell {
@@ -69,17 +66,19 @@ impl FirstCell {
         if rest == 0 { FirstCell([a, b, c]) } else { FirstCell::NONE }
     }
 
+    /// The cell so many places on.
     #[inline]
-    pub(crate) fn cell(self) -> Cell {
+    pub(crate) fn after(self, places: u16) -> Cell {
         let [a, b, c] = self.0;
-        Cell(u32::from_le_bytes([a, b, c, 0]))
+        // Three bytes and two never make more than four.
+        Cell(u32::from_le_bytes([a, b, c, 0]) + u32::from(places))
     }
 }
 
 /// Where the answers of one flag are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cells {
-    pub(crate) first: Cell,
+    pub(crate) first: FirstCell,
     pub(crate) variants: usize,
 }
 
@@ -90,7 +89,8 @@ impl Cells {
     }
 
     fn all(self) -> impl Iterator<Item = Cell> {
-        let all = if self.first < Cell(MAX_CELLS) { self.first.0..self.no_variant().0 + 1 } else { 0..0 };
+        let Cell(first) = self.first.after(0);
+        let all = if first < MAX_CELLS { first..self.no_variant().0 + 1 } else { 0..0 };
         all.map(Cell)
     }
 }
@@ -126,32 +126,44 @@ impl Numbering {
     }
 }
 
-/// Who counts.
+/// Who counts. Its number is kept as one more than it is, so that a lane or none takes one byte and one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lane(u8);
+pub struct Lane(NonZeroU8);
 
 impl Lane {
     /// The lane of threads that have none of their own.
-    pub const SHARED: Lane = Lane(u8::MAX);
+    pub const SHARED: Lane = Lane(NonZeroU8::MAX);
 
     /// The lane of this number; [shared](Lane::SHARED) for numbers from [`LANES`] on. One below may belong to one
     /// thread at a time only: two that had the same would lose counts of each other, though nothing else.
     pub const fn own(number: u8) -> Lane {
-        if (number as usize) < LANES { Lane(number) } else { Lane::SHARED }
+        match NonZeroU8::MIN.checked_add(number) {
+            Some(one_more) if (number as usize) < LANES => Lane(one_more),
+            _ => Lane::SHARED,
+        }
+    }
+
+    #[inline]
+    fn number(self) -> usize {
+        usize::from(self.0.get()) - 1
+    }
+
+    /// Among all lanes, the shared one as the last.
+    fn place(self) -> usize {
+        self.number().min(LANES)
     }
 }
 
 /// What was counted in one environment since the program began.
 pub struct Tally {
-    own: [OnceBox<Counts>; LANES],
-    shared: OnceBox<Counts>,
+    few: [OnceBox<[AtomicU64; FEW]>; PLACES],
+    more: [OnceBox<More>; PLACES],
     /// Answers that have no cell.
     uncounted: AtomicU64,
 }
 
-struct Counts {
-    few: [AtomicU64; FEW],
-    more: OnceBox<[AtomicU64; MORE]>,
+struct More {
+    next: [AtomicU64; MORE],
     many: [OnceBox<[AtomicU64; MANY]>; PIECES],
 }
 
@@ -162,75 +174,92 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A tally in which nothing was counted yet. It takes half a KiB, and each thread that counts 1 KiB in it, 8 KiB
+    /// A tally in which nothing was counted yet. It takes 1 KiB, and each thread that counts half a KiB in it, 9 KiB
     /// more from the 65th cell on, and 64 KiB for each 8,192 after those.
     pub fn new() -> Tally {
-        let own = [const { OnceBox::new() }; LANES];
-        Tally { own, shared: OnceBox::new(), uncounted: AtomicU64::new(0) }
+        let few = [const { OnceBox::new() }; PLACES];
+        let more = [const { OnceBox::new() }; PLACES];
+        Tally { few, more, uncounted: AtomicU64::new(0) }
     }
 
     /// Counts an answer. The first time that a thread counts, or a piece of its lane is used, memory is
     /// set aside; else nothing is allocated.
     #[inline]
-    pub fn count(&self, cell: Cell, Lane(number): Lane) {
-        let counts = self.own.get(usize::from(number)).and_then(OnceBox::get);
-        match counts.and_then(|counts| counts.get(cell)) {
-            // Nobody else writes here.
-            Some(count) => count.store(count.load(Relaxed).wrapping_add(1), Relaxed),
-            None => self.count_slowly(cell, number),
+    pub fn count(&self, cell: Cell, lane: Lane) {
+        let number = cell.number();
+        let count = if number < FEW {
+            self.few[..LANES].get(lane.number()).and_then(OnceBox::get).map(|few| &few[number])
+        } else {
+            let more = self.more[..LANES].get(lane.number()).and_then(OnceBox::get);
+            more.and_then(|more| more.next.get(number - FEW))
+        };
+        match count {
+            Some(count) => add_one(count),
+            None => self.count_further(cell, lane),
+        }
+    }
+
+    /// Where a thread has very many flags.
+    #[inline(never)]
+    fn count_further(&self, cell: Cell, lane: Lane) {
+        match self.get(cell, lane) {
+            Some(count) if lane != Lane::SHARED => add_one(count),
+            _ => self.count_slowly(cell, lane),
         }
     }
 
     /// The first time, in the shared lane, or where answers are counted that have no cell.
     #[cold]
-    #[inline(never)]
-    fn count_slowly(&self, cell: Cell, number: u8) {
-        let lane = self.own.get(usize::from(number)).unwrap_or(&self.shared);
-        let count = lane.get_or_init(|| Box::new(Counts::new())).get_or_make(cell);
+    fn count_slowly(&self, cell: Cell, lane: Lane) {
+        let count = self.get_or_make(cell, lane);
         count.unwrap_or(&self.uncounted).fetch_add(1, Relaxed);
     }
 
-    /// What was counted in each lane that was ever used.
-    fn lanes(&self) -> Vec<&Counts> {
-        self.own.iter().chain([&self.shared]).filter_map(OnceBox::get).collect()
+    fn get(&self, cell: Cell, lane: Lane) -> Option<&AtomicU64> {
+        let number = cell.number();
+        let Some(number) = number.checked_sub(FEW) else { return self.few[lane.place()].get()?.get(number) };
+        let more = self.more[lane.place()].get()?;
+        let Some(number) = number.checked_sub(MORE) else { return more.next.get(number) };
+        more.many.get(number / MANY)?.get()?.get(number % MANY)
+    }
+
+    fn get_or_make(&self, cell: Cell, lane: Lane) -> Option<&AtomicU64> {
+        let number = cell.number();
+        let Some(number) = number.checked_sub(FEW) else {
+            return self.few[lane.place()].get_or_init(zeros).get(number);
+        };
+        if cell >= Cell(MAX_CELLS) {
+            return None;
+        }
+        let more = self.more[lane.place()].get_or_init(|| Box::new(More::new()));
+        let Some(number) = number.checked_sub(MORE) else { return more.next.get(number) };
+        more.many.get(number / MANY)?.get_or_init(zeros).get(number % MANY)
+    }
+
+    /// Each lane that was ever used.
+    fn lanes(&self) -> Vec<Lane> {
+        let own = (0..LANES).filter_map(|number| u8::try_from(number).ok().map(Lane::own));
+        let all = own.chain([Lane::SHARED]);
+        all.filter(|lane| self.few[lane.place()].get().is_some() || self.more[lane.place()].get().is_some())
+            .collect()
+    }
+
+    /// What was counted of a cell in some lanes.
+    fn read(&self, cell: Cell, lanes: &[Lane]) -> u64 {
+        let counts = lanes.iter().filter_map(|lane| self.get(cell, *lane));
+        counts.fold(0, |sum, count| sum.wrapping_add(count.load(Relaxed)))
     }
 }
 
-impl Counts {
-    const fn new() -> Counts {
-        let few = [const { AtomicU64::new(0) }; FEW];
-        Counts { few, more: OnceBox::new(), many: [const { OnceBox::new() }; PIECES] }
-    }
+/// Of a count that nobody else writes.
+#[inline]
+fn add_one(count: &AtomicU64) {
+    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+}
 
-    #[inline]
-    fn get(&self, cell: Cell) -> Option<&AtomicU64> {
-        let number = cell.number();
-        if let Some(count) = self.few.get(number) {
-            return Some(count);
-        }
-        let number = number - FEW;
-        if number < MORE {
-            return self.more.get()?.get(number);
-        }
-        let number = number - MORE;
-        self.many.get(number / MANY)?.get()?.get(number % MANY)
-    }
-
-    fn get_or_make(&self, cell: Cell) -> Option<&AtomicU64> {
-        let number = cell.number();
-        if let Some(count) = self.few.get(number) {
-            return Some(count);
-        }
-        let number = number - FEW;
-        if number < MORE {
-            return self.more.get_or_init(zeros).get(number);
-        }
-        let number = number - MORE;
-        self.many.get(number / MANY)?.get_or_init(zeros).get(number % MANY)
-    }
-
-    fn read(&self, cell: Cell) -> u64 {
-        self.get(cell).map_or(0, |count| count.load(Relaxed))
+impl More {
+    const fn new() -> More {
+        More { next: [const { AtomicU64::new(0) }; MORE], many: [const { OnceBox::new() }; PIECES] }
     }
 }
 
@@ -280,7 +309,7 @@ mod tests {
     }
 
     fn cell(table: &FlagTable, key: &str, variant: u16) -> Cell {
-        table.get(key).expect("a flag").first_cell.cell().after(variant)
+        table.get(key).expect("a flag").first_cell.after(variant)
     }
 
     fn told(collector: &mut Collector, tally: &Tally, table: &FlagTable) -> Vec<(String, String, u64)> {
@@ -305,15 +334,17 @@ mod tests {
         for lane in [OWN, Lane::SHARED] {
             (0..MAX_CELLS).for_each(|number| tally.count(Cell(number), lane));
         }
-        for lane in tally.lanes() {
-            assert!((0..MAX_CELLS).all(|number| lane.read(Cell(number)) == 1));
+        let lanes = tally.lanes();
+        assert_eq!(lanes, [OWN, Lane::SHARED]);
+        for lane in &lanes {
+            assert!((0..MAX_CELLS).all(|number| tally.read(Cell(number), &[*lane]) == 1));
         }
-        for past in [Cell(MAX_CELLS), Cell::NONE, Cell::NONE.after(3)] {
+        for past in [Cell(MAX_CELLS), Cell::NONE, FirstCell::NONE.after(3)] {
             tally.count(past, OWN);
             tally.count(past, Lane::SHARED);
-            assert!(tally.lanes().iter().all(|lane| lane.read(past) == 0));
+            assert_eq!(tally.read(past, &lanes), 0);
         }
-        assert_eq!(Cells { first: Cell::NONE, variants: 2 }.all().count(), 0);
+        assert_eq!(Cells { first: FirstCell::NONE, variants: 2 }.all().count(), 0);
     }
 
     #[test]
@@ -325,7 +356,7 @@ mod tests {
             if first == Cell::NONE {
                 break;
             }
-            let cells: Vec<Cell> = Cells { first, variants }.all().collect();
+            let cells: Vec<Cell> = Cells { first: FirstCell::of(first), variants }.all().collect();
             assert_eq!((cells.len(), cells[0].number()), (variants + 1, free));
             free = cells[variants].number() + 1;
         }

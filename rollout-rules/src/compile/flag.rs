@@ -228,7 +228,7 @@ impl CompiledFlag {
     /// Where its answers are counted: one place for each variant, in their order, and one for checks that
     /// gave none.
     pub fn cells(&self) -> Cells {
-        Cells { first: self.first_cell.cell(), variants: self.flag.variants.len() }
+        Cells { first: self.first_cell, variants: self.flag.variants.len() }
     }
 
     /// Whether what is counted of this one and of the other is the same: their variants are.

@@ -196,7 +196,7 @@ impl<'a> Answer<'a> {
     /// Where an answer like this is counted.
     #[inline]
     pub fn cell(&self) -> Cell {
-        self.flag.first_cell.cell().after(self.variant)
+        self.flag.first_cell.after(self.variant)
     }
 
     /// The flag's name.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{Cell, Counts, Tally};
+use super::{Cell, Lane, Tally};
 use crate::compile::CompiledFlag;
 use crate::ids::{FlagKey, VariantKey};
 use crate::table::FlagTable;
@@ -73,17 +73,17 @@ impl Collector {
         self.read.resize(table.cells().max(self.seen.len()), false);
         self.seen.resize(self.read.len(), 0);
         for flag in table.iter() {
-            self.read(&lanes, flag, &mut counts);
+            self.read(tally, &lanes, flag, &mut counts);
         }
         let before = core::mem::replace(&mut self.table, table.clone());
         for flag in before.iter() {
             let now = table.get_hashed(flag.key_hash(), flag.key().as_str());
             if now.is_none_or(|now| now.first_cell != flag.first_cell) {
-                self.read(&lanes, flag, &mut counts);
+                self.read(tally, &lanes, flag, &mut counts);
             }
         }
         for flag in core::mem::take(&mut self.left) {
-            self.read(&lanes, &flag, &mut counts);
+            self.read(tally, &lanes, &flag, &mut counts);
         }
         Collected { counts, uncounted: self.rest(tally, &lanes) }
     }
@@ -94,9 +94,9 @@ impl Collector {
         self.collect(tally, &table)
     }
 
-    fn read(&mut self, lanes: &[&Counts], flag: &CompiledFlag, counts: &mut Vec<Counted>) {
+    fn read(&mut self, tally: &Tally, lanes: &[Lane], flag: &CompiledFlag, counts: &mut Vec<Counted>) {
         for (place, cell) in flag.cells().all().enumerate() {
-            let count = self.since(lanes, cell);
+            let count = self.since(tally, lanes, cell);
             if let Some(read) = self.read.get_mut(cell.number()) {
                 *read = true;
             }
@@ -108,26 +108,26 @@ impl Collector {
     }
 
     /// How many answers there were more than those that were read.
-    fn rest(&mut self, tally: &Tally, lanes: &[&Counts]) -> u64 {
+    fn rest(&mut self, tally: &Tally, lanes: &[Lane]) -> u64 {
         let without_cell = tally.uncounted.load(Relaxed);
         let mut rest = without_cell.wrapping_sub(self.uncounted);
         self.uncounted = without_cell;
         for number in 0..self.read.len() {
             // Of one that was read, what was counted meanwhile is told the next time.
             if !self.read[number] {
-                rest = rest.wrapping_add(self.since(lanes, Cell::of(number)));
+                rest = rest.wrapping_add(self.since(tally, lanes, Cell::of(number)));
             }
         }
         rest
     }
 
     /// How often a cell was counted since it was read the last time.
-    fn since(&mut self, lanes: &[&Counts], cell: Cell) -> u64 {
+    fn since(&mut self, tally: &Tally, lanes: &[Lane], cell: Cell) -> u64 {
         let number = cell.number();
         if self.seen.len() <= number {
             self.seen.resize(number + 1, 0);
         }
-        let sum = lanes.iter().fold(0_u64, |sum, lane| sum.wrapping_add(lane.read(cell)));
+        let sum = tally.read(cell, lanes);
         let seen = core::mem::replace(&mut self.seen[number], sum);
         sum.wrapping_sub(seen)
     }

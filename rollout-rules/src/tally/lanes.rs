@@ -35,8 +35,8 @@ impl FreeLanes {
     }
 
     /// Another may have it now: whoever gives it back counts elsewhere from then on. The shared one is nobody's.
-    pub fn give_back(&self, Lane(number): Lane) {
-        let bit = 1_u64.checked_shl(number.into()).unwrap_or(0);
+    pub fn give_back(&self, lane: Lane) {
+        let bit = u32::try_from(lane.number()).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0);
         self.taken.fetch_and(!bit, Release);
     }
 }

@@ -14,6 +14,10 @@ const SAMPLES: usize = 151;
 const SAMPLE_NS: f64 = 4e6;
 /// CPU time spent before the first sample, in nanoseconds.
 const WARM_UP_NS: f64 = 60e6;
+/// Pairs of samples for a difference.
+const PAIRS: usize = 4_000;
+/// CPU time of one of a pair, in nanoseconds.
+const PAIR_NS: f64 = 1e5;
 
 /// Counts allocations while asked to.
 pub(crate) struct Counting;
@@ -78,8 +82,6 @@ pub(crate) struct Cost {
     pub(crate) p90_ns: f64,
     /// Each call.
     pub(crate) allocations: f64,
-    /// By round, as they came.
-    samples_ns: Vec<f64>,
 }
 
 impl Cost {
@@ -87,14 +89,6 @@ impl Cost {
     /// core only ever adds, and adds most to what keeps the core busiest.
     pub(crate) fn times(&self, other: &Cost) -> f64 {
         self.p10_ns / other.p10_ns
-    }
-
-    /// How much longer than `other` it takes, in nanoseconds: the middle one of the differences in each round, whose
-    /// samples are a moment apart. A difference of a few nanoseconds drowns in what the machine does between rounds.
-    pub(crate) fn more_than(&self, other: &Cost) -> f64 {
-        let pairs = self.samples_ns.iter().zip(&other.samples_ns);
-        let differences: Vec<f64> = pairs.map(|(ours, theirs)| ours - theirs).collect();
-        median(&differences)
     }
 }
 
@@ -111,38 +105,62 @@ pub(crate) type Work<'w> = Box<dyn FnMut(usize) -> usize + 'w>;
     reason = "counts of calls"
 )]
 pub(crate) fn measure(works: &mut [Work<'_>]) -> Vec<Cost> {
-    let calls: Vec<usize> = works.iter_mut().map(|work| calibrate(work)).collect();
+    let calls: Vec<usize> = works.iter_mut().map(|work| calibrate(work, SAMPLE_NS)).collect();
     let mut samples = vec![Vec::with_capacity(SAMPLES); works.len()];
     for _ in 0..SAMPLES {
         for ((work, calls), samples) in works.iter_mut().zip(&calls).zip(&mut samples) {
-            let start = cpu_ns();
-            for call in 0..*calls {
-                black_box(work(black_box(call)));
-            }
-            samples.push((cpu_ns() - start) / *calls as f64);
+            samples.push(sample(work, 0, *calls));
         }
     }
     let allocations: Vec<f64> = works.iter_mut().map(|work| count_allocations(work)).collect();
     samples
         .into_iter()
         .zip(allocations)
-        .map(|(samples_ns, allocations)| {
-            let mut sorted = samples_ns.clone();
-            sorted.sort_by(f64::total_cmp);
-            let at = |share: f64| sorted[((SAMPLES - 1) as f64 * share).round() as usize];
-            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations, samples_ns }
+        .map(|(mut samples, allocations)| {
+            samples.sort_by(f64::total_cmp);
+            let at = |share: f64| samples[((SAMPLES - 1) as f64 * share).round() as usize];
+            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations }
         })
         .collect()
 }
 
-/// Warms up and finds how many calls make a sample.
+/// How much longer a call of `with` takes than one of `without`, in nanoseconds: the middle one of the differences of
+/// many pairs, each so short that the machine seldom changes within it. A few nanoseconds drown in what it does
+/// from one sample of [`measure`] to the next.
+pub(crate) fn difference(without: &mut Work<'_>, with: &mut Work<'_>) -> f64 {
+    let calls = calibrate(without, PAIR_NS);
+    calibrate(with, PAIR_NS);
+    let pairs = (0..PAIRS).map(|pair| {
+        let from = pair * calls;
+        if pair % 2 == 0 {
+            let without = sample(without, from, calls);
+            sample(with, from, calls) - without
+        } else {
+            let with = sample(with, from, calls);
+            with - sample(without, from, calls)
+        }
+    });
+    median(&pairs.collect::<Vec<f64>>())
+}
+
+/// CPU time of a call, in nanoseconds, on average of so many from a running number on.
+#[allow(clippy::cast_precision_loss, reason = "counts of calls")]
+fn sample(work: &mut Work<'_>, from: usize, calls: usize) -> f64 {
+    let start = cpu_ns();
+    for call in from..from + calls {
+        black_box(work(black_box(call)));
+    }
+    (cpu_ns() - start) / calls as f64
+}
+
+/// Warms up and finds how many calls make a sample of this length.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     reason = "counts of calls"
 )]
-fn calibrate(work: &mut Work<'_>) -> usize {
+fn calibrate(work: &mut Work<'_>, sample_ns: f64) -> usize {
     let start = cpu_ns();
     let mut calls = 0;
     while cpu_ns() - start < WARM_UP_NS {
@@ -152,7 +170,7 @@ fn calibrate(work: &mut Work<'_>) -> usize {
         }
     }
     let each = (cpu_ns() - start) / calls as f64;
-    ((SAMPLE_NS / each) as usize).max(3)
+    ((sample_ns / each) as usize).max(3)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of allocations")]
