@@ -2,6 +2,7 @@
 //! ([`config`]), starts the parts and waits; or it speaks HTTP to a running server ([`cli`]).
 #![deny(missing_docs)]
 
+pub mod allocator;
 pub mod backup;
 pub mod certificate;
 pub mod cli;

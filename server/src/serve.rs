@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use crate::allocator;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::descriptors;
@@ -88,6 +89,7 @@ pub async fn serve(
     out: &mut dyn Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    allocator::keep_less();
     let tls = config.tls.clone().map(Tls::load).transpose().map_err(ServeError::Tls)?;
     let listener = TcpListener::bind(config.listen)
         .map_err(|source| ServeError::Listen { address: config.listen, source })?;

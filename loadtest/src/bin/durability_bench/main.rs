@@ -57,6 +57,8 @@ impl Report {
 }
 
 fn main() -> ExitCode {
+    // As the server does.
+    tidegate::allocator::keep_less();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [mode, directory] = &arguments[..]
         && mode == start::MODE
