@@ -40,7 +40,7 @@ fn state(world: &World, text: &str) -> ProposalState {
 
 #[test]
 fn a_raise_is_applied_once_enough_other_people_approved() {
-    let mut world = World::shop(2);
+    let mut world = World::with_people(2);
     world.done(&human("ann"), propose("p", raise()));
     assert_eq!(world.refused(&human("ann"), apply(&world, "p")), "approvals_needed");
     assert_eq!(world.refused(&human("ann"), approve(&world, "p")), "own_approval");
@@ -62,7 +62,7 @@ fn a_raise_is_applied_once_enough_other_people_approved() {
 
 #[test]
 fn an_agents_proposal_needs_a_human_also_where_no_approvals_are_asked() {
-    let mut world = World::shop(0);
+    let mut world = World::with_people(0);
     world.done(&agent(), propose("p", raise()));
     assert_eq!(world.refused(&agent(), apply(&world, "p")), "not_allowed");
     assert_eq!(world.refused(&ci(), apply(&world, "p")), "not_allowed");
@@ -73,7 +73,7 @@ fn an_agents_proposal_needs_a_human_also_where_no_approvals_are_asked() {
 
 #[test]
 fn whoever_an_agent_acts_for_does_not_approve_what_it_proposes() {
-    let mut world = World::shop(1);
+    let mut world = World::with_people(1);
     world.done(&agent(), propose("p", raise()));
     assert_eq!(world.refused(&human("ann"), approve(&world, "p")), "own_approval");
     assert_eq!(world.refused(&agent(), approve(&world, "p")), "not_allowed");
@@ -86,7 +86,7 @@ fn whoever_an_agent_acts_for_does_not_approve_what_it_proposes() {
 
 #[test]
 fn a_proposal_is_decided_again_against_what_its_proposer_saw() {
-    let mut world = World::shop(0);
+    let mut world = World::with_people(0);
     world.done(&agent(), propose("p", raise()));
     world.done(&human("bob"), world::kill("k", world::the_flag(), None));
     world.done(&human("bob"), world::revive(world::the_flag(), None));
@@ -103,7 +103,7 @@ fn a_proposal_is_decided_again_against_what_its_proposer_saw() {
 
 #[test]
 fn approvals_and_application_name_what_was_shown() {
-    let mut world = World::shop(1);
+    let mut world = World::with_people(1);
     world.done(&human("ann"), propose("p", raise()));
     let other = Digest::of(b"something else");
     assert_eq!(
@@ -122,10 +122,7 @@ fn approvals_and_application_name_what_was_shown() {
 
 #[test]
 fn proposals_lapse_and_so_do_approvals_of_revoked_tokens() {
-    let mut world = World::shop(1);
-    let token = json!({"id": "bob", "hash": "00".repeat(32), "scope": "operator", "created_at": 0,
-        "actor": {"type": "human", "name": "bob"}});
-    world.done(&admin(), command(json!({"do": "create_token", "token": token})));
+    let mut world = World::with_people(1);
     world.done(&human("ann"), propose("p", raise()));
     world.done(&human("bob"), approve(&world, "p"));
     world.done(&admin(), command(json!({"do": "revoke_token", "token": "bob"})));
@@ -140,7 +137,7 @@ fn proposals_lapse_and_so_do_approvals_of_revoked_tokens() {
 
 #[test]
 fn a_proposal_is_withdrawn_by_its_proposer_or_turned_down_by_a_human() {
-    let mut world = World::shop(0);
+    let mut world = World::with_people(0);
     for name in ["p", "q"] {
         world.done(&agent(), propose(name, raise()));
     }
@@ -160,7 +157,7 @@ fn a_proposal_is_withdrawn_by_its_proposer_or_turned_down_by_a_human() {
 
 #[test]
 fn what_could_not_be_done_cannot_be_proposed() {
-    let world = World::shop(0);
+    let world = World::with_people(0);
     let nonsense = set("production", json!({"serve": {"variant": "nope"}}));
     assert_eq!(world.refused(&agent(), propose("p", nonsense)), "invalid");
     let kill = world::kill("k", world::the_flag(), None);
@@ -179,7 +176,7 @@ fn what_could_not_be_done_cannot_be_proposed() {
 
 #[test]
 fn open_proposals_are_bounded_and_lapsed_ones_make_room() {
-    let mut world = World::shop(0);
+    let mut world = World::with_people(0);
     for nth in 0..MAX_OPEN_PROPOSALS {
         world.done(&agent(), propose(&format!("p{nth}"), raise()));
     }

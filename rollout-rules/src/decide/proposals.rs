@@ -140,10 +140,10 @@ impl Proposal {
     }
 }
 
-/// Whether an approval is young enough, and its token was not revoked since.
+/// Whether an approval is young enough, and its token was not revoked since: one that is not there any more was.
 fn stands(approval: &Approval, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> bool {
-    let token = approval.token.as_ref().and_then(|id| snapshot.token(id));
-    let revoked = token.is_some_and(|token| token.revoked_at.is_some());
+    let is_revoked = |id| snapshot.token(id).is_none_or(|token| token.revoked_at.is_some());
+    let revoked = approval.token.as_ref().is_some_and(is_revoked);
     !revoked && approval.at.plus(rules.proposal_life) > now
 }
 

@@ -108,13 +108,9 @@ impl Snapshot {
     fn fold_around_flags(&mut self, stamp: &Stamp<'_>) {
         match &stamp.entry.change {
             Change::TokenCreated { token } if !self.tokens.contains_key(&token.id) => {
-                self.tokens.insert_mut(token.id.clone(), Arc::new(token.clone()));
+                self.put_token(Arc::new(token.clone()));
             }
-            Change::TokenRevoked { token } => {
-                if let Some(token) = self.tokens.get_mut(token) {
-                    Arc::make_mut(token).revoked_at.get_or_insert(stamp.entry.at);
-                }
-            }
+            Change::TokenRevoked { token } => self.token_revoked(token, stamp.entry.at),
             Change::Proposed { .. } => self.proposed(stamp.entry),
             Change::ProposalApproved { id, hash } => self.proposal_approved(id, *hash, stamp.entry),
             Change::ProposalRejected { id } => self.proposal_rejected(id),

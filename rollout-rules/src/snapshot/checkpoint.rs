@@ -188,7 +188,7 @@ impl Snapshot {
             snapshot.load_app(part, &mut actors);
         }
         for token in checkpoint.tokens {
-            snapshot.tokens.insert_mut(token.id.clone(), token);
+            snapshot.put_token(token);
         }
         for proposal in checkpoint.proposals {
             snapshot.proposals.insert_mut(proposal.id.clone(), proposal);

@@ -1,4 +1,4 @@
-//! The fold of segments, proposals, effects and webhooks.
+//! The fold of segments, proposals, revoked tokens, effects and webhooks.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::app::SegmentRecord;
 use super::apply::Stamp;
-use super::{Claim, OpenEffect, Snapshot};
+use super::{Claim, KEPT_REVOKED_TOKENS, OpenEffect, Snapshot};
 use crate::change::{Change, Entry};
 use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
-use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey};
+use crate::governance::Token;
+use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey, TokenId};
 use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
 use crate::segment::SegmentTable;
 use crate::time::UnixMs;
@@ -180,6 +181,27 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn token_revoked(&mut self, id: &TokenId, at: UnixMs) {
+        let Some(token) = self.tokens.get(id).filter(|token| token.revoked_at.is_none()) else { return };
+        let revoked = Token { revoked_at: Some(at), ..Token::clone(token) };
+        self.put_token(Arc::new(revoked));
+    }
+
+    /// Of revoked ones the last are kept.
+    pub(super) fn put_token(&mut self, token: Arc<Token>) {
+        let id = token.id.clone();
+        if let Some(at) = token.revoked_at {
+            self.revoked_tokens.insert_mut((at, id.clone()));
+        }
+        self.tokens.insert_mut(id, token);
+        while self.revoked_tokens.size() > KEPT_REVOKED_TOKENS
+            && let Some(oldest) = self.revoked_tokens.first().cloned()
+        {
+            self.revoked_tokens.remove_mut(&oldest);
+            self.tokens.remove_mut(&oldest.1);
+        }
+    }
+
     pub(super) fn effect_requested(&mut self, effect: &str, payload: &Value, stamp: &Stamp<'_>) {
         if effect == PREVIEW_ENDED
             && let Some(preview) = preview_in(payload)

@@ -46,8 +46,11 @@ use crate::webhook::WebhookRecord;
 
 /// Most effects that wait or run at one time.
 pub const MAX_OPEN_EFFECTS: usize = 10_000;
-/// Most tokens, revoked ones included.
+/// Most tokens, those included that were revoked and are kept.
 pub const MAX_TOKENS: usize = 1_000_000;
+/// So many tokens are kept after they were revoked, those that were revoked last: then only the log knows of them,
+/// and it is as if they had never been.
+pub const KEPT_REVOKED_TOKENS: usize = 1_000;
 
 /// Everything that is known at one revision of the log.
 #[derive(Clone, Default)]
@@ -57,6 +60,7 @@ pub struct Snapshot {
     apps: RedBlackTreeMapSync<AppKey, Arc<App>>,
     whole: Arc<Whole>,
     tokens: RedBlackTreeMapSync<TokenId, Arc<Token>>,
+    revoked_tokens: RedBlackTreeSetSync<(UnixMs, TokenId)>,
     proposals: RedBlackTreeMapSync<ProposalId, Arc<Proposal>>,
     open_proposals: RedBlackTreeMapSync<Option<AppKey>, RedBlackTreeSetSync<ProposalId>>,
     closed_proposals: QueueSync<ProposalId>,
@@ -194,7 +198,7 @@ impl Snapshot {
         self.whole.segment_uses.of(key)
     }
 
-    /// One token, revoked or not.
+    /// One token, revoked or not; the last [`KEPT_REVOKED_TOKENS`] that were.
     pub fn token(&self, id: &TokenId) -> Option<&Token> {
         self.tokens.get(id).map(|token| &**token)
     }

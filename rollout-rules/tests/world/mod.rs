@@ -88,6 +88,14 @@ pub fn revive(reach: Value, environment: Option<&str>) -> Command {
     command(json!({"do": "revive", "reach": reach, "environment": environment}))
 }
 
+/// A token of an operator.
+pub fn make_token(id: &str) -> Command {
+    let actor = json!({"type": "human", "name": id});
+    let token =
+        json!({"id": id, "hash": "00".repeat(32), "scope": "operator", "created_at": 0, "actor": actor});
+    command(json!({"do": "create_token", "token": token}))
+}
+
 pub fn the_flag() -> Value {
     json!({"flag": {"app": "shop", "flag": "f"}})
 }
@@ -116,6 +124,15 @@ impl World {
             {"key": "pr-1", "kind": "preview"}]})),
         );
         world.done(&admin(), command(json!({"do": "create_flag", "app": "shop", "key": "f"})));
+        world
+    }
+
+    /// Such an app, and people with tokens, as those have who approve.
+    pub fn with_people(tier: u8) -> World {
+        let mut world = World::shop(tier);
+        for name in ["ann", "bob", "cid", "dan", "zoe"] {
+            world.done(&admin(), make_token(name));
+        }
         world
     }
 

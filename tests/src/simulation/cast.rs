@@ -1,10 +1,11 @@
-//! Who takes part, and what there is at the start: two apps, one of which asks for approvals.
+//! Who takes part, and what there is at the start: two apps, one of which asks for approvals, and everybody's tokens.
 
 use rollout_rules::change::{Command, NewEnvironment};
 use rollout_rules::flag::{EnvironmentKind, Tier};
-use rollout_rules::governance::{Actor, Caller, Scope};
-use rollout_rules::ids::{AppKey, EnvKey, FlagKey, NodeId, TokenId};
+use rollout_rules::governance::{Actor, Caller, Scope, Token};
+use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, NodeId, TokenId};
 
+use super::outside::START;
 use crate::ask::create_flag;
 
 /// A caller, by name.
@@ -119,11 +120,28 @@ pub(super) fn prologue() -> Vec<Command> {
             environment(sandbox(), EnvironmentKind::Sandbox),
         ]),
     };
-    vec![
+    let mut prologue = vec![
         app(shop(), Tier::Zero),
         app(bank(), Tier::One),
         create_flag(shop(), flag_key("cart")),
         create_flag(shop(), flag_key("search")),
         create_flag(bank(), flag_key("loan")),
-    ]
+    ];
+    prologue.extend(Who::OUTSIDE.iter().filter_map(|who| token_of(&who.caller())));
+    prologue
+}
+
+fn token_of(caller: &Caller) -> Option<Command> {
+    let token = Token {
+        id: caller.token.clone()?,
+        hash: Digest::default(),
+        scope: caller.scope,
+        app: caller.app.clone(),
+        environment: caller.environment.clone(),
+        actor: caller.actor.clone(),
+        created_at: START,
+        expires_at: None,
+        revoked_at: None,
+    };
+    Some(Command::CreateToken { token })
 }

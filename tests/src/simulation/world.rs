@@ -3,7 +3,7 @@
 
 use rollout_rules::change::{Anchor, Command, Reach};
 use rollout_rules::decide::{Request, Verdict, decide};
-use rollout_rules::governance::{GateStanding, Rules};
+use rollout_rules::governance::{GateStanding, Rules, Scope};
 use rollout_rules::ids::KillId;
 use rollout_rules::time::DurationMs;
 
@@ -294,7 +294,8 @@ fn set_stage() -> Log {
     for command in prologue() {
         let truth = log.truth();
         let anchor = Anchor { revision: truth.revision(), hash: truth.hash() };
-        let request = plain_request(command);
+        let mut request = plain_request(command);
+        request.caller.scope = Scope::Admin;
         match decide(truth, &Rules::default(), &request, START) {
             Ok(Verdict::Change(draft)) => {
                 log.accept(draft.into_entry(anchor).encode().into(), None, None);

@@ -102,6 +102,7 @@ pub(super) fn tokens() -> Vec<Operation> {
     vec![
         Operation::new(Method::GET, "/v1/tokens", "list_tokens")
             .title("List tokens, without secrets")
+            .about("Of those that were revoked the last 1,000; the log knows of all.")
             .by(ADMINS)
             .page()
             .answers::<Page<TokenView>>(200, "A page of tokens, by id.", json!({ "items": [token()] })),
