@@ -7,9 +7,6 @@
 //!
 //! Where something is not counted, that is noted as a gap of the app, and its flags are judged from then on. Nobody
 //! knows of what a crash has lost, or what an SDK had not told when it ended without being heard.
-//!
-//! Whoever changes the sums reads the clock once it has them: as of a moment that had passed for the one before,
-//! it would take what that one wrote for the work of a clock that was ahead.
 
 mod answers;
 pub mod batch;
@@ -104,16 +101,14 @@ impl Exposures {
         let mut taken = 0;
         self.0.tallies.collect(of, snapshot, |(app, environment), counted| {
             for counted in counted.asked.chunks(AT_A_TIME) {
-                let mut sums = self.sums();
-                let now = clock.now();
+                let (mut sums, now) = self.sums_at(clock);
                 for one in counted {
                     taken += one.count;
                     sums.add(&place(app, environment, &one.flag), one.variant.as_ref(), one.count, now);
                 }
             }
             for counted in counted.listed.chunks(AT_A_TIME) {
-                let mut sums = self.sums();
-                let now = clock.now();
+                let (mut sums, now) = self.sums_at(clock);
                 for one in counted {
                     taken += one.count;
                     let place = place(app, environment, &one.flag);
@@ -149,8 +144,8 @@ impl Exposures {
         }
         let mut outcome = Outcome::default();
         for counts in batch.counts.chunks(AT_A_TIME) {
-            let mut sums = self.sums();
-            batch::sum(&mut sums, app, environment, counts, snapshot, &mut outcome, clock.now());
+            let (mut sums, now) = self.sums_at(clock);
+            batch::sum(&mut sums, app, environment, counts, snapshot, &mut outcome, now);
         }
         counter!("tidegate_exposures_total", "source" => "sdk").increment(outcome.counted);
         let missing = batch.uncounted.saturating_add(outcome.too_old);
@@ -161,8 +156,8 @@ impl Exposures {
     }
 
     fn drop_counts(&self, app: &AppKey, count: u64, clock: &Clock) {
-        let mut sums = self.sums();
-        sums.drop_counts(app, count, clock.now());
+        let (mut sums, now) = self.sums_at(clock);
+        sums.drop_counts(app, count, now);
     }
 
     /// The sums of one app environment's flag, and since when anything is counted at all.
@@ -200,8 +195,8 @@ impl Exposures {
     }
 
     fn forget(&self, still_there: impl Fn(&Place) -> Still, clock: &Clock) {
-        let mut sums = self.sums();
-        sums.forget_gaps(clock.now());
+        let (mut sums, now) = self.sums_at(clock);
+        sums.forget_gaps(now);
         let mut places = sums.places_after(None);
         drop(sums);
         while let Some(last) = places.last().cloned() {
@@ -210,8 +205,8 @@ impl Exposures {
                 (place, still)
             };
             let looked_up: Vec<(Place, Still)> = places.into_iter().map(look_up).collect();
-            let mut sums = self.sums();
-            sums.forget(looked_up, clock.now());
+            let (mut sums, now) = self.sums_at(clock);
+            sums.forget(looked_up, now);
             places = sums.places_after(Some(&last));
         }
     }
@@ -252,6 +247,14 @@ impl Exposures {
 
     fn sums(&self) -> MutexGuard<'_, Sums> {
         locked(&self.0.sums)
+    }
+
+    /// The sums, to be changed, and the time by a clock that is read once nobody else has them. As of a moment that had
+    /// passed for the one before, what that one wrote would seem the work of a clock that was ahead.
+    fn sums_at(&self, clock: &Clock) -> (MutexGuard<'_, Sums>, UnixMs) {
+        let sums = self.sums();
+        let now = clock.now();
+        (sums, now)
     }
 }
 
@@ -340,29 +343,6 @@ mod tests {
             drop(sums);
             assert_eq!(other.join().expect("no panic"), Some(NOW));
         });
-    }
-
-    #[test]
-    fn what_is_noted_while_others_wait_for_the_sums_is_of_no_clock_that_was_ahead() {
-        let exposures = Exposures::in_memory(NOW);
-        let clock = TestClock::at(NOW);
-        let app = AppKey::new("shop").expect("a key");
-        let later = NOW.plus(COLLECT_EVERY);
-        std::thread::scope(|scope| {
-            let mut sums = exposures.sums();
-            let (begins, begun) = std::sync::mpsc::channel();
-            let (flushed, clock_of_it) = (&exposures, clock.clock());
-            scope.spawn(move || {
-                begins.send(()).expect("it is waited for");
-                flushed.flush(&Snapshot::default(), &clock_of_it);
-            });
-            begun.recv().expect("it begins");
-            // For as long as it takes to come to where it waits for the sums, or more.
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            clock.set(later);
-            sums.note_gap(Some(app.clone()), later);
-        });
-        assert_eq!(exposures.sums().gap_at(&app), Some(later));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use rollout_rules::tally::{Collector, Counted, Tally};
 use super::locked;
 
 /// Most environments whose checks are counted at one time. Requests for checks of further ones are answered, and it is
-/// only noted that they were not counted, until others have been quiet for a while.
+/// only noted that they were not counted, until others have been quiet for a while. Each takes 2 KiB, and what its
+/// threads need ([`Tally::new`]).
 pub(super) const MAX_TALLIES: usize = 10_000;
 /// An environment that nobody asked for so many times in a row when it was looked at takes no memory any more:
 /// an hour.

@@ -128,8 +128,7 @@ pub(crate) fn measure(works: &mut [Work<'_>]) -> Vec<Cost> {
 /// many pairs, each so short that the machine seldom changes within it. A few nanoseconds drown in what it does
 /// from one sample of [`measure`] to the next.
 pub(crate) fn difference(without: &mut Work<'_>, with: &mut Work<'_>) -> f64 {
-    let calls = calibrate(without, PAIR_NS);
-    calibrate(with, PAIR_NS);
+    let calls = calibrate(without, PAIR_NS).max(calibrate(with, PAIR_NS));
     let pairs = (0..PAIRS).map(|pair| {
         let from = pair * calls;
         if pair % 2 == 0 {
