@@ -29,7 +29,7 @@ mod gnu {
 
     #[allow(unsafe_code, reason = "no crate offers it, and the environment is read before we run")]
     fn set(variable: &str, what: libc::c_int, value: libc::c_int) {
-        if var_os(variable).is_none() {
+        if var_os(variable).is_none() && var_os("GLIBC_TUNABLES").is_none() {
             // SAFETY: it takes two numbers and locks what it changes.
             unsafe { libc::mallopt(what, value) };
         }

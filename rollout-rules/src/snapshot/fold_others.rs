@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::app::SegmentRecord;
 use super::apply::Stamp;
-use super::{Claim, KEPT_REVOKED_TOKENS, OpenEffect, Snapshot};
+use super::{Claim, OpenEffect, REVOKED_TOKENS_KEPT, Snapshot};
 use crate::change::{Change, Entry};
 use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
@@ -185,21 +185,21 @@ impl Snapshot {
         let Some(token) = self.tokens.get(id).filter(|token| token.revoked_at.is_none()) else { return };
         let revoked = Token { revoked_at: Some(at), ..Token::clone(token) };
         self.put_token(Arc::new(revoked));
+        // By the time of the entry that forgets it: whoever folds the log comes to the same.
+        while let Some(oldest) = self.revoked_tokens.first().cloned()
+            && oldest.0.plus(REVOKED_TOKENS_KEPT) <= at
+        {
+            self.revoked_tokens.remove_mut(&oldest);
+            self.tokens.remove_mut(&oldest.1);
+        }
     }
 
-    /// Of revoked ones the last are kept.
     pub(super) fn put_token(&mut self, token: Arc<Token>) {
         let id = token.id.clone();
         if let Some(at) = token.revoked_at {
             self.revoked_tokens.insert_mut((at, id.clone()));
         }
         self.tokens.insert_mut(id, token);
-        while self.revoked_tokens.size() > KEPT_REVOKED_TOKENS
-            && let Some(oldest) = self.revoked_tokens.first().cloned()
-        {
-            self.revoked_tokens.remove_mut(&oldest);
-            self.tokens.remove_mut(&oldest.1);
-        }
     }
 
     pub(super) fn effect_requested(&mut self, effect: &str, payload: &Value, stamp: &Stamp<'_>) {

@@ -41,16 +41,16 @@ use crate::ids::{
     SegmentKey, TokenId, WebhookId,
 };
 use crate::proposal::Proposal;
-use crate::time::UnixMs;
+use crate::time::{DurationMs, UnixMs};
 use crate::webhook::WebhookRecord;
 
 /// Most effects that wait or run at one time.
 pub const MAX_OPEN_EFFECTS: usize = 10_000;
 /// Most tokens, those included that were revoked and are kept.
 pub const MAX_TOKENS: usize = 1_000_000;
-/// So many tokens are kept after they were revoked, those that were revoked last: then only the log knows of them,
-/// and it is as if they had never been.
-pub const KEPT_REVOKED_TOKENS: usize = 1_000;
+/// For so long a token is kept after it was revoked, and then until another is: after that only the log knows of it,
+/// and it is as if it had never been.
+pub const REVOKED_TOKENS_KEPT: DurationMs = DurationMs::days(30);
 
 /// Everything that is known at one revision of the log.
 #[derive(Clone, Default)]
@@ -198,17 +198,17 @@ impl Snapshot {
         self.whole.segment_uses.of(key)
     }
 
-    /// One token, revoked or not; the last [`KEPT_REVOKED_TOKENS`] that were.
+    /// One token; a revoked one for [`REVOKED_TOKENS_KEPT`].
     pub fn token(&self, id: &TokenId) -> Option<&Token> {
         self.tokens.get(id).map(|token| &**token)
     }
 
-    /// The tokens by id, revoked ones included, from after `cursor`.
+    /// The tokens by id, revoked ones that are kept included, from after `cursor`.
     pub fn tokens(&self, cursor: Option<&TokenId>) -> impl DoubleEndedIterator<Item = &Token> {
         self.tokens.range::<TokenId, _>(after(cursor)).map(|(_, token)| &**token)
     }
 
-    /// How many tokens there are, revoked ones included.
+    /// How many tokens there are, revoked ones that are kept included.
     pub fn token_count(&self) -> usize {
         self.tokens.size()
     }

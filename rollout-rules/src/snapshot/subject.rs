@@ -27,7 +27,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Of a change that is in the log, and so in the snapshot.
+    /// Of a change that is in the log, for as long as the snapshot has what it is about: not of the revocation of a
+    /// token that was forgotten since, nor of what people said of a proposal that closed long ago.
     pub fn of(snapshot: &Snapshot, change: &Change) -> Subject {
         let (apps, environment) = match change {
             Change::AppCreated { app, .. } | Change::AppUpdated { app } => (Apps::One(app.key.clone()), None),

@@ -18,7 +18,7 @@ use super::when::{self, When};
 pub enum TokenCommand {
     /// Make a token; its secret is shown once
     Create(CreateToken),
-    /// List all tokens, without secrets
+    /// List tokens, without secrets; revoked ones for 30 days
     List,
     /// Stop a token at once and for good, without asking
     Revoke {

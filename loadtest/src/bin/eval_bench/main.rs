@@ -175,7 +175,12 @@ fn difference(name: &str) -> f64 {
 /// The same while another thread counts answers of the same flag.
 fn beside_another(plain: &Arc<ours::Tidegate>, counting: &ours::Counting) -> f64 {
     let (stop, begins) = (AtomicBool::new(false), Barrier::new(2));
-    let mut ours = 0;
+    // Both sides of a pair add up how often they were called.
+    let (mut calls, mut ours) = (0_u64, 0);
+    let mut without = |person| {
+        calls += 1;
+        plain.check(ROLLOUT, person)
+    };
     let mut with = |person| {
         ours += 1;
         counting.check(ROLLOUT, person)
@@ -193,11 +198,12 @@ fn beside_another(plain: &Arc<ours::Tidegate>, counting: &ours::Counting) -> f64
             checks
         });
         begins.wait();
-        let mut with: Work<'_> = Box::new(&mut with);
-        let difference = measure::difference(&mut plain.work(Some(ROLLOUT)), &mut with);
+        let (mut without, mut with): (Work<'_>, Work<'_>) = (Box::new(&mut without), Box::new(&mut with));
+        let difference = measure::difference(&mut without, &mut with);
         stop.store(true, Ordering::Relaxed);
         (difference, other.join().expect("it only checks"))
     });
+    assert!(calls > 0 && theirs > 0);
     assert_eq!(counting.counted(), ours + theirs, "every answer of both is counted");
     difference
 }

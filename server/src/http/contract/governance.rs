@@ -102,7 +102,7 @@ pub(super) fn tokens() -> Vec<Operation> {
     vec![
         Operation::new(Method::GET, "/v1/tokens", "list_tokens")
             .title("List tokens, without secrets")
-            .about("Of those that were revoked the last 1,000; the log knows of all.")
+            .about("Those that were revoked for 30 days; the log knows of all.")
             .by(ADMINS)
             .page()
             .answers::<Page<TokenView>>(200, "A page of tokens, by id.", json!({ "items": [token()] })),
@@ -118,7 +118,7 @@ pub(super) fn tokens() -> Vec<Operation> {
             .with_header("Idempotency-Replayed"),
         Operation::new(Method::DELETE, "/v1/tokens/{token}", "revoke_token")
             .title("Revoke a token")
-            .about("It stops working at once, and so do the streams that it opened.")
+            .about("It stops working at once, and so do the streams that it opened. Thirty days later only the log knows of it.")
             .by(ADMINS)
             .change()
             .optional_body::<OnlyReason>(json!({ "reason": "It leaked" }))
