@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::compile::CompiledFlag;
-use crate::tally::{FirstCell, Numbering};
+use crate::tally::Numbering;
 
 /// How many items a shard holds, about; past it the shards double.
 pub const SHARD: usize = 128;
@@ -217,7 +217,7 @@ impl FlagTable {
         let twin = twin.filter(|twin| twin.counts_as(&flag)).map(|twin| twin.first_cell);
         // One that others hold already was numbered when it was put into a table.
         if let Some(flag) = Arc::get_mut(&mut flag) {
-            flag.first_cell = twin.unwrap_or_else(|| FirstCell::of(numbering.next(flag.flag.variants.len())));
+            flag.first_cell = twin.unwrap_or_else(|| numbering.next(flag.flag.variants.len()));
         }
         flag
     }

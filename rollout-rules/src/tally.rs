@@ -5,14 +5,16 @@
 //! the [`Cell`] of each of its answers, which [`FlagTable`](crate::table::FlagTable) gives out. Numbers only grow; whoever wants to
 //! know what was counted since it last looked keeps a [`Collector`].
 
+mod cells;
 mod collect;
 mod lanes;
 
+pub use cells::{Cell, Cells};
+pub(crate) use cells::{FirstCell, Numbering};
 pub use collect::{Collected, Collector, Counted, MOST_LEFT};
 pub use lanes::FreeLanes;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU8;
 use core::sync::atomic::AtomicU64;
@@ -35,96 +37,6 @@ const PIECES: usize = 63;
 /// Most cells of one environment, those of flags included that are gone. Flags that find none left are
 /// answered, and it is only counted how often.
 pub const MAX_CELLS: u32 = (FEW + MORE + PIECES * MANY) as u32;
-
-/// Where one answer of one flag is counted: the number of a cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell(u32);
-
-impl Cell {
-    /// Where it is only counted that there were answers, and not of which flag.
-    pub const NONE: Cell = Cell(u32::MAX);
-
-    fn of(number: usize) -> Cell {
-        u32::try_from(number).map_or(Cell::NONE, Cell)
-    }
-
-    fn number(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// The first cell of a flag in three bytes, so that a compiled flag stays as small as it can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FirstCell([u8; 3]);
-
-impl FirstCell {
-    pub(crate) const NONE: FirstCell = FirstCell([u8::MAX; 3]);
-
-    pub(crate) fn of(cell: Cell) -> FirstCell {
-        // What has no three bytes is past the end, as are all ones.
-        let [a, b, c, rest] = cell.0.to_le_bytes();
-        if rest == 0 { FirstCell([a, b, c]) } else { FirstCell::NONE }
-    }
-
-    /// The cell so many places on.
-    #[inline]
-    pub(crate) fn after(self, places: u16) -> Cell {
-        let [a, b, c] = self.0;
-        // Three bytes and two never make more than four.
-        Cell(u32::from_le_bytes([a, b, c, 0]) + u32::from(places))
-    }
-}
-
-/// Where the answers of one flag are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cells {
-    pub(crate) first: FirstCell,
-    pub(crate) variants: usize,
-}
-
-impl Cells {
-    /// Where checks are counted that asked for the flag and got none of its variants.
-    pub fn no_variant(self) -> Cell {
-        u16::try_from(self.variants).map_or(Cell::NONE, |places| self.first.after(places))
-    }
-
-    fn all(self) -> impl Iterator<Item = Cell> {
-        let Cell(first) = self.first.after(0);
-        let all = if first < MAX_CELLS { first..self.no_variant().0 + 1 } else { 0..0 };
-        all.map(Cell)
-    }
-}
-
-/// Which cells are taken in an environment.
-#[derive(Clone, Default)]
-pub(crate) struct Numbering {
-    name: Arc<()>,
-    next: u32,
-}
-
-impl Numbering {
-    /// The first of as many cells as a flag of so many variants needs.
-    pub(crate) fn next(&mut self, variants: usize) -> Cell {
-        let Ok(variants) = u16::try_from(variants) else { return Cell::NONE };
-        let first = self.next;
-        let next = first + u32::from(variants) + 1;
-        if next > MAX_CELLS {
-            return Cell::NONE;
-        }
-        self.next = next;
-        Cell(first)
-    }
-
-    /// How many cells were given out.
-    pub(crate) fn given(&self) -> u32 {
-        self.next
-    }
-
-    /// Whether both go back to the same beginning.
-    pub(crate) fn is(&self, other: &Numbering) -> bool {
-        Arc::ptr_eq(&self.name, &other.name)
-    }
-}
 
 /// Who counts. Its number is kept as one more than it is, so that a lane or none takes one byte and one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +145,7 @@ impl Tally {
         let Some(number) = number.checked_sub(FEW) else {
             return self.few[lane.place()].get_or_init(|| Box::new(Few::new())).0.get(number);
         };
-        if cell >= Cell(MAX_CELLS) {
+        if cell >= Cell::of(MAX_CELLS as usize) {
             return None;
         }
         let more = self.more[lane.place()].get_or_init(|| Box::new(More::new()));
@@ -292,6 +204,7 @@ mod tests {
     use crate::table::FlagTable;
     use alloc::format;
     use alloc::string::{String, ToString};
+    use alloc::sync::Arc;
 
     const OWN: Lane = Lane::own(0);
 
@@ -345,14 +258,14 @@ mod tests {
     fn every_cell_has_a_count_of_its_own_and_those_past_the_end_have_none() {
         let tally = Tally::new();
         for lane in [OWN, Lane::SHARED] {
-            (0..MAX_CELLS).for_each(|number| tally.count(Cell(number), lane));
+            (0..MAX_CELLS as usize).for_each(|number| tally.count(Cell::of(number), lane));
         }
         let lanes = tally.lanes();
         assert_eq!(lanes, [OWN, Lane::SHARED]);
         for lane in &lanes {
-            assert!((0..MAX_CELLS).all(|number| tally.read(Cell(number), &[*lane]) == 1));
+            assert!((0..MAX_CELLS as usize).all(|number| tally.read(Cell::of(number), &[*lane]) == 1));
         }
-        for past in [Cell(MAX_CELLS), Cell::NONE, FirstCell::NONE.after(3)] {
+        for past in [Cell::of(MAX_CELLS as usize), Cell::NONE, FirstCell::NONE.after(3)] {
             tally.count(past, OWN);
             tally.count(past, Lane::SHARED);
             assert_eq!(tally.read(past, &lanes), 0);
@@ -370,23 +283,6 @@ mod tests {
             || (0..TIMES).for_each(|_| cells.iter().for_each(|cell| tally.count(*cell, Lane::SHARED)));
         std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(count))));
         assert_eq!(cells.map(|cell| tally.read(cell, &tally.lanes())), [TIMES * THREADS; 3]);
-    }
-
-    #[test]
-    fn no_other_flag_has_the_cells_of_a_flag() {
-        let mut numbering = Numbering::default();
-        let mut free = 0;
-        for variants in (1..64).cycle() {
-            let first = numbering.next(variants);
-            if first == Cell::NONE {
-                break;
-            }
-            let cells: Vec<Cell> = Cells { first: FirstCell::of(first), variants }.all().collect();
-            assert_eq!((cells.len(), cells[0].number()), (variants + 1, free));
-            free = cells[variants].number() + 1;
-        }
-        assert!(free > MAX_CELLS as usize - 64 && free <= MAX_CELLS as usize, "{free}");
-        assert_eq!(numbering.next(usize::from(u16::MAX) + 1), Cell::NONE);
     }
 
     #[test]
