@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use load::{Offer, Tally, offer};
 use serde_json::{Value, json};
 use tidegate_loadtest::client::{Client, request};
+use tidegate_loadtest::cores::OwnCore;
 use tidegate_loadtest::figures::{Trend, quantile};
 use tidegate_loadtest::server::{Server, resident_kib, serve_if_asked};
 
@@ -41,9 +42,11 @@ const WARM_UP_KILLS: usize = 32_000;
 const OPERATORS: usize = 16;
 /// After a storm, until what the token may use has come together again.
 const CALM: Duration = Duration::from_millis(500);
-/// Between two looks at memory, and between two kills, in quiet and under overload. The log's engine fills buffers
-/// of half a MiB and begins anew, so that memory goes up and down by as much: there have to be many rounds of that.
+/// Between two looks at memory.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two kills, in quiet and under overload. The log's engine fills buffers of half a MiB and begins anew, so
+/// that memory goes up and down by as much: there have to be many rounds of that.
+const OPERATE: Duration = Duration::from_millis(10);
 
 /// The bars.
 const MOST_SKIPPED: f64 = 0.05;
@@ -68,6 +71,12 @@ fn main() -> ExitCode {
         eprintln!("usage: overload-bench");
         return ExitCode::from(2);
     }
+    let Some(core) = OwnCore::keep_free() else {
+        eprintln!(
+            "overload-bench needs two cores: one for the load alone, so that nothing keeps it from its time"
+        );
+        return ExitCode::from(2);
+    };
     let rate = format!("limits.requests_per_second={CAPACITY}");
     let burst = format!("limits.burst={BURST}");
     let server = Server::start(&[
@@ -92,7 +101,6 @@ fn main() -> ExitCode {
             });
         }
     });
-    offer(server.address(), &check, &Offer { length: WARM_UP, ..storm });
     let watched = Watched::default();
     let watched = &watched;
     let (turns, memory, operated) = std::thread::scope(|scope| {
@@ -100,6 +108,8 @@ fn main() -> ExitCode {
         let memory = scope.spawn(move || watched.memory(process));
         let operator = scope.spawn(|| watched.operate(&server));
         let end = Ends(&watched.ended);
+        core.take();
+        offer(server.address(), &check, &Offer { length: WARM_UP, ..storm });
         let turns: Vec<(Tally, Tally)> = (0..TURNS)
             .map(|_| {
                 std::thread::sleep(CALM);
@@ -175,7 +185,7 @@ impl Watched {
         let (mut kills, mut health) = (Vec::new(), Vec::new());
         let mut number = 0;
         while !self.ended.load(Ordering::Relaxed) {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(OPERATE);
             number += 1;
             let kill_us = timed(|| kill_flag(&mut admin, &format!("k-{number}")));
             let health_us = timed(|| admin.call("GET", "/healthz", &Value::Null));

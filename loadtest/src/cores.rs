@@ -1,0 +1,28 @@
+//! Who runs where: a load that shares its core with what it loads measures the scheduler.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The last core of those that this program may use.
+pub struct OwnCore(CpuSet);
+
+impl OwnCore {
+    /// Leaves the core free: this thread, those that it starts and the processes of them keep to the others. `None`
+    /// if there are no others.
+    pub fn keep_free() -> Option<OwnCore> {
+        let mut others = sched_getaffinity(None).expect("a thread knows its cores");
+        let last = (0..CpuSet::MAX_CPU).rev().find(|core| others.is_set(*core))?;
+        others.unset(last);
+        if others.count() == 0 {
+            return None;
+        }
+        sched_setaffinity(None, &others).expect("a thread may use fewer cores");
+        let mut own = CpuSet::new();
+        own.set(last);
+        Some(OwnCore(own))
+    }
+
+    /// Moves this thread there.
+    pub fn take(&self) {
+        sched_setaffinity(None, &self.0).expect("the core could be used before");
+    }
+}
