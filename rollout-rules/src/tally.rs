@@ -145,7 +145,7 @@ impl Tally {
         let Some(number) = number.checked_sub(FEW) else {
             return self.few[lane.place()].get_or_init(|| Box::new(Few::new())).0.get(number);
         };
-        if cell >= Cell::of(MAX_CELLS as usize) {
+        if cell.number() >= MAX_CELLS as usize {
             return None;
         }
         let more = self.more[lane.place()].get_or_init(|| Box::new(More::new()));

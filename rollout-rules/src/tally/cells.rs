@@ -29,10 +29,11 @@ pub(crate) struct FirstCell([u8; 3]);
 impl FirstCell {
     pub(crate) const NONE: FirstCell = FirstCell([u8::MAX; 3]);
 
+    /// Of a number below [`MAX_CELLS`].
     fn of(number: u32) -> FirstCell {
-        // What has no three bytes is past the end, as are all ones.
-        let [a, b, c, rest] = number.to_le_bytes();
-        if rest == 0 { FirstCell([a, b, c]) } else { FirstCell::NONE }
+        const { assert!(MAX_CELLS < 1 << 24, "three bytes suffice, and all ones are past the end") };
+        let [a, b, c, _] = number.to_le_bytes();
+        FirstCell([a, b, c])
     }
 
     /// The cell so many places on.

@@ -9,12 +9,13 @@ use rollout_rules::compile::{CompiledFlag, Definition, FlagSource};
 use rollout_rules::context::Context;
 use rollout_rules::evaluate::{Answer, AppFlags, EnvironmentFlags, FlagSet, SharedRules, evaluate};
 use rollout_rules::flag::{Flag, FlagState, Kills, Segment};
-use rollout_rules::ids::{EnvKey, Revision, SegmentKey};
+use rollout_rules::ids::{AppKey, EnvKey, Revision, SegmentKey};
 use rollout_rules::segment::SegmentTable;
 use rollout_rules::tally::{Collector, Tally};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
-use tidegate::exposures::lanes;
+use tempfile::TempDir;
+use tidegate::exposures::{Exposures, lanes};
 
 use crate::measure::coarse_ms;
 use crate::world::{COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
@@ -91,8 +92,8 @@ impl Engine for Arc<Tidegate> {
     }
 }
 
-/// The same with every answer counted, as the SDK's clients do. It is the very same flags and people: others like
-/// them lie elsewhere in memory, which alone is a difference of some nanoseconds.
+/// The same with every answer counted, as the SDK's clients do, or passed over. It is the very same flags and people:
+/// others like them lie elsewhere in memory, which alone is a difference of some nanoseconds.
 pub(crate) struct Counting {
     engine: Arc<Tidegate>,
     tally: Tally,
@@ -104,7 +105,7 @@ impl Counting {
         Counting { engine: Arc::clone(engine), tally: Tally::new(), counts: true }
     }
 
-    /// The same code, that passes over the counting. What was compiled without it lies elsewhere, which is worth as
+    /// The same code, that passes over the counting. What is compiled without it is inlined otherwise, which is worth as
     /// much as the counting, to either side.
     pub(crate) fn silent(engine: &Arc<Tidegate>) -> Counting {
         Counting { counts: false, ..Counting::of(engine) }
@@ -126,8 +127,44 @@ impl Engine for Counting {
     #[inline]
     fn check(&self, flag: &str, person: usize) -> usize {
         self.engine.check_and(flag, person, |answer| {
+            // What the compiler could foresee it would compile twice.
             if black_box(self.counts) {
                 self.tally.count(answer.cell(), lanes::own());
+            }
+        })
+    }
+}
+
+/// The same as the server counts what is asked over HTTP: each request looks for where its environment is counted.
+pub(crate) struct OverHttp {
+    engine: Arc<Tidegate>,
+    exposures: Exposures,
+    app: AppKey,
+    counts: bool,
+    _directory: TempDir,
+}
+
+impl OverHttp {
+    pub(crate) fn of(engine: &Arc<Tidegate>, counts: bool) -> OverHttp {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let exposures = Exposures::open(&directory.path().join("exposures"), UnixMs(coarse_ms()));
+        let exposures = exposures.expect("an empty directory");
+        let app = AppKey::new("shop").expect("a key");
+        OverHttp { engine: Arc::clone(engine), exposures, app, counts, _directory: directory }
+    }
+}
+
+impl Engine for OverHttp {
+    fn name(&self) -> &'static str {
+        "Tidegate, counting over HTTP"
+    }
+
+    #[inline]
+    fn check(&self, flag: &str, person: usize) -> usize {
+        self.engine.check_and(flag, person, |answer| {
+            if black_box(self.counts) {
+                let environment = &self.engine.published.load().environment;
+                self.exposures.counting(&self.app, &environment.key, &environment.flags).count(answer);
             }
         })
     }

@@ -2,7 +2,7 @@
 //! leaves with the first that gets one, and its time counts from when it was due.
 //!
 //! The load never waits for anything. If it stood still all the same, the machine gave its core to somebody else:
-//! what was due meanwhile is not offered in one burst afterwards, and what was on its way is not timed. Quiet and
+//! what was due meanwhile is not offered in one burst afterwards, and what was on its way is told apart. Quiet and
 //! overload are treated alike.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,8 +32,10 @@ pub(crate) struct Tally {
     pub(crate) skipped: usize,
     /// Those that were answered with 200.
     pub(crate) accepted: usize,
-    /// From the moment such a request was due to the whole answer, if the load did not stand still meanwhile.
+    /// From the moment such a request was due to the whole answer.
     pub(crate) accepted_us: Vec<u32>,
+    /// Of those, what was answered without a standstill of the load meanwhile.
+    pub(crate) steady_us: Vec<u32>,
     /// The others that said when to come again, by status.
     pub(crate) shed: BTreeMap<u16, usize>,
     /// The rest.
@@ -48,6 +50,7 @@ impl Tally {
         self.skipped += more.skipped;
         self.accepted += more.accepted;
         self.accepted_us.extend(more.accepted_us);
+        self.steady_us.extend(more.steady_us);
         for (status, count) in more.shed {
             *self.shed.entry(status).or_default() += count;
         }
@@ -158,8 +161,10 @@ impl Connection {
             200 => {
                 tally.accepted += 1;
                 let now = schedule.start.elapsed();
+                let passed_us = u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX);
+                tally.accepted_us.push(passed_us);
                 if due >= schedule.stood_until && now - schedule.now <= STANDSTILL {
-                    tally.accepted_us.push(u32::try_from((now - due).as_micros()).unwrap_or(u32::MAX));
+                    tally.steady_us.push(passed_us);
                 }
             }
             429 | 503 if answer.says_when => *tally.shed.entry(answer.status).or_default() += 1,

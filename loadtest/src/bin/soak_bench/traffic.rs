@@ -24,9 +24,6 @@ const SDKS: usize = 24;
 const CHECKS: usize = 8;
 /// What the webhook is told of: an operator who never rests is quicker than one receiver, who is told in order.
 const TOLD: &[&str] = &["environment_created", "environment_removed"];
-/// In how many rounds a pipeline renews its token: every three minutes of what is compressed. A token that was
-/// revoked is kept for thirty days and takes half a KiB: what a busy installation keeps, and not what hurry makes of it.
-const ROUNDS_OF_A_TOKEN: usize = 100;
 const STATE: &str = "environments/live";
 
 /// What was done.
@@ -36,7 +33,7 @@ pub(crate) struct Counts {
     kills: AtomicU64,
     previews: AtomicU64,
     proposals: AtomicU64,
-    tokens: AtomicU64,
+    pub(crate) tokens: AtomicU64,
     feeds: AtomicU64,
     resumed: AtomicU64,
     checks: AtomicU64,
@@ -150,12 +147,9 @@ impl Shop {
             count(&counts.previews);
             propose(&mut admin, round);
             count(&counts.proposals);
-            counts.changes.fetch_add(9, Ordering::Relaxed);
-            if round % ROUNDS_OF_A_TOKEN == 0 {
-                renew_token(&mut admin);
-                count(&counts.tokens);
-                counts.changes.fetch_add(2, Ordering::Relaxed);
-            }
+            renew_token(&mut admin);
+            count(&counts.tokens);
+            counts.changes.fetch_add(11, Ordering::Relaxed);
         }
     }
 
