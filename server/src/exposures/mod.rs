@@ -20,9 +20,10 @@ mod sums;
 mod tallies;
 mod writer;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use metrics::counter;
 use rollout_rules::evaluate::{Answer, Reason};
@@ -83,6 +84,24 @@ impl Exposures {
         let (tallies, collecting, recent, left_out) = Default::default();
         let sums = Mutex::new(sums);
         Exposures(Arc::new(Inner { tallies, collecting, sums, recent, left_out, writer }))
+    }
+
+    /// Counts an answer to somebody who asked for one flag of an environment. A check that gave none of the flag's
+    /// variants for want of a unit counts as such. It is looked for where the environment is counted if this thread
+    /// last counted in another.
+    #[inline]
+    pub fn count_asked(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable, answer: &Answer<'_>) {
+        LAST.with_borrow_mut(|last| {
+            let known = last.as_ref().filter(|last| last.is_of(self, flags));
+            if known.is_none() {
+                let counting = self.counting(app, environment, flags);
+                *last = counting.0.map(|tallied| Last { of: Arc::downgrade(&self.0), tallied });
+            }
+            if let Some(last) = last {
+                last.tallied.note_use();
+                last.tallied.asked().count(cell(answer), lanes::own());
+            }
+        });
     }
 
     /// Where the checks of an environment are counted, for as long as its flags are these. One look-up for
@@ -263,18 +282,27 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+thread_local! {
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+/// Where this thread counted last. Requests of one environment come in a row more often than not, and whoever checks
+/// one flag should not pay for a look-up.
+struct Last {
+    of: Weak<Inner>,
+    tallied: Arc<Tallied>,
+}
+
+impl Last {
+    fn is_of(&self, exposures: &Exposures, flags: &FlagTable) -> bool {
+        Weak::as_ptr(&self.of) == Arc::as_ptr(&exposures.0) && self.tallied.counts(flags)
+    }
+}
+
 /// Counts the checks of one environment. `None` inside if as many environments as fit are counted already.
 pub struct Counting(Option<Arc<Tallied>>);
 
 impl Counting {
-    /// Counts an answer to somebody who asked for the flag. A check that gave none of the flag's variants for want
-    /// of a unit counts as such.
-    #[inline]
-    pub fn count(&self, answer: &Answer<'_>) {
-        let Counting(Some(tallied)) = self else { return };
-        tallied.asked().count(cell(answer), lanes::own());
-    }
-
     /// Counts an answer among those of all flags, of which nobody can tell which were wanted.
     #[inline]
     pub fn count_listed(&self, answer: &Answer<'_>) {

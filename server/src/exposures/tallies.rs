@@ -95,8 +95,15 @@ impl Tallied {
         told
     }
 
+    /// Whether these flags are counted here.
+    #[inline]
+    pub(super) fn counts(&self, flags: &FlagTable) -> bool {
+        flags.counts_with(&self.numbered)
+    }
+
     /// Somebody is about to count, be it after this was looked at and before it is given up.
-    fn note_use(&self) {
+    #[inline]
+    pub(super) fn note_use(&self) {
         // Most of the time it is nothing new, and memory that others read too is left alone.
         if self.quiet.load(Relaxed) > 0 {
             self.quiet.store(0, Relaxed);
@@ -123,7 +130,7 @@ impl Tallies {
     pub(super) fn of(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Option<Arc<Tallied>> {
         let name = (app.clone(), environment.clone());
         if let Some(known) = self.current.get(&name)
-            && flags.counts_with(&known.numbered)
+            && known.counts(flags)
         {
             known.note_use();
             return Some(Arc::clone(&known));
@@ -133,7 +140,7 @@ impl Tallies {
         }
         match self.current.entry(name) {
             Entry::Occupied(mut known) => {
-                if !flags.counts_with(&known.get().numbered) {
+                if !known.get().counts(flags) {
                     let left = known.insert(Arc::new(Tallied::new(flags)));
                     locked(&self.left).push((known.key().clone(), left));
                 }

@@ -66,13 +66,18 @@ impl Tidegate {
 
 impl Tidegate {
     #[inline(always)]
-    fn check_and(&self, flag: &str, person: usize, then: impl FnOnce(&Answer<'_>)) -> usize {
+    fn check_and(
+        &self,
+        flag: &str,
+        person: usize,
+        then: impl FnOnce(&Answer<'_>, &EnvironmentFlags),
+    ) -> usize {
         let published = self.published.load();
         let set =
             FlagSet { shared: &published.shared, app: &published.app, environment: &published.environment };
         let answer = evaluate(&set, flag, &self.people[person & (PEOPLE - 1)], UnixMs(coarse_ms()));
         let Some(answer) = answer else { return 0 };
-        then(&answer);
+        then(&answer, set.environment);
         match answer.value() {
             Value::Number(number) => number.as_u64().map_or(0, |n| usize::try_from(n).unwrap_or(0)),
             Value::Bool(on) => usize::from(*on),
@@ -88,7 +93,7 @@ impl Engine for Arc<Tidegate> {
 
     #[inline]
     fn check(&self, flag: &str, person: usize) -> usize {
-        self.check_and(flag, person, |_| {})
+        self.check_and(flag, person, |_, _| {})
     }
 }
 
@@ -126,7 +131,7 @@ impl Engine for Counting {
 
     #[inline]
     fn check(&self, flag: &str, person: usize) -> usize {
-        self.engine.check_and(flag, person, |answer| {
+        self.engine.check_and(flag, person, |answer, _| {
             // What the compiler could foresee it would compile twice.
             if black_box(self.counts) {
                 self.tally.count(answer.cell(), lanes::own());
@@ -135,7 +140,7 @@ impl Engine for Counting {
     }
 }
 
-/// The same as the server counts what is asked over HTTP: each request looks for where its environment is counted.
+/// The same as the server counts what is asked over HTTP: it knows of many environments.
 pub(crate) struct OverHttp {
     engine: Arc<Tidegate>,
     exposures: Exposures,
@@ -161,10 +166,9 @@ impl Engine for OverHttp {
 
     #[inline]
     fn check(&self, flag: &str, person: usize) -> usize {
-        self.engine.check_and(flag, person, |answer| {
+        self.engine.check_and(flag, person, |answer, environment| {
             if black_box(self.counts) {
-                let environment = &self.engine.published.load().environment;
-                self.exposures.counting(&self.app, &environment.key, &environment.flags).count(answer);
+                self.exposures.count_asked(&self.app, &environment.key, &environment.flags, answer);
             }
         })
     }

@@ -33,7 +33,7 @@ pub async fn evaluate_flag(
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
     };
     shared.traffic.record_checks(1);
-    shared.exposures.counting(&app, &environment, &flags.environment.flags).count(&found);
+    shared.exposures.count_asked(&app, &environment, &flags.environment.flags, &found);
     if found.reason == Reason::NoUnit {
         return Err(targeting_key_missing());
     }
