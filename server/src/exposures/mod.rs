@@ -98,7 +98,6 @@ impl Exposures {
                 *last = counting.0.map(|tallied| Last { of: Arc::downgrade(&self.0), tallied });
             }
             if let Some(last) = last {
-                last.tallied.note_use();
                 last.tallied.asked().count(cell(answer), lanes::own());
             }
         });
@@ -295,7 +294,9 @@ struct Last {
 
 impl Last {
     fn is_of(&self, exposures: &Exposures, flags: &FlagTable) -> bool {
-        Weak::as_ptr(&self.of) == Arc::as_ptr(&exposures.0) && self.tallied.counts(flags)
+        Weak::as_ptr(&self.of) == Arc::as_ptr(&exposures.0)
+            && self.tallied.counts(flags)
+            && self.tallied.note_use()
     }
 }
 

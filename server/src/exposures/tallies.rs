@@ -20,6 +20,8 @@ pub(super) const MAX_TALLIES: usize = 10_000;
 /// An environment that nobody asked for so many times in a row when it was looked at takes no memory any more:
 /// an hour.
 const QUIET_LOOKS: u32 = 360;
+/// Instead of a number of looks: nobody looks any more, and who counts there looks for another.
+const GIVEN_UP: u32 = u32::MAX;
 
 /// What was counted in an environment since the last time.
 pub(super) struct Told {
@@ -85,14 +87,13 @@ impl Tallied {
         let asked = counted(&mut reading.asked, &self.asked);
         let listed = counted(&mut reading.listed, &self.listed);
         let uncounted = asked.uncounted.saturating_add(listed.uncounted);
-        let told = Told { asked: asked.counts, listed: listed.counts, uncounted };
-        // Not set to one more than it was: who asks meanwhile would go unnoticed.
-        if told.is_empty() {
-            self.quiet.fetch_add(1, Relaxed);
-        } else {
-            self.quiet.store(0, Relaxed);
-        }
-        told
+        Told { asked: asked.counts, listed: listed.counts, uncounted }
+    }
+
+    fn note_look(&self, found_nothing: bool) {
+        let next = |quiet: u32| (quiet != GIVEN_UP).then(|| if found_nothing { quiet + 1 } else { 0 });
+        // It stays as it is if it was given up.
+        let _ = self.quiet.fetch_update(Relaxed, Relaxed, next);
     }
 
     /// Whether these flags are counted here.
@@ -101,13 +102,12 @@ impl Tallied {
         flags.counts_with(&self.numbered)
     }
 
-    /// Somebody is about to count, be it after this was looked at and before it is given up.
+    /// Somebody is about to count, be it after this was looked at and before it is given up; false if it was.
     #[inline]
-    pub(super) fn note_use(&self) {
+    pub(super) fn note_use(&self) -> bool {
         // Most of the time it is nothing new, and memory that others read too is left alone.
-        if self.quiet.load(Relaxed) > 0 {
-            self.quiet.store(0, Relaxed);
-        }
+        self.quiet.load(Relaxed) == 0
+            || self.quiet.fetch_update(Relaxed, Relaxed, |quiet| (quiet != GIVEN_UP).then_some(0)).is_ok()
     }
 
     fn is_quiet(&self) -> bool {
@@ -131,8 +131,8 @@ impl Tallies {
         let name = (app.clone(), environment.clone());
         if let Some(known) = self.current.get(&name)
             && known.counts(flags)
+            && known.note_use()
         {
-            known.note_use();
             return Some(Arc::clone(&known));
         }
         if self.current.len() >= MAX_TALLIES && !self.current.contains_key(&name) {
@@ -142,6 +142,8 @@ impl Tallies {
             Entry::Occupied(mut known) => {
                 if !known.get().counts(flags) {
                     let left = known.insert(Arc::new(Tallied::new(flags)));
+                    // A thread that counted there last does so no more, or nobody would be told.
+                    left.quiet.store(GIVEN_UP, Relaxed);
                     locked(&self.left).push((known.key().clone(), left));
                 }
                 known.get().note_use();
@@ -173,6 +175,7 @@ impl Tallies {
         for (name, tallied) in &current {
             let flags = snapshot.flag_set(&name.0, &name.1);
             let counted = tallied.collect(flags.map(|flags| &flags.environment.flags));
+            tallied.note_look(counted.is_empty());
             if !counted.is_empty() {
                 tell(name, counted);
             }
@@ -183,5 +186,30 @@ impl Tallies {
         }
         // One that a request holds at the moment is not quiet, whatever it looked like.
         self.current.retain(|_, tallied| !(tallied.is_quiet() && Arc::strong_count(tallied) == 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_goes_on_counting_where_nobody_looks_any_more() {
+        let tallies = Tallies::default();
+        let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
+        let (old, new) = (FlagTable::default(), FlagTable::default());
+        let of = |flags: &FlagTable| tallies.of(&app, &live, flags).expect("there is room");
+        let first = of(&old);
+        assert!(first.note_use());
+        let second = of(&new);
+        assert!(second.note_use() && !first.note_use());
+        // A request that began before the environment was made anew.
+        of(&old);
+        assert!(!second.note_use());
+        tallies.collect(None, &Snapshot::default(), |_, _| {});
+        assert!(!second.note_use() && !first.note_use());
+        let third = of(&new);
+        tallies.collect(None, &Snapshot::default(), |_, _| {});
+        assert!(third.note_use() && Arc::ptr_eq(&third, &of(&new)));
     }
 }
