@@ -14,7 +14,6 @@ use rollout_rules::segment::SegmentTable;
 use rollout_rules::tally::{Collector, Tally};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tidegate::exposures::{Exposures, lanes};
 
 use crate::measure::coarse_ms;
@@ -146,16 +145,13 @@ pub(crate) struct OverHttp {
     exposures: Exposures,
     app: AppKey,
     counts: bool,
-    _directory: TempDir,
 }
 
 impl OverHttp {
     pub(crate) fn of(engine: &Arc<Tidegate>, counts: bool) -> OverHttp {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let exposures = Exposures::open(&directory.path().join("exposures"), UnixMs(coarse_ms()));
-        let exposures = exposures.expect("an empty directory");
+        let exposures = Exposures::in_memory(UnixMs(coarse_ms()));
         let app = AppKey::new("shop").expect("a key");
-        OverHttp { engine: Arc::clone(engine), exposures, app, counts, _directory: directory }
+        OverHttp { engine: Arc::clone(engine), exposures, app, counts }
     }
 }
 
