@@ -92,15 +92,19 @@ impl Exposures {
     #[inline]
     pub fn count_asked(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable, answer: &Answer<'_>) {
         LAST.with_borrow_mut(|last| {
-            let known = last.as_ref().filter(|last| last.is_of(self, flags));
-            if known.is_none() {
-                let counting = self.counting(app, environment, flags);
-                *last = counting.0.map(|tallied| Last { of: Arc::downgrade(&self.0), tallied });
+            if !last.as_ref().is_some_and(|last| last.is_of(self, flags)) {
+                *last = self.looked_for(app, environment, flags);
             }
             if let Some(last) = last {
                 last.tallied.asked().count(cell(answer), lanes::own());
             }
         });
+    }
+
+    #[cold]
+    fn looked_for(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Option<Last> {
+        let counting = self.counting(app, environment, flags);
+        counting.0.map(|tallied| Last { of: Arc::downgrade(&self.0), tallied })
     }
 
     /// Where the checks of an environment are counted, for as long as its flags are these. One look-up for

@@ -106,8 +106,12 @@ impl Tallied {
     #[inline]
     pub(super) fn note_use(&self) -> bool {
         // Most of the time it is nothing new, and memory that others read too is left alone.
-        self.quiet.load(Relaxed) == 0
-            || self.quiet.fetch_update(Relaxed, Relaxed, |quiet| (quiet != GIVEN_UP).then_some(0)).is_ok()
+        self.quiet.load(Relaxed) == 0 || self.is_used_again()
+    }
+
+    #[cold]
+    fn is_used_again(&self) -> bool {
+        self.quiet.fetch_update(Relaxed, Relaxed, |quiet| (quiet != GIVEN_UP).then_some(0)).is_ok()
     }
 
     fn is_quiet(&self) -> bool {
