@@ -20,10 +20,10 @@ mod sums;
 mod tallies;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::counter;
 use rollout_rules::evaluate::{Answer, Reason};
@@ -91,20 +91,31 @@ impl Exposures {
     /// last counted in another.
     #[inline]
     pub fn count_asked(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable, answer: &Answer<'_>) {
-        LAST.with_borrow_mut(|last| {
-            if !last.as_ref().is_some_and(|last| last.is_of(self, flags)) {
-                *last = self.looked_for(app, environment, flags);
+        LAST.with(|last| {
+            // Taken and put back: cheaper than a borrow that is noted and ended.
+            let tallied = match last.take() {
+                Some(known) if self.0.tallies.is_of(&known, flags) => Some(known),
+                other => self.instead_of(other, app, environment, flags),
+            };
+            if let Some(tallied) = &tallied {
+                tallied.asked().count(cell(answer), lanes::own());
             }
-            if let Some(last) = last {
-                last.tallied.asked().count(cell(answer), lanes::own());
-            }
+            last.set(tallied);
         });
     }
 
+    /// Where to count from now on. It lets go of the other by itself, so that nothing of that stands where none is.
     #[cold]
-    fn looked_for(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Option<Last> {
-        let counting = self.counting(app, environment, flags);
-        counting.0.map(|tallied| Last { of: Arc::downgrade(&self.0), tallied })
+    #[inline(never)]
+    fn instead_of(
+        &self,
+        other: Option<Arc<Tallied>>,
+        app: &AppKey,
+        environment: &EnvKey,
+        flags: &FlagTable,
+    ) -> Option<Arc<Tallied>> {
+        drop(other);
+        self.counting(app, environment, flags).0
     }
 
     /// Where the checks of an environment are counted, for as long as its flags are these. One look-up for
@@ -286,22 +297,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 thread_local! {
-    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
-}
-
-/// Where this thread counted last. Requests of one environment come in a row more often than not, and whoever checks
-/// one flag should not pay for a look-up.
-struct Last {
-    of: Weak<Inner>,
-    tallied: Arc<Tallied>,
-}
-
-impl Last {
-    fn is_of(&self, exposures: &Exposures, flags: &FlagTable) -> bool {
-        Weak::as_ptr(&self.of) == Arc::as_ptr(&exposures.0)
-            && self.tallied.counts(flags)
-            && self.tallied.note_use()
-    }
+    /// Where this thread counted last. Requests of one environment come in a row more often than not, and whoever checks
+    /// one flag should not pay for a look-up.
+    static LAST: cell::Cell<Option<Arc<Tallied>>> = const { cell::Cell::new(None) };
 }
 
 /// Counts the checks of one environment. `None` inside if as many environments as fit are counted already.

@@ -1,7 +1,7 @@
 //! A tally for each environment whose flags are checked over HTTP.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -20,8 +20,8 @@ pub(super) const MAX_TALLIES: usize = 10_000;
 /// An environment that nobody asked for so many times in a row when it was looked at takes no memory any more:
 /// an hour.
 const QUIET_LOOKS: u32 = 360;
-/// Instead of a number of looks: nobody looks any more, and who counts there looks for another.
-const GIVEN_UP: u32 = u32::MAX;
+/// Instead of the tallies that one is of: nobody looks any more, and who counts there looks for another.
+const GIVEN_UP: u64 = u64::MAX;
 
 /// What was counted in an environment since the last time.
 pub(super) struct Told {
@@ -41,13 +41,14 @@ impl Told {
 
 /// The tallies of an environment, and who reads them.
 pub(super) struct Tallied {
+    /// Of which tallies it is one; [`GIVEN_UP`] once they have let go of it.
+    of: AtomicU64,
     asked: Tally,
     listed: Tally,
     /// An empty table that counts with those whose flags are counted here.
     numbered: FlagTable,
     reading: Mutex<Reading>,
-    /// How many times in a row nothing was counted, and nobody asked for it since. Not behind the lock: a request that
-    /// looks for its tally must not wait for whoever reads another.
+    /// How many times in a row nothing was counted.
     quiet: AtomicU32,
 }
 
@@ -57,11 +58,11 @@ struct Reading {
 }
 
 impl Tallied {
-    fn new(flags: &FlagTable) -> Tallied {
+    fn new(of: u64, flags: &FlagTable) -> Tallied {
         let collector = || Collector::beginning_with(flags);
         let reading = Mutex::new(Reading { asked: collector(), listed: collector() });
         let (asked, listed, numbered) = (Tally::new(), Tally::new(), flags.of_only([]));
-        Tallied { asked, listed, numbered, reading, quiet: AtomicU32::new(0) }
+        Tallied { of: AtomicU64::new(of), asked, listed, numbered, reading, quiet: AtomicU32::new(0) }
     }
 
     /// The tally of checks of single flags.
@@ -91,27 +92,14 @@ impl Tallied {
     }
 
     fn note_look(&self, found_nothing: bool) {
-        let next = |quiet: u32| (quiet != GIVEN_UP).then(|| if found_nothing { quiet + 1 } else { 0 });
-        // It stays as it is if it was given up.
-        let _ = self.quiet.fetch_update(Relaxed, Relaxed, next);
+        let quiet = self.quiet.load(Relaxed);
+        self.quiet.store(if found_nothing { quiet.saturating_add(1) } else { 0 }, Relaxed);
     }
 
     /// Whether these flags are counted here.
     #[inline]
     pub(super) fn counts(&self, flags: &FlagTable) -> bool {
         flags.counts_with(&self.numbered)
-    }
-
-    /// Somebody is about to count, be it after this was looked at and before it is given up; false if it was.
-    #[inline]
-    pub(super) fn note_use(&self) -> bool {
-        // Most of the time it is nothing new, and memory that others read too is left alone.
-        self.quiet.load(Relaxed) == 0 || self.is_used_again()
-    }
-
-    #[cold]
-    fn is_used_again(&self) -> bool {
-        self.quiet.fetch_update(Relaxed, Relaxed, |quiet| (quiet != GIVEN_UP).then_some(0)).is_ok()
     }
 
     fn is_quiet(&self) -> bool {
@@ -121,21 +109,37 @@ impl Tallied {
 
 type Name = (AppKey, EnvKey);
 
+/// How many tallies there were in this process: a server has one of its own, and so has each of a test's.
+static NUMBERED: AtomicU64 = AtomicU64::new(0);
+
 /// All tallies.
-#[derive(Default)]
 pub(super) struct Tallies {
+    /// Which they are.
+    number: u64,
     current: DashMap<Name, Arc<Tallied>>,
     /// Those whose environment was made anew, to be read once more.
     left: Mutex<Vec<(Name, Arc<Tallied>)>>,
 }
 
+impl Default for Tallies {
+    fn default() -> Tallies {
+        let (current, left) = Default::default();
+        Tallies { number: NUMBERED.fetch_add(1, Relaxed), current, left }
+    }
+}
+
 impl Tallies {
+    /// Whether these flags are counted there, and by these tallies.
+    #[inline]
+    pub(super) fn is_of(&self, known: &Tallied, flags: &FlagTable) -> bool {
+        known.of.load(Relaxed) == self.number && known.counts(flags)
+    }
+
     /// The tally of an environment with these flags; none if there is no room for another.
     pub(super) fn of(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Option<Arc<Tallied>> {
         let name = (app.clone(), environment.clone());
         if let Some(known) = self.current.get(&name)
             && known.counts(flags)
-            && known.note_use()
         {
             return Some(Arc::clone(&known));
         }
@@ -145,15 +149,16 @@ impl Tallies {
         match self.current.entry(name) {
             Entry::Occupied(mut known) => {
                 if !known.get().counts(flags) {
-                    let left = known.insert(Arc::new(Tallied::new(flags)));
+                    let left = known.insert(Arc::new(Tallied::new(self.number, flags)));
                     // A thread that counted there last does so no more, or nobody would be told.
-                    left.quiet.store(GIVEN_UP, Relaxed);
+                    left.of.store(GIVEN_UP, Relaxed);
                     locked(&self.left).push((known.key().clone(), left));
                 }
-                known.get().note_use();
                 Some(Arc::clone(known.get()))
             }
-            Entry::Vacant(place) => Some(Arc::clone(&place.insert(Arc::new(Tallied::new(flags))))),
+            Entry::Vacant(place) => {
+                Some(Arc::clone(&place.insert(Arc::new(Tallied::new(self.number, flags)))))
+            }
         }
     }
 
@@ -165,7 +170,10 @@ impl Tallies {
         mut tell: impl FnMut(&Name, Told),
     ) {
         // Not held while these are told: a request that finds its environment made anew puts the old one here.
-        let left = std::mem::take(&mut *locked(&self.left));
+        let mut left = std::mem::take(&mut *locked(&self.left));
+        if of.is_none() {
+            self.take_quiet(&mut left);
+        }
         for (name, left) in left {
             tell(&name, left.collect(None));
         }
@@ -184,17 +192,25 @@ impl Tallies {
                 tell(name, counted);
             }
         }
-        drop(current);
-        if of.is_some() {
-            return;
-        }
-        // One that a request holds at the moment is not quiet, whatever it looked like.
-        self.current.retain(|_, tallied| !(tallied.is_quiet() && Arc::strong_count(tallied) == 1));
+    }
+
+    /// Takes out those that were quiet for long and that nobody holds. They are read once more: it may be a moment since
+    /// somebody did.
+    fn take_quiet(&self, taken: &mut Vec<(Name, Arc<Tallied>)>) {
+        self.current.retain(|name, tallied| {
+            let stays = !tallied.is_quiet() || Arc::strong_count(tallied) > 1;
+            if !stays {
+                taken.push((name.clone(), Arc::clone(tallied)));
+            }
+            stays
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rollout_rules::tally::{Cell, Lane};
+
     use super::*;
 
     #[test]
@@ -204,16 +220,38 @@ mod tests {
         let (old, new) = (FlagTable::default(), FlagTable::default());
         let of = |flags: &FlagTable| tallies.of(&app, &live, flags).expect("there is room");
         let first = of(&old);
-        assert!(first.note_use());
+        assert!(tallies.is_of(&first, &old));
         let second = of(&new);
-        assert!(second.note_use() && !first.note_use());
+        assert!(tallies.is_of(&second, &new) && !tallies.is_of(&first, &old));
         // A request that began before the environment was made anew.
         of(&old);
-        assert!(!second.note_use());
+        assert!(!tallies.is_of(&second, &new));
         tallies.collect(None, &Snapshot::default(), |_, _| {});
-        assert!(!second.note_use() && !first.note_use());
+        assert!(!tallies.is_of(&second, &new) && !tallies.is_of(&first, &old));
         let third = of(&new);
         tallies.collect(None, &Snapshot::default(), |_, _| {});
-        assert!(third.note_use() && Arc::ptr_eq(&third, &of(&new)));
+        assert!(tallies.is_of(&third, &new) && Arc::ptr_eq(&third, &of(&new)));
+        assert!(!Tallies::default().is_of(&third, &new), "of another server");
+    }
+
+    #[test]
+    fn what_was_counted_last_is_told_of_those_that_nobody_asks_for_any_more() {
+        let tallies = Tallies::default();
+        let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
+        let flags = FlagTable::default();
+        let of = || tallies.of(&app, &live, &flags).expect("there is room");
+        let collect = || {
+            let mut uncounted = 0;
+            tallies.collect(None, &Snapshot::default(), |_, told| uncounted += told.uncounted);
+            uncounted
+        };
+        let held = of();
+        for _ in 0..=QUIET_LOOKS {
+            assert_eq!(collect(), 0);
+        }
+        assert!(Arc::ptr_eq(&held, &of()), "somebody holds it");
+        held.asked().count(Cell::NONE, Lane::SHARED);
+        drop(held);
+        assert_eq!((collect(), tallies.current.len()), (1, 0));
     }
 }

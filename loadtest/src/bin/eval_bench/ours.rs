@@ -9,12 +9,14 @@ use rollout_rules::compile::{CompiledFlag, Definition, FlagSource};
 use rollout_rules::context::Context;
 use rollout_rules::evaluate::{Answer, AppFlags, EnvironmentFlags, FlagSet, SharedRules, evaluate};
 use rollout_rules::flag::{Flag, FlagState, Kills, Segment};
-use rollout_rules::ids::{AppKey, EnvKey, Revision, SegmentKey};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, SegmentKey};
 use rollout_rules::segment::SegmentTable;
+use rollout_rules::snapshot::Snapshot;
 use rollout_rules::tally::{Collector, Tally};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
-use tidegate::exposures::{Exposures, lanes};
+use tidegate::clock::Clock;
+use tidegate::exposures::{self, Exposures, lanes};
 
 use crate::measure::coarse_ms;
 use crate::world::{COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
@@ -152,6 +154,19 @@ impl OverHttp {
         let exposures = Exposures::in_memory(UnixMs(coarse_ms()));
         let app = AppKey::new("shop").expect("a key");
         OverHttp { engine: Arc::clone(engine), exposures, app, counts }
+    }
+
+    /// How many answers of a flag were counted.
+    pub(crate) fn counted(&self, flag: &str) -> u64 {
+        let clock = Clock::system();
+        self.exposures.collect(None, &Snapshot::default(), &clock);
+        let flag = FlagKey::new(flag).expect("a key");
+        let place = exposures::place(&self.app, &self.engine.published.load().environment.key, &flag);
+        self.exposures.read(&place, |sums, _| {
+            let hours =
+                sums.iter().flat_map(|sums| sums.answers()).flat_map(|answer| answer.hours(clock.now()));
+            hours.map(|(_, count)| count).sum()
+        })
     }
 }
 
