@@ -161,6 +161,19 @@ impl Tally {
             .collect()
     }
 
+    /// No cell from this number on was ever counted.
+    fn reach(&self) -> usize {
+        let of_lane = |(few, more): (&OnceBox<Few>, &OnceBox<More>)| match more.get() {
+            Some(more) => {
+                let pieces =
+                    more.many.iter().rposition(|piece| piece.get().is_some()).map_or(0, |last| last + 1);
+                FEW + MORE + pieces * MANY
+            }
+            None => few.get().map_or(0, |_| FEW),
+        };
+        self.few.iter().zip(&self.more).map(of_lane).max().unwrap_or(0)
+    }
+
     /// What was counted of a cell in some lanes.
     fn read(&self, cell: Cell, lanes: &[Lane]) -> u64 {
         let counts = lanes.iter().filter_map(|lane| self.get(cell, *lane));
@@ -357,5 +370,20 @@ mod tests {
         assert_eq!(cell(&fourth, "c", 0), cell(&third, "c", 0));
         assert!(cell(&fourth, "b", 0) > cell(&fourth, "c", 0), "places of what is gone are not given again");
         assert!(fourth.counts_with(&first) && !fourth.counts_with(&FlagTable::default()));
+    }
+
+    #[test]
+    fn answers_of_flags_that_came_since_the_last_time_are_told_of_without_their_names() {
+        let mut collector = Collector::default();
+        let tally = Tally::new();
+        for number in [0, FEW - 1, FEW, FEW + MORE - 1, FEW + MORE, FEW + MORE + 2 * MANY] {
+            tally.count(Cell::of(number), OWN);
+            assert_eq!(
+                collector.collect_rest(&tally),
+                Collected { counts: Vec::new(), uncounted: 1 },
+                "{number}"
+            );
+        }
+        assert_eq!(collector.collect_rest(&tally), Collected::default());
     }
 }

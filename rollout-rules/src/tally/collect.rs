@@ -88,9 +88,11 @@ impl Collector {
         Collected { counts, uncounted: self.rest(tally, &lanes) }
     }
 
-    /// What was counted since the last time of the flags that there were then.
+    /// What was counted since the last time of the flags that there were then. Of those that came since it is only told
+    /// how many answers there were.
     pub fn collect_rest(&mut self, tally: &Tally) -> Collected {
         let table = self.table.clone();
+        self.seen.resize(self.seen.len().max(tally.reach()), 0);
         self.collect(tally, &table)
     }
 

@@ -20,7 +20,6 @@ mod sums;
 mod tallies;
 mod writer;
 
-use std::cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -299,7 +298,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 thread_local! {
     /// Where this thread counted last. Requests of one environment come in a row more often than not, and whoever checks
     /// one flag should not pay for a look-up.
-    static LAST: cell::Cell<Option<Arc<Tallied>>> = const { cell::Cell::new(None) };
+    static LAST: std::cell::Cell<Option<Arc<Tallied>>> = const { std::cell::Cell::new(None) };
 }
 
 /// Counts the checks of one environment. `None` inside if as many environments as fit are counted already.

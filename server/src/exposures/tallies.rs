@@ -1,7 +1,7 @@
 //! A tally for each environment whose flags are checked over HTTP.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -17,10 +17,10 @@ use super::locked;
 /// only noted that they were not counted, until others have been quiet for a while. Each takes 2 KiB, and what its
 /// threads need ([`Tally::new`]).
 pub(super) const MAX_TALLIES: usize = 10_000;
-/// An environment that nobody asked for so many times in a row when it was looked at takes no memory any more:
-/// an hour.
+/// An environment of which nothing was counted so many times in a row when it was looked at takes no memory any
+/// more: an hour. For longer, if a thread counted there last and has been idle since.
 const QUIET_LOOKS: u32 = 360;
-/// Instead of the tallies that one is of: nobody looks any more, and who counts there looks for another.
+/// Instead of the number of its tallies: another has taken its place, and who counts there looks for that.
 const GIVEN_UP: u64 = u64::MAX;
 
 /// What was counted in an environment since the last time.
@@ -41,28 +41,28 @@ impl Told {
 
 /// The tallies of an environment, and who reads them.
 pub(super) struct Tallied {
-    /// Of which tallies it is one; [`GIVEN_UP`] once they have let go of it.
+    /// The number of its tallies; [`GIVEN_UP`] once another has taken its place.
     of: AtomicU64,
     asked: Tally,
     listed: Tally,
     /// An empty table that counts with those whose flags are counted here.
     numbered: FlagTable,
     reading: Mutex<Reading>,
-    /// How many times in a row nothing was counted.
-    quiet: AtomicU32,
 }
 
 struct Reading {
     asked: Collector,
     listed: Collector,
+    /// How many times in a row nothing was counted.
+    quiet: u32,
 }
 
 impl Tallied {
     fn new(of: u64, flags: &FlagTable) -> Tallied {
         let collector = || Collector::beginning_with(flags);
-        let reading = Mutex::new(Reading { asked: collector(), listed: collector() });
+        let reading = Mutex::new(Reading { asked: collector(), listed: collector(), quiet: 0 });
         let (asked, listed, numbered) = (Tally::new(), Tally::new(), flags.of_only([]));
-        Tallied { of: AtomicU64::new(of), asked, listed, numbered, reading, quiet: AtomicU32::new(0) }
+        Tallied { of: AtomicU64::new(of), asked, listed, numbered, reading }
     }
 
     /// The tally of checks of single flags.
@@ -88,12 +88,9 @@ impl Tallied {
         let asked = counted(&mut reading.asked, &self.asked);
         let listed = counted(&mut reading.listed, &self.listed);
         let uncounted = asked.uncounted.saturating_add(listed.uncounted);
-        Told { asked: asked.counts, listed: listed.counts, uncounted }
-    }
-
-    fn note_look(&self, found_nothing: bool) {
-        let quiet = self.quiet.load(Relaxed);
-        self.quiet.store(if found_nothing { quiet.saturating_add(1) } else { 0 }, Relaxed);
+        let told = Told { asked: asked.counts, listed: listed.counts, uncounted };
+        reading.quiet = if told.is_empty() { reading.quiet.saturating_add(1) } else { 0 };
+        told
     }
 
     /// Whether these flags are counted here.
@@ -103,7 +100,7 @@ impl Tallied {
     }
 
     fn is_quiet(&self) -> bool {
-        self.quiet.load(Relaxed) >= QUIET_LOOKS
+        locked(&self.reading).quiet >= QUIET_LOOKS
     }
 }
 
@@ -117,7 +114,7 @@ pub(super) struct Tallies {
     /// Which they are.
     number: u64,
     current: DashMap<Name, Arc<Tallied>>,
-    /// Those whose environment was made anew, to be read once more.
+    /// Those whose environment was made anew, to be read until nobody counts there any more.
     left: Mutex<Vec<(Name, Arc<Tallied>)>>,
 }
 
@@ -169,13 +166,24 @@ impl Tallies {
         snapshot: &Snapshot,
         mut tell: impl FnMut(&Name, Told),
     ) {
+        let flags_of = |(app, environment): &Name| {
+            snapshot.flag_set(app, environment).map(|flags| &flags.environment.flags)
+        };
         // Not held while these are told: a request that finds its environment made anew puts the old one here.
-        let mut left = std::mem::take(&mut *locked(&self.left));
+        let mut once_more = std::mem::take(&mut *locked(&self.left));
         if of.is_none() {
-            self.take_quiet(&mut left);
+            self.take_quiet(&mut once_more);
         }
-        for (name, left) in left {
-            tell(&name, left.collect(None));
+        for (name, mut tallied) in once_more {
+            // Whoever holds it still may count there after this.
+            let is_held = Arc::get_mut(&mut tallied).is_none();
+            let counted = tallied.collect(flags_of(&name));
+            if !counted.is_empty() {
+                tell(&name, counted);
+            }
+            if is_held {
+                locked(&self.left).push((name, tallied));
+            }
         }
         // What is told may be told to somebody who waits for others: no shard stays locked meanwhile.
         let current: Vec<(Name, Arc<Tallied>)> = self
@@ -185,9 +193,7 @@ impl Tallies {
             .map(|one| (one.key().clone(), Arc::clone(one.value())))
             .collect();
         for (name, tallied) in &current {
-            let flags = snapshot.flag_set(&name.0, &name.1);
-            let counted = tallied.collect(flags.map(|flags| &flags.environment.flags));
-            tallied.note_look(counted.is_empty());
+            let counted = tallied.collect(flags_of(name));
             if !counted.is_empty() {
                 tell(name, counted);
             }
@@ -198,7 +204,7 @@ impl Tallies {
     /// somebody did.
     fn take_quiet(&self, taken: &mut Vec<(Name, Arc<Tallied>)>) {
         self.current.retain(|name, tallied| {
-            let stays = !tallied.is_quiet() || Arc::strong_count(tallied) > 1;
+            let stays = !tallied.is_quiet() || Arc::get_mut(tallied).is_none();
             if !stays {
                 taken.push((name.clone(), Arc::clone(tallied)));
             }
@@ -209,9 +215,10 @@ impl Tallies {
 
 #[cfg(test)]
 mod tests {
-    use rollout_rules::tally::{Cell, Lane};
+    use rollout_rules::tally::Cell;
 
     use super::*;
+    use crate::exposures::lanes;
 
     #[test]
     fn nobody_goes_on_counting_where_nobody_looks_any_more() {
@@ -250,8 +257,28 @@ mod tests {
             assert_eq!(collect(), 0);
         }
         assert!(Arc::ptr_eq(&held, &of()), "somebody holds it");
-        held.asked().count(Cell::NONE, Lane::SHARED);
+        held.asked().count(Cell::NONE, lanes::own());
         drop(held);
         assert_eq!((collect(), tallies.current.len()), (1, 0));
+    }
+
+    #[test]
+    fn who_holds_one_whose_place_is_taken_is_told_of_until_they_let_go() {
+        let tallies = Tallies::default();
+        let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
+        let collect = || {
+            let mut uncounted = 0;
+            tallies.collect(None, &Snapshot::default(), |_, told| uncounted += told.uncounted);
+            uncounted
+        };
+        let of = |flags: &FlagTable| tallies.of(&app, &live, flags).expect("there is room");
+        let held = of(&FlagTable::default());
+        of(&FlagTable::default());
+        for _ in 0..2 {
+            held.listed().count(Cell::NONE, lanes::own());
+            assert_eq!((collect(), locked(&tallies.left).len()), (1, 1));
+        }
+        drop(held);
+        assert_eq!((collect(), locked(&tallies.left).len()), (0, 0));
     }
 }
