@@ -4,27 +4,32 @@
 //! not know: a change with a field that is new to it stops its fold, as a new kind does; a field that is
 //! added further inside and makes a difference to the fold takes a higher [`ENTRY_VERSION`].
 
+mod codec;
 mod command;
 mod kind;
+mod patch;
 mod subject;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::command::{Command, NewEnvironment, TargetingPatch};
+pub use self::codec::UnknownEntry;
+pub use self::command::Command;
 pub use self::kind::ChangeKind;
+pub use self::patch::{NewEnvironment, TargetingPatch};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Segment, SegmentScope, Targeting};
 use crate::governance::{Actor, Token};
 use crate::ids::{
     AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, NodeId, PlanId, ProposalId, Revision,
     ScheduleId, SegmentKey, TokenId, WebhookId,
 };
+use crate::percent::Exposure;
+use crate::rollout::{Rollout, RolloutEnd};
 use crate::time::UnixMs;
 use crate::webhook::Webhook;
 
@@ -185,6 +190,9 @@ pub enum Change {
         /// Whether a hold by automation ends with it.
         #[serde(default)]
         release_hold: bool,
+        /// How a rollout ends with it, if one does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_rollout: Option<RolloutEnd>,
     },
     /// A flag's life was extended.
     FlagExtended {
@@ -329,58 +337,58 @@ pub enum Change {
         /// Which.
         id: WebhookId,
     },
-}
-
-/// Why bytes of the log are not an entry that this code knows. A node that meets one stops folding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UnknownEntry {
-    /// Written by newer code.
-    Version {
-        /// Its version.
-        found: u16,
+    /// A rollout began: the flag is on, with the exposure of the first stage. A hold ends with it.
+    RolloutStarted {
+        /// The app.
+        app: AppKey,
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvKey,
+        /// As it is now.
+        rollout: Box<Rollout>,
+        /// What the flag's exposure is now.
+        exposure: Exposure,
     },
-    /// No entry of a version that this code knows: another kind of change, or broken.
-    Malformed {
-        /// What the reader stumbled over.
-        problem: String,
+    /// A rollout came to its next stage.
+    RolloutAdvanced {
+        /// The app.
+        app: AppKey,
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvKey,
+        /// As it is now.
+        rollout: Box<Rollout>,
+        /// What the flag's exposure is now.
+        exposure: Exposure,
     },
-}
-
-impl fmt::Display for UnknownEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            UnknownEntry::Version { found } => write!(
-                f,
-                "the entry has version {found}, and this program reads up to {ENTRY_VERSION}: use a newer one"
-            ),
-            UnknownEntry::Malformed { problem } => write!(f, "the entry cannot be read: {problem}"),
-        }
-    }
-}
-
-impl core::error::Error for UnknownEntry {}
-
-impl Entry {
-    /// The bytes that the log keeps.
-    pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an entry has no map with keys other than text")
-    }
-
-    /// Reads the bytes of the log. Another version is told from broken bytes, whatever else is in them.
-    pub fn decode(bytes: &[u8]) -> Result<Entry, UnknownEntry> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            v: u16,
-        }
-        let known = |version: u16| (1..=ENTRY_VERSION).contains(&version);
-        // Nearly all are known: reading them once is half the work of looking at the version first.
-        match serde_json::from_slice::<Entry>(bytes) {
-            Ok(entry) if known(entry.version) => Ok(entry),
-            Ok(entry) => Err(UnknownEntry::Version { found: entry.version }),
-            Err(error) => match serde_json::from_slice(bytes) {
-                Ok(Versioned { v }) if !known(v) => Err(UnknownEntry::Version { found: v }),
-                _ => Err(UnknownEntry::Malformed { problem: error.to_string() }),
-            },
-        }
-    }
+    /// A rollout was paused or goes on, waits for somebody, or is held. Nothing else is served.
+    RolloutChanged {
+        /// The app.
+        app: AppKey,
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvKey,
+        /// As it is now.
+        rollout: Box<Rollout>,
+    },
+    /// A rollout is over. Where nothing is said of what the flag serves, that stays.
+    RolloutEnded {
+        /// The app.
+        app: AppKey,
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvKey,
+        /// As it is now.
+        rollout: Box<Rollout>,
+        /// Whether the flag is on now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on: Option<bool>,
+        /// What its exposure is now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exposure: Option<Exposure>,
+    },
 }

@@ -31,9 +31,11 @@ pub mod governance;
 pub mod ids;
 mod name;
 pub mod percent;
+pub mod plan;
 #[cfg(feature = "regex-build")]
 pub mod project;
 pub mod proposal;
+pub mod rollout;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod segment;

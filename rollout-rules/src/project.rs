@@ -133,6 +133,9 @@ fn ops(was: &View<'_>, is: &View<'_>, change: &Change) -> Vec<Op> {
         | Change::FlagExtended { app, flag, .. }
         | Change::FlagArchived { app, flag }
         | Change::HoldChanged { app, flag, .. }
+        | Change::RolloutStarted { app, flag, .. }
+        | Change::RolloutAdvanced { app, flag, .. }
+        | Change::RolloutEnded { app, flag, .. }
             if app == is.app_key() =>
         {
             flag_ops(was, is, flag)

@@ -10,6 +10,8 @@ use rollout_rules::evaluate::{Reason, evaluate};
 use rollout_rules::flag::{Height, HoldCause};
 use rollout_rules::governance::Caller;
 use rollout_rules::ids::{EnvKey, FlagKey, Revision};
+use rollout_rules::rollout::Finding;
+use rollout_rules::snapshot::RolloutPlace;
 use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 use world::random::{
@@ -115,6 +117,16 @@ fn run_timer(world: &mut World) {
             environment: due.environment,
             schedule: due.schedule,
         };
+        run(world, &Step { who: 0, command, seen: Seen::Nothing, hours: 0 }, &timer());
+    }
+    let due: Vec<_> = world.snapshot.rollouts_due(world.now).cloned().collect();
+    for place in due {
+        let RolloutPlace { app, flag, environment } = place;
+        let rollout =
+            world.snapshot.flag(&app, &flag).and_then(|view| view.record().rollout(&environment).cloned());
+        let stage = rollout.expect("it is due").stage;
+        let finding = Finding::NotEnoughData;
+        let command = Command::StepRollout { app, flag, environment, stage, finding };
         run(world, &Step { who: 0, command, seen: Seen::Nothing, hours: 0 }, &timer());
     }
 }

@@ -7,17 +7,15 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::Reach;
-use crate::flag::{
-    EnvironmentKind, FlagKind, HoldCause, Prerequisite, Rule, ScheduledChange, Segment, SegmentScope, Serve,
-    Target, Tier, Variant,
-};
+use super::{NewEnvironment, Reach, TargetingPatch};
+use crate::flag::{FlagKind, HoldCause, Segment, SegmentScope, Tier, Variant};
 use crate::governance::Token;
 use crate::ids::{
     AppKey, Digest, EnvKey, FlagKey, KillId, NodeId, ProposalId, Revision, ScheduleId, SegmentKey, TokenId,
     VariantKey, WebhookId,
 };
-use crate::percent::Exposure;
+use crate::plan::RolloutPlan;
+use crate::rollout::Finding;
 use crate::time::UnixMs;
 use crate::webhook::{Webhook, WebhookPatch};
 
@@ -350,49 +348,72 @@ pub enum Command {
         /// Which.
         id: WebhookId,
     },
+    /// Start a rollout of a flag in an environment, at the first stage of the plan.
+    StartRollout {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+        /// Its stages.
+        plan: RolloutPlan,
+    },
+    /// Stop the clock of a rollout. What is served stays.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    PauseRollout {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+    },
+    /// Let the clock of a paused rollout go on.
+    ResumeRollout {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+    },
+    /// End a rollout at 0 %.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    AbortRollout {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+    },
+    /// Bring a rollout to its next stage, whatever it waits for.
+    AdvanceRollout {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+    },
+    /// Tidegate looks at a rollout: what the plan and the outcomes say is done, one stage at a time.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    StepRollout {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+        /// The stage that was looked at. If another stands meanwhile, nothing is done.
+        stage: u8,
+        /// What outcomes say of it.
+        #[serde(default)]
+        finding: Finding,
+    },
 }
 
 fn boolean() -> FlagKind {
     FlagKind::Boolean
-}
-
-/// An environment to be made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct NewEnvironment {
-    /// Its key.
-    pub key: EnvKey,
-    /// What it is for.
-    pub kind: EnvironmentKind,
-    /// When a preview ends; what the settings say if none is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ends_at: Option<UnixMs>,
-}
-
-/// What changes of a flag's targeting; absent fields stay.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct TargetingPatch {
-    /// Turn it on or off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub on: Option<bool>,
-    /// How many units get `serve`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exposure: Option<Exposure>,
-    /// What the exposed units get.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub serve: Option<Serve>,
-    /// All target lists anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub targets: Option<Vec<Target>>,
-    /// All rules anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rules: Option<Vec<Rule>>,
-    /// All prerequisites anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prerequisites: Option<Vec<Prerequisite>>,
-    /// All scheduled changes anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Vec<ScheduledChange>>,
 }

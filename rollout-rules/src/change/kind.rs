@@ -38,6 +38,10 @@ pub enum ChangeKind {
     EffectDone,
     WebhookPut,
     WebhookRemoved,
+    RolloutStarted,
+    RolloutAdvanced,
+    RolloutChanged,
+    RolloutEnded,
 }
 
 impl ChangeKind {
@@ -69,6 +73,10 @@ impl ChangeKind {
         ChangeKind::EffectDone,
         ChangeKind::WebhookPut,
         ChangeKind::WebhookRemoved,
+        ChangeKind::RolloutStarted,
+        ChangeKind::RolloutAdvanced,
+        ChangeKind::RolloutChanged,
+        ChangeKind::RolloutEnded,
     ];
 
     /// As it is written in the log.
@@ -100,6 +108,10 @@ impl ChangeKind {
             ChangeKind::EffectDone => "effect_done",
             ChangeKind::WebhookPut => "webhook_put",
             ChangeKind::WebhookRemoved => "webhook_removed",
+            ChangeKind::RolloutStarted => "rollout_started",
+            ChangeKind::RolloutAdvanced => "rollout_advanced",
+            ChangeKind::RolloutChanged => "rollout_changed",
+            ChangeKind::RolloutEnded => "rollout_ended",
         }
     }
 }
@@ -140,6 +152,10 @@ impl Change {
             Change::EffectDone { .. } => ChangeKind::EffectDone,
             Change::WebhookPut { .. } => ChangeKind::WebhookPut,
             Change::WebhookRemoved { .. } => ChangeKind::WebhookRemoved,
+            Change::RolloutStarted { .. } => ChangeKind::RolloutStarted,
+            Change::RolloutAdvanced { .. } => ChangeKind::RolloutAdvanced,
+            Change::RolloutChanged { .. } => ChangeKind::RolloutChanged,
+            Change::RolloutEnded { .. } => ChangeKind::RolloutEnded,
         }
     }
 }

@@ -20,7 +20,13 @@ impl Command {
             | Command::ExtendFlag { app, .. }
             | Command::ArchiveFlag { app, .. }
             | Command::Hold { app, .. }
-            | Command::ApplySchedule { app, .. } => Some(app),
+            | Command::ApplySchedule { app, .. }
+            | Command::StartRollout { app, .. }
+            | Command::PauseRollout { app, .. }
+            | Command::ResumeRollout { app, .. }
+            | Command::AbortRollout { app, .. }
+            | Command::AdvanceRollout { app, .. }
+            | Command::StepRollout { app, .. } => Some(app),
             Command::Kill { reach, .. } | Command::Revive { reach, .. } => match reach {
                 Reach::Everything => None,
                 Reach::App { app } | Reach::Flag { app, .. } => Some(app),
@@ -45,7 +51,13 @@ impl Command {
             | Command::EndPreview { environment, .. }
             | Command::SetTargeting { environment, .. }
             | Command::Hold { environment, .. }
-            | Command::ApplySchedule { environment, .. } => Some(environment),
+            | Command::ApplySchedule { environment, .. }
+            | Command::StartRollout { environment, .. }
+            | Command::PauseRollout { environment, .. }
+            | Command::ResumeRollout { environment, .. }
+            | Command::AbortRollout { environment, .. }
+            | Command::AdvanceRollout { environment, .. }
+            | Command::StepRollout { environment, .. } => Some(environment),
             Command::ExtendFlag { environment, .. }
             | Command::Kill { environment, .. }
             | Command::Revive { environment, .. } => environment.as_ref(),

@@ -13,6 +13,7 @@ mod kills;
 mod previews;
 mod proposals;
 mod refusal;
+mod rollouts;
 mod segments;
 mod targeting;
 mod tokens;
@@ -290,6 +291,18 @@ impl<'a> Case<'a> {
             Command::CreateWebhook { webhook } => self.create_webhook(webhook),
             Command::UpdateWebhook { id, patch } => self.update_webhook(id, patch),
             Command::RemoveWebhook { id } => self.remove_webhook(id),
+            Command::StartRollout { app, flag, environment, plan } => {
+                self.start_rollout(app, flag, environment, plan)
+            }
+            Command::PauseRollout { app, flag, environment } => self.pause_rollout(app, flag, environment),
+            Command::ResumeRollout { app, flag, environment } => self.resume_rollout(app, flag, environment),
+            Command::AbortRollout { app, flag, environment } => self.abort_rollout(app, flag, environment),
+            Command::AdvanceRollout { app, flag, environment } => {
+                self.advance_rollout(app, flag, environment)
+            }
+            Command::StepRollout { app, flag, environment, stage, finding } => {
+                self.step_rollout(app, flag, environment, *stage, finding)
+            }
             Command::Propose { .. }
             | Command::ApproveProposal { .. }
             | Command::RejectProposal { .. }

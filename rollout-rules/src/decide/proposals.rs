@@ -165,5 +165,8 @@ fn is_proposable(command: &Command) -> bool {
             | Command::PutSegment { .. }
             | Command::ChangeSegmentMembers { .. }
             | Command::RemoveSegment { .. }
+            | Command::StartRollout { .. }
+            | Command::ResumeRollout { .. }
+            | Command::AdvanceRollout { .. }
     )
 }

@@ -8,6 +8,7 @@ use crate::flag::{Height, HoldCause, Tier};
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision};
 use crate::percent::Exposure;
 use crate::proposal::ProposalState;
+use crate::rollout::RolloutEnd;
 use crate::snapshot::Touch;
 use crate::time::UnixMs;
 
@@ -195,10 +196,29 @@ pub enum Refusal {
         /// Until when.
         until: UnixMs,
     },
-    /// The scheduled change is not due yet.
+    /// The scheduled change, or the next stage of a rollout, is not due yet.
     NotDue {
         /// When it is.
         at: UnixMs,
+    },
+    /// A rollout runs there already.
+    RolloutRuns {
+        /// What it does.
+        status: &'static str,
+        /// The number of its stage, from one.
+        stage: usize,
+        /// How many it has.
+        stages: usize,
+    },
+    /// No rollout runs there.
+    NoRollout {
+        /// How the last one ended, if there was one.
+        ended: Option<RolloutEnd>,
+    },
+    /// The rollout is not paused, so it cannot go on.
+    RolloutNotPaused {
+        /// What it does.
+        status: &'static str,
     },
 }
 
@@ -236,6 +256,9 @@ impl Refusal {
             Refusal::NotProposable => "not_proposable",
             Refusal::EffectClaimed { .. } => "effect_claimed",
             Refusal::NotDue { .. } => "not_due",
+            Refusal::RolloutRuns { .. } => "rollout_runs",
+            Refusal::NoRollout { .. } => "no_rollout",
+            Refusal::RolloutNotPaused { .. } => "rollout_not_paused",
         }
     }
 }
@@ -351,7 +374,22 @@ impl Refusal {
                 "only changes of apps, environments, flags and segments can be proposed",
             ),
             Refusal::EffectClaimed { until } => write!(f, "another node does this until {until}"),
-            Refusal::NotDue { at } => write!(f, "the scheduled change is due at {at}, and not before"),
+            Refusal::NotDue { at } => write!(f, "it is due at {at}, and not before"),
+            Refusal::RolloutRuns { status, stage, stages } => write!(
+                f,
+                "a rollout is {status} there, at stage {stage} of {stages}: advance or resume it, or abort it before another is started"
+            ),
+            Refusal::NoRollout { ended: None } => {
+                f.write_str("no rollout runs there, and none ever did: start one")
+            }
+            Refusal::NoRollout { ended: Some(how) } => {
+                let how = how.in_words();
+                write!(f, "no rollout runs there any more: the last one {how}; start another one")
+            }
+            Refusal::RolloutNotPaused { status } => write!(
+                f,
+                "the rollout is {status}, not paused: `advance` brings it to its next stage, `abort` takes it to 0 %"
+            ),
             other => f.write_str(other.code()),
         }
     }

@@ -50,6 +50,7 @@ impl<'a> Case<'a> {
             self.within_tier_limits(&before, &after, tier, ground)?;
         }
         self.authorise(direction, ground, tier, false)?;
+        let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, above.releases);
         Ok(Decided::Change(Change::TargetingChanged {
             app: app.clone(),
             flag: flag.clone(),
@@ -57,16 +58,17 @@ impl<'a> Case<'a> {
             targeting: Box::new(after),
             schedule: None,
             release_hold: above.releases,
+            ends_rollout,
         }))
     }
 
-    fn standing(&self, view: FlagView<'a>, environment: &EnvKey) -> Result<Targeting, Refusal> {
+    pub(super) fn standing(&self, view: FlagView<'a>, environment: &EnvKey) -> Result<Targeting, Refusal> {
         let what = || What::Environment(view.app().info().key.clone(), environment.clone());
         view.targeting(environment, self.now).ok_or_else(|| Refusal::NotFound { what: what() })
     }
 
     /// Whether a raise would have any effect: what lies above the targeting has to be cleared first.
-    fn can_be_raised(
+    pub(super) fn can_be_raised(
         &self,
         view: FlagView<'a>,
         record: &StateRecord,
@@ -84,7 +86,7 @@ impl<'a> Case<'a> {
     }
 
     /// What a tier leaves to pipelines in production: turning a flag without rules on, and its exposure.
-    fn within_tier_limits(
+    pub(super) fn within_tier_limits(
         &self,
         before: &Targeting,
         after: &Targeting,
@@ -141,6 +143,8 @@ impl<'a> Case<'a> {
         let direction = if raises { Direction::Raise } else { Direction::Lower };
         let ground = Ground::of(self.environment(view.app(), environment)?.kind);
         self.authorise(direction, ground, view.app().info().tier, true)?;
+        let before = Targeting { schedule: after.schedule.clone(), ..state.targeting.clone() };
+        let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, false);
         Ok(Decided::Change(Change::TargetingChanged {
             app: app.clone(),
             flag: flag.clone(),
@@ -148,6 +152,7 @@ impl<'a> Case<'a> {
             targeting: Box::new(after),
             schedule: Some(schedule.clone()),
             release_hold: false,
+            ends_rollout,
         }))
     }
 

@@ -16,6 +16,7 @@ use crate::evaluate::{AppFlags, EnvironmentFlags};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Kills, Segment};
 use crate::governance::Actor;
 use crate::ids::{EnvKey, FlagKey, Revision, SegmentKey};
+use crate::rollout::Rollout;
 use crate::time::UnixMs;
 
 /// How many of the last changes a flag, an app and the whole remember, to say what changed since
@@ -177,6 +178,10 @@ pub struct FlagRecord {
     pub(super) revision: Revision,
     /// By environment, sorted.
     pub(super) states: Vec<(EnvKey, StateRecord)>,
+    /// The last rollout by environment; none for most flags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[allow(clippy::box_collection, reason = "a word where there is none, which is nearly everywhere")]
+    pub(super) rollouts: Option<Box<BTreeMap<EnvKey, Rollout>>>,
     pub(super) touches: Touches,
 }
 

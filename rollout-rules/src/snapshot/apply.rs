@@ -76,8 +76,8 @@ impl Snapshot {
             }
             Change::FlagCreated { app, flag, states } => self.flag_created(app, flag, states, stamp),
             Change::FlagUpdated { app, flag } => self.flag_updated(app, flag, stamp),
-            Change::TargetingChanged { app, flag, environment, targeting, release_hold, .. } => {
-                self.targeting_changed(app, flag, environment, targeting, *release_hold, stamp);
+            Change::TargetingChanged { app, flag, environment, .. } => {
+                self.targeting_changed(app, flag, environment, stamp);
             }
             Change::FlagExtended { app, flag, expires_at } => {
                 self.flag_extended(app, flag, expires_at, stamp);
@@ -94,6 +94,12 @@ impl Snapshot {
             Change::Revived { reach, environment } => self.revived(reach, environment.as_ref(), stamp),
             Change::HoldChanged { app, flag, environment, hold } => {
                 self.hold_changed(app, flag, environment, hold.as_ref(), stamp);
+            }
+            Change::RolloutStarted { app, flag, environment, rollout, .. }
+            | Change::RolloutAdvanced { app, flag, environment, rollout, .. }
+            | Change::RolloutChanged { app, flag, environment, rollout }
+            | Change::RolloutEnded { app, flag, environment, rollout, .. } => {
+                self.rollout_changed(app, flag, environment, rollout, stamp);
             }
             Change::SegmentPut { scope, segment } => self.segment_put(scope, segment, stamp),
             Change::SegmentMembersChanged { scope, segment, add, remove } => {

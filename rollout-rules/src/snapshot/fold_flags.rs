@@ -12,10 +12,12 @@ use super::apply::Stamp;
 use super::instants::Instants;
 use super::uses::Uses;
 use super::{PreviewEnd, Snapshot};
+use crate::change::Change;
 use crate::decide::{PREVIEW_ENDED, is_of};
 use crate::evaluate::{AppFlags, EnvironmentFlags};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Kills, Targeting, Variant};
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
+use crate::rollout::RolloutEnd;
 use crate::table::FlagTable;
 use crate::time::UnixMs;
 
@@ -23,6 +25,8 @@ use crate::time::UnixMs;
 pub(super) enum Touched<'a> {
     All,
     One(&'a EnvKey),
+    /// None: what is served is the same.
+    Nothing,
 }
 
 /// What becomes of the kills in an environment that goes. They stay when another of its key takes its place:
@@ -157,6 +161,7 @@ impl Snapshot {
             let Some(record) = changed.flags.get(&key) else { continue };
             let mut record = FlagRecord::clone(record);
             record.states.retain(|(state, _)| state != environment);
+            record.forget_rollout(environment);
             if let Some(kills) = record.kills.as_mut().filter(|_| go) {
                 kills.environments.remove(environment);
                 kills.off_before_in.remove(environment);
@@ -217,6 +222,7 @@ impl Snapshot {
             kills: None,
             revision: stamp.revision(),
             states: Vec::with_capacity(states.len()),
+            rollouts: None,
             touches: Touches::default(),
         };
         record.touches.push(&stamp.touch);
@@ -249,17 +255,22 @@ impl Snapshot {
         app: &AppKey,
         flag: &FlagKey,
         environment: &EnvKey,
-        targeting: &Targeting,
-        release_hold: bool,
         stamp: &Stamp<'_>,
     ) {
+        let Change::TargetingChanged { targeting, release_hold, ends_rollout, .. } = &stamp.entry.change
+        else {
+            return;
+        };
         self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
             let Some(state) = record.state_mut(environment) else { return false };
             let state = Arc::make_mut(&mut state.state);
-            state.targeting = targeting.clone();
+            state.targeting = Targeting::clone(targeting);
             state.targeting_revision = stamp.revision();
-            if release_hold {
+            if *release_hold {
                 state.hold = None;
+            }
+            if let Some(how) = ends_rollout {
+                record.end_rollout(environment, *how, stamp.entry.at);
             }
             true
         });
@@ -276,7 +287,12 @@ impl Snapshot {
             let mut known = false;
             for (environment, expires_at) in expires_at {
                 let Some(state) = record.state_mut(environment) else { continue };
-                Arc::make_mut(&mut state.state).expires_at = *expires_at;
+                let expired_at =
+                    core::mem::replace(&mut Arc::make_mut(&mut state.state).expires_at, *expires_at);
+                if expired_at <= stamp.entry.at {
+                    // What the flag did when it expired is served again; its rollout does not go on.
+                    record.end_rollout(environment, RolloutEnd::Expired, expired_at);
+                }
                 known = true;
             }
             if known {
@@ -290,6 +306,7 @@ impl Snapshot {
     pub(super) fn flag_archived(&mut self, app: &AppKey, flag: &FlagKey, stamp: &Stamp<'_>) {
         self.change_flag(app, flag, &Touched::All, stamp, |record| {
             Arc::make_mut(&mut record.flag).archived_at = Some(stamp.entry.at);
+            record.end_rollouts(RolloutEnd::TakenOver, stamp.entry.at);
             true
         });
     }
@@ -305,6 +322,9 @@ impl Snapshot {
         self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
             let Some(state) = record.state_mut(environment) else { return false };
             Arc::make_mut(&mut state.state).hold = hold.cloned().map(Box::new);
+            if hold.is_some() {
+                record.end_rollout(environment, RolloutEnd::TakenBack, stamp.entry.at);
+            }
             true
         });
     }
@@ -349,6 +369,7 @@ impl Touched<'_> {
         match self {
             Touched::All => true,
             Touched::One(one) => *one == environment,
+            Touched::Nothing => false,
         }
     }
 }

@@ -26,6 +26,7 @@ impl Snapshot {
             self.index_moments(app, before, Some(&record), false);
         }
         self.index_moments(app, &record, before.as_deref(), true);
+        self.rollouts.replace(&app.info.key, before.as_deref(), &record);
         app.flags.insert_mut(key.clone(), Arc::new(record));
     }
 

@@ -13,6 +13,7 @@ mod fold_others;
 mod indexing;
 mod instants;
 mod recall;
+mod rollouts;
 mod serving;
 mod subject;
 mod uses;
@@ -30,6 +31,8 @@ pub(crate) use self::fold_flags::variant_when_on;
 use self::instants::Instants;
 pub use self::recall::{KEPT_IDEMPOTENCY_KEYS, KEPT_KILL_IDS, PastKill, PastRequest};
 use self::recall::{Recalled, RequestName};
+pub use self::rollouts::RolloutPlace;
+use self::rollouts::Rollouts;
 pub use self::subject::{Apps, Subject};
 use self::uses::Uses;
 pub(crate) use self::uses::collect_segments;
@@ -69,6 +72,7 @@ pub struct Snapshot {
     schedule: RedBlackTreeMapSync<Due, ()>,
     preview_ends: RedBlackTreeSetSync<PreviewEnd>,
     untold_ends: RedBlackTreeMapSync<(AppKey, EnvKey), UnixMs>,
+    rollouts: Rollouts,
     instants: Instants,
     recalled: Recalled,
 }

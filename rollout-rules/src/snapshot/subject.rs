@@ -38,7 +38,11 @@ impl Subject {
             }
             Change::EnvironmentRemoved { app, environment, .. }
             | Change::TargetingChanged { app, environment, .. }
-            | Change::HoldChanged { app, environment, .. } => {
+            | Change::HoldChanged { app, environment, .. }
+            | Change::RolloutStarted { app, environment, .. }
+            | Change::RolloutAdvanced { app, environment, .. }
+            | Change::RolloutChanged { app, environment, .. }
+            | Change::RolloutEnded { app, environment, .. } => {
                 (Apps::One(app.clone()), Some(environment.clone()))
             }
             Change::FlagCreated { app, .. }

@@ -233,7 +233,10 @@ impl World {
             Command::SetTargeting { app, flag, .. }
             | Command::UpdateFlag { app, flag, .. }
             | Command::ExtendFlag { app, flag, .. }
-            | Command::ArchiveFlag { app, flag } => (app, flag),
+            | Command::ArchiveFlag { app, flag }
+            | Command::StartRollout { app, flag, .. }
+            | Command::ResumeRollout { app, flag, .. }
+            | Command::AdvanceRollout { app, flag, .. } => (app, flag),
             Command::Propose { command, .. } => return self.revision_of(command),
             _ => return None,
         };

@@ -18,6 +18,8 @@ use rollout_rules::ids::{
     SplitId, TokenId, VariantKey, WebhookId,
 };
 use rollout_rules::percent::Exposure;
+use rollout_rules::plan::RolloutPlan;
+use rollout_rules::rollout::{Rollout, RolloutEnd, RolloutStatus, WaitsFor};
 use rollout_rules::time::UnixMs;
 use rollout_rules::webhook::{Webhook, WebhookSecret};
 
@@ -228,8 +230,34 @@ pub fn flag_commands() -> BoxedStrategy<Command> {
     });
     let remove =
         (scopes(), segments()).prop_map(|(scope, segment)| Command::RemoveSegment { scope, segment });
-    prop_oneof![12 => set, 3 => create, 2 => update, 2 => extend, 1 => archive, 2 => put, 3 => members, 1 => remove]
-.boxed()
+    prop_oneof![
+        12 => set,
+        3 => create,
+        2 => update,
+        2 => extend,
+        1 => archive,
+        2 => put,
+        3 => members,
+        1 => remove,
+        4 => rollout_commands(),
+    ]
+    .boxed()
+}
+
+/// Commands of people about rollouts.
+fn rollout_commands() -> BoxedStrategy<Command> {
+    (apps(), flags(), environments(), 0_u8..8)
+        .prop_map(|(app, flag, environment, what)| match what {
+            0 => Command::PauseRollout { app, flag, environment },
+            1 => Command::ResumeRollout { app, flag, environment },
+            2 => Command::AbortRollout { app, flag, environment },
+            3 | 4 => Command::AdvanceRollout { app, flag, environment },
+            _ => {
+                let plan = "10%/30m,approve,60%/1h,100%".parse().expect("a plan");
+                Command::StartRollout { app, flag, environment, plan }
+            }
+        })
+        .boxed()
 }
 
 pub fn kills() -> BoxedStrategy<Command> {

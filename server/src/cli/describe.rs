@@ -100,6 +100,21 @@ fn known_change(change: &Change) -> String {
             format!("stored webhook {} to {}{state}", webhook.id, webhook.url)
         }
         Change::WebhookRemoved { id } => format!("removed webhook {id}"),
+        Change::RolloutStarted { app, flag, environment, rollout, .. } => {
+            format!("started a rollout of {flag} of {app} in {environment}: {}", rollout.plan)
+        }
+        Change::RolloutAdvanced { app, flag, environment, rollout, .. } => {
+            format!("rollout of {flag} of {app} in {environment} went on: {}", rollout.stage_in_words())
+        }
+        Change::RolloutChanged { app, flag, environment, rollout } => {
+            let (status, stage) = (rollout.status.as_str(), rollout.stage_in_words());
+            format!("rollout of {flag} of {app} in {environment} is {status}: {stage}")
+        }
+        Change::RolloutEnded { app, flag, environment, rollout, exposure, .. } => {
+            let now = exposure.map_or_else(String::new, |exposure| format!(", exposure {exposure}%"));
+            let how = rollout.status.as_str().replace('_', " ");
+            format!("rollout of {flag} of {app} in {environment} {how}: {}{now}", rollout.stage_in_words())
+        }
     }
 }
 
@@ -135,6 +150,15 @@ fn known_command(command: &Command) -> String {
             format!("segment {segment}{}: add {}, remove {}", owner(scope), add.len(), remove.len())
         }
         Command::RemoveSegment { scope, segment } => format!("delete segment {segment}{}", owner(scope)),
+        Command::StartRollout { app, flag, environment, plan } => {
+            format!("start a rollout of {flag} of {app} in {environment}: {plan}")
+        }
+        Command::ResumeRollout { app, flag, environment } => {
+            format!("resume the rollout of {flag} of {app} in {environment}")
+        }
+        Command::AdvanceRollout { app, flag, environment } => {
+            format!("bring the rollout of {flag} of {app} in {environment} to its next stage")
+        }
         other => word(&serde_json::to_value(other).map(|value| value["do"].clone())),
     }
 }

@@ -180,6 +180,12 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::KillIdTaken { revision, .. } | Refusal::IdempotencyKeyTaken { revision } => {
             problem.with("revision", revision.0)
         }
+        Refusal::RolloutRuns { status, stage, .. } => {
+            problem.with("rollout_status", *status).with("stage", *stage - 1)
+        }
+        Refusal::NoRollout { ended } => problem.with("ended", json!(ended)),
+        Refusal::RolloutNotPaused { status } => problem.with("rollout_status", *status),
+        Refusal::NotDue { at } => problem.with("at", at.to_string()),
         Refusal::ProposalClosed { state, .. } => problem.with("state", state.as_str()),
         _ => problem,
     }

@@ -17,6 +17,7 @@ use super::Shared;
 use super::body::Json;
 use super::problem::{self, Problem};
 use super::reading::Reading;
+use super::rollouts;
 use crate::state::{Moment, PastError};
 
 /// Who asks, and when.
@@ -99,11 +100,14 @@ pub async fn explain(
     let kill_of = |flag: &FlagKey| snapshot.flag(&app, flag).and_then(|view| view.killed(&environment));
     name_kills(&mut told.steps, &flag, &|flag| Some(kill_of(flag)?.1.clone()));
     let killed = kill_of(&flag).map(|(height, kill)| json!({"height": height, "id": kill.id, "at": kill.at}));
+    let view = snapshot.flag(&app, &flag);
+    let rollout = view.map_or(Value::Null, |view| rollouts::of_state(&view, &environment, at));
     Ok(HttpResponse::Ok().json(json!({
         "app": app,
         "at": at,
         "log_revision": snapshot.revision(),
         "killed": killed,
+        "rollout": rollout,
         "explanation": told,
     })))
 }

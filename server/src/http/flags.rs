@@ -128,7 +128,7 @@ pub(super) fn find<'s>(
 
 /// The revision that writers must have seen: it is of the log alone, since commands are decided on that. A
 /// kill that the log has not taken yet shows in what is served, but has no revision.
-fn revision(published: &Published, view: &FlagView<'_>) -> Revision {
+pub(super) fn revision(published: &Published, view: &FlagView<'_>) -> Revision {
     let (app, flag) = (&view.app().info().key, &view.record().flag().key);
     // Overlays make no flags, so the log has every flag that is served.
     published.folded.flag(app, flag).map_or_else(|| view.revision(), |view| view.revision())

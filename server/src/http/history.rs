@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Change, Command, Entry, Reach};
 use rollout_rules::flag::Targeting;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
+use rollout_rules::percent::Exposure;
 use rollout_rules::snapshot::{FlagView, Snapshot, Subject};
 use rollout_rules::time::UnixMs;
 use serde::Serialize;
@@ -135,7 +136,11 @@ impl History<'_> {
             Change::TargetingChanged { app, flag, .. }
             | Change::FlagExtended { app, flag, .. }
             | Change::FlagArchived { app, flag }
-            | Change::HoldChanged { app, flag, .. } => is(app, flag),
+            | Change::HoldChanged { app, flag, .. }
+            | Change::RolloutStarted { app, flag, .. }
+            | Change::RolloutAdvanced { app, flag, .. }
+            | Change::RolloutChanged { app, flag, .. }
+            | Change::RolloutEnded { app, flag, .. } => is(app, flag),
             Change::Killed { reach, .. } | Change::Revived { reach, .. } => reaches(reach),
             Change::Proposed { command, .. } => self.is_asked_of(command),
             Change::ProposalApproved { id, .. } | Change::ProposalRejected { id } => {
@@ -150,7 +155,10 @@ impl History<'_> {
             Command::UpdateFlag { app, flag, .. }
             | Command::SetTargeting { app, flag, .. }
             | Command::ExtendFlag { app, flag, .. }
-            | Command::ArchiveFlag { app, flag } => *app == self.app && *flag == self.flag,
+            | Command::ArchiveFlag { app, flag }
+            | Command::StartRollout { app, flag, .. }
+            | Command::ResumeRollout { app, flag, .. }
+            | Command::AdvanceRollout { app, flag, .. } => *app == self.app && *flag == self.flag,
             Command::Revive { reach: Reach::Flag { app, flag }, .. } => {
                 *app == self.app && *flag == self.flag
             }
@@ -202,7 +210,7 @@ fn changes(change: &Change, older: &[About]) -> Option<Vec<Difference>> {
     match change {
         Change::TargetingChanged { environment, targeting, .. } => {
             let before = targeting_before(older, environment)?;
-            Some(differences(&json_of(before), &json_of(targeting)))
+            Some(differences(&json_of(&before), &json_of(targeting)))
         }
         Change::FlagUpdated { flag, .. } => {
             Some(differences(definition_before(older).as_ref()?, &json_of(flag)))
@@ -213,14 +221,39 @@ fn changes(change: &Change, older: &[About]) -> Option<Vec<Difference>> {
 
 /// What was set in an environment before; only entries of the flag tell, so nothing is known of what was set
 /// when the environment was made after the flag.
-fn targeting_before<'a>(older: &'a [About], environment: &EnvKey) -> Option<&'a Targeting> {
-    older.iter().find_map(|about| match &about.entry.change {
-        Change::TargetingChanged { environment: there, targeting, .. } if there == environment => {
-            Some(&**targeting)
+fn targeting_before(older: &[About], environment: &EnvKey) -> Option<Targeting> {
+    let (mut on, mut exposure) = (None, None);
+    for about in older {
+        match &about.entry.change {
+            Change::TargetingChanged { environment: there, targeting, .. } if there == environment => {
+                return Some(with(targeting, on, exposure));
+            }
+            Change::FlagCreated { states, .. } => {
+                return states.get(environment).map(|state| with(&state.targeting, on, exposure));
+            }
+            // What a rollout set counts, unless a newer entry set it again.
+            Change::RolloutStarted { environment: there, exposure: to, .. } if there == environment => {
+                (on, exposure) = (on.or(Some(true)), exposure.or(Some(*to)));
+            }
+            Change::RolloutAdvanced { environment: there, exposure: to, .. } if there == environment => {
+                exposure = exposure.or(Some(*to));
+            }
+            Change::RolloutEnded { environment: there, on: is_on, exposure: to, .. }
+                if there == environment =>
+            {
+                (on, exposure) = (on.or(*is_on), exposure.or(*to));
+            }
+            _ => {}
         }
-        Change::FlagCreated { states, .. } => states.get(environment).map(|state| &state.targeting),
-        _ => None,
-    })
+    }
+    None
+}
+
+fn with(targeting: &Targeting, on: Option<bool>, exposure: Option<Exposure>) -> Targeting {
+    let mut with = targeting.clone();
+    with.on = on.unwrap_or(with.on);
+    with.exposure = exposure.unwrap_or(with.exposure);
+    with
 }
 
 fn definition_before(older: &[About]) -> Option<Value> {
@@ -248,11 +281,12 @@ fn words(change: &Change, changes: Option<&[Difference]>, only: Option<&EnvKey>)
     match change {
         Change::FlagCreated { .. } => "created".to_owned(),
         Change::FlagUpdated { .. } => differences(&|| "changed its definition".to_owned()),
-        Change::TargetingChanged { environment, targeting, schedule, release_hold, .. } => {
+        Change::TargetingChanged { environment, targeting, schedule, release_hold, ends_rollout, .. } => {
             let what = differences(&|| format!("set to: {}", views::serving(targeting)));
             let due = schedule.as_ref().map_or_else(String::new, |id| format!(" (scheduled {id})"));
             let hold = if *release_hold { "; a hold ended" } else { "" };
-            format!("{environment}: {what}{hold}{due}")
+            let rollout = ends_rollout.map_or("", |_| "; the rollout ended");
+            format!("{environment}: {what}{hold}{rollout}{due}")
         }
         Change::FlagExtended { expires_at, .. } => {
             let ends = expires_at.iter().filter(|(environment, _)| views::shows(only, environment));
@@ -269,6 +303,20 @@ fn words(change: &Change, changes: Option<&[Difference]>, only: Option<&EnvKey>)
             format!("{environment}: held: {}", hold.reason)
         }
         Change::HoldChanged { environment, hold: None, .. } => format!("{environment}: no longer held"),
+        Change::RolloutStarted { environment, rollout, .. } => {
+            format!("{environment}: rollout started: {}; {}", rollout.plan, rollout.stage_in_words())
+        }
+        Change::RolloutAdvanced { environment, rollout, .. } => {
+            format!("{environment}: rollout went on: {}", rollout.stage_in_words())
+        }
+        Change::RolloutChanged { environment, rollout, .. } => {
+            format!("{environment}: rollout {} at {}", rollout.status.as_str(), rollout.stage_in_words())
+        }
+        Change::RolloutEnded { environment, rollout, exposure, .. } => {
+            let now = exposure.map_or_else(String::new, |exposure| format!("; exposure {exposure}%"));
+            let how = rollout.status.as_str().replace('_', " ");
+            format!("{environment}: rollout {how} at {}{now}", rollout.stage_in_words())
+        }
         Change::Proposed { id, command, .. } => {
             let there = place(&command.environment().cloned());
             let name = json_of(command)["do"].as_str().unwrap_or_default().replace('_', " ");
@@ -328,6 +376,9 @@ fn shown(view: Option<FlagView<'_>>, only: Option<&EnvKey>, at: UnixMs) -> Value
         for state in states.values_mut().filter_map(Value::as_object_mut) {
             // These follow from the rest and the time.
             state.retain(|name, _| !matches!(name.as_str(), "serving" | "expired"));
+            if let Some(Value::Object(rollout)) = state.get_mut("rollout") {
+                rollout.retain(|name, _| matches!(name.as_str(), "plan" | "stage" | "status"));
+            }
         }
     }
     shown

@@ -32,6 +32,7 @@ pub mod proposals;
 pub mod reading;
 pub mod replays;
 pub mod revert;
+pub mod rollouts;
 mod routes;
 pub mod segments;
 pub mod server_info;

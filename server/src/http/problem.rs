@@ -63,6 +63,9 @@ kinds! {
     PROPOSAL_CHANGED = "proposal_changed" 409 "The proposal is not the one that was shown";
     EFFECT_CLAIMED = "effect_claimed" 409 "Another node does this";
     NOT_DUE = "not_due" 409 "It is not due yet";
+    ROLLOUT_RUNS = "rollout_runs" 409 "A rollout runs there already";
+    NO_ROLLOUT = "no_rollout" 409 "No rollout runs there";
+    ROLLOUT_NOT_PAUSED = "rollout_not_paused" 409 "The rollout is not paused";
     WEBHOOK_DISABLED = "webhook_disabled" 409 "The webhook is disabled";
     STALE = "stale" 412 "It changed since it was seen";
     TOO_LARGE = "too_large" 413 "It is too large";

@@ -53,7 +53,9 @@ fn show(shared: &Shared, snapshot: &Snapshot, proposal: &Proposal, now: UnixMs) 
 /// How many approvals a command takes if it raises: what the tier asks for changes in production.
 fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8 {
     let (app, environment) = match command {
-        Command::SetTargeting { app, environment, .. } => (app, Some(environment)),
+        Command::SetTargeting { app, environment, .. }
+        | Command::StartRollout { app, environment, .. }
+        | Command::AdvanceRollout { app, environment, .. } => (app, Some(environment)),
         Command::ExtendFlag { app, environment, .. } => (app, environment.as_ref()),
         _ => return 0,
     };

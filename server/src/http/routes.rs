@@ -9,7 +9,7 @@ use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
     apps, backup, clients, delivery, explain, exposures, feed, flags, health, history, kill, log, ofrep,
-    proposals, revert, segments, server_info, tokens, webhooks, whoami,
+    proposals, revert, rollouts, segments, server_info, tokens, webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -163,6 +163,19 @@ fn apps_and_flags(config: &mut Places) {
         .service(at!(&format!("{flag}/revive"), POST kill::revive_flag))
         .service(at!(&format!("{flag}/environments/{{environment}}"), GET flags::get_state, PATCH flags::set_state));
     looking_back(config, flag);
+    rolling_out(config, flag);
+}
+
+/// Rollouts of flags, stage by stage.
+fn rolling_out(config: &mut Places, flag: &str) {
+    let one = format!("{flag}/environments/{{environment}}/rollout");
+    config
+        .service(at!("/v1/apps/{app}/rollouts", GET rollouts::list))
+        .service(at!(&one, GET rollouts::get, POST rollouts::start))
+        .service(at!(&format!("{one}/pause"), POST rollouts::pause))
+        .service(at!(&format!("{one}/resume"), POST rollouts::resume))
+        .service(at!(&format!("{one}/abort"), POST rollouts::abort))
+        .service(at!(&format!("{one}/advance"), POST rollouts::advance));
 }
 
 /// Why a flag answers so, what became of it, and back to what it was.

@@ -10,6 +10,8 @@ use rollout_rules::time::UnixMs;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::rollouts;
+
 /// Any part of the domain as JSON. All of it has text keys and finite numbers.
 fn json_of(part: &impl Serialize) -> Value {
     serde_json::to_value(part).unwrap_or(Value::Null)
@@ -94,6 +96,7 @@ pub fn flag_state(view: &FlagView<'_>, environment: &EnvKey, record: &StateRecor
     shown.insert("expired".into(), expired.into());
     shown.insert("hold".into(), json_of(&state.hold));
     shown.insert("killed".into(), json_of(&killed.map(|(height, _)| height)));
+    shown.insert("rollout".into(), rollouts::of_state(view, environment, now));
     shown.insert("serving".into(), serving.into());
     Value::Object(shown)
 }

@@ -25,6 +25,7 @@ mod kills;
 mod node;
 mod past;
 mod published;
+mod rollouts;
 mod timers;
 
 pub use command::{Applied, CommandHandle, MAX_WAITING, MAX_WAITING_KILLS, Refusal, Request, SubmitError};

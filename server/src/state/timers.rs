@@ -1,5 +1,5 @@
 //! What happens because a moment has come: scheduled steps are made so, and whoever pushes answers is
-//! told that some have changed; previews that ended a while ago go. Nothing is wrong if this is late: answers are judged by the time of the
+//! told that some have changed; rollouts go on, and previews that ended a while ago go. Nothing is wrong if this is late: answers are judged by the time of the
 //! check.
 
 use std::collections::BTreeMap;
@@ -15,12 +15,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::command::{CommandHandle, Request};
 use super::published::{Event, Live, Readiness};
+use super::rollouts;
 use crate::clock::Clock;
 
 /// Most scheduled steps made so before looking at the time again.
-const BURST: usize = 64;
+pub(super) const BURST: usize = 64;
 /// How long a step that was refused waits before it is decided again.
-const AGAIN: DurationMs = DurationMs(60_000);
+pub(super) const AGAIN: DurationMs = DurationMs(60_000);
 
 /// Runs for as long as it is polled. What has come since `now` is told.
 pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, now: UnixMs) {
@@ -30,10 +31,12 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
     }
     let mut refused: BTreeMap<Due, UnixMs> = BTreeMap::new();
     let mut stay: BTreeMap<PreviewEnd, UnixMs> = BTreeMap::new();
+    let mut waiting = rollouts::Refused::new();
     let mut seen = now;
     loop {
         let now = clock.now();
         apply_due(&live, &commands, &mut refused, now).await;
+        rollouts::step_due(&live, &commands, &mut waiting, now).await;
         end_previews(&live, &commands, &mut stay, now).await;
         let folded = Arc::clone(&live.load().folded);
         seen = seen.min(now);
@@ -43,9 +46,11 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
         seen = now;
         let boundary = folded.next_boundary(now);
         let due = folded.next_due().filter(|due| *due > now);
-        let again = refused.values().chain(stay.values()).min().copied();
+        let rollout = folded.next_rollout_due(now);
+        let again = refused.values().chain(stay.values()).chain(waiting.values()).min().copied();
         let ended = folded.preview_ends().map(goes_at).find(|goes_at| *goes_at > now);
-        let next = [boundary, due, again, ended].into_iter().flatten().min().unwrap_or(UnixMs::NEVER);
+        let next =
+            [boundary, due, rollout, again, ended].into_iter().flatten().min().unwrap_or(UnixMs::NEVER);
         tokio::select! {
             () = clock.reach(next) => {}
             event = events.recv() => match event {
@@ -139,7 +144,7 @@ fn step(due: &Due) -> Request {
     request(&due.app, command, String::new())
 }
 
-fn request(app: &AppKey, command: Command, reason: String) -> Request {
+pub(super) fn request(app: &AppKey, command: Command, reason: String) -> Request {
     Request {
         caller: Caller {
             actor: Actor::Timer,

@@ -7,5 +7,6 @@ mod kills;
 mod node;
 mod past;
 mod promises;
+mod rollouts;
 mod scripted;
 mod timers;

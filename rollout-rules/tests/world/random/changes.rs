@@ -76,10 +76,12 @@ fn changes_of_flags() -> BoxedStrategy<Change> {
     let created = (apps(), definitions(), proptest::collection::btree_map(environments(), states(), 0..3))
         .prop_map(|(app, flag, states)| Change::FlagCreated { app, flag, states });
     let updated = (apps(), definitions()).prop_map(|(app, flag)| Change::FlagUpdated { app, flag });
-    let targeting = (apps(), flags(), environments(), targetings(), any::<bool>());
-    let targeting = targeting.prop_map(|(app, flag, environment, targeting, release_hold)| {
+    let ends = proptest::option::of(Just(RolloutEnd::TakenOver));
+    let targeting = (apps(), flags(), environments(), targetings(), any::<bool>(), ends);
+    let targeting = targeting.prop_map(|(app, flag, environment, targeting, release_hold, ends_rollout)| {
         let targeting = Box::new(targeting);
-        Change::TargetingChanged { app, flag, environment, targeting, schedule: None, release_hold }
+        let schedule = None;
+        Change::TargetingChanged { app, flag, environment, targeting, schedule, release_hold, ends_rollout }
     });
     let extended =
         (apps(), flags(), proptest::collection::btree_map(environments(), moments(), 0..3)).prop_map(
@@ -89,7 +91,65 @@ fn changes_of_flags() -> BoxedStrategy<Change> {
     let hold = proptest::option::of(Just(Hold { cause: HoldCause::Gate, at: START, reason: String::new() }));
     let hold = (apps(), flags(), environments(), hold)
         .prop_map(|(app, flag, environment, hold)| Change::HoldChanged { app, flag, environment, hold });
-    prop_oneof![4 => created, 2 => updated, 8 => targeting, 2 => extended, 1 => archived, 2 => hold].boxed()
+    prop_oneof![
+        4 => created,
+        2 => updated,
+        8 => targeting,
+        2 => extended,
+        1 => archived,
+        2 => hold,
+        4 => changes_of_rollouts(),
+    ]
+    .boxed()
+}
+
+/// Rollouts at stages that their plans have or not.
+fn rollouts() -> BoxedStrategy<Box<Rollout>> {
+    let plans = prop_oneof![
+        4 => Just("1%/30m,approve,50%/1h,100%".parse().expect("a plan")),
+        1 => Just(RolloutPlan { stages: Vec::new() }),
+    ];
+    let statuses = prop_oneof![
+        4 => Just(RolloutStatus::Running),
+        1 => moments().prop_map(|at| RolloutStatus::Paused { at }),
+        1 => moments().prop_map(|at| RolloutStatus::Waiting { at, why: WaitsFor::Outcomes }),
+        1 => moments().prop_map(|at| RolloutStatus::Ended { at: Some(at), how: RolloutEnd::Aborted }),
+    ];
+    (plans, 0_u8..4, statuses, moments(), any::<bool>())
+        .prop_map(|(plan, stage, status, since, turned_on)| {
+            Box::new(Rollout {
+                plan,
+                stage,
+                since,
+                status,
+                started_at: START,
+                started_by: Actor::Timer,
+                raised_at: since,
+                turned_on,
+            })
+        })
+        .boxed()
+}
+
+fn changes_of_rollouts() -> BoxedStrategy<Change> {
+    let place = || (apps(), flags(), environments(), rollouts());
+    let started = (place(), exposures()).prop_map(|((app, flag, environment, rollout), exposure)| {
+        Change::RolloutStarted { app, flag, environment, rollout, exposure }
+    });
+    let advanced = (place(), exposures()).prop_map(|((app, flag, environment, rollout), exposure)| {
+        Change::RolloutAdvanced { app, flag, environment, rollout, exposure }
+    });
+    let changed = place().prop_map(|(app, flag, environment, rollout)| Change::RolloutChanged {
+        app,
+        flag,
+        environment,
+        rollout,
+    });
+    let serves = (proptest::option::of(any::<bool>()), proptest::option::of(exposures()));
+    let ended = (place(), serves).prop_map(|((app, flag, environment, rollout), (on, exposure))| {
+        Change::RolloutEnded { app, flag, environment, rollout, on, exposure }
+    });
+    prop_oneof![2 => started, 1 => advanced, 1 => changed, 1 => ended].boxed()
 }
 
 fn some_environments() -> impl Strategy<Value = Vec<EnvKey>> {

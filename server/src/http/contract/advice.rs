@@ -98,6 +98,12 @@ all! {
         "`what` and `limit` name the bound. Remove what is not needed any more, or put long lists into segments.";
     "expiry_beyond_cap": "Flags and previews live no longer than their tier allows.",
         "`cap` is the latest moment. Extend it again later, with a reason.";
+    "rollout_runs": "A flag has one rollout in an environment at a time.",
+        "Look at it with `tidegate rollout show`; advance or resume it, or abort it before another is started.";
+    "no_rollout": "No rollout runs for this flag in this environment: none was started, or the last one is over.",
+        "`ended` says how it ended. Start another one with `tidegate rollout start`.";
+    "rollout_not_paused": "Only a rollout that somebody paused can be resumed.",
+        "One that waits for approval, or is held, goes on with `tidegate rollout advance`, which takes the approvals of the app's tier.";
     "past_too_far": "The log would have to be read over too far a stretch to know what was so at that moment.",
         "Ask about a moment nearer to a stored checkpoint: `flag history` lists the revisions. A backup that is restored elsewhere can be asked too.";
     "webhook_disabled": "The webhook sends nothing, so nothing can be sent again.",

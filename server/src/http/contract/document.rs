@@ -23,6 +23,7 @@ const TAGS: &[(&str, &str)] = &[
         "Kills",
         "The big switches. A kill needs no revision, may be repeated under its id, and is never refused for load.",
     ),
+    ("Rollouts", "A flag raised stage by stage, each held for its own time, by a plan that people wrote."),
     ("Segments", "Reusable sets of users, of an app or shared by all."),
     ("Proposals", "Changes that wait for approvals, or for a human."),
     ("Tokens", "Who may act."),

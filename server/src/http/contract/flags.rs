@@ -18,7 +18,7 @@ fn state() -> Value {
     json!({
         "on": true, "exposure": 30, "serve": { "variant": "on" }, "targets": [], "rules": [], "prerequisites": [],
         "schedule": [], "expires_at": "2027-01-31T18:00:00.000Z", "expired": false, "hold": null, "killed": null,
-        "serving": "on for 30%",
+        "rollout": null, "serving": "on for 30%",
     })
 }
 

@@ -49,6 +49,7 @@ pub(super) fn proposals() -> Vec<Operation> {
             .refused(&[problem::EXPIRY_BEYOND_CAP, problem::REASON_REQUIRED, problem::IN_USE, problem::KILLED])
             .refused(&[problem::PREREQUISITE_CYCLE, problem::NOT_KILLED, problem::KILLED_EVERYWHERE])
             .refused(&[problem::ENVIRONMENT_ENDED, problem::HELD])
+            .refused(&[problem::ROLLOUT_RUNS, problem::NO_ROLLOUT, problem::ROLLOUT_NOT_PAUSED])
             .answers::<ProposalView>(201, "The proposal.", proposal())
             .with_header("Location")
             .with_header("Idempotency-Replayed"),
@@ -70,7 +71,8 @@ pub(super) fn proposals() -> Vec<Operation> {
             .refused(&[problem::ALREADY_EXISTS, problem::EXPIRED, problem::EXPIRY_BEYOND_CAP, problem::IN_USE])
             .refused(&[problem::KILLED, problem::HELD, problem::ENVIRONMENT_ENDED, problem::PREREQUISITE_CYCLE])
             .refused(&[problem::REASON_REQUIRED, problem::NOT_KILLED, problem::KILLED_EVERYWHERE])
-            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE]),
+            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE])
+            .refused(&[problem::ROLLOUT_RUNS, problem::NO_ROLLOUT, problem::ROLLOUT_NOT_PAUSED]),
         settling("reject", "Turn a proposal down, or withdraw one's own")
             .by(CHANGERS)
             .optional_body::<OnlyReason>(json!({ "reason": "Not before the holidays" }))

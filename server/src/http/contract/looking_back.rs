@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::flags::flag;
 use super::governance::proposal;
 use super::operation::{CHANGERS, Operation, READERS};
+use super::rollouts::RolloutView;
 use super::views::{FlagView, OrNull, Page, ProposalView, Time};
 use crate::http::explain::Question;
 use crate::http::problem;
@@ -27,6 +28,8 @@ struct Explained {
     /// The revision of the log that it was judged by.
     log_revision: Revision,
     killed: OrNull<KillShown>,
+    /// The flag's last rollout there, if there was one.
+    rollout: OrNull<RolloutView>,
     explanation: ExplanationView,
 }
 
@@ -214,7 +217,7 @@ pub(super) fn looking_back() -> Vec<Operation> {
             .body::<Question>(json!({ "context": { "targetingKey": "user-17" } }))
             .refused(&[problem::INVALID, problem::INVALID_CONTEXT, problem::PAST_TOO_FAR, problem::LOG_UNAVAILABLE])
             .answers::<Explained>(200, "The answer, and every step that led there.", json!({
-                "app": "shop", "at": "2027-01-17T18:00:00.000Z", "log_revision": 42, "killed": null,
+                "app": "shop", "at": "2027-01-17T18:00:00.000Z", "log_revision": 42, "killed": null, "rollout": null,
                 "explanation": explanation(),
             })),
         Operation::new(Method::POST, format!("{STATE}/revert"), "revert_flag_state")

@@ -16,6 +16,7 @@ mod links;
 mod looking_back;
 mod operation;
 pub(super) mod pages;
+mod rollouts;
 mod serving;
 mod shapes;
 mod views;
@@ -30,7 +31,7 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 16] = [
+    let areas: [(&'static str, Vec<Operation>); 17] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
@@ -43,6 +44,7 @@ fn operations() -> Vec<Operation> {
         ("Log", governance::log()),
         ("Flags", looking_back::looking_back()),
         ("Flags", exposures::exposures()),
+        ("Rollouts", rollouts::rollouts()),
         ("Kills", delivery::delivery()),
         ("Webhooks", webhooks::webhooks()),
         ("SDKs", serving::sdks()),

@@ -25,6 +25,7 @@ pub(super) use self::serving::{
     EntryView, Evaluation, EvaluationBody, Evaluations, Health, LogPage, OfrepFailure, Ready, ServerView,
 };
 use super::operation::{SchemaOf, of};
+use super::rollouts::RolloutView;
 use crate::http::problem;
 
 /// A member that is always there, and may be null.
@@ -191,6 +192,8 @@ pub(super) struct FlagState {
     hold: OrNull<Hold>,
     /// How high the kill sits that is in effect.
     killed: OrNull<Height>,
+    /// The last rollout, if there was one.
+    rollout: OrNull<RolloutView>,
     /// What it does, in a few words.
     serving: String,
 }

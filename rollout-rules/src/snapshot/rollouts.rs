@@ -1,0 +1,223 @@
+//! Rollouts in the fold: what stands of them, which are due, and where they are.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+
+use super::app::{FlagRecord, after};
+use super::apply::Stamp;
+use super::fold_flags::Touched;
+use super::{App, FlagView, Snapshot};
+use crate::change::Change;
+use crate::ids::{AppKey, EnvKey, FlagKey};
+use crate::percent::Exposure;
+use crate::rollout::{Rollout, RolloutEnd, RolloutStatus};
+use crate::time::UnixMs;
+
+/// Where a rollout is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RolloutPlace {
+    /// The app.
+    pub app: AppKey,
+    /// The flag.
+    pub flag: FlagKey,
+    /// The environment.
+    pub environment: EnvKey,
+}
+
+/// Which rollouts there are, those that ended included, and when the clocks that run say that one is due.
+#[derive(Clone, Default)]
+pub(super) struct Rollouts {
+    places: RedBlackTreeMapSync<AppKey, RedBlackTreeMapSync<InApp, Option<UnixMs>>>,
+    due: RedBlackTreeSetSync<(UnixMs, RolloutPlace)>,
+}
+
+/// Where in an app a rollout is.
+type InApp = (FlagKey, EnvKey);
+
+impl Rollouts {
+    /// Puts the rollouts of a record in the place of those of the one before.
+    pub(super) fn replace(&mut self, app: &AppKey, before: Option<&FlagRecord>, after: &FlagRecord) {
+        let counts = |record: &&FlagRecord| record.rollouts.is_some() && !record.is_archived();
+        if let Some(before) = before.filter(counts) {
+            before.rollouts().for_each(|(environment, _)| self.remove(app, &before.flag.key, environment));
+        }
+        if let Some(after) = Some(after).filter(counts) {
+            for (environment, rollout) in after.rollouts() {
+                self.insert(app, &after.flag.key, environment, rollout.due_at());
+            }
+        }
+    }
+
+    fn insert(&mut self, app: &AppKey, flag: &FlagKey, environment: &EnvKey, due: Option<UnixMs>) {
+        if let Some(at) = due {
+            self.due.insert_mut((at, RolloutPlace::new(app, flag, environment)));
+        }
+        let mut here = self.places.get(app).cloned().unwrap_or_default();
+        here.insert_mut((flag.clone(), environment.clone()), due);
+        self.places.insert_mut(app.clone(), here);
+    }
+
+    fn remove(&mut self, app: &AppKey, flag: &FlagKey, environment: &EnvKey) {
+        let Some(here) = self.places.get_mut(app) else { return };
+        let place = (flag.clone(), environment.clone());
+        if let Some(Some(at)) = here.get(&place).copied() {
+            self.due.remove_mut(&(at, RolloutPlace::new(app, flag, environment)));
+        }
+        here.remove_mut(&place);
+        if here.is_empty() {
+            self.places.remove_mut(app);
+        }
+    }
+}
+
+impl RolloutPlace {
+    fn new(app: &AppKey, flag: &FlagKey, environment: &EnvKey) -> RolloutPlace {
+        RolloutPlace { app: app.clone(), flag: flag.clone(), environment: environment.clone() }
+    }
+}
+
+impl Snapshot {
+    /// The rollouts whose stage was held for long enough, by the time at which it was.
+    pub fn rollouts_due(&self, now: UnixMs) -> impl Iterator<Item = &RolloutPlace> {
+        self.rollouts.due.iter().take_while(move |(at, _)| *at <= now).map(|(_, place)| place)
+    }
+
+    /// The first moment after `now` at which a rollout is due.
+    pub fn next_rollout_due(&self, now: UnixMs) -> Option<UnixMs> {
+        self.rollouts.due.iter().map(|(at, _)| *at).find(|at| *at > now)
+    }
+
+    /// The flags and environments of an app that have or had a rollout, from after `cursor`.
+    pub fn rollouts(
+        &self,
+        app: &AppKey,
+        cursor: Option<&(FlagKey, EnvKey)>,
+    ) -> impl Iterator<Item = (&FlagKey, &EnvKey)> {
+        let here = self.rollouts.places.get(app);
+        let places = here.into_iter().flat_map(move |here| here.range::<InApp, _>(after(cursor)));
+        places.map(|((flag, environment), _)| (flag, environment))
+    }
+
+    /// A rollout started, went on or ended; with it, as far as the entry says so, what is served.
+    pub(super) fn rollout_changed(
+        &mut self,
+        app: &AppKey,
+        flag: &FlagKey,
+        environment: &EnvKey,
+        rollout: &Rollout,
+        stamp: &Stamp<'_>,
+    ) {
+        let (on, exposure) = serves(&stamp.entry.change);
+        let started = matches!(stamp.entry.change, Change::RolloutStarted { .. });
+        let touched = match (on, exposure) {
+            (None, None) => Touched::Nothing,
+            _ => Touched::One(environment),
+        };
+        self.change_flag(app, flag, &touched, stamp, |record| {
+            let Some(state) = record.state_mut(environment) else { return false };
+            if on.is_some() || exposure.is_some() {
+                let state = Arc::make_mut(&mut state.state);
+                let targeting = &mut state.targeting;
+                targeting.on = on.unwrap_or(targeting.on);
+                targeting.exposure = exposure.unwrap_or(targeting.exposure);
+                // Scheduled steps that had come are in what was decided.
+                targeting.schedule.retain(|step| step.at > stamp.entry.at);
+                state.targeting_revision = stamp.revision();
+                if started {
+                    state.hold = None;
+                }
+            }
+            record.rollouts.get_or_insert_default().insert(environment.clone(), rollout.clone());
+            true
+        });
+    }
+}
+
+/// What an entry about a rollout says of the flag: whether it is on, and its exposure.
+fn serves(change: &Change) -> (Option<bool>, Option<Exposure>) {
+    match change {
+        Change::RolloutStarted { exposure, .. } => (Some(true), Some(*exposure)),
+        Change::RolloutAdvanced { exposure, .. } => (None, Some(*exposure)),
+        Change::RolloutEnded { on, exposure, .. } => (*on, *exposure),
+        _ => (None, None),
+    }
+}
+
+impl FlagRecord {
+    /// Its last rollout in each environment that had one.
+    pub fn rollouts(&self) -> impl Iterator<Item = (&EnvKey, &Rollout)> {
+        self.rollouts.iter().flat_map(|all| all.iter())
+    }
+
+    /// Its last rollout in an environment, as the log tells it.
+    pub fn rollout(&self, environment: &EnvKey) -> Option<&Rollout> {
+        self.rollouts.as_ref()?.get(environment)
+    }
+
+    /// Ends the rollout that runs in an environment, if one does.
+    pub(super) fn end_rollout(&mut self, environment: &EnvKey, how: RolloutEnd, at: UnixMs) {
+        let running = self.rollouts.as_mut().and_then(|all| all.get_mut(environment));
+        if let Some(running) = running.filter(|rollout| rollout.is_active()) {
+            running.status = RolloutStatus::Ended { at: Some(at), how };
+        }
+    }
+
+    /// Ends all that run.
+    pub(super) fn end_rollouts(&mut self, how: RolloutEnd, at: UnixMs) {
+        let running = self.rollouts.iter_mut().flat_map(|all| all.values_mut());
+        for rollout in running.filter(|rollout| rollout.is_active()) {
+            rollout.status = RolloutStatus::Ended { at: Some(at), how };
+        }
+    }
+
+    /// An environment is gone.
+    pub(super) fn forget_rollout(&mut self, environment: &EnvKey) {
+        if let Some(all) = &mut self.rollouts {
+            all.remove(environment);
+        }
+        self.rollouts.take_if(|all: &mut Box<BTreeMap<EnvKey, Rollout>>| all.is_empty());
+    }
+}
+
+impl FlagView<'_> {
+    /// How the rollout that runs in an environment is over by now, though nobody has written it down: time and
+    /// what lies above the flag say so.
+    pub fn rollout_over(&self, environment: &EnvKey, now: UnixMs) -> Option<(RolloutEnd, Option<UnixMs>)> {
+        let rollout = self.record().rollout(environment).filter(|rollout| rollout.is_active())?;
+        let state = self.record().state(environment)?.state();
+        if let Some((_, kill)) = self.killed(environment) {
+            return Some((RolloutEnd::Killed, Some(kill.at)));
+        }
+        if self.was_revived(environment) {
+            return Some((RolloutEnd::Killed, None));
+        }
+        if let Some(hold) = &state.hold {
+            return Some((RolloutEnd::TakenBack, Some(hold.at)));
+        }
+        let expires_at = state.expires_at.min(self.app().ends_at(environment));
+        if expires_at <= now {
+            return Some((RolloutEnd::Expired, Some(expires_at)));
+        }
+        // Nothing but a scheduled step that has come can have lowered it.
+        let (on, exposure) = state.targeting.lowered(now);
+        (!on || exposure != rollout.exposure()).then_some((RolloutEnd::TakenOver, None))
+    }
+
+    /// The last rollout in an environment, as it is now.
+    pub fn rollout(&self, environment: &EnvKey, now: UnixMs) -> Option<Rollout> {
+        let rollout = self.record().rollout(environment)?;
+        Some(match self.rollout_over(environment, now) {
+            Some((how, at)) => rollout.ended(how, at),
+            None => rollout.clone(),
+        })
+    }
+}
+
+impl App {
+    fn ends_at(&self, environment: &EnvKey) -> UnixMs {
+        self.environment(environment).and_then(|record| record.environment().ends_at).unwrap_or(UnixMs::NEVER)
+    }
+}
