@@ -126,3 +126,33 @@ fn a_person_watches_a_kill_on_its_way() {
     let last = seen.trim_end().rsplit('\n').next().expect("a line");
     assert!(last.contains("1 of 1 client has it after") && last.ends_with(" ms"), "{seen:?}");
 }
+
+#[test]
+fn a_rollout_that_is_watched_is_drawn_over_what_was_drawn() {
+    let server = Server::first_start();
+    server.tool("app create shop").ends(0);
+    server.tool("flag create checkout -a shop").ends(0);
+    server.tool("rollout start checkout -a shop -e production --plan 5%/1h,100%").ends(0);
+    let (mut person, tool) = terminal();
+    let mut command = server.command();
+    command.args(["rollout", "watch", "checkout", "-a", "shop", "-e", "production"]).env("TERM", "xterm");
+    let mut child = command.stdout(end(&tool)).stderr(Stdio::null()).spawn().expect("the tool runs");
+    drop((command, tool));
+    let mut seen = String::new();
+    let mut read_until = |part: &str| {
+        while !seen.contains(part) {
+            let mut byte = [0];
+            let Ok(1) = person.read(&mut byte) else { panic!("it ended without `{part}`: {seen}") };
+            seen.push(char::from(byte[0]));
+        }
+        seen.clone()
+    };
+    let first = read_until("if nothing keeps it waiting");
+    assert!(first.contains("stage 1 of 2 (5%)") && first.contains("left"), "{first}");
+    server.tool("rollout abort checkout -a shop -e production").ends(0);
+    // Five lines up, and what is there goes.
+    let last = read_until("\u{1b}[5A\u{1b}[J");
+    assert!(!last.contains("aborted"), "{last}");
+    read_until("was aborted");
+    assert_eq!(child.wait().expect("our own process").code(), Some(1));
+}

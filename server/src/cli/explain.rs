@@ -15,6 +15,7 @@ use ureq::http::Method;
 use super::failure::Failure;
 use super::flag::{path, read};
 use super::reading::{moment, text, typed_file};
+use super::rollout_view::RolloutView;
 use super::session::Session;
 use super::when::{self, Ago};
 
@@ -138,6 +139,11 @@ fn show(session: &mut Session, told: &Explanation, body: &Value) -> Result<(), F
     let at = moment(body, "at").map_or_else(String::new, when::second);
     let log = text(body, "log_revision");
     session.say(format_args!("as of {at} UTC, log revision {log}; the flag changed last at {revision}"))?;
+    if let Ok(rollout) = RolloutView::deserialize(&body["rollout"])
+        && rollout.status != "completed"
+    {
+        session.say(format_args!("rollout: {}", rollout.line(moment(body, "at").unwrap_or(session.now))))?;
+    }
     session.say("")?;
     let mut lines = Lines::default();
     lines.steps(&told.steps, 0);

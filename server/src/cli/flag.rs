@@ -251,6 +251,10 @@ fn set(
         "{key} in {environment}: {after} (was: {before}, revision {seen}); now revision {}",
         now.revision
     ))?;
+    let rolls_out = |state: &view::StateView| state.rollout.as_ref().is_some_and(|rollout| rollout.active);
+    if rolls_out(state) && !now.environments.get(environment).is_some_and(rolls_out) {
+        session.say("the rollout that ran there is taken over by this: it goes on no more")?;
+    }
     note_what_stands_above(session, place, now.environments.get(environment))
 }
 

@@ -24,6 +24,9 @@ mod offline_options;
 mod output;
 mod proposal;
 mod reading;
+mod rollout;
+mod rollout_view;
+mod rollout_watch;
 mod rule_text;
 mod segment;
 mod serve_options;
@@ -148,6 +151,8 @@ pub enum ClientCommand {
     Env(InApp<environment::EnvCommand>),
     /// An app's flags
     Flag(InApp<flag::FlagCommand>),
+    /// A flag raised stage by stage, by a plan
+    Rollout(InApp<rollout::RolloutCommand>),
     /// Reusable sets of users, of an app or shared by all
     Segment(MaybeInApp<segment::SegmentCommand>),
     /// Who may act
@@ -182,6 +187,7 @@ pub enum ClientCommand {
     /// Every change is an ordinary one under all laws, shown in the log under the plan's id. What needs approvals is left
     /// and reported, and the exit code is 6; with --propose it is stored as proposals. The same command later does only
     /// what is missing, and proposes nothing that waits already. Nothing is deleted without --prune.
+    /// While a rollout of a flag runs, whether the flag is on and its exposure are left to it.
     Import(WithOptions<import::ImportOptions>),
     /// Which SDKs are connected, what they serve and how stale it is
     Clients(WithOptions<clients::ClientsOptions>),
@@ -293,6 +299,7 @@ impl ClientCommand {
             ClientCommand::App(group) => &group.call,
             ClientCommand::Env(group) => &group.call,
             ClientCommand::Flag(group) => &group.call,
+            ClientCommand::Rollout(group) => &group.call,
             ClientCommand::Segment(group) => &group.call,
             ClientCommand::Token(group) => &group.call,
             ClientCommand::Webhook(group) => &group.call,
@@ -352,6 +359,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
             }
             command => flag::run(session, &named(group.app)?, command),
         },
+        ClientCommand::Rollout(group) => rollout::run(session, &named(group.app)?, group.command),
         ClientCommand::Segment(group) => {
             segment::run(session, Given::named(group.app).filter(|_| !group.shared).as_ref(), group.command)
         }

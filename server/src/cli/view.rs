@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::output::{Table, Tone, fields, tone_of_serving};
+use super::rollout_view::RolloutView;
 use super::session::Session;
 use super::when;
 
@@ -89,6 +90,9 @@ pub struct StateView {
     pub schedule: Vec<ScheduledChange>,
     /// When it dies.
     pub expires_at: UnixMs,
+    /// Its last rollout.
+    #[serde(default)]
+    pub rollout: Option<RolloutView>,
     /// Who holds it, if automation does.
     #[serde(default)]
     pub hold: Option<Hold>,
@@ -182,6 +186,10 @@ fn details(session: &mut Session, environment: &str, state: &StateView) -> Resul
     let mut lines = Vec::new();
     if let Some(hold) = &state.hold {
         lines.push(format!("held since {}: {}", when::shown(hold.at, session.now), hold.reason));
+    }
+    // One that was completed shows in what is served.
+    if let Some(rollout) = state.rollout.as_ref().filter(|rollout| rollout.status != "completed") {
+        lines.push(format!("rollout: {}; plan {}", rollout.line(session.now), rollout.plan));
     }
     for prerequisite in &state.prerequisites {
         let variants: Vec<&str> = prerequisite.variants.iter().map(AsRef::as_ref).collect();

@@ -131,6 +131,7 @@ pub(super) fn born_off(off_variant: &VariantKey, variants: &[Variant]) -> StateV
         prerequisites: Vec::new(),
         schedule: Vec::new(),
         expires_at: UnixMs::NEVER,
+        rollout: None,
         hold: None,
         serving: String::new(),
     }
@@ -139,10 +140,12 @@ pub(super) fn born_off(off_variant: &VariantKey, variants: &[Variant]) -> StateV
 /// Of what a flag does in an environment.
 pub(super) fn state(file: &StatePart, server: &StateView, now: UnixMs) -> Difference {
     let mut found = Difference::default();
-    if let Some(on) = file.on.filter(|on| *on != server.on) {
+    // Else every run of a pipeline would take the rollout over.
+    let rolls_out = server.rollout.as_ref().is_some_and(|rollout| rollout.active);
+    if let Some(on) = file.on.filter(|on| *on != server.on && !rolls_out) {
         found.set("on", &on, if on { "turn on".to_owned() } else { "turn off".to_owned() });
     }
-    if let Some(exposure) = file.exposure.filter(|exposure| *exposure != server.exposure) {
+    if let Some(exposure) = file.exposure.filter(|exposure| *exposure != server.exposure && !rolls_out) {
         found.set("exposure", &exposure, format!("exposure {}% -> {exposure}%", server.exposure));
     }
     if let Some(serve) = file.serve.as_ref().filter(|serve| **serve != server.serve) {
