@@ -141,6 +141,7 @@ fn everything_that_can_happen_does() {
         "races lost",
         "requests repeated",
         "restarts",
+        "rollouts that were due",
         "steps that fell due",
         "the log went away or came back",
         "unknown entries met",

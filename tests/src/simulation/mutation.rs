@@ -35,6 +35,8 @@ pub enum Law {
     OthersApprove,
     /// 9: a scheduled step is made so once, not before its time.
     StepsWhenDue,
+    /// 9: a rollout comes to no stage but the next, and by the clock only when the one before was held.
+    StageByStage,
 }
 
 impl Law {
@@ -55,6 +57,7 @@ impl Law {
         Law::AgentsOnlyPropose,
         Law::OthersApprove,
         Law::StepsWhenDue,
+        Law::StageByStage,
     ];
 }
 
@@ -130,5 +133,5 @@ mutations! {
     /// Anybody's approval passes for somebody else's.
     ApproveForOthers breaks OthersApprove;
     /// Timers apply steps by the clock of whoever is ahead.
-    TimerAheadOfTime breaks StepsWhenDue;
+    TimerAheadOfTime breaks StepsWhenDue | StageByStage;
 }

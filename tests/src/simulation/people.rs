@@ -137,7 +137,8 @@ impl Person {
             return self.settle(outside);
         }
         match outside.dice.below(100) {
-            0..55 => self.targeting(outside),
+            0..42 => self.targeting(outside),
+            42..55 => self.roll_out(outside),
             55..66 => self.kill(outside),
             66..75 => self.revive(outside),
             75..79 => self.extend(outside),
@@ -186,6 +187,29 @@ impl Person {
         }
         let command = Command::SetTargeting { app, flag, environment, patch: Box::new(patch) };
         if self.who == Who::Agent && outside.dice.chance(60) {
+            return self.propose(command, revision, outside);
+        }
+        self.wish_for(command, revision)
+    }
+
+    /// Starts a rollout, or does something to one.
+    fn roll_out(&self, outside: &mut Outside) -> Option<Wish> {
+        let (app, flag, seen) = self.pick_flag(outside)?;
+        let environment = pick_environment(outside);
+        let lowers = |outside: &mut Outside| outside.dice.chance(50).then_some(seen.revision);
+        let (command, revision) = match outside.dice.below(10) {
+            0..6 => {
+                let plans = ["10%/30s,50%/20s,100%", "25%/1m,approve,100%", "1%/10s,5%/10s,25%/10s,98%/20s"];
+                let plan = outside.dice.pick(&plans)?.parse().ok()?;
+                (Command::StartRollout { app, flag, environment, plan }, Some(seen.revision))
+            }
+            6 => (Command::PauseRollout { app, flag, environment }, lowers(outside)),
+            7 => (Command::ResumeRollout { app, flag, environment }, Some(seen.revision)),
+            8 => (Command::AbortRollout { app, flag, environment }, lowers(outside)),
+            _ => (Command::AdvanceRollout { app, flag, environment }, Some(seen.revision)),
+        };
+        let proposable = !matches!(command, Command::PauseRollout { .. } | Command::AbortRollout { .. });
+        if proposable && outside.dice.chance(40) {
             return self.propose(command, revision, outside);
         }
         self.wish_for(command, revision)

@@ -4,6 +4,7 @@ mod authority;
 mod automation;
 mod commands;
 mod kills;
+mod rollouts;
 
 use rollout_rules::change::{Change, Command, Entry, Reach};
 use rollout_rules::context::Context;
@@ -54,6 +55,7 @@ pub(super) fn check(nodes: &[Node], outside: &mut Outside) {
     kills::check(&scene, &mut violate);
     automation::check(&scene, &mut violate);
     authority::check(&scene, &mut violate);
+    rollouts::check(&scene, &mut violate);
     for (law, what) in found {
         outside.history.violate(law, what);
     }
@@ -197,6 +199,11 @@ pub(super) fn flag_of(command: &Command) -> Option<(&AppKey, &FlagKey)> {
         | Command::ExtendFlag { app, flag, .. }
         | Command::ArchiveFlag { app, flag }
         | Command::Hold { app, flag, .. }
+        | Command::StartRollout { app, flag, .. }
+        | Command::PauseRollout { app, flag, .. }
+        | Command::ResumeRollout { app, flag, .. }
+        | Command::AbortRollout { app, flag, .. }
+        | Command::AdvanceRollout { app, flag, .. }
         | Command::Revive { reach: Reach::Flag { app, flag }, .. } => Some((app, flag)),
         _ => None,
     }
@@ -210,7 +217,11 @@ fn concerns(change: &Change, app: &AppKey, flag: &FlagKey) -> bool {
         Change::TargetingChanged { app: of, flag: one, .. }
         | Change::FlagExtended { app: of, flag: one, .. }
         | Change::FlagArchived { app: of, flag: one }
-        | Change::HoldChanged { app: of, flag: one, .. } => of == app && one == flag,
+        | Change::HoldChanged { app: of, flag: one, .. }
+        | Change::RolloutStarted { app: of, flag: one, .. }
+        | Change::RolloutAdvanced { app: of, flag: one, .. }
+        | Change::RolloutChanged { app: of, flag: one, .. }
+        | Change::RolloutEnded { app: of, flag: one, .. } => of == app && one == flag,
         Change::Killed { reach, .. } | Change::Revived { reach, .. } => reaches(reach, app, flag),
         _ => false,
     }

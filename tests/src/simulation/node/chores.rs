@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollout_rules::change::{Anchor, Change, Command, ENTRY_VERSION, Entry};
 use rollout_rules::flag::HoldCause;
 use rollout_rules::ids::{IdempotencyKey, Revision};
-use rollout_rules::snapshot::Due;
+use rollout_rules::rollout::Finding;
+use rollout_rules::snapshot::{Due, RolloutPlace};
 use rollout_rules::time::{DurationMs, UnixMs};
 
 use super::commit::Task;
@@ -21,6 +22,8 @@ use crate::simulation::outside::{Outside, Wish};
 const LEASE: DurationMs = DurationMs(30_000);
 /// A step that was refused is tried again after so long.
 const AGAIN: DurationMs = DurationMs(60_000);
+/// A rollout is looked at again after so long.
+const SOON: DurationMs = DurationMs(5_000);
 /// How far ahead a timer looks that does not look at its clock.
 const AHEAD: DurationMs = DurationMs(3_600_000);
 
@@ -28,6 +31,7 @@ const AHEAD: DurationMs = DurationMs(3_600_000);
 #[derive(Default)]
 pub(super) struct Chores {
     steps: BTreeMap<Due, UnixMs>,
+    rollouts: BTreeMap<RolloutPlace, UnixMs>,
     breaches: BTreeMap<usize, Mending>,
     effects: BTreeMap<Revision, Doing>,
     ran: BTreeSet<usize>,
@@ -52,7 +56,10 @@ enum Doing {
 impl Node {
     pub(super) fn do_chores(&mut self, outside: &mut Outside) {
         match outside.dice.below(3) {
-            0 => self.apply_steps(outside),
+            0 => {
+                self.apply_steps(outside);
+                self.step_rollouts(outside);
+            }
             1 => self.mend_breaches(outside),
             _ => self.do_effects(outside),
         }
@@ -79,6 +86,28 @@ impl Node {
             self.chores.steps.insert(due, outside.now);
             outside.history.count("steps that fell due");
             let command = Command::ApplySchedule { app, flag, environment, schedule };
+            self.want(Wish::new(Who::Timer, command, None), outside);
+        }
+    }
+
+    fn step_rollouts(&mut self, outside: &mut Outside) {
+        let now = self.clock(outside.now);
+        self.chores
+            .rollouts
+            .retain(|_, tried_at| tried_at.plus(SOON) > outside.now && *tried_at <= outside.now);
+        let until = if outside.errs(Mutation::TimerAheadOfTime) { now.plus(AHEAD) } else { now };
+        let due: Vec<RolloutPlace> = self.folded.rollouts_due(until).take(2).cloned().collect();
+        for place in due {
+            let view = self.folded.flag(&place.app, &place.flag);
+            let rollout = view.and_then(|view| view.record().rollout(&place.environment).cloned());
+            let Some(rollout) = rollout.filter(|_| !self.chores.rollouts.contains_key(&place)) else {
+                continue;
+            };
+            self.chores.rollouts.insert(place.clone(), outside.now);
+            outside.history.count("rollouts that were due");
+            let RolloutPlace { app, flag, environment } = place;
+            let finding = Finding::NotEnoughData;
+            let command = Command::StepRollout { app, flag, environment, stage: rollout.stage, finding };
             self.want(Wish::new(Who::Timer, command, None), outside);
         }
     }

@@ -148,7 +148,7 @@ impl Node {
         let request = self.understood(&task.request, outside);
         let now = self.clock(outside.now);
         let hasty = outside.errs(Mutation::TimerAheadOfTime)
-            && matches!(request.command, Command::ApplySchedule { .. });
+            && matches!(request.command, Command::ApplySchedule { .. } | Command::StepRollout { .. });
         let judged_at = if hasty { now.plus(AHEAD) } else { now };
         let outcome = match decide(self.speculation(), &outside.rules, &request, judged_at) {
             Ok(Verdict::Change(draft)) => {
