@@ -125,16 +125,51 @@ fn a_rollout_is_watched_until_it_is_over() {
     server.tool(&format!("rollout watch {THERE}")).ends(1).says("killed").complains("was ended by a kill");
 }
 
+/// The shop after these commands, and a file that says so; the folder is the file's.
+fn exported_after(lines: &[&str]) -> (Server, tempfile::TempDir, String) {
+    let server = shop();
+    lines.iter().for_each(|line| {
+        server.tool(line).ends(0);
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("shop.json").display().to_string();
+    server.tool(&format!("export -a shop {file}")).ends(0);
+    (server, folder, file)
+}
+
 #[test]
 fn an_import_leaves_exposure_to_a_rollout_that_runs() {
-    let server = shop();
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("shop.json");
-    let export = format!("export -a shop {}", file.display());
-    server.tool(&export).ends(0);
+    let (server, _folder, file) = exported_after(&["flag on checkout -a shop -e production"]);
+    server.tool("flag off checkout -a shop -e production").ends(0);
     server.tool(&format!("rollout start {THERE} --plan 5%/1h,100%")).ends(0);
-    let import = format!("import {} --dry-run --exit-code", file.display());
-    server.tool(&import).ends(0);
+    let left = "exposure 5% is left to the rollout (the file says 100%)";
+    server.tool(&format!("import {file} --dry-run --exit-code")).ends(0).says(left).says("1 left alone");
+    server.tool(&format!("import {file} --yes")).ends(0).says(left);
+    server.tool(&format!("rollout show {THERE}")).ends(0).says("running, stage 1 of 2 (5%)");
+}
+
+#[test]
+fn an_import_turns_a_flag_off_whose_rollout_runs() {
+    let (server, _folder, file) = exported_after(&[]);
+    server.tool(&format!("rollout start {THERE} --plan 5%/1h,100%")).ends(0);
+    server.tool(&format!("import {file} --yes")).ends(0).says("turn off");
+    server.tool(&format!("rollout show {THERE}")).ends(0).says("taken over");
+    server.tool("flag show checkout -a shop").ends(0).says("production   off");
+}
+
+#[test]
+fn an_import_raises_what_a_rollout_was_aborted_from_only_if_that_is_asked_for() {
+    let (server, _folder, file) = exported_after(&["flag on checkout -a shop -e production"]);
+    server.tool("flag off checkout -a shop -e production").ends(0);
+    server.tool(&format!("rollout start {THERE} --plan 5%/1h,100%")).ends(0);
     server.tool(&format!("rollout abort {THERE}")).ends(0);
-    server.tool(&import).ends(8).says("exposure");
+    let import = |options: &str| server.tool(&format!("import {file} {options}"));
+    import("--exit-code --dry-run").ends(0).says("off: its rollout was aborted").says("the file says 100%");
+    import("--yes").ends(0).says("1 left alone");
+    server.tool("flag show checkout -a shop").ends(0).says("production   off");
+    import("--yes --raise-stopped").ends(0).says("turn on, exposure 0% -> 100%");
+    server.tool("flag show checkout -a shop").ends(0).says("production   on");
+    // What people set since is theirs, and then the file's again.
+    server.tool("flag set checkout -a shop -e production --exposure 7%").ends(0);
+    import("--yes").ends(0).says("exposure 7% -> 100%");
 }

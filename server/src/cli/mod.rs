@@ -187,7 +187,9 @@ pub enum ClientCommand {
     /// Every change is an ordinary one under all laws, shown in the log under the plan's id. What needs approvals is left
     /// and reported, and the exit code is 6; with --propose it is stored as proposals. The same command later does only
     /// what is missing, and proposes nothing that waits already. Nothing is deleted without --prune.
-    /// While a rollout of a flag runs, whether the flag is on and its exposure are left to it.
+    /// While a rollout of a flag runs, its exposure is left to it; a file that says off turns the flag off, and the
+    /// rollout is over. What is off since its rollout was aborted, taken back or killed is raised only with
+    /// --raise-stopped.
     Import(WithOptions<import::ImportOptions>),
     /// Which SDKs are connected, what they serve and how stale it is
     Clients(WithOptions<clients::ClientsOptions>),

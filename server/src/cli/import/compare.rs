@@ -17,6 +17,8 @@ use crate::cli::view::{self, FlagView, StateView};
 pub(super) struct Difference {
     pub body: Map<String, Value>,
     words: Vec<String>,
+    /// What stays other than the file says, in words.
+    left: Vec<String>,
 }
 
 impl Difference {
@@ -26,6 +28,11 @@ impl Difference {
 
     pub(super) fn words(&self) -> String {
         self.words.join(", ")
+    }
+
+    /// What stays other than the file says, and why; nothing, if nothing does.
+    pub(super) fn left_alone(&self) -> Option<String> {
+        (!self.left.is_empty()).then(|| self.left.join(", "))
     }
 
     fn set(&mut self, name: &str, value: &impl Serialize, words: String) {
@@ -45,6 +52,34 @@ impl Difference {
             };
             let words = format!("{} {} -> {}", name.replace('_', " "), shown(server), shown(wanted));
             self.set(name, wanted, words);
+        }
+    }
+
+    /// Whether the flag is on, and for how many: as far as a rollout leaves that to the file.
+    fn reach(&mut self, file: &StatePart, server: &StateView, raise_stopped: bool) {
+        let rolling = Rolling::of(server);
+        let turns_off = server.on && file.on == Some(false);
+        if let Some(on) = file.on.filter(|on| *on != server.on) {
+            match rolling {
+                Rolling::Stopped(how) if on && !raise_stopped => {
+                    self.left.push(format!("off: {}", stopped(how)));
+                }
+                _ => self.set("on", &on, if on { "turn on".to_owned() } else { "turn off".to_owned() }),
+            }
+        }
+        if let Some(exposure) = file.exposure.filter(|exposure| *exposure != server.exposure) {
+            let here = server.exposure;
+            match rolling {
+                Rolling::Runs if !turns_off => {
+                    self.left
+                        .push(format!("exposure {here}% is left to the rollout (the file says {exposure}%)"));
+                }
+                Rolling::Stopped(how) if exposure > here && !raise_stopped => {
+                    let why = stopped(how);
+                    self.left.push(format!("exposure {here}% (the file says {exposure}%): {why}"));
+                }
+                _ => self.set("exposure", &exposure, format!("exposure {here}% -> {exposure}%")),
+            }
         }
     }
 }
@@ -137,17 +172,33 @@ pub(super) fn born_off(off_variant: &VariantKey, variants: &[Variant]) -> StateV
     }
 }
 
-/// Of what a flag does in an environment.
-pub(super) fn state(file: &StatePart, server: &StateView, now: UnixMs) -> Difference {
+/// What a rollout leaves to a file of whether a flag is on, and for how many.
+enum Rolling<'a> {
+    /// All.
+    No,
+    /// To turn the flag off, and no more: else every run of a pipeline would take the rollout over.
+    Runs,
+    /// What does not raise: it was stopped, as this word says, and nobody set anything since. Else the next run of a
+    /// pipeline would undo that.
+    Stopped(&'a str),
+}
+
+impl Rolling<'_> {
+    fn of(server: &StateView) -> Rolling<'_> {
+        let Some(rollout) = &server.rollout else { return Rolling::No };
+        let nothing_served = server.hold.is_some() || !server.on || server.exposure == Exposure::NONE;
+        match rollout.status.as_str() {
+            _ if rollout.active => Rolling::Runs,
+            stopped @ ("aborted" | "taken_back" | "killed") if nothing_served => Rolling::Stopped(stopped),
+            _ => Rolling::No,
+        }
+    }
+}
+
+/// Of what a flag does in an environment. With `raise_stopped`, also where a rollout was stopped.
+pub(super) fn state(file: &StatePart, server: &StateView, raise_stopped: bool, now: UnixMs) -> Difference {
     let mut found = Difference::default();
-    // Else every run of a pipeline would take the rollout over.
-    let rolls_out = server.rollout.as_ref().is_some_and(|rollout| rollout.active);
-    if let Some(on) = file.on.filter(|on| *on != server.on && !rolls_out) {
-        found.set("on", &on, if on { "turn on".to_owned() } else { "turn off".to_owned() });
-    }
-    if let Some(exposure) = file.exposure.filter(|exposure| *exposure != server.exposure && !rolls_out) {
-        found.set("exposure", &exposure, format!("exposure {}% -> {exposure}%", server.exposure));
-    }
+    found.reach(file, server, raise_stopped);
     if let Some(serve) = file.serve.as_ref().filter(|serve| **serve != server.serve) {
         found.set("serve", serve, format!("serve {} -> {}", view::serve(&server.serve), view::serve(serve)));
     }
@@ -175,6 +226,10 @@ pub(super) fn state(file: &StatePart, server: &StateView, now: UnixMs) -> Differ
         }
     }
     found
+}
+
+fn stopped(how: &str) -> String {
+    format!("its rollout was {}; --raise-stopped raises it again", how.replace('_', " "))
 }
 
 /// The scheduled changes that are still to come, in the server's order. What is past was done.

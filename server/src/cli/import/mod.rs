@@ -36,6 +36,9 @@ pub struct ImportOptions {
     /// Archive flags and delete segments of the app that are not in the file; environments stay
     #[arg(long)]
     prune: bool,
+    /// Raise also what is off since its rollout was aborted, taken back or killed
+    #[arg(long)]
+    raise_stopped: bool,
     /// Store what needs approvals as proposals, one of a flag at a time; the exit code is 0 then
     #[arg(long)]
     propose: bool,
@@ -55,7 +58,7 @@ pub(super) fn run(session: &mut Session, options: &ImportOptions) -> Result<(), 
     if session.reason.is_none() {
         session.reason = Some(format!("imported from {}", options.file.display()));
     }
-    let plan = Plan::of(&file, &seen, options.prune, session)?;
+    let plan = Plan::of(&file, &seen, options, session)?;
     let (to_do, impossible) = (plan.to_do(), plan.count(Act::Impossible));
     if !session.json {
         show(session, &plan)?;

@@ -7,6 +7,7 @@ use rollout_rules::ids::{EnvKey, FlagKey, SegmentKey};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
+use super::ImportOptions;
 use super::compare;
 use super::seen::{Seen, SeenSegment};
 use crate::cli::app_file::{AppFile, SegmentPart};
@@ -118,8 +119,14 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What it takes to make the server be as the file says.
-    pub(super) fn of(file: &AppFile, seen: &Seen, prune: bool, session: &Session) -> Result<Plan, Failure> {
-        let mut maker = Maker { file, seen, prune, session, plan: Plan::default() };
+    pub(super) fn of(
+        file: &AppFile,
+        seen: &Seen,
+        options: &ImportOptions,
+        session: &Session,
+    ) -> Result<Plan, Failure> {
+        let ImportOptions { prune, raise_stopped, .. } = *options;
+        let mut maker = Maker { file, seen, prune, raise_stopped, session, plan: Plan::default() };
         maker.app();
         maker.environments();
         maker.segments();
@@ -145,6 +152,7 @@ pub(super) struct Maker<'a> {
     pub file: &'a AppFile,
     pub seen: &'a Seen,
     pub prune: bool,
+    pub raise_stopped: bool,
     pub session: &'a Session,
     plan: Plan,
 }

@@ -75,7 +75,7 @@ impl Maker<'_> {
                 self.extend(key, environment, at);
             }
             let difference = match &off {
-                Some(off) => compare::state(state, &compare::born_off(off, &variants), now),
+                Some(off) => compare::state(state, &compare::born_off(off, &variants), false, now),
                 // A boolean flag whose variants nobody named has these.
                 None => {
                     let (on, off) = ("on".parse().ok(), "off".parse().ok());
@@ -84,7 +84,7 @@ impl Maker<'_> {
                     if let (Some(born), Some(serve)) = (&mut born, serve) {
                         born.serve = serve;
                     }
-                    born.map_or_else(Difference::default, |born| compare::state(state, &born, now))
+                    born.map_or_else(Difference::default, |born| compare::state(state, &born, false, now))
                 }
             };
             self.state(key, environment, difference);
@@ -123,13 +123,14 @@ impl Maker<'_> {
                 let off = part.off_variant.clone().or_else(|| server.off_variant.parse().ok());
                 let variants = part.variants.as_ref().unwrap_or(&server.variants);
                 if let Some(off) = off {
-                    let difference = compare::state(state, &compare::born_off(&off, variants), now);
+                    let difference = compare::state(state, &compare::born_off(&off, variants), false, now);
                     self.state(key, environment, difference);
                 }
                 continue;
             };
             self.life(key, environment, state.expires_at, standing.expires_at);
-            self.state(key, environment, compare::state(state, standing, now));
+            let difference = compare::state(state, standing, self.raise_stopped, now);
+            self.state(key, environment, difference);
         }
     }
 
@@ -165,6 +166,12 @@ impl Maker<'_> {
     }
 
     fn state(&mut self, key: &FlagKey, environment: &EnvKey, difference: Difference) {
+        if let Some(left) = difference.left_alone() {
+            self.row(format!("flag {key}"), environment.as_str(), Act::LeftAlone, left);
+            if difference.is_empty() {
+                return;
+            }
+        }
         let act = if difference.is_empty() { Act::Unchanged } else { Act::Change };
         let row = self.row(format!("flag {key}"), environment.as_str(), act, difference.words());
         if act == Act::Change {
