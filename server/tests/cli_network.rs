@@ -116,6 +116,17 @@ fn a_kill_that_is_not_durable_yet_says_so() {
 }
 
 #[test]
+fn a_rollout_of_a_newer_server_is_shown_by_an_older_tool() {
+    let body = r#"{"flag":"f","environment":"prod","default_plan":"100%","mood":1,"rollout":{"plan":"5%/1h,100%",
+        "stages":[{"exposure":5,"hold_ms":3600000,"weather":"rain"},{"exposure":100}],"stage":0,"exposure":5,
+        "status":"running","status_since":null,"why":null,"active":true,"due_at":null,"completes_at":null,
+        "started_at":"2026-01-01T00:00:00Z","started_by":{"type":"human","name":"ann"},"mood":1}}"#;
+    let (url, heard) = peer(vec![answer("200 OK", "", body)]);
+    tool(&url, &["rollout", "show", "f", "-a", "shop", "-e", "prod"]).ends(0).says("stage 1 of 2 (5%)");
+    heard.join().expect("the peer");
+}
+
+#[test]
 fn a_kill_that_nobody_acknowledges_is_given_up_with_the_code_for_unreachable() {
     // A port that was free a moment ago and that nobody listens on.
     let url = {

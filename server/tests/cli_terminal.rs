@@ -149,10 +149,13 @@ fn a_rollout_that_is_watched_is_drawn_over_what_was_drawn() {
     };
     let first = read_until("if nothing keeps it waiting");
     assert!(first.contains("stage 1 of 2 (5%)") && first.contains("left"), "{first}");
+    // A line is a row, and is counted as one.
+    assert!(first.contains("\u{1b}[?7lcheckout in production"), "{first}");
+    assert!(!first.contains("\u{1b}[?7h"), "{first}");
     server.tool("rollout abort checkout -a shop -e production").ends(0);
     // Five lines up, and what is there goes.
     let last = read_until("\u{1b}[5A\u{1b}[J");
-    assert!(!last.contains("aborted"), "{last}");
+    assert!(!last.contains("aborted") && last.contains("\u{1b}[?7h"), "{last}");
     read_until("was aborted");
     assert_eq!(child.wait().expect("our own process").code(), Some(1));
 }

@@ -1,8 +1,7 @@
 //! A rollout as the API shows it, and how people see it.
 
 use rollout_rules::percent::Exposure;
-use rollout_rules::plan::Stage;
-use rollout_rules::time::UnixMs;
+use rollout_rules::time::{DurationMs, UnixMs};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -32,7 +31,7 @@ pub struct RolloutView {
     /// The plan in its short form.
     pub plan: String,
     /// Its stages.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<StageView>,
     /// The stage that stands, from zero.
     pub stage: usize,
     /// Its exposure.
@@ -53,6 +52,19 @@ pub struct RolloutView {
     pub started_at: UnixMs,
     /// By whom.
     pub started_by: Value,
+}
+
+/// A stage. Members that are not listed are of no use here, and may come with newer servers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StageView {
+    /// How many units get what the flag serves.
+    pub exposure: Exposure,
+    /// For how long, before the next.
+    #[serde(default)]
+    pub hold_ms: DurationMs,
+    /// Whether a person has to bring the rollout here.
+    #[serde(default)]
+    pub approval: bool,
 }
 
 impl StateView {

@@ -14,6 +14,11 @@ use crate::clock::Clock;
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Lines that are too long for the terminal end at its edge.
+const CUT_LINES: &str = "\u{1b}[?7l";
+/// They go on in the next row again.
+const WRAP_LINES: &str = "\u{1b}[?7h";
+
 /// Follows it. On a terminal it is drawn anew each second, elsewhere each change is a line, as JSON one answer a
 /// line. It ends when the rollout does: well if it was completed.
 pub(super) fn run(session: &mut Session, path: &str) -> Result<(), Failure> {
@@ -61,7 +66,10 @@ fn draw(session: &mut Session, state: &StateView, before: usize) -> Result<usize
         write!(session.out, "\u{1b}[{before}A\u{1b}[J")?;
     }
     let lines = rollout_view::lines(state, session.style, session.now);
+    // Each is one row, however narrow the terminal: what does not fit is cut, else too few rows would be drawn over.
+    write!(session.out, "{CUT_LINES}")?;
     lines.iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
+    write!(session.out, "{WRAP_LINES}")?;
     session.out.flush()?;
     Ok(lines.len())
 }
