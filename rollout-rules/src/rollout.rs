@@ -11,7 +11,8 @@
 //! | the flag's date or its preview's end comes | `expired` |
 //!
 //! Nothing goes on by itself after that: whoever mended it starts another one. Rules, target lists and
-//! prerequisites may change meanwhile. A pause stops the clock of the stage; so does a hold by the evaluator.
+//! prerequisites may change meanwhile. A pause stops the clock of the stage; so does a hold by the evaluator, which
+//! only the evaluator ends, or a person who advances the rollout all the same.
 
 use alloc::format;
 use alloc::string::String;
@@ -58,6 +59,9 @@ pub enum RolloutStatus {
     Paused {
         /// When.
         at: UnixMs,
+        /// The evaluator had stopped it before, and that stands: it is back with the resumption.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<Suspicion>,
     },
     /// The stage was held, and somebody has to advance it.
     Waiting {
@@ -81,6 +85,17 @@ pub enum RolloutStatus {
         /// How.
         how: RolloutEnd,
     },
+}
+
+/// Why the evaluator stopped the clock of a rollout that somebody paused since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Suspicion {
+    /// Since when.
+    pub at: UnixMs,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// Why a rollout waits for a person.
@@ -114,16 +129,15 @@ pub enum RolloutEnd {
 }
 
 /// What outcomes say of a stage.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "finding", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Finding {
     /// Too little to tell: the tier decides. Tiers 0 and 1 go on, tier 2 asks a person in production.
-    #[default]
     NotEnoughData,
-    /// No worse than the control, shown by enough data.
+    /// No worse than the control, shown by enough data. What waits for this alone goes on.
     ShownGood,
-    /// Something is suspect: go no further until another finding comes.
+    /// Something is suspect: go no further until the evaluator finds otherwise.
     Held {
         /// What, for people.
         reason: String,
@@ -218,13 +232,33 @@ impl Rollout {
         entered
     }
 
-    /// The same with its clock going on, where it stood.
+    /// Whether a person has to bring it to its next stage, by its plan.
+    pub fn asks_for_approval(&self) -> bool {
+        self.next().is_some_and(|next| next.approval)
+    }
+
+    /// The same, paused. That the evaluator held it stands.
+    pub(crate) fn paused(&self, now: UnixMs) -> Rollout {
+        let held = match &self.status {
+            RolloutStatus::Held { at, reason } => Some(Suspicion { at: *at, reason: reason.clone() }),
+            _ => None,
+        };
+        self.with(RolloutStatus::Paused { at: now, held })
+    }
+
+    /// The same with its clock going on, where it stood; held, if it was when it was paused.
     pub(crate) fn going_on(&self, now: UnixMs) -> Rollout {
-        let mut going = self.with(RolloutStatus::Running);
-        if let RolloutStatus::Paused { at } | RolloutStatus::Held { at, .. } = self.status {
-            going.since = self.since.plus(now.since(at));
-        }
-        going
+        let stood_from = match &self.status {
+            // The clock goes on standing since then.
+            RolloutStatus::Paused { held: Some(held), .. } => {
+                let reason = held.reason.clone();
+                return self.with(RolloutStatus::Held { at: held.at, reason });
+            }
+            RolloutStatus::Paused { at, held: None } | RolloutStatus::Held { at, .. } => Some(*at),
+            _ => None,
+        };
+        let since = stood_from.map_or(self.since, |from| self.since.plus(now.since(from)));
+        Rollout { since, ..self.with(RolloutStatus::Running) }
     }
 
     /// The same with another status.

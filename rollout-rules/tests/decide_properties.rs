@@ -124,9 +124,9 @@ fn run_timer(world: &mut World) {
         let RolloutPlace { app, flag, environment } = place;
         let rollout =
             world.snapshot.flag(&app, &flag).and_then(|view| view.record().rollout(&environment).cloned());
-        let stage = rollout.expect("it is due").stage;
-        let finding = Finding::NotEnoughData;
-        let command = Command::StepRollout { app, flag, environment, stage, finding };
+        let rollout = rollout.expect("it is due");
+        let (started_at, stage, finding) = (rollout.started_at, rollout.stage, Finding::NotEnoughData);
+        let command = Command::StepRollout { app, flag, environment, started_at, stage, finding };
         run(world, &Step { who: 0, command, seen: Seen::Nothing, hours: 0 }, &timer());
     }
 }

@@ -161,3 +161,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn holding_back_removes_no_approval() {
+    for (whole, part, expected) in [
+        ("5%/1h,approve,50%/4h,100%", 2, "5%/1h,approve,50%/4h,98%"),
+        ("5%/1h,approve,97%/4h,100%", 5, "5%/1h,approve,95%"),
+        ("5%/1h,approve,96%/1h,97%/4h,100%/2h", 5, "5%/1h,approve,95%/2h"),
+        ("5%/1h,97%/1h,approve,98%/4h,100%", 5, "5%/1h,approve,95%"),
+        ("5%/1h,97%/4h,100%", 5, "5%/1h,95%"),
+        // Whoever starts it brings it there.
+        ("96%/1h,approve,98%/4h,100%", 5, "95%"),
+    ] {
+        let held_back = plan(whole).holding_back(percent(part)).expect("a plan");
+        assert_eq!(held_back.to_string(), expected, "{whole}");
+    }
+}

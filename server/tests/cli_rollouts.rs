@@ -39,7 +39,10 @@ fn a_rollout_is_started_shown_and_stopped() {
     server.tool(&format!("rollout start {THERE}")).ends(1).complains("advance or resume it, or abort it");
     server.tool(&format!("rollout pause {THERE} --reason lunch")).ends(0).says("paused").says("clock stands");
     server.tool(&format!("rollout resume {THERE}")).ends(0).says("running");
-    server.tool(&format!("rollout advance {THERE}")).ends(0).says("stage 2 of 3 (50%)");
+    // Whoever started it approves nothing alone: another person does it, or approves it.
+    server.tool(&format!("rollout advance {THERE}")).ends(6).complains("propose");
+    let bob = server.token("--scope operator --human bob");
+    server.tool_as(&bob, &format!("rollout advance {THERE}")).ends(0).says("stage 2 of 3 (50%)");
     server.tool(&format!("rollout abort {THERE} --reason complaints")).ends(0).says("aborted");
     server.tool(&format!("rollout abort {THERE}")).ends(0).says("aborted");
     server.tool(&format!("rollout resume {THERE}")).ends(1).complains("was aborted; start another one");

@@ -104,7 +104,16 @@ fn a_rollout_is_paused_resumed_advanced_and_aborted() {
     assert_eq!(waiting["waits_for"], "approval");
     let refused = act(&served, &format!("{ROLLOUT}/resume"), &json!({})).refused(409, "rollout_not_paused");
     assert_eq!(refused["rollout_status"], "waiting");
-    let advanced = act(&served, &format!("{ROLLOUT}/advance"), &json!({"reason": "looks well"})).expect(200);
+    let reason = json!({"reason": "looks well"});
+    act(&served, &format!("{ROLLOUT}/advance"), &reason).refused(403, "approvals_needed");
+    let command = json!({"do": "advance_rollout", "app": "shop", "flag": "checkout", "environment": "live"});
+    let proposed = act(&served, "/v1/proposals", &json!({"command": command})).expect(201);
+    assert_eq!(proposed["needed"], 1, "the tier asks for none, the plan does");
+    let bob = json!({"scope": "operator", "actor": {"type": "human", "name": "bob"}});
+    let bob = served.post("/v1/tokens", &bob).expect(201)["secret"].as_str().expect("a secret").to_owned();
+    let seen = served.get(FLAG).header("etag").to_owned();
+    let path = format!("{ROLLOUT}/advance");
+    let advanced = served.call(&bob, "POST", &path, &[("If-Match", &seen)], &reason).expect(200);
     assert_eq!((&advanced["rollout"]["stage"], &advanced["rollout"]["exposure"]), (&json!(1), &json!(25)));
     act(&served, ROLLOUT, &json!({})).refused(409, "rollout_runs");
     let aborted = served.post(&format!("{ROLLOUT}/abort"), &json!({"reason": "complaints"})).expect(200);

@@ -406,10 +406,11 @@ pub enum Command {
         flag: FlagKey,
         /// Where.
         environment: EnvKey,
+        /// When the rollout that was looked at was started. If another runs meanwhile, nothing is done.
+        started_at: UnixMs,
         /// The stage that was looked at. If another stands meanwhile, nothing is done.
         stage: u8,
         /// What outcomes say of it.
-        #[serde(default)]
         finding: Finding,
     },
 }

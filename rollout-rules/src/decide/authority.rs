@@ -219,7 +219,11 @@ impl Case<'_> {
 
     /// Whether enough other people approved, for a raise in production at this tier.
     pub(super) fn approved(&self, tier: Tier) -> Result<(), Refusal> {
-        let needed = *self.rules.approvals.of(tier);
+        self.approved_by(*self.rules.approvals.of(tier))
+    }
+
+    /// Whether so many other people approved.
+    pub(super) fn approved_by(&self, needed: u8) -> Result<(), Refusal> {
         let have = match self.mode {
             Mode::Applying { approvals } => approvals,
             Mode::Direct | Mode::Proposing => 0,

@@ -300,8 +300,8 @@ impl<'a> Case<'a> {
             Command::AdvanceRollout { app, flag, environment } => {
                 self.advance_rollout(app, flag, environment)
             }
-            Command::StepRollout { app, flag, environment, stage, finding } => {
-                self.step_rollout(app, flag, environment, *stage, finding)
+            Command::StepRollout { app, flag, environment, started_at, stage, finding } => {
+                self.step_rollout((app, flag, environment), (*started_at, *stage), finding)
             }
             Command::Propose { .. }
             | Command::ApproveProposal { .. }

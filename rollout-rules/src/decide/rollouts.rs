@@ -3,18 +3,20 @@
 use alloc::boxed::Box;
 use alloc::format;
 
-use super::authority::{Direction, Envs, Ground, Right};
+use super::authority::{Direction, Envs, Ground, Right, Row};
 use super::direction::to_come;
 use super::validate::invalid;
-use super::{Case, Decided, Refusal};
+use super::{Case, Decided, Mode, Refusal};
 use crate::change::Change;
 use crate::flag::{EnvironmentKind, Targeting, Tier};
 use crate::governance::Actor;
 use crate::ids::{AppKey, EnvKey, FlagKey};
 use crate::percent::Exposure;
 use crate::plan::RolloutPlan;
+use crate::proposal::same_person;
 use crate::rollout::{Finding, Rollout, RolloutEnd, RolloutStatus, WaitsFor};
 use crate::snapshot::FlagView;
+use crate::time::UnixMs;
 
 /// A rollout that is not over, and where it is.
 #[derive(Clone, Copy)]
@@ -109,7 +111,7 @@ impl<'a> Case<'a> {
         if matches!(running.rollout.status, RolloutStatus::Paused { .. }) {
             return Ok(self.nothing_left(running.view));
         }
-        Ok(running.changed(running.rollout.with(RolloutStatus::Paused { at: self.now })))
+        Ok(running.changed(running.rollout.paused(self.now)))
     }
 
     pub(super) fn resume_rollout(
@@ -129,7 +131,7 @@ impl<'a> Case<'a> {
         Ok(running.changed(running.rollout.going_on(self.now)))
     }
 
-    /// To 0 %. A rollout that something else took back is as good as aborted.
+    /// To 0 %, also where it is over and its exposure stands all the same.
     pub(super) fn abort_rollout(
         &self,
         app: &AppKey,
@@ -138,7 +140,7 @@ impl<'a> Case<'a> {
     ) -> Result<Decided, Refusal> {
         let running = match self.running(app, flag, environment) {
             Err(Refusal::NoRollout { ended: Some(how) }) if how.serves_nothing() => {
-                return Ok(self.nothing_left(self.flag(app, flag)?));
+                return self.abort_ended(app, flag, environment, how);
             }
             other => other?,
         };
@@ -150,6 +152,36 @@ impl<'a> Case<'a> {
         let rollout = running.rollout.ended(how, Some(self.now));
         let on = running.rollout.turned_on.then_some(false);
         Ok(running.ended(rollout, on, Some(Exposure::NONE)))
+    }
+
+    /// One that something else took back is as good as aborted, if nothing of it can be served again: what a hold
+    /// or a date keeps off is served once that goes.
+    fn abort_ended(
+        &self,
+        app: &AppKey,
+        flag: &FlagKey,
+        environment: &EnvKey,
+        how: RolloutEnd,
+    ) -> Result<Decided, Refusal> {
+        let view = self.flag(app, flag)?;
+        let standing = self.standing(view, environment)?;
+        let killed = self.killed(view, environment).is_some();
+        if killed || !standing.on || standing.exposure == Exposure::NONE {
+            return Ok(self.nothing_left(view));
+        }
+        let outlived = matches!(how, RolloutEnd::Expired | RolloutEnd::TakenBack);
+        let rollout = view.record().rollout(environment);
+        match rollout.filter(|rollout| outlived && rollout.exposure() == standing.exposure) {
+            Some(rollout) => {
+                let running = Running { app, flag, environment, view, rollout };
+                self.authorise_in(running, Direction::Lower)?;
+                let on = rollout.turned_on.then_some(false);
+                let ended = view.rollout(environment, self.now).unwrap_or_else(|| rollout.clone());
+                Ok(running.ended(ended, on, Some(Exposure::NONE)))
+            }
+            // Somebody set since what is served.
+            None => Err(Refusal::NoRollout { ended: Some(how) }),
+        }
     }
 
     /// A person brings it to its next stage, whatever it waits for.
@@ -172,27 +204,45 @@ impl<'a> Case<'a> {
         let after = Targeting { exposure: next.exposure, ..before.clone() };
         self.within_tier_limits(&before, &after, tier, ground)?;
         self.authorise(Direction::Raise, ground, tier, false)?;
+        self.a_person_agrees(running.rollout, ground)?;
         Ok(running.advanced(next.exposure, self))
+    }
+
+    /// What waits for a person is for a person to advance. If the plan asks for approval, that is nobody's own in
+    /// production, whatever the tier leaves to one alone: somebody approved, or another than who started it acts.
+    fn a_person_agrees(&self, rollout: &Rollout, ground: Ground) -> Result<(), Refusal> {
+        let waits = matches!(rollout.status, RolloutStatus::Waiting { .. });
+        if matches!(self.mode, Mode::Proposing) || !(waits || rollout.asks_for_approval()) {
+            return Ok(());
+        }
+        self.no_agent()?;
+        if !matches!(self.caller.actor, Actor::Human { .. }) {
+            return Err(Refusal::NotAllowed { who_may: "a human: the rollout waits for one to look at it" });
+        }
+        let another = !same_person(&self.caller.actor, &rollout.started_by);
+        if ground == Ground::Trial || !rollout.asks_for_approval() || another {
+            return Ok(());
+        }
+        self.approved_by(1)
     }
 
     /// Tidegate looks at a rollout. At most one stage comes of it, and each is held for its own time: however
     /// late this is, none is skipped.
     pub(super) fn step_rollout(
         &self,
-        app: &AppKey,
-        flag: &FlagKey,
-        environment: &EnvKey,
-        stage: u8,
+        (app, flag, environment): (&AppKey, &FlagKey, &EnvKey),
+        (started_at, stage): (UnixMs, u8),
         finding: &Finding,
     ) -> Result<Decided, Refusal> {
         self.only_tidegate()?;
         let view = self.flag(app, flag)?;
         self.state(view, environment)?;
-        let rollout = view.record().rollout(environment).filter(|it| it.is_active() && it.stage == stage);
+        let seen = |it: &&Rollout| it.is_active() && it.started_at == started_at && it.stage == stage;
+        let rollout = view.record().rollout(environment).filter(seen);
         let Some(rollout) = rollout else { return Ok(self.nothing_left(view)) };
         let running = Running { app, flag, environment, view, rollout };
-        if let Some(how) = self.rollout_over(view, environment) {
-            return Ok(running.ended(rollout.ended(how, Some(self.now)), None, None));
+        if let Some((how, at)) = self.rollout_over(view, environment) {
+            return Ok(running.ended(rollout.ended(how, at.or(Some(self.now))), None, None));
         }
         match (&rollout.status, finding) {
             (RolloutStatus::Held { .. }, Finding::Held { .. }) | (RolloutStatus::Paused { .. }, _) => {
@@ -203,8 +253,14 @@ impl<'a> Case<'a> {
                 let held = RolloutStatus::Held { at: self.now, reason: reason.clone() };
                 Ok(running.changed(rollout.with(held)))
             }
-            (RolloutStatus::Held { .. }, _) => Ok(running.changed(rollout.going_on(self.now))),
-            (RolloutStatus::Running, _) => self.step_on(running, finding),
+            // Who held it lets it go on: a timer that looked before the hold does not.
+            (RolloutStatus::Held { .. }, _) if self.row() == Row::Evaluator => {
+                Ok(running.changed(rollout.going_on(self.now)))
+            }
+            (RolloutStatus::Running, _)
+            | (RolloutStatus::Waiting { why: WaitsFor::Outcomes, .. }, Finding::ShownGood) => {
+                self.step_on(running, finding)
+            }
             _ => Ok(self.nothing_left(view)),
         }
     }
@@ -234,11 +290,13 @@ impl<'a> Case<'a> {
     }
 
     /// How a rollout that is not over in the log is over all the same, kills that the log does not have included.
-    fn rollout_over(&self, view: FlagView<'_>, environment: &EnvKey) -> Option<RolloutEnd> {
-        if self.killed(view, environment).is_some() {
-            return Some(RolloutEnd::Killed);
+    fn rollout_over(&self, view: FlagView<'_>, environment: &EnvKey) -> Option<(RolloutEnd, Option<UnixMs>)> {
+        let over = view.rollout_over(environment, self.now);
+        let known = matches!(over, Some((RolloutEnd::Killed, _)));
+        if self.killed(view, environment).is_some() && !known {
+            return Some((RolloutEnd::Killed, None));
         }
-        view.rollout_over(environment, self.now).map(|(how, _)| how)
+        over
     }
 
     /// How the rollout that runs ends with a change of what people set, if it does.
@@ -251,8 +309,8 @@ impl<'a> Case<'a> {
         releases_hold: bool,
     ) -> Option<RolloutEnd> {
         view.record().rollout(environment).filter(|rollout| rollout.is_active())?;
-        if let Some(over) = self.rollout_over(view, environment) {
-            return Some(over);
+        if let Some((how, _)) = self.rollout_over(view, environment) {
+            return Some(how);
         }
         let same = before.on == after.on
             && before.exposure == after.exposure
@@ -281,7 +339,7 @@ impl<'a> Case<'a> {
         };
         let over = match rollout.status {
             RolloutStatus::Ended { how, .. } => Some(how),
-            _ => self.rollout_over(view, environment),
+            _ => self.rollout_over(view, environment).map(|(how, _)| how),
         };
         match over {
             Some(how) => Err(Refusal::NoRollout { ended: Some(how) }),

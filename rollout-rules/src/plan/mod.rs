@@ -155,18 +155,18 @@ impl RolloutPlan {
         Ok(())
     }
 
-    /// The same plan with so much held back at its last stage. Stages that would expose as much or more go.
+    /// The same plan with so much held back at its last stage. Stages that would expose as much or more go; if one
+    /// of them asked for approval, the last one asks for it, unless it is the only one left.
     pub fn holding_back(&self, part: Exposure) -> Result<RolloutPlan, Unfit> {
         let left = Exposure::SCALE - part.milli_percent();
         let mut plan = self.clone();
-        if let (Some(last), Some(exposure)) = (plan.stages.last_mut(), Exposure::from_milli_percent(left)) {
+        if let (Some(mut last), Some(exposure)) = (plan.stages.pop(), Exposure::from_milli_percent(left)) {
+            let goes = |stage: &Stage| stage.exposure >= exposure;
+            let asked = plan.stages.iter().any(|stage| goes(stage) && stage.approval);
+            plan.stages.retain(|stage| !goes(stage));
             last.exposure = exposure;
-            let last = plan.stages.len() - 1;
-            let mut nth = 0;
-            plan.stages.retain(|stage| {
-                nth += 1;
-                nth > last || stage.exposure < exposure
-            });
+            last.approval = (last.approval || asked) && !plan.stages.is_empty();
+            plan.stages.push(last);
         }
         plan.check().map(|()| plan)
     }

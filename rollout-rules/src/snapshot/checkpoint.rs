@@ -24,8 +24,8 @@ use crate::webhook::WebhookRecord;
 /// checkpoint learns to hold: a program that does not know a version folds the log instead, where it stops at
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
-/// 2: webhooks, and ends of previews that are yet to be told.
-pub const CHECKPOINT_FORMAT: u16 = 2;
+/// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts.
+pub const CHECKPOINT_FORMAT: u16 = 3;
 
 /// A snapshot in the form that is stored.
 #[derive(Clone, Serialize, Deserialize)]

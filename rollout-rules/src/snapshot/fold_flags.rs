@@ -134,6 +134,7 @@ impl Snapshot {
     }
 
     pub(super) fn environment_updated(&mut self, app: &AppKey, environment: &Environment, stamp: &Stamp<'_>) {
+        self.end_rollouts_of_ended(app, &environment.key, stamp.entry.at);
         let Some(shared) = self.apps.get(app).filter(|app| app.environments.contains_key(&environment.key))
         else {
             return;

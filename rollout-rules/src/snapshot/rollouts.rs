@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Bound;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
@@ -31,7 +33,7 @@ pub struct RolloutPlace {
 #[derive(Clone, Default)]
 pub(super) struct Rollouts {
     places: RedBlackTreeMapSync<AppKey, RedBlackTreeMapSync<InApp, Option<UnixMs>>>,
-    due: RedBlackTreeSetSync<(UnixMs, RolloutPlace)>,
+    due: RedBlackTreeMapSync<UnixMs, RedBlackTreeSetSync<RolloutPlace>>,
 }
 
 /// Where in an app a rollout is.
@@ -53,7 +55,9 @@ impl Rollouts {
 
     fn insert(&mut self, app: &AppKey, flag: &FlagKey, environment: &EnvKey, due: Option<UnixMs>) {
         if let Some(at) = due {
-            self.due.insert_mut((at, RolloutPlace::new(app, flag, environment)));
+            let mut then = self.due.get(&at).cloned().unwrap_or_default();
+            then.insert_mut(RolloutPlace::new(app, flag, environment));
+            self.due.insert_mut(at, then);
         }
         let mut here = self.places.get(app).cloned().unwrap_or_default();
         here.insert_mut((flag.clone(), environment.clone()), due);
@@ -63,8 +67,13 @@ impl Rollouts {
     fn remove(&mut self, app: &AppKey, flag: &FlagKey, environment: &EnvKey) {
         let Some(here) = self.places.get_mut(app) else { return };
         let place = (flag.clone(), environment.clone());
-        if let Some(Some(at)) = here.get(&place).copied() {
-            self.due.remove_mut(&(at, RolloutPlace::new(app, flag, environment)));
+        if let Some(Some(at)) = here.get(&place).copied()
+            && let Some(then) = self.due.get_mut(&at)
+        {
+            then.remove_mut(&RolloutPlace::new(app, flag, environment));
+            if then.is_empty() {
+                self.due.remove_mut(&at);
+            }
         }
         here.remove_mut(&place);
         if here.is_empty() {
@@ -82,12 +91,17 @@ impl RolloutPlace {
 impl Snapshot {
     /// The rollouts whose stage was held for long enough, by the time at which it was.
     pub fn rollouts_due(&self, now: UnixMs) -> impl Iterator<Item = &RolloutPlace> {
-        self.rollouts.due.iter().take_while(move |(at, _)| *at <= now).map(|(_, place)| place)
+        self.rollouts.due.range(..=now).flat_map(|(_, places)| places.iter())
     }
 
-    /// The first moment after `now` at which a rollout is due.
+    /// The first moment after `now` at which a rollout is due, however many are due already.
     pub fn next_rollout_due(&self, now: UnixMs) -> Option<UnixMs> {
-        self.rollouts.due.iter().map(|(at, _)| *at).find(|at| *at > now)
+        self.rollouts.due.range((Bound::Excluded(now), Bound::Unbounded)).next().map(|(at, _)| *at)
+    }
+
+    /// When the stage of a rollout was or will be held for long enough, if its clock runs.
+    pub fn rollout_due_at(&self, place: &RolloutPlace) -> Option<UnixMs> {
+        self.flag(&place.app, &place.flag)?.record().rollout(&place.environment)?.due_at()
     }
 
     /// The flags and environments of an app that have or had a rollout, from after `cursor`.
@@ -112,6 +126,8 @@ impl Snapshot {
     ) {
         let (on, exposure) = serves(&stamp.entry.change);
         let started = matches!(stamp.entry.change, Change::RolloutStarted { .. });
+        // Looked up before the revision that tells it is set.
+        let revived = self.flag(app, flag).is_some_and(|view| view.was_revived(environment));
         let touched = match (on, exposure) {
             (None, None) => Touched::Nothing,
             _ => Touched::One(environment),
@@ -121,6 +137,11 @@ impl Snapshot {
             if on.is_some() || exposure.is_some() {
                 let state = Arc::make_mut(&mut state.state);
                 let targeting = &mut state.targeting;
+                if revived {
+                    // What was set before a kill is not what this was decided on.
+                    targeting.on = false;
+                    targeting.schedule.clear();
+                }
                 targeting.on = on.unwrap_or(targeting.on);
                 targeting.exposure = exposure.unwrap_or(targeting.exposure);
                 // Scheduled steps that had come are in what was decided.
@@ -133,6 +154,28 @@ impl Snapshot {
             record.rollouts.get_or_insert_default().insert(environment.clone(), rollout.clone());
             true
         });
+    }
+}
+
+impl Snapshot {
+    /// Rollouts in a preview that had ended by now do not go on once it is extended.
+    pub(super) fn end_rollouts_of_ended(&mut self, app: &AppKey, environment: &EnvKey, now: UnixMs) {
+        let Some(shared) = self.apps.get(app) else { return };
+        let ended_at = shared.ends_at(environment);
+        if ended_at > now {
+            return;
+        }
+        let mut changed = App::clone(shared);
+        let here = self.rollouts.places.get(app).into_iter().flat_map(|here| here.keys());
+        let flags: Vec<FlagKey> =
+            here.filter(|(_, there)| there == environment).map(|(flag, _)| flag.clone()).collect();
+        for key in flags {
+            let Some(record) = changed.flags.get(&key) else { continue };
+            let mut record = FlagRecord::clone(record);
+            record.end_rollout(environment, RolloutEnd::Expired, ended_at);
+            self.index_flag(&mut changed, &key, record);
+        }
+        self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
 }
 

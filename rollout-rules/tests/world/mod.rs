@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses what it needs")]
 
 pub mod random;
+pub mod rolling;
 
 use rollout_rules::change::{Anchor, Change, Command, Entry};
 use rollout_rules::context::Context;

@@ -19,7 +19,7 @@ use rollout_rules::ids::{
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::plan::RolloutPlan;
-use rollout_rules::rollout::{Rollout, RolloutEnd, RolloutStatus, WaitsFor};
+use rollout_rules::rollout::{Rollout, RolloutEnd, RolloutStatus, Suspicion, WaitsFor};
 use rollout_rules::time::UnixMs;
 use rollout_rules::webhook::{Webhook, WebhookSecret};
 

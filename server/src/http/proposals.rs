@@ -6,6 +6,7 @@ use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::{AppKey, Digest, ProposalId};
 use rollout_rules::proposal::Proposal;
+use rollout_rules::rollout::Rollout;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use schemars::JsonSchema;
@@ -50,7 +51,8 @@ fn show(shared: &Shared, snapshot: &Snapshot, proposal: &Proposal, now: UnixMs) 
     views::proposal(proposal, approvals_needed(&shared.rules, snapshot, &proposal.command), now)
 }
 
-/// How many approvals a command takes if it raises: what the tier asks for changes in production.
+/// How many approvals a command takes if it raises: what the tier asks for changes in production, and one at least
+/// where the plan of a rollout asks for approval.
 fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8 {
     let (app, environment) = match command {
         Command::SetTargeting { app, environment, .. }
@@ -64,7 +66,17 @@ fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8
         let defined = record.environment();
         defined.kind == EnvironmentKind::Production && environment.is_none_or(|only| *only == defined.key)
     });
-    if in_production { *rules.approvals.of(app.info().tier) } else { 0 }
+    if !in_production {
+        return 0;
+    }
+    let plan_asks = match command {
+        Command::AdvanceRollout { app, flag, environment } => snapshot
+            .flag(app, flag)
+            .and_then(|view| view.record().rollout(environment))
+            .is_some_and(Rollout::asks_for_approval),
+        _ => false,
+    };
+    (*rules.approvals.of(app.info().tier)).max(u8::from(plan_asks))
 }
 
 fn find<'s>(snapshot: &'s Snapshot, who: &Principal, id: &ProposalId) -> Result<&'s Proposal, Problem> {

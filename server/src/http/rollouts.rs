@@ -71,8 +71,12 @@ fn waits_for(status: &RolloutStatus) -> Option<&'static str> {
 /// A rollout as it is now.
 pub(super) fn rollout(rollout: &Rollout) -> Value {
     let (status_since, why) = match &rollout.status {
-        RolloutStatus::Running => (Some(rollout.since), None),
-        RolloutStatus::Paused { at } => (Some(*at), None),
+        // After a pause nobody wrote down since when it runs.
+        RolloutStatus::Running => ((rollout.since == rollout.raised_at).then_some(rollout.since), None),
+        RolloutStatus::Paused { at, held: None } => (Some(*at), None),
+        RolloutStatus::Paused { at, held: Some(held) } => {
+            (Some(*at), Some(format!("the evaluator holds it too: {}", held.reason)))
+        }
         RolloutStatus::Waiting { at, why: WaitsFor::Plan } => {
             (Some(*at), Some("the plan asks for approval before the next stage".to_owned()))
         }

@@ -22,21 +22,23 @@ pub(super) async fn step_due(live: &Live, commands: &CommandHandle, refused: &mu
     loop {
         let folded = Arc::clone(&live.load().folded);
         let due = folded.rollouts_due(now).filter(|place| !refused.contains_key(place));
-        let due: Vec<(RolloutPlace, u8)> = due
+        let due: Vec<(RolloutPlace, UnixMs, u8)> = due
             .filter_map(|place| {
                 let view = folded.flag(&place.app, &place.flag)?;
-                Some((place.clone(), view.record().rollout(&place.environment)?.stage))
+                let rollout = view.record().rollout(&place.environment)?;
+                Some((place.clone(), rollout.started_at, rollout.stage))
             })
             .take(BURST)
             .collect();
         if due.is_empty() {
             return;
         }
-        for (place, stage) in due {
+        for (place, started_at, stage) in due {
             let command = Command::StepRollout {
                 app: place.app.clone(),
                 flag: place.flag.clone(),
                 environment: place.environment.clone(),
+                started_at,
                 stage,
                 finding: Finding::NotEnoughData,
             };
@@ -44,7 +46,7 @@ pub(super) async fn step_due(live: &Live, commands: &CommandHandle, refused: &mu
                 // Its next stage, or its end: it is due no longer, and may be soon again. So it is where another
                 // node was quicker.
                 Ok(applied) => {
-                    if applied.published.folded.rollouts_due(now).any(|due| *due == place) {
+                    if applied.published.folded.rollout_due_at(&place).is_some_and(|due| due <= now) {
                         refused.insert(place, now.plus(AGAIN));
                     }
                 }

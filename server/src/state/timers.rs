@@ -1,6 +1,6 @@
-//! What happens because a moment has come: scheduled steps are made so, and whoever pushes answers is
-//! told that some have changed; rollouts go on, and previews that ended a while ago go. Nothing is wrong if this is late: answers are judged by the time of the
-//! check.
+//! What happens because a moment has come: whoever pushes answers is told that some have changed, scheduled steps
+//! are made so, rollouts go on, and previews that ended a while ago go. Nothing is wrong if this is late: answers are
+//! judged by the time of the check.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,15 +35,16 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
     let mut seen = now;
     loop {
         let now = clock.now();
+        seen = seen.min(now);
+        // First of all: the rest may wait for the log.
+        if live.load().folded.next_boundary(seen).is_some_and(|boundary| boundary <= now) {
+            live.tell(Event::Boundary { at: now });
+        }
+        seen = now;
         apply_due(&live, &commands, &mut refused, now).await;
         rollouts::step_due(&live, &commands, &mut waiting, now).await;
         end_previews(&live, &commands, &mut stay, now).await;
         let folded = Arc::clone(&live.load().folded);
-        seen = seen.min(now);
-        if folded.next_boundary(seen).is_some_and(|boundary| boundary <= now) {
-            live.tell(Event::Boundary { at: now });
-        }
-        seen = now;
         let boundary = folded.next_boundary(now);
         let due = folded.next_due().filter(|due| *due > now);
         let rollout = folded.next_rollout_due(now);

@@ -111,7 +111,10 @@ fn rollouts() -> BoxedStrategy<Box<Rollout>> {
     ];
     let statuses = prop_oneof![
         4 => Just(RolloutStatus::Running),
-        1 => moments().prop_map(|at| RolloutStatus::Paused { at }),
+        1 => (moments(), proptest::option::of(moments())).prop_map(|(at, held)| RolloutStatus::Paused {
+            at,
+            held: held.map(|at| Suspicion { at, reason: "errors".into() }),
+        }),
         1 => moments().prop_map(|at| RolloutStatus::Waiting { at, why: WaitsFor::Outcomes }),
         1 => moments().prop_map(|at| RolloutStatus::Ended { at: Some(at), how: RolloutEnd::Aborted }),
     ];

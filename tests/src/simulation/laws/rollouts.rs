@@ -41,7 +41,9 @@ fn broken(step: &Step<'_>, there: Place<'_>, before: &Rollout, after: &Rollout) 
     let level = |snapshot| level(snapshot, app, flag, environment, at);
     let (was, is) = (level(step.before), level(step.after));
     if !before.is_active() {
-        return Some("a rollout that was over goes on");
+        // What it left behind may be taken away.
+        let goes_on = after.is_active() || is > was;
+        return goes_on.then_some("a rollout that was over goes on");
     }
     if after.stage == before.stage {
         return (is > was).then_some("a rollout raises what it serves within a stage");

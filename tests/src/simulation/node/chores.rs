@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollout_rules::change::{Anchor, Change, Command, ENTRY_VERSION, Entry};
 use rollout_rules::flag::HoldCause;
 use rollout_rules::ids::{IdempotencyKey, Revision};
-use rollout_rules::rollout::Finding;
+use rollout_rules::rollout::{Finding, Rollout};
 use rollout_rules::snapshot::{Due, RolloutPlace};
 use rollout_rules::time::{DurationMs, UnixMs};
 
@@ -107,7 +107,8 @@ impl Node {
             outside.history.count("rollouts that were due");
             let RolloutPlace { app, flag, environment } = place;
             let finding = Finding::NotEnoughData;
-            let command = Command::StepRollout { app, flag, environment, stage: rollout.stage, finding };
+            let Rollout { started_at, stage, .. } = rollout;
+            let command = Command::StepRollout { app, flag, environment, started_at, stage, finding };
             self.want(Wish::new(Who::Timer, command, None), outside);
         }
     }
