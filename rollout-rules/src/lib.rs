@@ -40,6 +40,7 @@ pub mod rollout;
 mod schema;
 pub mod segment;
 pub mod semver;
+pub mod sli;
 pub mod snapshot;
 pub mod table;
 pub mod tally;
