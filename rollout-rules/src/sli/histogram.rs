@@ -78,6 +78,11 @@ impl Histogram {
             self.counts.clone_from(&other.counts);
             return;
         }
+        // A few are put in place, without a new list.
+        if other.counts.len() * 4 < self.counts.len() {
+            other.counts.iter().for_each(|(bucket, count)| self.add_to(*bucket, *count));
+            return;
+        }
         let ours = core::mem::take(&mut self.counts);
         self.counts.reserve(ours.len() + other.counts.len());
         let (mut ours, mut theirs) = (ours.into_iter().peekable(), other.counts.iter().copied().peekable());
@@ -87,7 +92,8 @@ impl Histogram {
                 Ordering::Greater => self.counts.extend(theirs.next()),
                 Ordering::Equal => {
                     self.counts.push((our, count.saturating_add(more)));
-                    (ours.next(), theirs.next());
+                    ours.next();
+                    theirs.next();
                 }
             }
         }

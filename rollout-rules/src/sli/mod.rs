@@ -5,16 +5,46 @@
 //! its grace is over. No clock, no randomness, no order of a hash map: the same slots give the same verdict to
 //! the bit, whether they come from apps or from storage.
 
+mod absolute;
+mod advice;
+mod burn;
+mod comparison;
+pub mod guardrail;
 mod histogram;
 mod intake;
+mod lately;
+mod mirror;
+mod nats;
 mod outcomes;
+mod recall;
+mod running;
+mod skew;
 mod slot;
+mod spend;
+mod stakes;
 mod summary;
+mod threshold;
 mod units;
+mod verdict;
+mod watch;
 
+pub use absolute::Absolute;
+pub use advice::{FEW_REQUESTS_A_SECOND, FEW_USERS, Needed, Traffic, is_little, needed};
+pub use burn::{BUDGET_HOURS, BURN_RULES, BurnRule, ErrorBudget};
+pub use comparison::{Comparison, EPOCH_SLOTS, Evidence, MAX_RECALLED, Pair, Rate};
 pub use histogram::{BUCKETS, Bucket, Histogram, MAX_LATENCY_US};
 pub use intake::{GRACE, Intake, MAX_BATCHES, MAX_PARTS, Part, SlotEntry};
+pub use lately::{Lately, RECENT_SLOTS, Sums};
+pub use mirror::{ADVANCE_ODDS, Mirror};
+pub use nats::Nats;
 pub use outcomes::Outcomes;
+pub use running::LARGE_DIFFERENCE_MILLIONTHS;
+pub use skew::{MAX_SERVED, SKEW_ODDS, Skew};
 pub use slot::{SLOT, Slot};
+pub use spend::{BudgetState, Estimate, Spend, WARN_PERCENT};
+pub use stakes::Share;
 pub use summary::{FUTURE, MAX_COST_MICROS, MAX_REQUESTS, Summary, Unacceptable};
+pub use threshold::{Clock, LEAST_BAD, LEAST_REQUESTS, MEASURED_SLOTS, Measured, measure};
 pub use units::{Listed, MAX_LISTED, Sample, SlowUnits, UnitHash, UnitList};
+pub use verdict::{Reason, State, Verdict};
+pub use watch::{ACT_ODDS, HOLD_ODDS, MAX_TESTS, MAX_WATCHED, Peers, Plan, Watch};

@@ -8,7 +8,7 @@ use super::units::{Sample, SlowUnits, UnitList};
 /// What became of the requests of one variant in one slot, as one app process or all of them saw it.
 ///
 /// Merging is associative and commutative: sums stop at their largest value, lists keep the smallest hashes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcomes {
     /// Different units whose requests these were. Where several processes report, a unit that met several
@@ -39,22 +39,6 @@ pub struct Outcomes {
     /// From which latency on units are on the list of slow ones, in microseconds.
     #[serde(default)]
     pub slow_from_us: u64,
-}
-
-impl Default for Outcomes {
-    fn default() -> Self {
-        Outcomes {
-            units: 0,
-            requests: 0,
-            bad_requests: 0,
-            cost_micros: 0,
-            latency: Histogram::default(),
-            served: Sample::default(),
-            bad: Sample::default(),
-            slow: Sample::default(),
-            slow_from_us: 0,
-        }
-    }
 }
 
 impl Outcomes {

@@ -1,5 +1,8 @@
 //! What variants do to errors and latency: how it is summed, tested and judged.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod comparison;
 mod intake;
+mod others;
 mod summaries;
+mod watch;

@@ -1,0 +1,338 @@
+//! Is a variant worse than the control that runs at the same time? A test that may be looked at all the time.
+//!
+//! A bet is placed on the label of each unit that turns bad. If the variant is no worse, that label is a
+//! coin with the planned share, whatever the units' habits, however the error rate drifts: who is served what is
+//! drawn by hash, and a unit's label counts once. The bets' worth reaches 1/alpha with a probability of at most
+//! alpha then, ever (Ville's inequality).
+//!
+//! One such bet does not find everything, so there are several, each with a share of alpha:
+//! - one begins every five minutes, since what breaks late is not seen in the units of before. Each counts a
+//!   unit anew, so that a unit is new to several of them: their worths belong to different knowledge and may not
+//!   be added up. The *largest* of them, weighed, is the evidence: by the sum of the alphas.
+//! - one counts a unit when it turns bad for the first time, another when it does for the third time: where
+//!   nearly every unit is slow once in a while, the first time says little, and the third much.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::nats::Nats;
+use super::recall::{OCCASIONS, Recall};
+use super::slot::Slot;
+use super::stakes::{BETS, Share, Stakes, weights, worth, worth_at_most};
+use super::units::UnitHash;
+
+/// Slots between the beginnings of bets: five minutes.
+pub const EPOCH_SLOTS: u32 = 30;
+/// Most units that are remembered for one comparison. Beyond, the older half of the bets ends; if that makes
+/// no room, only half of the units (by hash) count from then on.
+pub const MAX_RECALLED: usize = 16_384;
+/// So many bets are not ended for want of room.
+const KEPT_EPOCHS: usize = 4;
+/// Of the bets of the same age up to doubling, so many are kept, evenly.
+const KEPT_OF_AN_AGE: u32 = 8;
+/// The occasions on which a unit counts, with the percentage of alpha.
+const COUNTED: [(usize, u8); 2] = [(1, 90), (OCCASIONS, 10)];
+const LEVELS: usize = COUNTED.len();
+
+/// How many requests there were, and how many of them bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Requests.
+    pub requests: u64,
+    /// Those that were bad.
+    pub bad: u64,
+}
+
+impl Rate {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Rate) -> Rate {
+        Rate {
+            requests: self.requests.saturating_add(other.requests),
+            bad: self.bad.saturating_add(other.bad),
+        }
+    }
+
+    /// What came since an earlier sum.
+    #[must_use]
+    pub fn since(self, earlier: Rate) -> Rate {
+        Rate {
+            requests: self.requests.saturating_sub(earlier.requests),
+            bad: self.bad.saturating_sub(earlier.bad),
+        }
+    }
+}
+
+/// What the variant and the control had, in this order.
+pub type Pair<T> = (T, T);
+
+/// How strongly the bad units of a split speak against a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The logarithm of the bet's worth, weighed: the evidence.
+    pub log: Nats,
+    /// Since when the bet counts.
+    pub since: Slot,
+    /// On which of a unit's bad slots it counts a unit: the first or the third.
+    pub occasion: u8,
+    /// Bad units of the variant and the control together.
+    pub bad_units: u64,
+    /// Those of the variant.
+    pub of_variant: u64,
+    /// How many would be the variant's if it were no worse, in thousandths.
+    pub expected_thousandths: u64,
+    /// Requests of the variant since then.
+    pub variant: Rate,
+    /// Requests of the control since then.
+    pub control: Rate,
+}
+
+/// The running test of one variant against the control.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    began: Slot,
+    /// By their beginning.
+    epochs: Vec<Epoch>,
+    recall: Recall,
+    stakes: Stakes,
+    weights: [Nats; BETS],
+    /// The part of alpha of each level.
+    parts: [Nats; LEVELS],
+    so_far: Pair<Rate>,
+    /// No bet is worth more, weighed.
+    at_most: Nats,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Epoch {
+    number: u32,
+    start: Slot,
+    /// The part of alpha that this bet has.
+    weight: Nats,
+    /// Units with a hash from here on do not count.
+    below: u64,
+    /// What had been before.
+    from: Pair<Rate>,
+    levels: [Level; LEVELS],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Level {
+    bets: [Nats; BETS],
+    bad: u64,
+    of_variant: u64,
+    expected_millionths: u64,
+    /// What the slot at hand adds.
+    new: Pair<u64>,
+}
+
+/// The part of alpha of the `number`th bet, from 1 on. They add up to 1. The first has 0.7, since most that is broken is
+/// so from the start; the rest falls off late and slowly.
+fn weight(number: u32) -> f64 {
+    let number = f64::from(number);
+    if number < 1.5 { 0.7 } else { 0.3 * 6.0 / ((number + 4.0) * (number + 5.0)) }
+}
+
+impl Comparison {
+    /// Begins the test with a slot.
+    pub fn new(began: Slot) -> Comparison {
+        Comparison {
+            began,
+            epochs: Vec::new(),
+            recall: Recall::default(),
+            stakes: Stakes::at(Share { variant: 1, control: 1 }),
+            weights: weights(),
+            parts: COUNTED.map(|(_, percent)| Nats::of(f64::from(percent) / 100.0)),
+            so_far: Pair::default(),
+            at_most: Nats::ZERO,
+        }
+    }
+
+    /// Begins a slot: slots come in order, and none comes twice.
+    pub fn begin(&mut self, slot: Slot) {
+        let number = slot.since(self.began) / EPOCH_SLOTS + 1;
+        if self.epochs.last().is_some_and(|last| last.number >= number) {
+            return;
+        }
+        let kept = |epoch: &Epoch| {
+            let age = (number - epoch.number) / KEPT_OF_AN_AGE;
+            let step = if age < 2 { 1 } else { 1 << age.ilog2() };
+            (epoch.number - 1).is_multiple_of(step)
+        };
+        self.epochs.retain(kept);
+        self.epochs.push(Epoch {
+            number,
+            start: self.began.plus((number - 1) * EPOCH_SLOTS),
+            weight: Nats::of(weight(number)),
+            below: u64::MAX,
+            from: self.so_far,
+            levels: [Level::default(); LEVELS],
+        });
+        self.look();
+    }
+
+    /// Counts the requests of a slot, which are told beside the evidence and say how large the effect is.
+    pub fn count(&mut self, variant: Rate, control: Rate) {
+        self.so_far = (self.so_far.0.plus(variant), self.so_far.1.plus(control));
+    }
+
+    /// Counts the bad units of a slot, by hash: those of the variant and those of the control, at the share that was
+    /// planned then. Where lists were cut, both have to be complete below the same hash.
+    pub fn count_units<T>(
+        &mut self,
+        slot: Slot,
+        share: Share,
+        mut variant: &[(UnitHash, T)],
+        mut control: &[(UnitHash, T)],
+    ) {
+        if !share.compares() || (variant.is_empty() && control.is_empty()) {
+            return;
+        }
+        if self.stakes.share() != share {
+            self.stakes = Stakes::at(share);
+        }
+        loop {
+            let order = match (variant.first(), control.first()) {
+                (Some((ours, _)), Some((theirs, _))) => ours.cmp(theirs),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let unit = if order == Ordering::Greater { control[0].0 } else { variant[0].0 };
+            if order != Ordering::Greater {
+                variant = &variant[1..];
+            }
+            if order != Ordering::Less {
+                control = &control[1..];
+            }
+            // A unit that was served both says nothing of either, and is not new any more.
+            let label = if order == Ordering::Equal { None } else { Some(order == Ordering::Less) };
+            if let (Some(before), Some(is_variant)) = (self.recall.note(unit, slot), label) {
+                self.count_unit(unit, is_variant, slot, before);
+            }
+        }
+        let settled = self.settle(share);
+        let full = self.recall.len() > MAX_RECALLED;
+        if full {
+            self.make_room(slot);
+        }
+        if settled || full {
+            self.look();
+        }
+    }
+
+    /// Adds a unit to every bet to which it is new, or has just been bad often enough.
+    fn count_unit(&mut self, unit: UnitHash, is_variant: bool, slot: Slot, before: [Slot; OCCASIONS]) {
+        for (level, (occasion, _)) in COUNTED.iter().enumerate() {
+            // In a bet that began in this range, this is the occasion.
+            let until = if *occasion == 1 { slot } else { before[occasion - 2] };
+            let after = before[occasion - 1];
+            if until == Slot(0) {
+                continue;
+            }
+            for epoch in self.epochs.iter_mut().rev() {
+                if epoch.start <= after && after > Slot(0) {
+                    break;
+                }
+                if epoch.start <= until && unit.0 < epoch.below {
+                    let new = &mut epoch.levels[level].new;
+                    *new = (new.0 + 1, new.1 + u64::from(is_variant));
+                }
+            }
+        }
+    }
+
+    /// Settles the bets. `false` if there was nothing new.
+    fn settle(&mut self, share: Share) -> bool {
+        let mut any = false;
+        for level in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.levels) {
+            let (bad, of_variant) = core::mem::take(&mut level.new);
+            if bad > 0 {
+                any = true;
+                self.stakes.settle(&mut level.bets, bad, of_variant);
+                level.bad += bad;
+                level.of_variant += of_variant;
+                let expected = bad.saturating_mul(share.millionths());
+                level.expected_millionths = level.expected_millionths.saturating_add(expected);
+            }
+        }
+        any
+    }
+
+    /// Forgets units and with them bets, or lets fewer units count; neither hangs on the units' labels.
+    fn make_room(&mut self, slot: Slot) {
+        while self.recall.len() > MAX_RECALLED {
+            if self.epochs.len() > KEPT_EPOCHS {
+                self.epochs.drain(..self.epochs.len() / 2);
+            } else {
+                self.epochs.iter_mut().for_each(|epoch| epoch.below /= 2);
+            }
+            let from = self.epochs.first().map_or(slot, |epoch| epoch.start);
+            let below = self.epochs.iter().map(|epoch| epoch.below).max().unwrap_or(u64::MAX);
+            self.recall.keep(from, below);
+        }
+    }
+
+    /// Bounds what the bets are worth, without a logarithm: most of the time that is far from enough.
+    fn look(&mut self) {
+        let bounds = self.epochs.iter().flat_map(|epoch| {
+            let levels = epoch.levels.iter().zip(self.parts);
+            levels
+                .map(|(level, part)| part.plus(epoch.weight).plus(worth_at_most(&self.weights, &level.bets)))
+        });
+        self.at_most = bounds.max().unwrap_or_default();
+    }
+
+    /// Whether the evidence is as strong as this.
+    pub fn reaches(&self, evidence: Nats) -> bool {
+        self.at_most >= evidence && self.strongest().is_some_and(|(.., log)| log >= evidence)
+    }
+
+    /// The strongest bet: its epoch, its level, and how strong it is.
+    fn strongest(&self) -> Option<(&Epoch, usize, Nats)> {
+        let bets = self.epochs.iter().flat_map(|epoch| {
+            let levels = epoch.levels.iter().zip(self.parts).enumerate();
+            levels.map(move |(at, (level, part))| {
+                (epoch, at, part.plus(epoch.weight).plus(worth(&self.weights, &level.bets)))
+            })
+        });
+        // Of several that are as strong the first, which has seen most.
+        bets.reduce(|best, bet| if bet.2 > best.2 { bet } else { best })
+    }
+
+    /// Whether a unit was bad before, as far as units are remembered.
+    pub(super) fn knows(&self, unit: UnitHash) -> bool {
+        self.recall.knows(unit)
+    }
+
+    /// How strongly the units that were bad so far speak against the variant.
+    pub fn evidence(&self) -> Evidence {
+        let none = Evidence {
+            log: Nats::ZERO,
+            since: self.began,
+            occasion: 1,
+            bad_units: 0,
+            of_variant: 0,
+            expected_thousandths: 0,
+            variant: Rate::default(),
+            control: Rate::default(),
+        };
+        self.strongest().map_or(none, |(epoch, at, log)| {
+            let level = &epoch.levels[at];
+            Evidence {
+                log,
+                since: epoch.start,
+                occasion: u8::try_from(COUNTED[at].0).unwrap_or(1),
+                bad_units: level.bad,
+                of_variant: level.of_variant,
+                expected_thousandths: level.expected_millionths / 1_000,
+                variant: self.so_far.0.since(epoch.from.0),
+                control: self.so_far.1.since(epoch.from.1),
+            }
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! What an app is going to cost this month.
+
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::{DAY, UnixMs};
+
+/// Days that are remembered, besides the current one.
+const KEPT_DAYS: usize = 62;
+/// Whole days that the trend is taken from.
+const TREND_DAYS: u64 = 7;
+/// From which part of the budget on people are warned, in percent.
+pub const WARN_PERCENT: u64 = 80;
+
+/// What was reported as cost, day by day (UTC).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spend {
+    days: BTreeMap<u64, u64>,
+}
+
+/// What a month costs, in millionths of the app's currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// So far.
+    pub spent_micros: u64,
+    /// By its end, if it goes on as in the last days.
+    pub expected_micros: u64,
+}
+
+/// Where an estimate stands against the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetState {
+    /// Below 80 %.
+    Within,
+    /// From 80 % on.
+    Near,
+    /// From 100 % on.
+    Over,
+}
+
+impl Spend {
+    /// Adds cost that was reported at a moment. Order does not matter.
+    pub fn add(&mut self, cost_micros: u64, at: UnixMs) {
+        let day = self.days.entry(at.0 / DAY.0).or_default();
+        *day = day.saturating_add(cost_micros);
+        while self.days.len() > KEPT_DAYS {
+            self.days.pop_first();
+        }
+    }
+
+    fn day(&self, day: u64) -> u64 {
+        self.days.get(&day).copied().unwrap_or(0)
+    }
+
+    /// The cost of the month that `now` is in. Each day to come costs what a line through the last seven whole days
+    /// says, and not less than nothing; with fewer days their mean; on the first day what it has cost so far, as if the
+    /// rest of it went on alike.
+    pub fn estimate(&self, now: UnixMs) -> Estimate {
+        let today = now.0 / DAY.0;
+        let (first, end) = month(now);
+        let spent = (first..=today).fold(0_u64, |sum, day| sum.saturating_add(self.day(day)));
+        let known =
+            self.days.keys().next().map_or(today, |oldest| (*oldest).max(today.saturating_sub(TREND_DAYS)));
+        let gone_ms = (now.0 % DAY.0).max(1);
+        let days: alloc::vec::Vec<i128> = (known..today).map(|day| i128::from(self.day(day))).collect();
+        // The line, times its denominator. Days are counted from the first known one.
+        let count = i128::try_from(days.len()).unwrap_or(0);
+        let at_day = |day: u64| -> i128 {
+            let at = i128::from(day - known);
+            let sum: i128 = days.iter().sum();
+            match count {
+                0 => i128::from(self.day(today)) * i128::from(DAY.0) / i128::from(gone_ms),
+                1 | 2 => sum / count,
+                _ => {
+                    let weighed: i128 = (0..).zip(&days).map(|(at, cost)| at * cost).sum();
+                    let (ats, squares) = (count * (count - 1) / 2, count * (count - 1) * (2 * count - 1) / 6);
+                    let below = count * squares - ats * ats;
+                    let slope = count * weighed - ats * sum;
+                    (sum * below + slope * (count * at - ats)) / (count * below)
+                }
+            }
+            .max(0)
+        };
+        let rest_of_today = at_day(today) * i128::from(DAY.0 - now.0 % DAY.0) / i128::from(DAY.0);
+        let to_come: i128 = (today + 1..end).map(at_day).sum::<i128>() + rest_of_today;
+        let to_come = u64::try_from(to_come).unwrap_or(u64::MAX);
+        Estimate { spent_micros: spent, expected_micros: spent.saturating_add(to_come) }
+    }
+}
+
+impl Estimate {
+    /// Where it stands against a budget.
+    pub fn against(self, budget_micros: u64) -> BudgetState {
+        let percent = |of: u64| u128::from(budget_micros) * u128::from(of) / 100;
+        match u128::from(self.expected_micros) {
+            expected if expected >= percent(100) => BudgetState::Over,
+            expected if expected >= percent(WARN_PERCENT) => BudgetState::Near,
+            _ => BudgetState::Within,
+        }
+    }
+}
+
+/// The first day of a moment's month, and the first of the next, counted from 1970-01-01.
+fn month(now: UnixMs) -> (u64, u64) {
+    let seconds = i64::try_from(now.0 / 1_000).unwrap_or(i64::MAX);
+    let at =
+        ::time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(::time::OffsetDateTime::UNIX_EPOCH);
+    let first = (now.0 / DAY.0).saturating_sub(u64::from(at.day()) - 1);
+    (first, first + u64::from(at.month().length(at.year())))
+}

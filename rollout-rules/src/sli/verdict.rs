@@ -1,0 +1,192 @@
+//! What is known of a variant, with the numbers it is known from.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::comparison::{Evidence, Rate};
+use super::guardrail::Sli;
+use super::nats::Nats;
+use super::slot::Slot;
+use super::threshold::Measured;
+use crate::ids::VariantKey;
+
+/// What a variant is held to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Too little was seen to say anything.
+    Warming,
+    /// Nothing speaks against it.
+    Ok,
+    /// Much speaks against it: the rollout is held, and people are told.
+    Suspect,
+    /// It is worse, and by so much that a rule acts.
+    Regressed,
+    /// The app runs and nobody asks for the flag.
+    NoData,
+    /// The app reports nothing any more.
+    Stale,
+    /// The split does not serve what was planned, so that nothing can be compared.
+    Invalid,
+    /// It is worse, but something else is wrong at the same time that the variant cannot be blamed for.
+    CommonMode,
+}
+
+impl State {
+    /// Whether a rollout waits in this state: all but [`Ok`](State::Ok).
+    pub fn holds(self) -> bool {
+        self != State::Ok
+    }
+}
+
+/// What speaks for a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reason {
+    /// Nothing in particular.
+    Nothing,
+    /// The comparison with the control that runs at the same time.
+    Compared {
+        /// What was compared.
+        sli: Sli,
+        /// The strongest evidence.
+        evidence: Evidence,
+        /// What the SLI is for the variant: millionths or microseconds.
+        variant: u64,
+        /// What it is for the control.
+        control: u64,
+    },
+    /// A bound that was passed for some time.
+    Threshold {
+        /// What was measured.
+        sli: Sli,
+        /// What was measured, and for how long it was so.
+        measured: Measured,
+    },
+    /// Evidence that a bound is not kept.
+    Absolute {
+        /// What was counted.
+        sli: Sli,
+        /// How strong it is.
+        log: Nats,
+        /// How many were counted.
+        counted: u64,
+        /// How many of them were bad or slow.
+        bad: u64,
+    },
+    /// Counts of units that do not go with the planned shares.
+    Skewed {
+        /// How strongly they speak against them.
+        log: Nats,
+        /// Units that were served the variant.
+        variant: u64,
+        /// Units that were served anything of the split.
+        all: u64,
+    },
+    /// For how many slots there was nothing.
+    Silence {
+        /// Slots.
+        slots: u32,
+    },
+}
+
+/// What is known of a variant at the end of a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// The slot it was found in.
+    pub slot: Slot,
+    /// Of which variant.
+    pub variant: VariantKey,
+    /// What it is held to be.
+    pub state: State,
+    /// Which test says so, by its place among the tests.
+    pub test: Option<u8>,
+    /// The numbers.
+    pub reason: Reason,
+    /// Whether the variant was shown to be no worse than the size that matters.
+    pub shown_good: bool,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.state {
+            State::Warming => "warming",
+            State::Ok => "ok",
+            State::Suspect => "suspect",
+            State::Regressed => "regressed",
+            State::NoData => "no data",
+            State::Stale => "stale",
+            State::Invalid => "invalid",
+            State::CommonMode => "common mode",
+        };
+        write!(f, "{}: {name}{}", self.variant, self.reason)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Nothing => Ok(()),
+            Reason::Compared { sli, evidence, variant, control } => {
+                let (word, times) =
+                    if evidence.occasion == 1 { ("new", "") } else { ("third-time", " thrice") };
+                write!(f, ": {} ", sli.name())?;
+                sli.write_value(f, *variant)?;
+                f.write_str(" against ")?;
+                sli.write_value(f, *control)?;
+                write!(
+                    f,
+                    "; evidence {} (acts at 100): of {} {word} {} units{times} {} are the variant's where ",
+                    Thousandths(evidence.log.in_thousandths()),
+                    evidence.bad_units,
+                    if *sli == Sli::ErrorRate { "bad" } else { "slow" },
+                    evidence.of_variant,
+                )?;
+                write!(
+                    f,
+                    "{} would be, in {} and {} requests since {}",
+                    Thousandths(evidence.expected_thousandths),
+                    evidence.variant.requests,
+                    evidence.control.requests,
+                    evidence.since.starts_at()
+                )
+            }
+            Reason::Threshold { sli, measured } => {
+                write!(f, ": {} ", sli.name())?;
+                sli.write_value(f, measured.value)?;
+                f.write_str(" past ")?;
+                sli.write_value(f, measured.bound)?;
+                let Rate { requests, bad } = measured.counted;
+                write!(f, " for {} s, in {requests} requests ({bad} bad)", measured.passed.0 / 1_000)
+            }
+            Reason::Absolute { sli, log, counted, bad } => write!(
+                f,
+                ": {}: evidence {} (acts at 100): {bad} of {counted}",
+                sli.name(),
+                Thousandths(log.in_thousandths())
+            ),
+            Reason::Skewed { log, variant, all } => write!(
+                f,
+                ": {variant} of {all} units are the variant's, which is not as planned; evidence {} (holds at 1000)",
+                Thousandths(log.in_thousandths())
+            ),
+            Reason::Silence { slots } => write!(f, ": nothing for {} s", slots * 10),
+        }
+    }
+}
+
+/// A number of thousandths, with as many digits as are worth reading.
+struct Thousandths(u64);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            small @ 0..10_000 => write!(f, "{}.{:02}", small / 1_000, small % 1_000 / 10),
+            middle @ 10_000..1_000_000 => write!(f, "{}.{}", middle / 1_000, middle % 1_000 / 100),
+            large => write!(f, "{}", large / 1_000),
+        }
+    }
+}
