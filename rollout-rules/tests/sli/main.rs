@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod comparison;
+mod guardrails;
 mod intake;
 mod others;
 mod summaries;

@@ -1,9 +1,17 @@
 //! What people write: when exposure is lowered, and what else is done.
 
+mod fit;
+mod print;
+mod read;
+
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fit::{LONGEST, MAX_ACTIONS, Part, SHORTEST, Unfit};
+pub use self::read::{MAX_RULE_BYTES, NotARule};
+use crate::ids::{ChannelName, JobName};
 use crate::time::DurationMs;
 
 /// What is watched.
@@ -128,6 +136,70 @@ fn twice() -> u64 {
 
 /// The effect that is worth acting on if a rule names none: twice the control's value.
 pub const TWICE: u64 = 2_000;
+
+/// What is done when a rule holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The flag serves its off variant.
+    FlagOff,
+    /// The rollout goes back to no exposure.
+    RolloutToZero,
+    /// The release before comes back.
+    RevertRelease,
+    /// Every flag of the app that is not critical serves its off variant.
+    DisableNonCritical,
+    /// Somebody is told: the app's owner, or a channel.
+    Notify(ChannelName),
+    /// A job outside is run, by its name.
+    Run(JobName),
+}
+
+/// A rule with what it does. Reads and prints as `error_rate > 3% for 5m -> flag off, run rollback`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(try_from = "Unchecked")]
+pub struct Guardrail {
+    when: Test,
+    then: Vec<Action>,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "GuardrailForm"))]
+#[serde(deny_unknown_fields, rename = "guardrail")]
+struct Unchecked {
+    when: Test,
+    then: Vec<Action>,
+}
+
+impl TryFrom<Unchecked> for Guardrail {
+    type Error = Unfit;
+    fn try_from(read: Unchecked) -> Result<Self, Unfit> {
+        Guardrail::new(read.when, read.then)
+    }
+}
+
+impl Guardrail {
+    /// A rule, if its parts fit each other.
+    pub fn new(when: Test, then: Vec<Action>) -> Result<Guardrail, Unfit> {
+        fit::check(when)?;
+        if then.is_empty() || then.len() > MAX_ACTIONS {
+            return Err(Unfit { part: Part::Actions, expected: "one to eight actions" });
+        }
+        Ok(Guardrail { when, then })
+    }
+
+    /// When it holds.
+    pub fn when(&self) -> Test {
+        self.when
+    }
+
+    /// What is done then, in this order.
+    pub fn then(&self) -> &[Action] {
+        &self.then
+    }
+}
 
 impl Sli {
     /// Its name, as it is written.
