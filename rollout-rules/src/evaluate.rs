@@ -4,7 +4,7 @@ mod answer;
 
 use core::hint::select_unpredictable;
 
-pub use self::answer::{Answer, Reason, StandardReason};
+pub use self::answer::{Answer, Assigned, EXPOSURE_SPLIT, Reason, StandardReason};
 use crate::bucketing::exposed;
 use crate::compile::{CompiledFlag, CompiledServe, Program, Standing, Unit, is_revived};
 use crate::context::Context;

@@ -8,6 +8,7 @@ use crate::condition::{AttributePath, Condition, Operator, SegmentRef};
 use crate::flag::Tier;
 use crate::ids::Digest;
 use crate::percent::Exposure;
+use crate::sli::{Histogram, SlowUnits, UnitList};
 use crate::time::UnixMs;
 
 macro_rules! by_hand {
@@ -46,6 +47,35 @@ by_hand! {
     Digest as "Digest" = {
         "description": "A SHA-256 digest.",
         "type": "string", "pattern": "^[0-9a-fA-F]{64}$"
+    };
+    Histogram as "Histogram" = {
+        "description": "How many requests took how long: pairs of a latency in microseconds and a number of requests, at most 459.",
+        "examples": [[[12_000, 290], [48_000, 20]]],
+        "type": "array", "maxItems": 459,
+        "items": { "type": "array", "items": { "type": "integer", "minimum": 0 }, "minItems": 2, "maxItems": 2 }
+    };
+    UnitList as "UnitList" = {
+        "description": "Units, each by 16 hexadecimal digits of a hash that does not depend on the variant: FNV-1a of 64 bits over the                         unit's bytes, mixed as splitmix64 does. At most 256; of more, those with the smallest hashes.",
+        "type": "object", "required": ["units"], "additionalProperties": false,
+        "properties": {
+            "units": { "type": "array", "maxItems": 256, "items": { "type": "string", "pattern": "^[0-9a-fA-F]{16}$" } },
+            "complete_below": {
+                "type": "string", "pattern": "^[0-9a-fA-F]{16}$",
+                "description": "Every unit with a smaller hash is listed. Left out: all are."
+            }
+        }
+    };
+    SlowUnits as "SlowUnits" = {
+        "description": "Units with their slowest request: pairs of a hash, as in other lists of units, and microseconds. At most 256; of                         more, those with the smallest hashes.",
+        "examples": [{ "units": [["53e56bd7f6f9d4bb", 48_000]] }],
+        "type": "object", "required": ["units"], "additionalProperties": false,
+        "properties": {
+            "units": { "type": "array", "maxItems": 256, "items": { "type": "array", "minItems": 2, "maxItems": 2, "items": {} } },
+            "complete_below": {
+                "type": "string", "pattern": "^[0-9a-fA-F]{16}$",
+                "description": "Every unit with a smaller hash is listed. Left out: all are."
+            }
+        }
     };
     SegmentRef as "SegmentRef" = {
         "description": "`key` for a segment of the app, `shared:key` for a shared one.",

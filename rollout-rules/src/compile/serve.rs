@@ -11,6 +11,7 @@ use crate::condition::AttributePath;
 use crate::context::{Attribute, Context};
 use crate::flag::{Flag, Serve, Split};
 use crate::ids::{SplitId, VariantKey};
+use crate::sli::UnitHash;
 
 /// Why a serve cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +178,19 @@ impl<'c> Unit<'c> {
     }
 }
 
+impl Unit<'_> {
+    /// How it is told of in reports: a number by its decimal digits.
+    pub(crate) fn reported(self) -> UnitHash {
+        match self {
+            Unit::Text(text) => UnitHash::of(text),
+            Unit::Integer(number) => {
+                let mut digits = [0; DIGITS];
+                UnitHash::of(core::str::from_utf8(write_digits(number, &mut digits)).unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// The longest integer, with its sign.
 const DIGITS: usize = 20;
 
@@ -210,6 +224,7 @@ mod tests {
             let text = alloc::format!("{number}");
             let of_text = Unit::Text(&text).hash_into(Murmur3::new());
             assert_eq!(Unit::Integer(number).hash_into(Murmur3::new()), of_text, "{number}");
+            assert_eq!(Unit::Integer(number).reported(), UnitHash::of(&text));
         }
     }
 }

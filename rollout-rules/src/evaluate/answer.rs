@@ -4,9 +4,11 @@ use alloc::sync::Arc;
 
 use serde_json::Value;
 
-use crate::compile::{CompiledFlag, CompiledServe, CompiledSplit, Definition};
+use crate::compile::{CompiledFlag, CompiledServe, CompiledSplit, Definition, Unit};
+use crate::context::Context;
 use crate::flag::{FlagKind, Height, HoldCause, Variant};
 use crate::ids::{FlagKey, Revision, RuleId, SplitId, VariantKey};
+use crate::sli::UnitHash;
 use crate::tally::Cell;
 
 /// Why a flag answers as it does.
@@ -147,6 +149,19 @@ impl StandardReason {
     }
 }
 
+/// The split that units reached by a rollout and those that it has not reached form, where the flag itself has none:
+/// the variant against the off variant. People's splits have other names.
+pub const EXPOSURE_SPLIT: &str = ".exposure";
+
+/// What the outcome of a request with an answer counts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The split that chose the variant.
+    pub split: SplitId,
+    /// The unit that it chose for. None: everyone gets the variant, and nobody said who asks.
+    pub unit: Option<UnitHash>,
+}
+
 /// What a flag answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
@@ -244,6 +259,25 @@ impl<'a> Answer<'a> {
     pub fn control(&self) -> Option<&'a VariantKey> {
         let control = self.compiled_split()?.control?;
         Some(&self.flag.flag.variants[usize::from(control)].key)
+    }
+
+    /// What the outcome of a request with this answer to this context counts for. `None` if neither a split nor the
+    /// exposure chose the variant: people on lists, and those that a rule names, differ from the rest.
+    pub fn assigned(&self, context: &Context) -> Option<Assigned> {
+        match self.reason {
+            Reason::Split | Reason::RuleSplit { .. } => {
+                let split = self.compiled_split()?;
+                let unit = split.unit(context).and_then(Unit::of)?;
+                Some(Assigned { split: split.id.clone(), unit: Some(unit.reported()) })
+            }
+            Reason::Exposed | Reason::NotExposed | Reason::Default => {
+                // Of a split's units those that are not reached yet are in none of its shares.
+                let CompiledServe::Variant(_) = self.flag.serve.as_ref()? else { return None };
+                let unit = context.unit().and_then(Unit::of).map(Unit::reported);
+                SplitId::new(EXPOSURE_SPLIT).ok().map(|split| Assigned { split, unit })
+            }
+            _ => None,
+        }
     }
 
     fn compiled_split(&self) -> Option<&'a CompiledSplit> {

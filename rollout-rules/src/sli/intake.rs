@@ -102,6 +102,16 @@ impl Intake {
         Ok(true)
     }
 
+    /// Whether an open slot holds something of a variant of a revision.
+    pub fn holds(&self, slot: Slot, revision: Revision, variant: &VariantKey) -> bool {
+        self.slots.get(&slot).is_some_and(|open| open.parts.contains_key(&(revision, variant.clone())))
+    }
+
+    /// How many variants and revisions its open slots hold.
+    pub fn parts(&self) -> usize {
+        self.slots.values().map(|open| open.parts.len()).sum()
+    }
+
     /// Closes the slots whose grace is over, in order, empty ones included. `sources` says how many processes of the
     /// app reported for a slot.
     pub fn close(&mut self, sources: impl Fn(Slot) -> u32, now: UnixMs) -> Vec<SlotEntry> {

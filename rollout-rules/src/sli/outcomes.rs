@@ -9,6 +9,7 @@ use super::units::{Sample, SlowUnits, UnitList};
 ///
 /// Merging is associative and commutative: sums stop at their largest value, lists keep the smallest hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Outcomes {
     /// Different units whose requests these were. Where several processes report, a unit that met several
@@ -26,15 +27,15 @@ pub struct Outcomes {
     #[serde(default)]
     pub latency: Histogram,
     /// The units that were served this variant. Left out: not known, and the split is not checked for skew.
-    #[serde(default = "Sample::unknown")]
+    #[serde(default = "UnitList::unknown")]
     pub served: UnitList,
     /// The units with a failed request. Left out although requests failed: not known, and variants cannot be
     /// compared in this slot.
-    #[serde(default = "Sample::unknown")]
+    #[serde(default = "UnitList::unknown")]
     pub bad: UnitList,
     /// The units with a request that took `slow_from_us` or longer, each with its slowest. Left out although there are
     /// such requests: not known.
-    #[serde(default = "Sample::unknown")]
+    #[serde(default = "SlowUnits::unknown")]
     pub slow: SlowUnits,
     /// From which latency on units are on the list of slow ones, in microseconds.
     #[serde(default)]

@@ -20,6 +20,7 @@ pub const FUTURE: DurationMs = DurationMs(5_000);
 /// What became of the requests that were served one variant of one split in one slot. The environment is that of
 /// the token it is sent with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
     /// The flag.
@@ -32,6 +33,7 @@ pub struct Summary {
     pub variant: VariantKey,
     /// When: any moment of the slot.
     #[serde(with = "moment")]
+    #[cfg_attr(feature = "schema", schemars(with = "UnixMs"))]
     pub slot: Slot,
     /// What became of the requests.
     pub outcomes: Outcomes,
