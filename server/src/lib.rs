@@ -19,6 +19,7 @@ pub mod log;
 pub mod offline;
 pub mod secret;
 pub mod serve;
+pub mod sli;
 pub mod state;
 pub mod telemetry;
 pub mod tls;

@@ -17,6 +17,7 @@ use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
 use crate::log::lock::DirectoryLock;
 use crate::log::sled::SledLog;
+use crate::sli::Sli;
 use crate::state::{Readiness, StartError, State, StateConfig};
 use crate::telemetry::Telemetry;
 use crate::tls::{Tls, TlsError};
@@ -27,6 +28,8 @@ const KILL_JOURNAL: &str = "kills";
 const WEBHOOKS: &str = "webhooks";
 /// How often flags gave which answer, in the data directory.
 const EXPOSURES: &str = "exposures";
+/// What variants did to requests, in the data directory.
+const OUTCOMES: &str = "outcomes";
 
 /// Why the server does not start, or ended.
 #[derive(Debug)]
@@ -113,6 +116,13 @@ pub async fn serve(
         Ok(exposures) => handles.exposures = exposures,
         // Statistics are no reason not to serve.
         Err(error) => tracing::warn!("{error}; they are kept in memory alone until the server starts anew"),
+    }
+    match Sli::open(&config.data_dir.join(OUTCOMES), clock.now()) {
+        Ok(sli) => handles.sli = sli,
+        // Flags are served and killed all the same.
+        Err(error) => tracing::error!(
+            "the outcomes in the data directory cannot be used: {error}; they are kept in memory until the server starts anew"
+        ),
     }
     let encryption = tls.as_ref().map(Tls::server_config).transpose();
     handles.tls = encryption.map_err(|error| ServeError::Http(std::io::Error::other(error)))?;

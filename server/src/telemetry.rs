@@ -68,6 +68,18 @@ fn describe() {
         "tidegate_exposures_write_failures_total",
         "Times that the disk did not take exposure counts; they are kept in memory and tried again."
     );
+    metrics::describe_counter!(
+        "tidegate_outcomes_total",
+        "Requests that apps told of, once for each flag that was checked in them."
+    );
+    metrics::describe_counter!(
+        "tidegate_outcome_summaries_refused_total",
+        "Summaries of requests that were not taken, by why."
+    );
+    metrics::describe_counter!(
+        "tidegate_outcome_slots_lost_total",
+        "Closed slots of outcomes that the disk did not take in a minute."
+    );
     metrics::describe_gauge!(
         "tidegate_stale_flags",
         "Flags that have become stale, by reason; up to a minute old."

@@ -14,13 +14,14 @@ use super::failure::Failure;
 use super::flag_definition::{CreateFlag, EditFlag};
 use super::history::{DiffOptions, HistoryOptions, RevertOptions};
 use super::kill::{KillOptions, Target, kill, revive};
+use super::outcomes::OutcomesOptions;
 use super::output::{Table, Tone, tone_of_serving};
 use super::reading::items;
 use super::session::Session;
 use super::targeting::TargetingOptions;
 use super::view::{self, FlagView};
 use super::when::{self, When};
-use super::{app, explain, exposures, flag_definition, history, proposal};
+use super::{app, explain, exposures, flag_definition, history, outcomes, proposal};
 
 /// What can be done with flags.
 #[derive(Subcommand, Clone, Debug)]
@@ -86,6 +87,8 @@ pub enum FlagCommand {
     },
     /// Show how often a flag gave which answer, by hour or day
     Exposures(ExposuresOptions),
+    /// Show what a flag's variants did to requests: errors, latency and cost
+    Outcomes(OutcomesOptions),
     /// Say why a flag answers somebody so, step by step, now or at a moment that is past
     Explain(ExplainOptions),
     /// Show what became of a flag: who changed what, when and why
@@ -158,6 +161,7 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: FlagCommand) -> 
         }
         FlagCommand::Extend { place, expires } => flag_definition::extend(session, app, &place, expires),
         FlagCommand::Exposures(options) => exposures::show(session, app, &options),
+        FlagCommand::Outcomes(options) => outcomes::show(session, app, &options),
         FlagCommand::Explain(options) => explain::run(session, app, &options),
         FlagCommand::History(options) => history::history(session, app, &options),
         FlagCommand::Diff(options) => history::diff(session, app, &options),

@@ -21,6 +21,7 @@ mod import;
 mod kill;
 mod log;
 mod offline_options;
+mod outcomes;
 mod output;
 mod proposal;
 mod reading;

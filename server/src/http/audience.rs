@@ -4,6 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use rollout_rules::ids::{AppKey, EnvKey};
+use rollout_rules::time::UnixMs;
 
 use super::problem::{self, Problem};
 
@@ -56,6 +57,13 @@ impl Query {
         text.parse().map(Some).map_err(|error| {
             Problem::new(problem::INVALID_PARAMETER, format!("the parameter `{name}`: {error}"))
                 .with("parameter", name)
+        })
+    }
+
+    /// One parameter that is a moment: RFC 3339, or milliseconds since 1970.
+    pub fn moment(&self, name: &str) -> Result<Option<UnixMs>, Problem> {
+        self.as_one_of(name, "a moment such as 2027-01-31T18:00:00Z", |text| {
+            UnixMs::parse_rfc3339(text).or_else(|| text.parse().ok().map(UnixMs))
         })
     }
 

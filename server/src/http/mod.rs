@@ -26,6 +26,7 @@ pub mod kill;
 pub mod limits;
 pub mod log;
 pub mod ofrep;
+pub mod outcomes;
 pub mod paging;
 pub mod problem;
 pub mod proposals;
@@ -54,6 +55,7 @@ use tokio::sync::broadcast;
 
 pub use self::settings::Settings;
 pub use self::shared::{Handles, Shared};
+use crate::sli::Watched;
 use crate::state::{Event, Overlay, Readiness};
 use crate::telemetry::Telemetry;
 
@@ -106,6 +108,7 @@ pub async fn run(
     let handing_out = tokio::spawn(hand_out(web::Data::clone(&shared), events));
     let upkeep = tokio::spawn(keep_metrics(shared.telemetry.clone()));
     let counting = tokio::spawn(keep_exposures(web::Data::clone(&shared)));
+    let closing_slots = tokio::spawn(keep_outcomes(web::Data::clone(&shared)));
     tokio::pin!(server);
     let outcome = tokio::select! {
         outcome = &mut server => outcome,
@@ -120,6 +123,7 @@ pub async fn run(
     handing_out.abort();
     upkeep.abort();
     counting.abort();
+    closing_slots.abort();
     close_exposures(&shared);
     outcome
 }
@@ -181,10 +185,18 @@ async fn keep_exposures(shared: web::Data<Shared>) {
     }
 }
 
-/// Has the last sums written. Not on a disk that hangs.
+/// Closes slots of outcomes as their time comes.
+async fn keep_outcomes(shared: web::Data<Shared>) {
+    let its = web::Data::clone(&shared);
+    let is_watched = move |watched: &Watched| outcomes::is_watched(&its.published().snapshot, watched);
+    shared.sli.clone().keep(shared.clock.clone(), is_watched).await;
+}
+
+/// Has the last sums written, and the slots that are open. Not on a disk that hangs.
 fn close_exposures(shared: &Shared) {
     if shared.was_ready() && shared.live.readiness() != Readiness::LogHangs {
         shared.exposures.close(&shared.published().snapshot, &shared.clock);
+        shared.sli.close_all(shared.clock.now());
     }
 }
 

@@ -9,7 +9,7 @@ use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
     apps, backup, clients, delivery, explain, exposures, feed, flags, health, history, kill, log, ofrep,
-    proposals, revert, rollouts, segments, server_info, tokens, webhooks, whoami,
+    outcomes, proposals, revert, rollouts, segments, server_info, tokens, webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -115,6 +115,7 @@ pub(super) fn places() -> Vec<Place> {
         .service(at!("/v1/clients", GET clients::list))
         .service(at!("/v1/exposures", POST exposures::take))
         .service(at!("/v1/stale-flags", GET exposures::stale))
+        .service(at!("/v1/outcomes", POST outcomes::take))
         .service(at!("/v1/kills/{kill_id}", GET delivery::get))
         .service(at!("/v1/kill", POST kill::kill_everything))
         .service(at!("/v1/revive", POST kill::revive_everything))
@@ -186,6 +187,7 @@ fn looking_back(config: &mut Places, flag: &str) {
         .service(at!(&format!("{flag}/diff"), GET history::diff))
         .service(at!(&format!("{state}/explain"), POST explain::explain))
         .service(at!(&format!("{state}/exposures"), GET exposures::show))
+        .service(at!(&format!("{state}/outcomes"), GET outcomes::show))
         .service(at!(&format!("{state}/revert"), POST revert::revert));
 }
 

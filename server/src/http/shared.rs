@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::effects::Webhooks;
 use crate::exposures::Exposures;
 use crate::log::ChangeLog;
+use crate::sli::Sli;
 use crate::state::{CommandHandle, Event, Live, Overlay, Past, Published, Readiness, State};
 use crate::telemetry::{Telemetry, Traffic};
 
@@ -46,6 +47,8 @@ pub struct Handles {
     pub webhooks: Webhooks,
     /// How often flags gave which answer; kept in memory alone unless it is put in place of.
     pub exposures: Exposures,
+    /// What variants did to requests; kept in memory alone unless it is put in place of.
+    pub sli: Sli,
 }
 
 impl Handles {
@@ -59,6 +62,7 @@ impl Handles {
     ) -> Handles {
         Handles {
             exposures: Exposures::in_memory(clock.now()),
+            sli: Sli::in_memory(clock.now()),
             commands: state.commands.clone(),
             live: Arc::clone(&state.live),
             log: Arc::clone(&state.log),
@@ -107,6 +111,8 @@ pub struct Shared {
     pub webhooks: Webhooks,
     /// How often flags gave which answer.
     pub exposures: Exposures,
+    /// What variants did to requests.
+    pub sli: Sli,
     /// When stale flags were counted for the metrics.
     pub(super) stale_counted: Mutex<Option<UnixMs>>,
     /// Counts requests.
@@ -145,6 +151,7 @@ impl Shared {
             telemetry: handles.telemetry,
             webhooks: handles.webhooks,
             exposures: handles.exposures,
+            sli: handles.sli,
             stale_counted: Mutex::new(None),
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),

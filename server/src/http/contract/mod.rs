@@ -15,6 +15,7 @@ mod governance;
 mod links;
 mod looking_back;
 mod operation;
+mod outcomes;
 pub(super) mod pages;
 mod rollouts;
 mod serving;
@@ -45,6 +46,7 @@ fn operations() -> Vec<Operation> {
         ("Flags", looking_back::looking_back()),
         ("Flags", exposures::exposures()),
         ("Rollouts", rollouts::rollouts()),
+        ("Flags", outcomes::outcomes()),
         ("Kills", delivery::delivery()),
         ("Webhooks", webhooks::webhooks()),
         ("SDKs", serving::sdks()),
