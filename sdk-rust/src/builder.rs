@@ -33,6 +33,7 @@ pub struct Builder {
     clock: Clock,
     roots: Vec<Vec<u8>>,
     exposures_every: Option<Duration>,
+    outcomes: bool,
 }
 
 /// Why a client cannot be made. Only mistakes in the program lead here: a server that is down or a key
@@ -104,6 +105,7 @@ impl Builder {
             clock: Clock::system(),
             roots: Vec::new(),
             exposures_every: Some(exposures::EVERY),
+            outcomes: true,
         }
     }
 
@@ -166,6 +168,14 @@ impl Builder {
         self
     }
 
+    /// Does not tell the server what became of requests: [scopes](crate::Scope) then only answer checks, and nobody
+    /// notices by them that a variant fails.
+    #[must_use]
+    pub fn without_outcomes(mut self) -> Builder {
+        self.outcomes = false;
+        self
+    }
+
     /// The clock that decides what has expired, in place of the system's; for tests. Called on every
     /// check.
     #[must_use]
@@ -177,8 +187,18 @@ impl Builder {
     /// Starts the client. It returns at once, with the flags of the cache if there is one; use
     /// [`Client::ready`] to wait for the server.
     pub fn start(self) -> Result<Client, BuildError> {
-        let Builder { url, key, cache_dir, instance, audience, silence, clock, roots, exposures_every } =
-            self;
+        let Builder {
+            url,
+            key,
+            cache_dir,
+            instance,
+            audience,
+            silence,
+            clock,
+            roots,
+            exposures_every,
+            outcomes,
+        } = self;
         let instance = instance.unwrap_or_else(random_instance);
         let endpoint =
             Endpoint::new(&url, &key, instance, audience.clone(), &roots).map_err(
@@ -222,6 +242,9 @@ impl Builder {
         let mut driver = Driver::new(Arc::new(endpoint), Arc::clone(&shared), machine, cache, saved_at);
         if let Some(every) = exposures_every {
             driver = driver.telling_exposures(every);
+        }
+        if outcomes {
+            driver = driver.telling_outcomes();
         }
         let watched = Arc::clone(&shared);
         let thread = std::thread::Builder::new()

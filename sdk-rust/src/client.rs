@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::builder::Builder;
 use crate::detail::{Detail, ErrorKind, Json, Text};
 use crate::lanes;
+use crate::outcomes::{OutcomeCounts, Scope};
 use crate::shared::{Change, Shared};
 use crate::status::{NotReady, Problem, Status};
 
@@ -90,6 +91,21 @@ impl Client {
     /// The value of a flag of any type as JSON, with the story behind it.
     pub fn json_detail<'d>(&self, key: &str, context: &Context, default: &'d Value) -> Detail<Json<'d>> {
         self.detail(key, context, Json::default(default), |answer| Some(Json::read(answer)))
+    }
+
+    /// Begins the [scope](Scope) of a request: what is checked through it is remembered until it is known how the request
+    /// ended.
+    pub fn scope(&self, context: &Context) -> Scope {
+        Scope::new(self.clone(), context.clone())
+    }
+
+    /// How many outcomes of requests went where.
+    pub fn outcome_counts(&self) -> OutcomeCounts {
+        self.inner.shared.outcomes.counts()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// One load of the state, one read of the clock, one look-up, one addition. An answer from which nothing can be

@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::clock::system_ms;
 use crate::endpoint::Endpoint;
 use crate::exposures::{self, Exposures};
+use crate::outcomes::Sending;
 use crate::shared::Shared;
 use crate::status::Status;
 
@@ -47,6 +48,7 @@ pub(crate) struct Driver {
     cut_off_since: Option<UnixMs>,
     telling: Option<Exposures>,
     tells: bool,
+    sending: Option<Sending>,
 }
 
 impl Driver {
@@ -70,6 +72,7 @@ impl Driver {
             cut_off_since: None,
             telling: None,
             tells: false,
+            sending: None,
         }
     }
 
@@ -80,10 +83,17 @@ impl Driver {
         self
     }
 
+    /// Tells the server what became of requests.
+    pub(crate) fn telling_outcomes(mut self) -> Driver {
+        self.sending = Some(Sending::new(Arc::clone(&self.shared), Arc::clone(&self.endpoint)));
+        self
+    }
+
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let acks = Arc::new(Acks::default());
         tokio::spawn(Arc::clone(&acks).send(Arc::clone(&self.endpoint)));
         let (close, closing) = watch::channel(false);
+        let sending = self.sending.take().map(|sending| tokio::spawn(sending.run(closing.clone())));
         let telling = self.telling.take().map(|telling| tokio::spawn(telling.run(closing)));
         loop {
             let wake = self.epoch + Duration::from_millis(self.machine.wake_at().0);
@@ -115,8 +125,9 @@ impl Driver {
         }
         close.send_replace(true);
         let telling = async {
-            if let Some(telling) = telling {
-                let _ = timeout(2 * exposures::FAREWELL, telling).await;
+            // At the same time: each has its farewell.
+            for told in [telling, sending].into_iter().flatten() {
+                let _ = timeout(2 * exposures::FAREWELL, told).await;
             }
         };
         tokio::join!(self.store.finish(self.shared.clock.reading()), telling);

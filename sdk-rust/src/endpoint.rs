@@ -143,7 +143,7 @@ impl Endpoint {
             "instance": self.instance, "revision": revision, "kill_ids": kill_ids
         });
         self.name_audience(&mut body);
-        self.post(kept, "/v1/feed/ack", body).await
+        self.post(kept, "/v1/feed/ack", body.to_string()).await.map(drop)
     }
 
     /// Tells the server how often flags gave which answer, and how many answers were not counted, on a connection that
@@ -160,18 +160,33 @@ impl Endpoint {
             body["uncounted"] = uncounted.into();
         }
         self.name_audience(&mut body);
-        self.post(kept, "/v1/exposures", body).await
+        self.post(kept, "/v1/exposures", body.to_string()).await.map(drop)
     }
 
-    fn name_audience(&self, body: &mut Value) {
+    /// Tells the server what became of requests, on a connection that is kept in `kept`, and hands on what it says.
+    pub(crate) async fn tell_outcomes(
+        &self,
+        kept: &mut Option<Connection>,
+        body: String,
+    ) -> Result<Vec<u8>, Loss> {
+        self.post(kept, "/v1/outcomes", body).await
+    }
+
+    /// How this program is called among those that follow the feed.
+    pub(crate) fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// Adds which app and environment are meant, where the key leaves that open.
+    pub(crate) fn name_audience(&self, body: &mut Value) {
         if let Some((app, environment)) = &self.audience {
             body["app"] = app.as_str().into();
             body["environment"] = environment.as_str().into();
         }
     }
 
-    async fn post(&self, kept: &mut Option<Connection>, path: &str, body: Value) -> Result<(), Loss> {
-        let body = Bytes::from(body.to_string());
+    async fn post(&self, kept: &mut Option<Connection>, path: &str, body: String) -> Result<Vec<u8>, Loss> {
+        let body = Bytes::from(body);
         let sent = timeout(POST_TIMEOUT, async {
             // A kept connection may have been closed meanwhile: then a new one is worth one try.
             if let Some(mut connection) = kept.take()
@@ -194,17 +209,18 @@ impl Endpoint {
         sent.await.unwrap_or_else(|_| Err(failed("the server does not answer")))
     }
 
-    async fn send(&self, connection: &mut Connection, path: &str, body: Bytes) -> Result<(), Loss> {
+    async fn send(&self, connection: &mut Connection, path: &str, body: Bytes) -> Result<Vec<u8>, Loss> {
         let path = format!("{}{path}", self.base);
         let mut request = self.request(Method::POST, &path, Full::new(body));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = connection.send_request(request).await.map_err(|error| failed(&error))?;
         let outcome = if answer.status().is_success() { Ok(()) } else { Err(refused(&answer)) };
         let mut body = http_body_util::Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
+        let mut said = Vec::new();
         while let Some(piece) = body.frame().await {
-            piece.map_err(|error| failed(&error))?;
+            said.extend(piece.map_err(|error| failed(&error))?.into_data().unwrap_or_default());
         }
-        outcome
+        outcome.map(|()| said)
     }
 
     fn request(&self, method: Method, path: &str, body: Full<Bytes>) -> Request<Full<Bytes>> {

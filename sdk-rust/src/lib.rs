@@ -20,6 +20,9 @@
 //! Programs without an async runtime need none for this, and programs that have one can start and drop
 //! a client inside it. Clones of a [`Client`] share one connection; dropping the last one ends it.
 //!
+//! Requests whose checks go through a [scope](Client::scope) tell the server how they ended, under exactly the variants that they
+//! were served: from that it knows that a variant fails, and takes it back.
+//!
 //! Which answers were given how often is counted, for a few nanoseconds a check, and told to the server about
 //! once a minute and at the end: see [`Builder::exposures_every`].
 #![forbid(unsafe_code)]
@@ -35,8 +38,11 @@ mod driver;
 mod endpoint;
 mod exposures;
 mod lanes;
+#[cfg(any(feature = "actix", feature = "tower"))]
+pub mod middleware;
 #[cfg(feature = "openfeature")]
 pub mod openfeature;
+mod outcomes;
 mod shared;
 mod status;
 
@@ -48,5 +54,6 @@ pub use rollout_rules::time::UnixMs;
 pub use crate::builder::{BuildError, Builder};
 pub use crate::client::Client;
 pub use crate::detail::{Detail, ErrorKind, Json, Text};
+pub use crate::outcomes::{MAX_FLAGS, Outcome, OutcomeCounts, Scope};
 pub use crate::shared::Change;
 pub use crate::status::{NotReady, Problem, Status};

@@ -11,6 +11,7 @@ use rollout_rules::tally::{Collected, Collector, Tally};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, system_ms};
+use crate::outcomes::Tallies;
 use crate::status::{Problem, Status};
 
 /// What a change of flags is told to listeners.
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// How often flags gave which answer.
     pub(crate) tally: Tally,
+    /// What became of requests.
+    pub(crate) outcomes: Tallies,
     collector: Mutex<Collector>,
     pub(crate) status: watch::Sender<Status>,
     listeners: Mutex<Vec<Listener>>,
@@ -54,6 +57,7 @@ impl Shared {
             state: ArcSwapOption::from_pointee(state),
             clock,
             tally: Tally::new(),
+            outcomes: Tallies::new(),
             collector: Mutex::default(),
             status: watch::Sender::new(status),
             listeners: Mutex::default(),
@@ -138,8 +142,8 @@ impl Shared {
     }
 }
 
-/// What a panic left behind is whole: every write is one assignment or one push.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a panic left behind is whole: every write is one assignment, one push or one addition.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -25,10 +25,14 @@ pub struct Peer {
     acks: Receiver<(usize, Value)>,
     /// What was told of how often flags gave which answer.
     exposures: Receiver<Value>,
+    /// What was told of what became of requests.
+    outcomes: Receiver<Value>,
     /// What acknowledgements are answered with, first things first; 204 after them.
     ack_answers: Arc<Mutex<VecDeque<String>>>,
     /// The same for batches of counts; 200 after them.
     exposure_answers: Arc<Mutex<VecDeque<String>>>,
+    /// The same for batches of outcomes.
+    outcome_answers: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// A client that asked for the feed.
@@ -45,19 +49,23 @@ impl Peer {
         let (to_feeds, feeds) = channel();
         let (to_acks, acks) = channel();
         let (to_exposures, exposures) = channel();
+        let (to_outcomes, outcomes) = channel();
         let ack_answers = Arc::<Mutex<VecDeque<String>>>::default();
         let exposure_answers = Arc::<Mutex<VecDeque<String>>>::default();
-        let answers = [Arc::clone(&ack_answers), Arc::clone(&exposure_answers)];
+        let outcome_answers = Arc::<Mutex<VecDeque<String>>>::default();
+        let answers = [&ack_answers, &exposure_answers, &outcome_answers].map(Arc::clone);
         thread::spawn(move || {
             for (number, socket) in listener.incoming().map_while(Result::ok).enumerate() {
                 let (feeds, acks, answers) = (to_feeds.clone(), to_acks.clone(), answers.clone());
                 let acks = move |ack| drop(acks.send((number, ack)));
                 let exposures = to_exposures.clone();
                 let exposures = move |told| drop(exposures.send(told));
-                thread::spawn(move || serve(socket, &feeds, &[&acks, &exposures], &answers));
+                let outcomes = to_outcomes.clone();
+                let outcomes = move |told| drop(outcomes.send(told));
+                thread::spawn(move || serve(socket, &feeds, &[&acks, &exposures, &outcomes], &answers));
             }
         });
-        Peer { url, feeds, acks, exposures, ack_answers, exposure_answers }
+        Peer { url, feeds, acks, exposures, outcomes, ack_answers, exposure_answers, outcome_answers }
     }
 
     /// An address at which nobody answers.
@@ -93,6 +101,23 @@ impl Peer {
         self.exposures.recv_timeout(PATIENCE).expect("a client tells what it counted")
     }
 
+    /// Answers the next batch of outcomes in another way: a status, headers that end in a line break, and a body.
+    pub fn answer_outcomes(&self, status: &str, headers: &str, body: &str) {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        self.outcome_answers.lock().unwrap().push_back(answer);
+    }
+
+    /// The next batch of outcomes.
+    pub fn next_outcomes(&self) -> Value {
+        self.outcomes.recv_timeout(PATIENCE).expect("a client tells what became of requests")
+    }
+
+    /// Whether there is no batch of outcomes that nobody looked at.
+    pub fn has_no_outcomes(&self) -> bool {
+        self.outcomes.try_recv().is_err()
+    }
+
     /// Whether there is no batch of counts that nobody looked at.
     pub fn has_no_exposures(&self) -> bool {
         self.exposures.try_recv().is_err()
@@ -109,12 +134,13 @@ impl Peer {
     }
 }
 
-/// What is posted goes to the first of `hear` if it is an acknowledgement, to the second if it is a batch of counts.
+/// What is posted goes to the first of `hear` if it is an acknowledgement, to the second if it is a batch of counts, to the
+/// third if it is one of outcomes.
 fn serve(
     socket: TcpStream,
     feeds: &Sender<Feed>,
-    hear: &[&dyn Fn(Value); 2],
-    answers: &[Arc<Mutex<VecDeque<String>>>; 2],
+    hear: &[&dyn Fn(Value); 3],
+    answers: &[Arc<Mutex<VecDeque<String>>>; 3],
 ) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     loop {
@@ -133,7 +159,9 @@ fn serve(
         let mut body = vec![0; length.map_or(0, |text| text.trim().parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
         // Chosen before the test hears of it: what the test says then is for the next one.
-        let which = usize::from(head.starts_with("post /v1/exposures "));
+        let which =
+            ["post /v1/exposures ", "post /v1/outcomes "].iter().position(|path| head.starts_with(path));
+        let which = which.map_or(0, |which| which + 1);
         let answer = answers[which].lock().unwrap().pop_front();
         hear[which](serde_json::from_slice(&body).unwrap());
         let answer = answer.unwrap_or_else(|| "HTTP/1.1 204 No Content\r\n\r\n".to_owned());

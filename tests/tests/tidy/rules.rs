@@ -129,8 +129,14 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         within: &["sdk-rust/src/", "sdk-wasm/src/"],
         except: &[],
-        forbidden: &["tidegate::*", "tidegate", "actix*"],
+        forbidden: &["tidegate::*", "tidegate"],
         why: "an SDK is built of the core, not of the server",
+    },
+    Row {
+        within: &["sdk-rust/src/", "sdk-wasm/src/"],
+        except: &["sdk-rust/src/middleware/"],
+        forbidden: &["actix*"],
+        why: "only the middleware for it knows a web framework",
     },
 ];
 
