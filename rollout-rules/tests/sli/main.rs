@@ -5,5 +5,6 @@ mod comparison;
 mod guardrails;
 mod intake;
 mod others;
+mod replay;
 mod summaries;
 mod watch;
