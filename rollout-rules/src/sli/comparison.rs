@@ -12,8 +12,8 @@
 //! - one counts a unit when it turns bad for the first time, another when it does for the third time: where
 //!   nearly every unit is slow once in a while, the first time says little, and the third much.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -118,16 +118,39 @@ struct Epoch {
     /// What had been before.
     from: Pair<Rate>,
     levels: [Level; LEVELS],
+    /// Of a bet that was there when the share was moved.
+    before: Option<Box<[Settled; LEVELS]>>,
 }
 
+/// The units that were counted at the share that is planned now. They say all: the bets' worth follows from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Level {
+    bad: u64,
+    of_variant: u64,
+}
+
+/// What had come of a level when the share was last moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Settled {
     bets: [Nats; BETS],
     bad: u64,
     of_variant: u64,
     expected_millionths: u64,
-    /// What the slot at hand adds.
-    new: Pair<u64>,
+}
+
+impl Epoch {
+    /// All that has come of a level.
+    fn settled(&self, at: usize, stakes: &Stakes) -> Settled {
+        let before = self.before.as_ref().map(|before| before[at]).unwrap_or_default();
+        let Level { bad, of_variant } = self.levels[at];
+        let expected = bad.saturating_mul(stakes.share().millionths());
+        Settled {
+            bets: stakes.settled(before.bets, bad, of_variant),
+            bad: before.bad.saturating_add(bad),
+            of_variant: before.of_variant.saturating_add(of_variant),
+            expected_millionths: before.expected_millionths.saturating_add(expected),
+        }
+    }
 }
 
 /// The part of alpha of the `number`th bet, from 1 on. They add up to 1. The first has 0.7, since most that is broken is
@@ -171,8 +194,10 @@ impl Comparison {
             below: u64::MAX,
             from: self.so_far,
             levels: [Level::default(); LEVELS],
+            before: None,
         });
-        self.look();
+        // That fewer bets are left makes none of them worth more.
+        self.at_most = self.at_most.max(self.epochs.last().map_or(self.at_most, |new| self.bound(new)));
     }
 
     /// Counts the requests of a slot, which are told beside the evidence and say how large the effect is.
@@ -186,47 +211,80 @@ impl Comparison {
         &mut self,
         slot: Slot,
         share: Share,
-        mut variant: &[(UnitHash, T)],
-        mut control: &[(UnitHash, T)],
+        variant: &[(UnitHash, T)],
+        control: &[(UnitHash, T)],
     ) {
-        if !share.compares() || (variant.is_empty() && control.is_empty()) {
+        let unit = |(unit, _): &(UnitHash, T)| *unit;
+        self.count_in_order(slot, share, variant.iter().map(unit), control.iter().map(unit));
+    }
+
+    /// The same for units that come in the order of their hashes, each once.
+    pub(super) fn count_in_order(
+        &mut self,
+        slot: Slot,
+        share: Share,
+        variant: impl Iterator<Item = UnitHash>,
+        control: impl Iterator<Item = UnitHash>,
+    ) {
+        let (mut variant, mut control) = (variant.peekable(), control.peekable());
+        if !share.compares() || (variant.peek().is_none() && control.peek().is_none()) {
             return;
         }
-        if self.stakes.share() != share {
-            self.stakes = Stakes::at(share);
-        }
+        self.move_to(share);
+        let mut raised = false;
         loop {
-            let order = match (variant.first(), control.first()) {
-                (Some((ours, _)), Some((theirs, _))) => ours.cmp(theirs),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
+            let (ours, theirs) = (variant.peek().copied(), control.peek().copied());
+            let unit = match (ours, theirs) {
+                (Some(ours), Some(theirs)) => ours.min(theirs),
+                (Some(one), None) | (None, Some(one)) => one,
                 (None, None) => break,
             };
-            let unit = if order == Ordering::Greater { control[0].0 } else { variant[0].0 };
-            if order != Ordering::Greater {
-                variant = &variant[1..];
+            let (is_ours, is_theirs) = (ours == Some(unit), theirs == Some(unit));
+            if is_ours {
+                variant.next();
             }
-            if order != Ordering::Less {
-                control = &control[1..];
+            if is_theirs {
+                control.next();
             }
+            let before = self.recall.note(unit, slot);
             // A unit that was served both says nothing of either, and is not new any more.
-            let label = if order == Ordering::Equal { None } else { Some(order == Ordering::Less) };
-            if let (Some(before), Some(is_variant)) = (self.recall.note(unit, slot), label) {
-                self.count_unit(unit, is_variant, slot, before);
+            if let (Some(before), true) = (before, is_ours != is_theirs) {
+                raised |= self.count_unit(unit, is_ours, slot, before);
             }
         }
-        let settled = self.settle(share);
-        let full = self.recall.len() > MAX_RECALLED;
-        if full {
+        if self.recall.len() > MAX_RECALLED {
             self.make_room(slot);
         }
-        if settled || full {
+        // Bad units of the control make no bet worth more: what was found before is still no less.
+        if raised {
             self.look();
         }
     }
 
-    /// Adds a unit to every bet to which it is new, or has just been bad often enough.
-    fn count_unit(&mut self, unit: UnitHash, is_variant: bool, slot: Slot, before: [Slot; OCCASIONS]) {
+    /// Goes on at another share. What came of the bets so far is put down.
+    fn move_to(&mut self, share: Share) {
+        if self.stakes.share() == share {
+            return;
+        }
+        for epoch in &mut self.epochs {
+            if epoch.before.is_some() || epoch.levels != [Level::default(); LEVELS] {
+                let settled = core::array::from_fn(|at| epoch.settled(at, &self.stakes));
+                epoch.before = Some(Box::new(settled));
+                epoch.levels = [Level::default(); LEVELS];
+            }
+        }
+        self.stakes = Stakes::at(share);
+    }
+
+    /// Adds a unit to every bet to which it is new, or has just been bad often enough. `true` if that made one worth more.
+    fn count_unit(
+        &mut self,
+        unit: UnitHash,
+        is_variant: bool,
+        slot: Slot,
+        before: [Slot; OCCASIONS],
+    ) -> bool {
+        let mut raised = false;
         for (level, (occasion, _)) in COUNTED.iter().enumerate() {
             // In a bet that began in this range, this is the occasion.
             let until = if *occasion == 1 { slot } else { before[occasion - 2] };
@@ -239,28 +297,14 @@ impl Comparison {
                     break;
                 }
                 if epoch.start <= until && unit.0 < epoch.below {
-                    let new = &mut epoch.levels[level].new;
-                    *new = (new.0 + 1, new.1 + u64::from(is_variant));
+                    let level = &mut epoch.levels[level];
+                    level.bad += 1;
+                    level.of_variant += u64::from(is_variant);
+                    raised |= is_variant;
                 }
             }
         }
-    }
-
-    /// Settles the bets. `false` if there was nothing new.
-    fn settle(&mut self, share: Share) -> bool {
-        let mut any = false;
-        for level in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.levels) {
-            let (bad, of_variant) = core::mem::take(&mut level.new);
-            if bad > 0 {
-                any = true;
-                self.stakes.settle(&mut level.bets, bad, of_variant);
-                level.bad += bad;
-                level.of_variant += of_variant;
-                let expected = bad.saturating_mul(share.millionths());
-                level.expected_millionths = level.expected_millionths.saturating_add(expected);
-            }
-        }
-        any
+        raised
     }
 
     /// Forgets units and with them bets, or lets fewer units count; neither hangs on the units' labels.
@@ -279,12 +323,22 @@ impl Comparison {
 
     /// Bounds what the bets are worth, without a logarithm: most of the time that is far from enough.
     fn look(&mut self) {
-        let bounds = self.epochs.iter().flat_map(|epoch| {
-            let levels = epoch.levels.iter().zip(self.parts);
-            levels
-                .map(|(level, part)| part.plus(epoch.weight).plus(worth_at_most(&self.weights, &level.bets)))
+        self.at_most = self.epochs.iter().map(|epoch| self.bound(epoch)).max().unwrap_or_default();
+    }
+
+    /// No bet of an epoch is worth more, weighed.
+    fn bound(&self, epoch: &Epoch) -> Nats {
+        let bounds = self.parts.iter().enumerate().map(|(at, part)| {
+            part.plus(epoch.weight).plus(worth_at_most(&self.weights, &self.bets(epoch, at)))
         });
-        self.at_most = bounds.max().unwrap_or_default();
+        bounds.max().unwrap_or_default()
+    }
+
+    /// The bets of an epoch's level.
+    fn bets(&self, epoch: &Epoch, at: usize) -> [Nats; BETS] {
+        let before = epoch.before.as_ref().map_or([Nats::ZERO; BETS], |before| before[at].bets);
+        let Level { bad, of_variant } = epoch.levels[at];
+        self.stakes.settled(before, bad, of_variant)
     }
 
     /// Whether the evidence is as strong as this.
@@ -295,9 +349,8 @@ impl Comparison {
     /// The strongest bet: its epoch, its level, and how strong it is.
     fn strongest(&self) -> Option<(&Epoch, usize, Nats)> {
         let bets = self.epochs.iter().flat_map(|epoch| {
-            let levels = epoch.levels.iter().zip(self.parts).enumerate();
-            levels.map(move |(at, (level, part))| {
-                (epoch, at, part.plus(epoch.weight).plus(worth(&self.weights, &level.bets)))
+            self.parts.iter().enumerate().map(move |(at, part)| {
+                (epoch, at, part.plus(epoch.weight).plus(worth(&self.weights, &self.bets(epoch, at))))
             })
         });
         // Of several that are as strong the first, which has seen most.
@@ -322,7 +375,7 @@ impl Comparison {
             control: Rate::default(),
         };
         self.strongest().map_or(none, |(epoch, at, log)| {
-            let level = &epoch.levels[at];
+            let level = epoch.settled(at, &self.stakes);
             Evidence {
                 log,
                 since: epoch.start,

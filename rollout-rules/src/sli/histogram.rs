@@ -54,6 +54,8 @@ impl Bucket {
 pub struct Histogram {
     /// By bucket, each once, none of them zero.
     counts: Vec<(Bucket, u64)>,
+    /// Their sum.
+    total: u64,
 }
 
 impl Histogram {
@@ -66,6 +68,7 @@ impl Histogram {
         if count == 0 {
             return;
         }
+        self.total = self.total.saturating_add(count);
         match self.counts.binary_search_by_key(&bucket, |(known, _)| *known) {
             Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(count),
             Err(at) => self.counts.insert(at, (bucket, count)),
@@ -76,6 +79,7 @@ impl Histogram {
     pub fn merge(&mut self, other: &Histogram) {
         if self.counts.is_empty() {
             self.counts.clone_from(&other.counts);
+            self.total = other.total;
             return;
         }
         // A few are put in place, without a new list.
@@ -83,6 +87,7 @@ impl Histogram {
             other.counts.iter().for_each(|(bucket, count)| self.add_to(*bucket, *count));
             return;
         }
+        self.total = self.total.saturating_add(other.total);
         let ours = core::mem::take(&mut self.counts);
         self.counts.reserve(ours.len() + other.counts.len());
         let (mut ours, mut theirs) = (ours.into_iter().peekable(), other.counts.iter().copied().peekable());
@@ -103,17 +108,23 @@ impl Histogram {
 
     /// Takes away what was merged before, as a window does with what leaves it.
     pub fn remove(&mut self, other: &Histogram) {
+        let mut emptied = false;
         for (bucket, count) in &other.counts {
             if let Ok(at) = self.counts.binary_search_by_key(bucket, |(known, _)| *known) {
-                self.counts[at].1 = self.counts[at].1.saturating_sub(*count);
+                let gone = self.counts[at].1.min(*count);
+                self.counts[at].1 -= gone;
+                self.total = self.total.saturating_sub(gone);
+                emptied |= self.counts[at].1 == 0;
             }
         }
-        self.counts.retain(|(_, count)| *count > 0);
+        if emptied {
+            self.counts.retain(|(_, count)| *count > 0);
+        }
     }
 
     /// How many requests were counted.
     pub fn count(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+        self.total
     }
 
     /// How many requests were in this bucket or a slower one.
@@ -138,14 +149,15 @@ impl Histogram {
 
     /// The bucket of a quantile, the rank within it from 1 on, and how many are in it.
     fn place(&self, per_mille: u16) -> Option<(Bucket, u64, u64)> {
-        let all = u128::from(self.count());
+        let all = u128::from(self.total);
         let rank = (all * u128::from(per_mille.min(1_000))).div_ceil(1_000).max(1);
-        let mut below = 0;
-        for (bucket, count) in &self.counts {
-            if below + u128::from(*count) >= rank {
+        // From the slow end, which is where people look.
+        let mut below = all;
+        for (bucket, count) in self.counts.iter().rev() {
+            below = below.saturating_sub(u128::from(*count));
+            if below < rank {
                 return Some((*bucket, u64::try_from(rank - below).unwrap_or(*count), *count));
             }
-            below += u128::from(*count);
         }
         None
     }

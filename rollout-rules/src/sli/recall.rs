@@ -2,7 +2,8 @@
 
 use alloc::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::slot::Slot;
 use super::units::UnitHash;
@@ -10,10 +11,10 @@ use super::units::UnitHash;
 /// How many of a unit's last bad slots are remembered.
 pub(super) const OCCASIONS: usize = 3;
 
-/// Units with their last bad slots, the newest first. Slot 0 stands for none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Recall(BTreeMap<UnitHash, [Slot; OCCASIONS]>);
+/// Units with their last bad slots, the newest first. Slot 0 stands for none. Nothing goes through the map in its order;
+/// it is written in that of the hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Recall(HashMap<UnitHash, [Slot; OCCASIONS], foldhash::fast::FixedState>);
 
 impl Recall {
     /// Notes that a unit was bad in a slot. Tells of the slots before, or nothing if it was noted already.
@@ -41,5 +42,18 @@ impl Recall {
     /// Forgets units that were last bad before a slot, and those from a hash on.
     pub(super) fn keep(&mut self, from: Slot, below: u64) {
         self.0.retain(|unit, slots| slots[0] >= from && unit.0 < below);
+    }
+}
+
+impl Serialize for Recall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.iter().collect::<BTreeMap<_, _>>().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Recall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let units = BTreeMap::deserialize(deserializer)?;
+        Ok(Recall(units.into_iter().collect()))
     }
 }

@@ -1,7 +1,6 @@
 //! The tests that run for one variant.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,9 +158,8 @@ impl Running {
                     return;
                 }
                 let (ours, theirs) = fair(&variant.slow, &control.slow);
-                let theirs = slower(theirs, slow);
-                hold.count_units(slot, *share, &slower(ours, slow), &theirs);
-                act.count_units(slot, *share, &slower(ours, tolerated), &theirs);
+                hold.count_in_order(slot, *share, slower(ours, slow), slower(theirs, slow));
+                act.count_in_order(slot, *share, slower(ours, tolerated), slower(theirs, slow));
                 for (comparison, from) in [(hold, slow), (act, tolerated)] {
                     comparison.count(slow_rate(variant, from), slow_rate(control, slow));
                 }
@@ -319,8 +317,8 @@ fn fair<'a, T: Listed>(ours: &'a Sample<T>, theirs: &'a Sample<T>) -> Pair<&'a [
     (ours.below(bound), theirs.below(bound))
 }
 
-fn slower(units: &[(UnitHash, Bucket)], from: Bucket) -> Vec<(UnitHash, ())> {
-    units.iter().filter(|(_, slowest)| *slowest >= from).map(|(unit, _)| (*unit, ())).collect()
+fn slower(units: &[(UnitHash, Bucket)], from: Bucket) -> impl Iterator<Item = UnitHash> {
+    units.iter().filter(move |(_, slowest)| *slowest >= from).map(|(unit, _)| *unit)
 }
 
 /// Whether the variant takes so many times as long as the control, as far as histograms can tell: their buckets are a

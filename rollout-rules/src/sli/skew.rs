@@ -52,7 +52,7 @@ impl Skew {
     /// Counts the units that a slot served, for each variant its planned weight and its units. All lists have to be
     /// complete below the same hash.
     pub fn count<T>(&mut self, variants: &[(u32, &[(UnitHash, T)])]) {
-        if !variants.iter().map(|(weight, _)| *weight).eq(self.weights.iter().copied()) {
+        if !self.is_planned(variants.iter().map(|(weight, _)| *weight)) {
             self.before = self.log();
             self.weights = variants.iter().map(|(weight, _)| *weight).collect();
             self.counts = variants.iter().map(|_| 0).collect();
@@ -82,6 +82,11 @@ impl Skew {
                 core::mem::take(&mut self.seen).into_iter().take_while(|unit| *unit < below).collect();
         }
         self.most = self.most.max(self.log());
+    }
+
+    /// Whether these are the weights that were planned last.
+    pub(super) fn is_planned(&self, weights: impl Iterator<Item = u32>) -> bool {
+        weights.eq(self.weights.iter().copied())
     }
 
     /// How strongly the counts speak against the planned shares.

@@ -65,11 +65,12 @@ impl Stakes {
         self.share
     }
 
-    /// What became of the bets after `bad` units, `variant` of them the variant's.
-    pub(super) fn settle(&self, bets: &mut [Nats; BETS], bad: u64, variant: u64) {
+    /// What becomes of bets with `bad` more units, `variant` of them the variant's.
+    pub(super) fn settled(&self, mut bets: [Nats; BETS], bad: u64, variant: u64) -> [Nats; BETS] {
         for (bet, (win, cost)) in bets.iter_mut().zip(self.wins.iter().zip(&self.costs)) {
             *bet = bet.plus(win.times(variant)).minus(cost.times(bad));
         }
+        bets
     }
 }
 

@@ -156,7 +156,7 @@ impl Watch {
             self.silent = self.silent.saturating_add(missing);
             self.quiet = self.quiet.saturating_add(missing);
             for _ in 0..missing.min(u32::try_from(super::lately::RECENT_SLOTS).unwrap_or(60)) {
-                self.push(&Sums::default(), &[]);
+                self.push(Sums::default(), Vec::new());
             }
         }
         self.next = entry.slot.plus(1);
@@ -221,7 +221,7 @@ impl Watch {
                 watched.count(entry.slot, &served, &self.control);
             }
         }
-        self.push(&control, &variants);
+        self.push(control, variants);
         let has_control = self.plans.last().is_some_and(|plan| plan.control.is_some());
         for watched in &mut self.variants {
             let Watched { lately, tests, .. } = watched;
@@ -231,12 +231,13 @@ impl Watch {
         }
     }
 
-    fn push(&mut self, control: &Sums, variants: &[Sums]) {
-        self.control.push(control.clone());
-        for (at, watched) in self.variants.iter_mut().enumerate() {
-            let sums = variants.get(at).cloned().unwrap_or_default();
+    fn push(&mut self, control: Sums, variants: Vec<Sums>) {
+        let of_control = control.rate.requests;
+        self.control.push(control);
+        let variants = variants.into_iter().chain(core::iter::repeat_with(Sums::default));
+        for (watched, sums) in self.variants.iter_mut().zip(variants) {
             watched.requests = watched.requests.saturating_add(sums.rate.requests);
-            watched.control_requests = watched.control_requests.saturating_add(control.rate.requests);
+            watched.control_requests = watched.control_requests.saturating_add(of_control);
             watched.lately.push(sums);
         }
     }
@@ -355,6 +356,10 @@ impl Watched {
 
 /// Counts the units that each variant of a plan served.
 fn count_served(skew: &mut Skew, plan: &Plan, parts: &[Part]) {
+    let weights = plan.weights.iter().map(|(_, weight)| *weight);
+    if skew.is_planned(weights) && parts.iter().all(|part| part.outcomes.served.units().is_empty()) {
+        return;
+    }
     let empty = super::units::UnitList::default();
     let lists: Vec<_> = plan
         .weights
