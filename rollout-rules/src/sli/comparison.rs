@@ -107,17 +107,24 @@ pub struct Comparison {
     at_most: Nats,
 }
 
+/// One bet. Small, since a bad unit goes through all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Epoch {
-    number: u32,
     start: Slot,
-    /// The part of alpha that this bet has.
-    weight: Nats,
+    levels: [Level; LEVELS],
     /// Units with a hash from here on do not count.
     below: u64,
+    rest: Box<Rest>,
+}
+
+/// What is asked of a bet now and then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Rest {
+    number: u32,
+    /// The part of alpha that this bet has.
+    weight: Nats,
     /// What had been before.
     from: Pair<Rate>,
-    levels: [Level; LEVELS],
     /// Of a bet that was there when the share was moved.
     before: Option<Box<[Settled; LEVELS]>>,
 }
@@ -125,8 +132,8 @@ struct Epoch {
 /// The units that were counted at the share that is planned now. They say all: the bets' worth follows from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Level {
-    bad: u64,
-    of_variant: u64,
+    bad: u32,
+    of_variant: u32,
 }
 
 /// What had come of a level when the share was last moved.
@@ -141,8 +148,9 @@ struct Settled {
 impl Epoch {
     /// All that has come of a level.
     fn settled(&self, at: usize, stakes: &Stakes) -> Settled {
-        let before = self.before.as_ref().map(|before| before[at]).unwrap_or_default();
+        let before = self.rest.before.as_ref().map(|before| before[at]).unwrap_or_default();
         let Level { bad, of_variant } = self.levels[at];
+        let (bad, of_variant) = (u64::from(bad), u64::from(of_variant));
         let expected = bad.saturating_mul(stakes.share().millionths());
         Settled {
             bets: stakes.settled(before.bets, bad, of_variant),
@@ -178,23 +186,25 @@ impl Comparison {
     /// Begins a slot: slots come in order, and none comes twice.
     pub fn begin(&mut self, slot: Slot) {
         let number = slot.since(self.began) / EPOCH_SLOTS + 1;
-        if self.epochs.last().is_some_and(|last| last.number >= number) {
+        if self.epochs.last().is_some_and(|last| last.rest.number >= number) {
             return;
         }
         let kept = |epoch: &Epoch| {
-            let age = (number - epoch.number) / KEPT_OF_AN_AGE;
+            let age = (number - epoch.rest.number) / KEPT_OF_AN_AGE;
             let step = if age < 2 { 1 } else { 1 << age.ilog2() };
-            (epoch.number - 1).is_multiple_of(step)
+            (epoch.rest.number - 1).is_multiple_of(step)
         };
         self.epochs.retain(kept);
         self.epochs.push(Epoch {
-            number,
             start: self.began.plus((number - 1) * EPOCH_SLOTS),
-            weight: Nats::of(weight(number)),
-            below: u64::MAX,
-            from: self.so_far,
             levels: [Level::default(); LEVELS],
-            before: None,
+            below: u64::MAX,
+            rest: Box::new(Rest {
+                number,
+                weight: Nats::of(weight(number)),
+                from: self.so_far,
+                before: None,
+            }),
         });
         // That fewer bets are left makes none of them worth more.
         self.at_most = self.at_most.max(self.epochs.last().map_or(self.at_most, |new| self.bound(new)));
@@ -267,9 +277,9 @@ impl Comparison {
             return;
         }
         for epoch in &mut self.epochs {
-            if epoch.before.is_some() || epoch.levels != [Level::default(); LEVELS] {
+            if epoch.rest.before.is_some() || epoch.levels != [Level::default(); LEVELS] {
                 let settled = core::array::from_fn(|at| epoch.settled(at, &self.stakes));
-                epoch.before = Some(Box::new(settled));
+                epoch.rest.before = Some(Box::new(settled));
                 epoch.levels = [Level::default(); LEVELS];
             }
         }
@@ -298,8 +308,8 @@ impl Comparison {
                 }
                 if epoch.start <= until && unit.0 < epoch.below {
                     let level = &mut epoch.levels[level];
-                    level.bad += 1;
-                    level.of_variant += u64::from(is_variant);
+                    level.bad = level.bad.saturating_add(1);
+                    level.of_variant = level.of_variant.saturating_add(u32::from(is_variant));
                     raised |= is_variant;
                 }
             }
@@ -329,16 +339,26 @@ impl Comparison {
     /// No bet of an epoch is worth more, weighed.
     fn bound(&self, epoch: &Epoch) -> Nats {
         let bounds = self.parts.iter().enumerate().map(|(at, part)| {
-            part.plus(epoch.weight).plus(worth_at_most(&self.weights, &self.bets(epoch, at)))
+            let bets = if self.loses(epoch, at) { [Nats::ZERO; BETS] } else { self.bets(epoch, at) };
+            part.plus(epoch.rest.weight).plus(worth_at_most(&self.weights, &bets))
         });
         bounds.max().unwrap_or_default()
     }
 
+    /// Whether a level has no more of the variant's units than are expected, and never had another share: since
+    /// `1 - share + share psi` is at least `psi` to the power of `share`, no bet has won anything then.
+    fn loses(&self, epoch: &Epoch, at: usize) -> bool {
+        let (Level { bad, of_variant }, share) = (epoch.levels[at], self.stakes.share());
+        let whole = u64::from(share.variant) + u64::from(share.control);
+        let expected = u128::from(bad) * u128::from(share.variant);
+        epoch.rest.before.is_none() && u128::from(of_variant) * u128::from(whole) <= expected
+    }
+
     /// The bets of an epoch's level.
     fn bets(&self, epoch: &Epoch, at: usize) -> [Nats; BETS] {
-        let before = epoch.before.as_ref().map_or([Nats::ZERO; BETS], |before| before[at].bets);
+        let before = epoch.rest.before.as_ref().map_or([Nats::ZERO; BETS], |before| before[at].bets);
         let Level { bad, of_variant } = epoch.levels[at];
-        self.stakes.settled(before, bad, of_variant)
+        self.stakes.settled(before, u64::from(bad), u64::from(of_variant))
     }
 
     /// Whether the evidence is as strong as this.
@@ -350,7 +370,7 @@ impl Comparison {
     fn strongest(&self) -> Option<(&Epoch, usize, Nats)> {
         let bets = self.epochs.iter().flat_map(|epoch| {
             self.parts.iter().enumerate().map(move |(at, part)| {
-                (epoch, at, part.plus(epoch.weight).plus(worth(&self.weights, &self.bets(epoch, at))))
+                (epoch, at, part.plus(epoch.rest.weight).plus(worth(&self.weights, &self.bets(epoch, at))))
             })
         });
         // Of several that are as strong the first, which has seen most.
@@ -383,8 +403,8 @@ impl Comparison {
                 bad_units: level.bad,
                 of_variant: level.of_variant,
                 expected_thousandths: level.expected_millionths / 1_000,
-                variant: self.so_far.0.since(epoch.from.0),
-                control: self.so_far.1.since(epoch.from.1),
+                variant: self.so_far.0.since(epoch.rest.from.0),
+                control: self.so_far.1.since(epoch.rest.from.1),
             }
         })
     }

@@ -33,6 +33,12 @@ impl Bucket {
         Bucket((FOR_EACH_DOUBLING * doublings as u64 + (us >> doublings)) as u16)
     }
 
+    /// The fastest bucket that holds no latency below one in microseconds.
+    pub const fn not_below(us: u64) -> Bucket {
+        let bucket = Bucket::of(us);
+        if bucket.from_us() < us { Bucket(bucket.0 + 1) } else { bucket }
+    }
+
     /// Its shortest latency, in microseconds.
     pub const fn from_us(self) -> u64 {
         let index = self.0 as u64;
@@ -73,6 +79,12 @@ impl Histogram {
             Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(count),
             Err(at) => self.counts.insert(at, (bucket, count)),
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.counts.clear();
+        self.total = 0;
     }
 
     /// Adds what another counted. The order of merging does not matter.

@@ -64,13 +64,18 @@ pub struct Lately {
 }
 
 impl Lately {
-    /// Adds a slot. Each has to be added, empty ones too.
-    pub fn push(&mut self, slot: Sums) {
+    /// Adds a slot with what became of its requests. Each slot has to be added, empty ones too.
+    pub fn push<'a>(&mut self, outcomes: impl IntoIterator<Item = &'a Outcomes>) {
+        let mut slot = Sums::default();
         if self.slots.len() == RECENT_SLOTS
             && let Some(oldest) = self.slots.pop_front()
         {
             self.sum.remove(&oldest);
+            // Its room is used again.
+            slot.latency = oldest.latency;
+            slot.latency.clear();
         }
+        outcomes.into_iter().for_each(|outcomes| slot.add(outcomes));
         self.sum.merge(&slot);
         self.slots.push_back(slot);
         self.since_sum += 1;

@@ -19,8 +19,8 @@ use super::verdict::{Reason, State};
 use super::watch::{ACT_ODDS, HOLD_ODDS};
 use crate::time::DurationMs;
 
-/// The variant may be so much slower than the control before its units count against it, in thousandths, and rounded down to
-/// the edge of a bucket.
+/// The variant may be so much slower than the control before its units count for acting, in thousandths, rounded up to the
+/// edge of a bucket. For holding they count at once.
 const TOLERATED_THOUSANDTHS: u64 = 1_250;
 /// Fewer requests of the control in ten minutes do not tell what is slow.
 const LEAST_TO_KNOW_SLOW: u64 = 40;
@@ -321,8 +321,7 @@ fn slower(units: &[(UnitHash, Bucket)], from: Bucket) -> impl Iterator<Item = Un
     units.iter().filter(move |(_, slowest)| *slowest >= from).map(|(unit, _)| *unit)
 }
 
-/// Whether the variant takes so many times as long as the control, as far as histograms can tell: their buckets are a
-/// sixteenth wide, and the doubt is the control's.
+/// Whether the variant's latency, as far as it is known, is so many times the control's.
 fn is_longer(variant: &Histogram, control: &Histogram, test: Test, by_thousandths: u64) -> bool {
     let (Some(variant), Some(control)) =
         (variant.quantile(per_mille(test)), control.quantile(per_mille(test)))

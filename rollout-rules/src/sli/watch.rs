@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::Rate;
+use super::comparison::{EPOCH_SLOTS, Rate};
 use super::guardrail::{Sli, Test};
 use super::intake::{Part, SlotEntry};
 use super::lately::{Lately, Sums};
@@ -99,6 +99,9 @@ struct Watched {
     sharing: u32,
     marks: Marks,
     mirror: Mirror,
+    began: Slot,
+    /// When the next bets begin.
+    next_bets: Slot,
     requests: u64,
     control_requests: u64,
     /// What was told last.
@@ -156,7 +159,7 @@ impl Watch {
             self.silent = self.silent.saturating_add(missing);
             self.quiet = self.quiet.saturating_add(missing);
             for _ in 0..missing.min(u32::try_from(super::lately::RECENT_SLOTS).unwrap_or(60)) {
-                self.push(Sums::default(), Vec::new());
+                self.push(&[]);
             }
         }
         self.next = entry.slot.plus(1);
@@ -188,11 +191,7 @@ impl Watch {
     }
 
     fn count(&mut self, entry: &SlotEntry) {
-        for watched in &mut self.variants {
-            watched.tests.iter_mut().for_each(|test| test.begin(entry.slot));
-        }
-        let mut control = Sums::default();
-        let mut variants: Vec<Sums> = self.variants.iter().map(|_| Sums::default()).collect();
+        self.variants.iter_mut().for_each(|watched| watched.begin(entry.slot));
         for parts in entry.parts.chunk_by(|a, b| a.revision == b.revision) {
             let Some(plan) = self.plans.iter().find(|plan| plan.revision == parts[0].revision) else {
                 continue;
@@ -205,23 +204,18 @@ impl Watch {
                 plan.weights.iter().find(|(known, _)| known == variant).map_or(0, |(_, weight)| *weight)
             };
             let of_control = plan.control.as_ref().map(|key| (outcomes(key).unwrap_or(&empty), weight(key)));
-            if let Some((outcomes, _)) = of_control {
-                control.add(outcomes);
-            }
             count_served(&mut self.skew, plan, parts);
-            for (watched, sums) in self.variants.iter_mut().zip(&mut variants) {
-                let ours = outcomes(&watched.variant).unwrap_or(&empty);
-                sums.add(ours);
+            for watched in &mut self.variants {
                 let share = Share {
                     variant: weight(&watched.variant),
                     control: of_control.map_or(0, |(_, weight)| weight),
                 };
-                let served =
-                    Served { share, variant: ours, control: of_control.map(|(outcomes, _)| outcomes) };
+                let variant = outcomes(&watched.variant).unwrap_or(&empty);
+                let served = Served { share, variant, control: of_control.map(|(outcomes, _)| outcomes) };
                 watched.count(entry.slot, &served, &self.control);
             }
         }
-        self.push(control, variants);
+        self.push(&entry.parts);
         let has_control = self.plans.last().is_some_and(|plan| plan.control.is_some());
         for watched in &mut self.variants {
             let Watched { lately, tests, .. } = watched;
@@ -231,14 +225,21 @@ impl Watch {
         }
     }
 
-    fn push(&mut self, control: Sums, variants: Vec<Sums>) {
-        let of_control = control.rate.requests;
-        self.control.push(control);
-        let variants = variants.into_iter().chain(core::iter::repeat_with(Sums::default));
-        for (watched, sums) in self.variants.iter_mut().zip(variants) {
-            watched.requests = watched.requests.saturating_add(sums.rate.requests);
-            watched.control_requests = watched.control_requests.saturating_add(of_control);
-            watched.lately.push(sums);
+    /// Adds a slot to what both did lately.
+    fn push(&mut self, parts: &[Part]) {
+        let plan_of = |part: &Part| self.plans.iter().find(|plan| plan.revision == part.revision);
+        let of_control = parts
+            .iter()
+            .filter(|part| plan_of(part).is_some_and(|plan| plan.control.as_ref() == Some(&part.variant)));
+        let control_requests =
+            of_control.clone().fold(0, |sum: u64, part| sum.saturating_add(part.outcomes.requests));
+        self.control.push(of_control.map(|part| &part.outcomes));
+        for watched in &mut self.variants {
+            let ours = parts.iter().filter(|part| part.variant == watched.variant && plan_of(part).is_some());
+            let requests = ours.clone().fold(0, |sum: u64, part| sum.saturating_add(part.outcomes.requests));
+            watched.requests = watched.requests.saturating_add(requests);
+            watched.control_requests = watched.control_requests.saturating_add(control_requests);
+            watched.lately.push(ours.map(|part| &part.outcomes));
         }
     }
 
@@ -338,10 +339,19 @@ impl Watched {
             sharing,
             marks: Marks::shared(sharing),
             mirror: Mirror::new(size),
+            began,
+            next_bets: began,
             requests: 0,
             control_requests: 0,
             told: None,
             regressed: None,
+        }
+    }
+
+    fn begin(&mut self, slot: Slot) {
+        if slot >= self.next_bets {
+            self.tests.iter_mut().for_each(|test| test.begin(slot));
+            self.next_bets = self.began.plus((slot.since(self.began) / EPOCH_SLOTS + 1) * EPOCH_SLOTS);
         }
     }
 
