@@ -3,14 +3,25 @@
 //! A bet is placed on the label of each unit that turns bad. If the variant is no worse, that label is a
 //! coin with the planned share, whatever the units' habits, however the error rate drifts: who is served what is
 //! drawn by hash, and a unit's label counts once. The bets' worth reaches 1/alpha with a probability of at most
-//! alpha then, ever (Ville's inequality).
+//! alpha then, ever (Ville 1939; for such bets on labels see Turner, Ly and Gruenwald, *Generic E-variables for exact sequential
+//! k-sample tests that allow for optional stopping*, 2024).
 //!
 //! One such bet does not find everything, so there are several, each with a share of alpha:
-//! - one begins every five minutes, since what breaks late is not seen in the units of before. Each counts a
-//!   unit anew, so that a unit is new to several of them: their worths belong to different knowledge and may not
-//!   be added up. The *largest* of them, weighed, is the evidence: by the sum of the alphas.
+//! - one begins every five minutes, since what breaks late is not seen in the units of before. Each counts a unit anew.
 //! - one counts a unit when it turns bad for the first time, another when it does for the third time: where
 //!   nearly every unit is slow once in a while, the first time says little, and the third much.
+//!
+//! # Why the largest of them and not their mean
+//! The evidence is the *largest* of the bets' worths, each times its part `w` of alpha: the chance that any of them ever
+//! reaches `1/(alpha w)` is at most the sum of all `alpha w`, which is alpha. Their weighed mean would be a little more, and
+//! would be evidence as well if they knew the same; but they do not. What is new to a later bet is old to an earlier one: by the
+//! time the later bet counts a unit, its label is known, and when to stop may be chosen by it. Two bets that pay 2 or 0 on a
+//! fair coin show it: one unit is bad now, and again later, when the second bet counts it anew. Stop now if it is the
+//! control's, with a mean worth of (0 + 1)/2; else wait, for (2 + 2)/2. On average that is 1.25, though each bet alone is
+//! fair; so the mean is no e-process, and Ville's inequality does not hold for it. (Choe and Ramdas, *Combining Evidence
+//! Across Filtrations*, arXiv 2402.09698, 2024, show that in general, and what lifting each bet into the common knowledge costs;
+//! the union bound is cheaper here, since one bet dominates.) It is the same with several SLIs of one flag: whoever fails is often
+//! slow, too. They share alpha in equal parts.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -161,11 +172,11 @@ impl Epoch {
     }
 }
 
-/// The part of alpha of the `number`th bet, from 1 on. They add up to 1. The first has 0.7, since most that is broken is
+/// The part of alpha of the `number`th bet, from 1 on. They add up to 1. The first has 0.6, since most that is broken is
 /// so from the start; the rest falls off late and slowly.
 fn weight(number: u32) -> f64 {
     let number = f64::from(number);
-    if number < 1.5 { 0.7 } else { 0.3 * 6.0 / ((number + 4.0) * (number + 5.0)) }
+    if number < 1.5 { 0.6 } else { 0.4 * 6.0 / ((number + 4.0) * (number + 5.0)) }
 }
 
 impl Comparison {

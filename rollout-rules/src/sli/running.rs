@@ -25,7 +25,7 @@ const TOLERATED_THOUSANDTHS: u64 = 1_250;
 /// Fewer requests of the control in ten minutes do not tell what is slow.
 const LEAST_TO_KNOW_SLOW: u64 = 40;
 /// Fewer requests of the variant in ten minutes do not tell its latency; then the last hour has to.
-const LEAST_TO_MEASURE: u64 = 100;
+const LEAST_TO_MEASURE: u64 = 20;
 /// An error rate so much higher than the control's is worth acting on, whatever the control's is: 3 %.
 pub const LARGE_DIFFERENCE_MILLIONTHS: u64 = 30_000;
 
@@ -153,7 +153,7 @@ impl Running {
                 let Some(usual) = known.and_then(|sums| sums.latency.quantile(per_mille)) else { return };
                 let slow_us = usual.until_us();
                 let slow = Bucket::of(slow_us);
-                let tolerated = Bucket::of(slow_us * TOLERATED_THOUSANDTHS / 1_000);
+                let tolerated = Bucket::not_below((slow_us * TOLERATED_THOUSANDTHS).div_ceil(1_000));
                 if variant.slow_from_us.max(control.slow_from_us) > slow_us {
                     return;
                 }
@@ -323,13 +323,9 @@ fn slower(units: &[(UnitHash, Bucket)], from: Bucket) -> impl Iterator<Item = Un
 
 /// Whether the variant's latency, as far as it is known, is so many times the control's.
 fn is_longer(variant: &Histogram, control: &Histogram, test: Test, by_thousandths: u64) -> bool {
-    let (Some(variant), Some(control)) =
-        (variant.quantile(per_mille(test)), control.quantile(per_mille(test)))
-    else {
-        return false;
-    };
-    let (longest, shortest) = (u128::from(variant.until_us()), u128::from(control.from_us()));
-    longest * 1_000 >= shortest * u128::from(by_thousandths)
+    let us = |histogram: &Histogram| histogram.quantile_us(per_mille(test)).map(u128::from);
+    let (Some(variant), Some(control)) = (us(variant), us(control)) else { return false };
+    variant * 1_000 >= control * u128::from(by_thousandths)
 }
 
 /// The latencies of the variant and the control since the evidence counts, as long as that is ten minutes at most, or for the

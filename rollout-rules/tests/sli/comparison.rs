@@ -8,7 +8,7 @@ const START: Slot = Slot(180_000_000);
 const TENTH: Share = Share { variant: 10, control: 90 };
 /// The effects that are bet on, and the parts of the stake.
 const EFFECTS: [(f64, f64); 6] =
-    [(1.5, 0.05), (2.0, 0.2), (3.0, 0.4), (5.0, 0.25), (10.0, 0.06), (30.0, 0.04)];
+    [(1.5, 0.03), (2.0, 0.16), (3.0, 0.37), (5.0, 0.27), (10.0, 0.07), (30.0, 0.1)];
 
 /// A slot: the bad units of the variant and of the control.
 type BadUnits = (Vec<u64>, Vec<u64>);
@@ -52,7 +52,7 @@ fn by_definition(slots: &[BadUnits], share: Share) -> f64 {
             }
             let bet = |(psi, part): (f64, f64)| part * psi.powi(k1) / (1.0 - pi + pi * psi).powi(k);
             let number = epoch as f64 + 1.0;
-            let weight = if epoch == 0 { 0.7 } else { 0.3 * 6.0 / ((number + 4.0) * (number + 5.0)) };
+            let weight = if epoch == 0 { 0.6 } else { 0.4 * 6.0 / ((number + 4.0) * (number + 5.0)) };
             best = best.max((part * weight * EFFECTS.map(bet).iter().sum::<f64>()).ln());
         }
     }
@@ -109,7 +109,7 @@ proptest! {
         }
         let sum: f64 = expected.iter().zip(EFFECTS).map(|(log, (_, part))| part * log.exp()).sum();
         // The bet on third times has seen nothing, and is worth what was put on it.
-        let expected = (0.63 * sum).max(0.07).ln();
+        let expected = (0.54 * sum).max(0.06).ln();
         prop_assert!((moved.evidence().log.to_f64() - expected).abs() < 1e-6);
     }
 }
@@ -132,7 +132,7 @@ fn numbers_of_the_evidence_are_those_that_people_would_count() {
     assert_eq!((evidence.since, evidence.occasion), (START, 1));
     assert_eq!((evidence.variant.requests, evidence.control.bad), (440, 28));
     let bet = |(psi, part): (f64, f64)| part * psi.powi(12) / (0.9 + 0.1 * psi).powi(40);
-    let worth = 0.63 * EFFECTS.map(bet).iter().sum::<f64>() * 1_000.0;
+    let worth = 0.54 * EFFECTS.map(bet).iter().sum::<f64>() * 1_000.0;
     assert!(evidence.log.in_thousandths().abs_diff(worth as u64) <= 1, "{worth}");
 }
 
