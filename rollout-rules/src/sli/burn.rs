@@ -13,9 +13,13 @@ const SLOTS_OF_A_MINUTE: u32 = 6;
 /// Fewer bad requests in the longer window are no reason to act.
 const LEAST_BAD: u64 = 10;
 
+/// The thirty days in slots.
+const SLOTS: u32 = 30 * 24 * 360;
+
 /// A pair of windows in which errors may be used up at most so fast. The long one says that it matters, the short
 /// one that it still goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BurnRule {
     /// The long window, in minutes.
     pub long_minutes: usize,
@@ -67,6 +71,11 @@ impl ErrorBudget {
             let hour = core::mem::take(&mut self.hour).1;
             push(&mut self.hours, hour, BUDGET_HOURS);
         }
+    }
+
+    /// Lets slots pass of which nothing was told.
+    pub fn pass(&mut self, slots: u32) {
+        (0..slots.min(SLOTS)).for_each(|_| self.push(Rate::default()));
     }
 
     /// What became of requests in the last so many whole minutes, at most six hours.

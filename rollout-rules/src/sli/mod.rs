@@ -7,8 +7,11 @@
 
 mod absolute;
 mod advice;
+mod app;
+mod app_rule;
 mod burn;
 mod comparison;
+mod gauges;
 pub mod guardrail;
 mod histogram;
 mod intake;
@@ -22,16 +25,24 @@ mod skew;
 mod slot;
 mod spend;
 mod stakes;
+mod standing;
 mod summary;
 mod threshold;
 mod units;
+mod unusual;
 mod verdict;
 mod watch;
+mod watched;
+mod week;
 
 pub use absolute::Absolute;
 pub use advice::{FEW_REQUESTS_A_SECOND, FEW_USERS, Needed, Traffic, is_little, needed};
+pub use app::{
+    AppSlot, AppWatch, MAX_APP_RULES, MAX_SPLITS, Measurand, News, Objectives, Page, Proposed, SplitSlot,
+};
 pub use burn::{BUDGET_HOURS, BURN_RULES, BurnRule, ErrorBudget};
 pub use comparison::{Comparison, EPOCH_SLOTS, Evidence, MAX_RECALLED, Pair, Rate};
+pub use gauges::Gauges;
 pub use histogram::{BUCKETS, Bucket, Histogram, MAX_LATENCY_US};
 pub use intake::{GRACE, Intake, MAX_BATCHES, MAX_PARTS, Part, SlotEntry};
 pub use lately::{Lately, RECENT_SLOTS, Sums};
@@ -43,8 +54,10 @@ pub use skew::{MAX_SERVED, SKEW_ODDS, Skew};
 pub use slot::{SLOT, Slot};
 pub use spend::{BudgetState, Estimate, Spend, WARN_PERCENT};
 pub use stakes::Share;
+pub use standing::{Held, Standing};
 pub use summary::{FUTURE, MAX_COST_MICROS, MAX_REQUESTS, Summary, Unacceptable};
 pub use threshold::{Clock, LEAST_BAD, LEAST_REQUESTS, MEASURED_SLOTS, Measured, measure};
 pub use units::{Listed, MAX_LISTED, Sample, SlowUnits, UnitHash, UnitList};
 pub use verdict::{Reason, State, Verdict};
 pub use watch::{ACT_ODDS, HOLD_ODDS, MAX_TESTS, MAX_WATCHED, Peers, Plan, Watch};
+pub use week::Week;

@@ -10,6 +10,8 @@ use crate::time::{DAY, UnixMs};
 const KEPT_DAYS: usize = 62;
 /// Whole days that the trend is taken from.
 const TREND_DAYS: u64 = 7;
+/// What a day has cost says what it will cost once an hour of it has passed.
+const LEAST_OF_A_DAY_MS: u64 = 3_600_000;
 /// From which part of the budget on people are warned, in percent.
 pub const WARN_PERCENT: u64 = 80;
 
@@ -20,7 +22,7 @@ pub struct Spend {
 }
 
 /// What a month costs, in millionths of the app's currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
     /// So far.
@@ -64,7 +66,8 @@ impl Spend {
         let spent = (first..=today).fold(0_u64, |sum, day| sum.saturating_add(self.day(day)));
         let known =
             self.days.keys().next().map_or(today, |oldest| (*oldest).max(today.saturating_sub(TREND_DAYS)));
-        let gone_ms = (now.0 % DAY.0).max(1);
+        // A day that has hardly begun is no measure of one.
+        let gone_ms = (now.0 % DAY.0).max(LEAST_OF_A_DAY_MS);
         let days: alloc::vec::Vec<i128> = (known..today).map(|day| i128::from(self.day(day))).collect();
         // The line, times its denominator. Days are counted from the first known one.
         let count = i128::try_from(days.len()).unwrap_or(0);

@@ -110,9 +110,9 @@ pub struct Verdict {
     pub shown_good: bool,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.state {
+        f.write_str(match self {
             State::Warming => "warming",
             State::Ok => "ok",
             State::Suspect => "suspect",
@@ -121,8 +121,13 @@ impl fmt::Display for Verdict {
             State::Stale => "stale",
             State::Invalid => "invalid",
             State::CommonMode => "common mode",
-        };
-        write!(f, "{}: {name}{}", self.variant, self.reason)
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}{}", self.variant, self.state, self.reason)
     }
 }
 

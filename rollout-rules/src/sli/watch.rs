@@ -4,18 +4,19 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::{EPOCH_SLOTS, Rate};
 use super::guardrail::{Sli, Test};
 use super::intake::{Part, SlotEntry};
 use super::lately::{Lately, Sums};
-use super::mirror::Mirror;
 use super::outcomes::Outcomes;
-use super::running::{Marks, Running, Served, Side};
+use super::running::{Running, Served, Side};
 use super::skew::Skew;
 use super::slot::Slot;
 use super::stakes::Share;
+use super::standing::{Held, Standing};
 use super::units::lower;
+use super::unusual::is_unusual;
 use super::verdict::{Reason, State, Verdict};
+use super::watched::Watched;
 use crate::ids::{Revision, VariantKey};
 
 /// A variant that is no worse than the control is taken back in one of so many rollouts, at most.
@@ -28,22 +29,16 @@ pub const MAX_TESTS: usize = 16;
 pub const MAX_WATCHED: usize = 8;
 /// Plans of so many revisions are remembered: batches may tell of a flag that changed since.
 const PLANS: usize = 8;
+/// Written thresholds act for so many slots after the share was raised last, or while the rollout runs: a day.
+const GUARDED_SLOTS: u32 = 8_640;
 /// Of fewer requests nothing is said but that they are few.
-const LEAST_REQUESTS: u64 = 100;
+pub(super) const LEAST_REQUESTS: u64 = 100;
 /// After so many slots without a report the source is stale.
 const STALE_SLOTS: u32 = 2;
 /// After so many slots without requests, or sooner where many were expected, there is no data.
 const QUIET_SLOTS: u32 = 60;
 /// So many requests that are expected and do not come are no accident (one in ten thousand).
 const MISSED_REQUESTS: u64 = 9;
-/// The last slots in which the control may look worse than it usually does: two minutes.
-const NOW_SLOTS: usize = 12;
-/// So many times as many errors as usual are too many for the control.
-const UNUSUAL_ERRORS: u128 = 3;
-/// So many times its usual latency is too much.
-const UNUSUAL_LATENCY: u64 = 2;
-/// Of fewer bad requests nothing is said about the control.
-const LEAST_UNUSUAL: u64 = 10;
 
 /// What a revision of the flag serves the split's units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +63,9 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// What is wrong is known to be common to all.
+    pub const COMMON: Peers = Peers { watched: 3, alarmed: 3 };
+
     /// Whether so many alarm at once that none of them is to blame: at least three, and more than one in five.
     pub fn share_a_cause(self) -> bool {
         self.alarmed >= 3 && u64::from(self.alarmed) * 5 > u64::from(self.watched)
@@ -88,26 +86,9 @@ pub struct Watch {
     skew: Skew,
     silent: u32,
     quiet: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Watched {
-    variant: VariantKey,
-    lately: Lately,
-    tests: Vec<Running>,
-    /// Among how many tests alpha is shared.
-    sharing: u32,
-    marks: Marks,
-    mirror: Mirror,
-    began: Slot,
-    /// When the next bets begin.
-    next_bets: Slot,
-    requests: u64,
-    control_requests: u64,
-    /// What was told last.
-    told: Option<(State, Option<u8>)>,
-    /// What a rule acted on. It stays: nothing becomes good again by waiting.
-    regressed: Option<Verdict>,
+    /// Whether a rollout runs, and when a share was raised last.
+    rollout_runs: bool,
+    raised: Slot,
 }
 
 impl Watch {
@@ -126,7 +107,25 @@ impl Watch {
             skew: Skew::default(),
             silent: 0,
             quiet: 0,
+            rollout_runs: false,
+            raised: began,
         }
+    }
+
+    /// Says whether a rollout runs. Written thresholds act while it does and for a day after a share was raised last;
+    /// afterwards they hold and notify.
+    pub fn rollout_runs(&mut self, runs: bool) {
+        self.rollout_runs = runs;
+    }
+
+    /// Says what is usual at these hours from now on.
+    pub fn usual(&mut self, usual: Option<Sums>) {
+        self.usual = usual;
+    }
+
+    /// The last revision that said what is served.
+    pub fn revision(&self) -> Option<Revision> {
+        self.plans.last().map(|plan| plan.revision)
     }
 
     /// Says what a revision serves. Slots that tell of it come later.
@@ -141,6 +140,17 @@ impl Watch {
                 self.variants.push(Watched::new(variant.clone(), &self.tests, self.next));
             }
         }
+        let raises = |(variant, weight): &(VariantKey, u32)| {
+            let of = |plan: &Plan| plan.weights.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>();
+            self.plans.last().is_some_and(|last| {
+                let before =
+                    last.weights.iter().find(|(known, _)| known == variant).map_or(0, |(_, before)| *before);
+                u64::from(*weight) * of(last) > u64::from(before) * of(&plan)
+            })
+        };
+        if plan.weights.iter().any(|of| plan.control.as_ref() != Some(&of.0) && raises(of)) {
+            self.raised = self.next;
+        }
         self.plans.retain(|known| known.revision != plan.revision);
         if self.plans.len() == PLANS {
             self.plans.remove(0);
@@ -151,10 +161,15 @@ impl Watch {
     /// Folds a slot in and says what is new then: a verdict for each variant whose state changed. Slots come in
     /// order; one that comes again is passed over, and for those that are missing nothing was reported.
     pub fn step(&mut self, entry: &SlotEntry, peers: Peers) -> Vec<Verdict> {
-        if entry.slot < self.next {
-            return Vec::new();
+        if self.take(entry.slot, entry.sources, &entry.parts) { self.tell(peers) } else { Vec::new() }
+    }
+
+    /// Folds a slot in, without judging it yet. `false` if it was there already.
+    pub(super) fn take(&mut self, slot: Slot, sources: u32, parts: &[Part]) -> bool {
+        if slot < self.next {
+            return false;
         }
-        let missing = entry.slot.since(self.next);
+        let missing = slot.since(self.next);
         if missing > 0 {
             self.silent = self.silent.saturating_add(missing);
             self.quiet = self.quiet.saturating_add(missing);
@@ -162,12 +177,25 @@ impl Watch {
                 self.push(&[]);
             }
         }
-        self.next = entry.slot.plus(1);
-        self.silent = if entry.sources == 0 { self.silent.saturating_add(1) } else { 0 };
-        let requests: u64 =
-            entry.parts.iter().fold(0, |sum, part| sum.saturating_add(part.outcomes.requests));
+        self.next = slot.plus(1);
+        self.silent = if sources == 0 { self.silent.saturating_add(1) } else { 0 };
+        let requests: u64 = parts.iter().fold(0, |sum, part| sum.saturating_add(part.outcomes.requests));
         self.quiet = if requests == 0 { self.quiet.saturating_add(1) } else { 0 };
-        self.count(entry);
+        self.count(slot, parts);
+        true
+    }
+
+    /// Whether a compared rule would act, were it alone, and has not acted before.
+    pub(super) fn alarms(&self) -> bool {
+        self.variants.iter().filter(|watched| watched.regressed.is_none()).any(|watched| {
+            let side = self.side(&watched.lately);
+            let mut compared = watched.tests.iter().filter(|running| running.compares());
+            compared.any(|running| running.state(&side, watched.marks) == Some(State::Regressed))
+        })
+    }
+
+    /// Judges what was folded in and says what is new.
+    pub(super) fn tell(&mut self, peers: Peers) -> Vec<Verdict> {
         let mut news = Vec::new();
         for at in 0..self.variants.len() {
             let (state, test) = self.judge(&self.variants[at], peers);
@@ -185,14 +213,38 @@ impl Watch {
         news
     }
 
+    /// Whether a rollout of the split may go on, as far as its variants and control tell.
+    pub fn standing(&self) -> Standing {
+        let served = self.variants.iter().filter(|watched| self.serves(&watched.variant));
+        let (mut shown, mut any) = (true, false);
+        for watched in served {
+            any = true;
+            shown &= watched.mirror.is_shown();
+            let state = watched.told.map_or(State::Warming, |(state, _)| state);
+            if !matches!(state, State::Ok | State::Warming) {
+                return Standing::Held(Held::Variant(watched.variant.clone(), state));
+            }
+            let mut compared = watched.tests.iter().filter(|running| running.compares());
+            if compared.any(|running| is_unusual(running.test.sli(), &self.control)) {
+                return Standing::Held(Held::Control);
+            }
+        }
+        if any && shown { Standing::ShownGood } else { Standing::NotEnoughData }
+    }
+
+    fn serves(&self, variant: &VariantKey) -> bool {
+        let last = self.plans.last();
+        last.is_some_and(|plan| plan.weights.iter().any(|(known, weight)| known == variant && *weight > 0))
+    }
+
     /// What is known of each variant, as of the last slot.
     pub fn verdicts(&self) -> impl Iterator<Item = Verdict> {
         self.variants.iter().map(|watched| self.verdict(watched))
     }
 
-    fn count(&mut self, entry: &SlotEntry) {
-        self.variants.iter_mut().for_each(|watched| watched.begin(entry.slot));
-        for parts in entry.parts.chunk_by(|a, b| a.revision == b.revision) {
+    fn count(&mut self, slot: Slot, all: &[Part]) {
+        self.variants.iter_mut().for_each(|watched| watched.begin(slot));
+        for parts in all.chunk_by(|a, b| a.revision == b.revision) {
             let Some(plan) = self.plans.iter().find(|plan| plan.revision == parts[0].revision) else {
                 continue;
             };
@@ -212,10 +264,10 @@ impl Watch {
                 };
                 let variant = outcomes(&watched.variant).unwrap_or(&empty);
                 let served = Served { share, variant, control: of_control.map(|(outcomes, _)| outcomes) };
-                watched.count(entry.slot, &served, &self.control);
+                watched.count(slot, &served, &self.control);
             }
         }
-        self.push(&entry.parts);
+        self.push(all);
         let has_control = self.plans.last().is_some_and(|plan| plan.control.is_some());
         for watched in &mut self.variants {
             let Watched { lately, tests, .. } = watched;
@@ -272,6 +324,9 @@ impl Watch {
             {
                 state = State::CommonMode;
             }
+            if state == State::Regressed && !running.compares() && !self.is_guarded() {
+                state = State::Suspect;
+            }
             if severity(state) > severity(worst.0) {
                 worst = (state, Some(at));
             }
@@ -302,6 +357,11 @@ impl Watch {
         Verdict { slot, variant, state, test, reason, shown_good: watched.mirror.is_shown() }
     }
 
+    /// Whether written thresholds act.
+    fn is_guarded(&self) -> bool {
+        self.rollout_runs || self.next.since(self.raised) <= GUARDED_SLOTS
+    }
+
     /// Whether requests stay away that were expected.
     fn is_quiet(&self, watched: &Watched) -> bool {
         let seen = self.next.since(self.began).min(60);
@@ -319,48 +379,6 @@ impl Watch {
         let all = self.skew.counts().fold(0, |sum, (_, count)| sum + count);
         let ours = place.and_then(|place| self.skew.counts().nth(place)).map_or(0, |(_, count)| count);
         Reason::Skewed { log: self.skew.evidence(), variant: ours, all }
-    }
-}
-
-impl Watched {
-    fn new(variant: VariantKey, tests: &[Test], began: Slot) -> Watched {
-        let sizes = tests.iter().filter_map(|test| match test {
-            Test::WorseThanControl { sli: Sli::ErrorRate, by_thousandths } => Some(*by_thousandths),
-            _ => None,
-        });
-        let size = sizes.min().unwrap_or(super::guardrail::TWICE).max(1_001);
-        let tests: Vec<Running> = tests.iter().map(|test| Running::new(*test, began)).collect();
-        let compare = tests.iter().filter(|running| running.compares()).count();
-        let sharing = u32::try_from(compare).unwrap_or(1).max(1);
-        Watched {
-            variant,
-            lately: Lately::default(),
-            tests,
-            sharing,
-            marks: Marks::shared(sharing),
-            mirror: Mirror::new(size),
-            began,
-            next_bets: began,
-            requests: 0,
-            control_requests: 0,
-            told: None,
-            regressed: None,
-        }
-    }
-
-    fn begin(&mut self, slot: Slot) {
-        if slot >= self.next_bets {
-            self.tests.iter_mut().for_each(|test| test.begin(slot));
-            self.next_bets = self.began.plus((slot.since(self.began) / EPOCH_SLOTS + 1) * EPOCH_SLOTS);
-        }
-    }
-
-    fn count(&mut self, slot: Slot, served: &Served<'_>, control: &Lately) {
-        if let Some((units, bad)) = self.tests.iter().find_map(|running| running.turned_bad(served)) {
-            self.mirror.count(units, bad);
-        }
-        let before = Side { variant: &self.lately, control: served.control.map(|_| control), now: slot };
-        self.tests.iter_mut().for_each(|test| test.count(slot, served, &before));
     }
 }
 
@@ -392,30 +410,4 @@ fn severity(state: State) -> u8 {
         State::Suspect => 1,
         _ => 0,
     }
-}
-
-/// Whether the control does much worse than it usually does, just now.
-fn is_unusual(sli: Sli, control: &Lately) -> bool {
-    match sli {
-        Sli::LatencyP95 | Sli::LatencyP99 => {
-            let per_mille = if sli == Sli::LatencyP99 { 990 } else { 950 };
-            let (now, usual) = (control.last(NOW_SLOTS).latency, control.hour().latency);
-            let (Some(now_us), Some(usual_us)) = (now.quantile_us(per_mille), usual.quantile_us(per_mille))
-            else {
-                return false;
-            };
-            now.count() >= LEAST_REQUESTS && now_us >= usual_us.saturating_mul(UNUSUAL_LATENCY)
-        }
-        _ => {
-            let now = control.last_rate(NOW_SLOTS);
-            let hour = control.earlier().rate.plus(control.recent().rate);
-            let before = hour.since(now);
-            now.bad >= LEAST_UNUSUAL && before.requests >= LEAST_REQUESTS && is_more(now, before)
-        }
-    }
-}
-
-fn is_more(recent: Rate, before: Rate) -> bool {
-    let cross = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    cross(recent.bad, before.requests) >= UNUSUAL_ERRORS.saturating_mul(cross(before.bad, recent.requests))
 }

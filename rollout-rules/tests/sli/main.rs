@@ -1,6 +1,7 @@
 //! What variants do to errors and latency: how it is summed, tested and judged.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod app;
 mod comparison;
 mod guardrails;
 mod intake;

@@ -130,6 +130,15 @@ pub enum Test {
     },
 }
 
+impl Test {
+    /// What it watches.
+    pub fn sli(self) -> Sli {
+        match self {
+            Test::WorseThanControl { sli, .. } | Test::Threshold { sli, .. } => sli,
+        }
+    }
+}
+
 fn twice() -> u64 {
     TWICE
 }

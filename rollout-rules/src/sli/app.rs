@@ -1,0 +1,430 @@
+//! Everything that is watched of one app in one environment, folded from its slots: what its flags' variants do, and what
+//! the app itself does. This is what an evaluator holds.
+//!
+//! It says what is new ([`News`]) and proposes what to do; it does nothing. Whoever does keeps count: one action for a
+//! flag, revision and cause, so many for an app and day. The fold holds integers only and reads no clock: the same slots
+//! make the same news to the bit, and a fold that was stored goes on where it was.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::app_rule::{AppRule, AppSeen};
+use super::burn::{BurnRule, ErrorBudget};
+use super::comparison::Rate;
+use super::gauges::Gauges;
+use super::guardrail::{Guardrail, Sli};
+use super::intake::{Part, SlotEntry};
+use super::lately::{Lately, RECENT_SLOTS, Sums};
+use super::outcomes::Outcomes;
+use super::running::Side;
+use super::slot::Slot;
+use super::spend::{Estimate, Spend};
+use super::standing::{Held, Standing};
+use super::verdict::{Reason, State, Verdict};
+use super::watch::{Peers, Plan, Watch};
+use super::week::Week;
+use crate::ids::{FlagKey, Revision, SplitId, VariantKey};
+
+/// Most splits of an app that are watched at once; further ones are not.
+pub const MAX_SPLITS: usize = 1_000;
+/// Most rules of an app itself; further ones are not judged.
+pub const MAX_APP_RULES: usize = 16;
+/// Flags that alarm within so many slots do so at the same time: a minute.
+const SAME_TIME_SLOTS: u32 = 6;
+/// After so many slots in which nothing was wrong an incident is over, and the next is paged anew: an hour.
+const INCIDENT_SLOTS: u32 = 360;
+/// What a month is going to cost is estimated every so many slots: a minute.
+const ESTIMATED_SLOTS: u32 = 6;
+const SLOTS_OF_AN_HOUR: u32 = 360;
+
+/// One slot of an app in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppSlot {
+    /// Which.
+    pub slot: Slot,
+    /// How many processes of the app reported anything, requests or not.
+    pub sources: u32,
+    /// What became of all of the app's requests. Absent: not reported; then those of the flag with most requests in the
+    /// slot stand for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<Outcomes>,
+    /// What the app said of itself.
+    #[serde(default)]
+    pub gauges: Gauges,
+    /// Splits with requests, each once, in the order of flags and splits; what is out of order does not count.
+    pub splits: Vec<SplitSlot>,
+}
+
+/// One split of one flag in a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitSlot {
+    /// The flag.
+    pub flag: FlagKey,
+    /// The split.
+    pub split: SplitId,
+    /// What became of its requests, by revision and variant.
+    pub parts: Vec<Part>,
+}
+
+/// What an app promises and may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objectives {
+    /// The part of requests that should be good, in millionths; absent: nothing is promised.
+    pub good_millionths: Option<u64>,
+    /// What a month may cost, in millionths of the app's currency.
+    pub budget_micros: Option<u64>,
+}
+
+/// What is new at the end of a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum News {
+    /// What is known of a variant changed.
+    Known {
+        /// Of which flag.
+        flag: FlagKey,
+        /// Of which split.
+        split: SplitId,
+        /// What is known.
+        verdict: Verdict,
+    },
+    /// What is known of a rule of the app itself changed.
+    App {
+        /// Which of its rules, by its place.
+        rule: u8,
+        /// What it is held to be.
+        state: State,
+        /// The numbers.
+        reason: Reason,
+    },
+    /// A rule holds: what it says should be done. Told once for what is measured.
+    Act(Proposed),
+    /// Somebody has to be woken. Once for an incident, however much is part of it.
+    Page(Page),
+}
+
+/// What a rule says should be done, with what it says so from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposed {
+    /// The slot it was found in.
+    pub slot: Slot,
+    /// What was measured. Absent: the app itself.
+    pub measured: Option<Measurand>,
+    /// On what it acts.
+    pub sli: Sli,
+    /// The rule, with its actions.
+    pub rule: Guardrail,
+    /// The numbers.
+    pub reason: Reason,
+}
+
+/// A variant as it was served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measurand {
+    /// The flag.
+    pub flag: FlagKey,
+    /// The split.
+    pub split: SplitId,
+    /// The variant.
+    pub variant: VariantKey,
+    /// The flag's last revision that changed what the split serves.
+    pub revision: Revision,
+}
+
+/// Why somebody is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Page {
+    /// Variants do badly, and something else is wrong at the same time that none of them can be blamed for.
+    CommonMode {
+        /// How many splits alarmed within the last minute.
+        alarmed: u32,
+    },
+    /// A rule of the app itself acts.
+    App,
+    /// The errors that the app's objective allows are used up too fast.
+    Burning(BurnRule),
+}
+
+/// The watch over an app in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppWatch {
+    began: Slot,
+    next: Slot,
+    objectives: Objectives,
+    splits: Vec<Split>,
+    rules: Vec<AppRule>,
+    lately: Lately,
+    week: Week,
+    /// The hour, and what was usual at it.
+    hour: u32,
+    usual: Option<Sums>,
+    errors: Option<ErrorBudget>,
+    spend: Spend,
+    estimate: Estimate,
+    silent: u32,
+    /// When something was last wrong that somebody was woken for.
+    incident: Option<Slot>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Split {
+    flag: FlagKey,
+    split: SplitId,
+    rules: Vec<Guardrail>,
+    watch: Watch,
+    alarmed: Option<Slot>,
+}
+
+impl AppWatch {
+    /// Begins to watch an app at a slot, with the rules of the app itself.
+    pub fn new(mut rules: Vec<Guardrail>, objectives: Objectives, began: Slot) -> AppWatch {
+        rules.truncate(MAX_APP_RULES);
+        AppWatch {
+            began,
+            next: began,
+            objectives,
+            splits: Vec::new(),
+            rules: rules.into_iter().map(|rule| AppRule::new(rule, began)).collect(),
+            lately: Lately::default(),
+            week: Week::default(),
+            hour: 0,
+            usual: None,
+            errors: objectives.good_millionths.map(ErrorBudget::new),
+            spend: Spend::default(),
+            estimate: Estimate::default(),
+            silent: 0,
+            incident: None,
+        }
+    }
+
+    /// Begins to watch a split, with the rules of its flag; one that is watched already is begun anew. `usual` is what the flag's
+    /// requests were like at these hours before, for relative bounds without a control.
+    pub fn watch(&mut self, flag: FlagKey, split: SplitId, rules: Vec<Guardrail>, usual: Option<Sums>) {
+        let tests = rules.iter().map(Guardrail::when).collect();
+        let watch = Watch::new(tests, usual, self.next);
+        let new = Split { flag, split, rules, watch, alarmed: None };
+        match self.place(&new.flag, &new.split) {
+            Ok(at) => self.splits[at] = new,
+            Err(at) if self.splits.len() < MAX_SPLITS => self.splits.insert(at, new),
+            Err(_) => {}
+        }
+    }
+
+    /// Ends the watch over a split.
+    pub fn unwatch(&mut self, flag: &FlagKey, split: &SplitId) {
+        if let Ok(at) = self.place(flag, split) {
+            self.splits.remove(at);
+        }
+    }
+
+    /// The watch over a split, to say what is served.
+    pub fn plan(&mut self, flag: &FlagKey, split: &SplitId, plan: Plan) {
+        if let Ok(at) = self.place(flag, split) {
+            self.splits[at].watch.plan(plan);
+        }
+    }
+
+    /// Says whether a rollout of the split runs. Written thresholds act while it does and for a day after the share was raised
+    /// last; afterwards they hold and notify.
+    pub fn rollout_runs(&mut self, flag: &FlagKey, split: &SplitId, runs: bool) {
+        if let Ok(at) = self.place(flag, split) {
+            self.splits[at].watch.rollout_runs(runs);
+        }
+    }
+
+    /// Another release of the app runs from now on: its rules may act again, and it is compared with the one before.
+    pub fn released(&mut self) {
+        self.week.released();
+        self.usual = self.week.usual(self.next);
+        self.rules.iter_mut().for_each(|rule| rule.arm(false));
+    }
+
+    fn place(&self, flag: &FlagKey, split: &SplitId) -> Result<usize, usize> {
+        self.splits.binary_search_by(|known| (&known.flag, &known.split).cmp(&(flag, split)))
+    }
+
+    /// Folds a slot in and says what is new then. Slots come in order; one that comes again is passed over, and for those that
+    /// are missing nothing was reported.
+    pub fn step(&mut self, entry: &AppSlot) -> Vec<News> {
+        if entry.slot < self.next {
+            return Vec::new();
+        }
+        let missing = entry.slot.since(self.next);
+        for _ in 0..missing.min(u32::try_from(RECENT_SLOTS).unwrap_or(60)) {
+            self.lately.push([]);
+        }
+        if let Some(errors) = &mut self.errors {
+            errors.pass(missing);
+        }
+        self.next = entry.slot.plus(1);
+        self.silent =
+            if entry.sources == 0 { self.silent.saturating_add(missing).saturating_add(1) } else { 0 };
+        let mut news = Vec::new();
+        let own = self.step_own(entry, &mut news);
+        let common = self.step_splits(entry, &mut news);
+        if let Some(page) = own.or(common) {
+            let new = self.incident.is_none_or(|last| entry.slot.since(last) > INCIDENT_SLOTS);
+            self.incident = Some(entry.slot);
+            if new {
+                news.push(News::Page(page));
+            }
+        }
+        news
+    }
+
+    /// All splits are folded before any is judged: who alarms at the same time is known then.
+    fn step_splits(&mut self, entry: &AppSlot, news: &mut Vec<News>) -> Option<Page> {
+        let nothing = Vec::new();
+        for split in &mut self.splits {
+            let mine = |told: &SplitSlot| (&told.flag, &told.split).cmp(&(&split.flag, &split.split));
+            let parts = entry.splits.binary_search_by(mine).map_or(&nothing, |at| &entry.splits[at].parts);
+            split.watch.take(entry.slot, entry.sources, parts);
+            if split.watch.alarms() {
+                split.alarmed = Some(entry.slot);
+            }
+        }
+        let at_once = |split: &&Split| split.alarmed.is_some_and(|at| entry.slot.since(at) < SAME_TIME_SLOTS);
+        let count = |splits: usize| u32::try_from(splits).unwrap_or(u32::MAX);
+        let alarmed = count(self.splits.iter().filter(at_once).count());
+        // While the app itself does badly no variant is to blame, however many of them there are.
+        let own = self.rules.iter().any(AppRule::blames_the_app);
+        let peers = if own { Peers::COMMON } else { Peers { watched: count(self.splits.len()), alarmed } };
+        let mut common = false;
+        for split in &mut self.splits {
+            for verdict in split.watch.tell(peers) {
+                common |= verdict.state == State::CommonMode;
+                let act = split.proposed(&verdict);
+                news.push(News::Known { flag: split.flag.clone(), split: split.split.clone(), verdict });
+                news.extend(act.map(News::Act));
+            }
+        }
+        common.then_some(Page::CommonMode { alarmed })
+    }
+
+    /// What the app itself does.
+    fn step_own(&mut self, entry: &AppSlot, news: &mut Vec<News>) -> Option<Page> {
+        let all = entry.all.clone().unwrap_or_else(|| most_asked(&entry.splits));
+        self.spend.add(all.cost_micros, entry.slot.starts_at());
+        let (slots, at) = (entry.slot.since(self.began), entry.slot.ends_at());
+        if slots.is_multiple_of(ESTIMATED_SLOTS) {
+            let before = self.estimate;
+            self.estimate = self.spend.estimate(at);
+            if self.estimate.spent_micros < before.spent_micros {
+                // Another month has begun.
+                self.rules.iter_mut().for_each(|rule| rule.arm(true));
+            }
+        }
+        let hour = entry.slot.0 / SLOTS_OF_AN_HOUR;
+        if self.hour != hour {
+            self.hour = hour;
+            self.usual = self.week.usual(entry.slot);
+        }
+        self.week.add(entry.slot, &all);
+        let seen = AppSeen {
+            slot: entry.slot,
+            outcomes: &all,
+            gauges: entry.gauges,
+            before: Side { variant: &self.lately, control: None, now: entry.slot },
+            expected_micros: self.estimate.expected_micros,
+            budget_micros: self.objectives.budget_micros,
+        };
+        self.rules.iter_mut().for_each(|rule| rule.count(&seen));
+        self.lately.push([&all]);
+        let side = Side { variant: &self.lately, control: None, now: self.next };
+        let mut acts = false;
+        for (at, rule) in (0..).zip(&mut self.rules) {
+            let before = rule.state;
+            let act = rule.end(&side, self.usual.as_ref());
+            if rule.state != before {
+                news.push(News::App { rule: at, state: rule.state, reason: rule.reason(&side) });
+            }
+            if act {
+                acts = true;
+                let (sli, reason) = (rule.sli(), rule.reason(&side));
+                let (slot, rule) = (entry.slot, rule.rule.clone());
+                news.push(News::Act(Proposed { slot, measured: None, sli, rule, reason }));
+            }
+        }
+        let burning = self.errors.as_mut().and_then(|errors| {
+            errors.push(Rate { requests: all.requests, bad: all.bad_requests });
+            errors.broken()
+        });
+        if acts { Some(Page::App) } else { burning.map(Page::Burning) }
+    }
+
+    /// Whether the rollout of a split may go on, once its stage was held for long enough.
+    pub fn standing(&self, flag: &FlagKey, split: &SplitId) -> Standing {
+        let Ok(at) = self.place(flag, split) else { return Standing::Held(Held::Unwatched) };
+        let own = self.rules.iter().any(|rule| rule.state != State::Ok);
+        match self.splits[at].watch.standing() {
+            Standing::Held(held) => Standing::Held(held),
+            _ if own => Standing::Held(Held::App),
+            standing => standing,
+        }
+    }
+
+    /// What is known of each variant of each split that is watched, as of the last slot.
+    pub fn verdicts(&self) -> impl Iterator<Item = (&FlagKey, &SplitId, Verdict)> {
+        self.splits
+            .iter()
+            .flat_map(|split| split.watch.verdicts().map(|verdict| (&split.flag, &split.split, verdict)))
+    }
+
+    /// The errors that the objective allows and what was used of them, if something is promised.
+    pub fn errors(&self) -> Option<&ErrorBudget> {
+        self.errors.as_ref()
+    }
+
+    /// What the month costs, as of the last minute.
+    pub fn estimate(&self) -> Estimate {
+        self.estimate
+    }
+
+    /// What the app did in the last hour.
+    pub fn lately(&self) -> &Lately {
+        &self.lately
+    }
+
+    /// For how many slots in a row no process has reported anything.
+    pub fn silent_slots(&self) -> u32 {
+        self.silent
+    }
+}
+
+impl Split {
+    fn proposed(&self, verdict: &Verdict) -> Option<Proposed> {
+        if verdict.state != State::Regressed {
+            return None;
+        }
+        let rule = self.rules.get(usize::from(verdict.test?))?.clone();
+        let measured = Measurand {
+            flag: self.flag.clone(),
+            split: self.split.clone(),
+            variant: verdict.variant.clone(),
+            revision: self.watch.revision()?,
+        };
+        let sli = rule.when().sli();
+        let (slot, reason) = (verdict.slot, verdict.reason.clone());
+        Some(Proposed { slot, measured: Some(measured), sli, rule, reason })
+    }
+}
+
+/// What became of the requests of the flag that was asked for most.
+fn most_asked(splits: &[SplitSlot]) -> Outcomes {
+    let mut most = Outcomes::default();
+    for of_flag in splits.chunk_by(|a, b| a.flag == b.flag) {
+        let mut sum = Outcomes::default();
+        of_flag.iter().flat_map(|split| &split.parts).for_each(|part| sum.merge(&part.outcomes));
+        if sum.requests > most.requests {
+            most = sum;
+        }
+    }
+    most
+}

@@ -1,0 +1,80 @@
+//! One variant that is watched, with its tests.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::comparison::EPOCH_SLOTS;
+use super::guardrail::{Sli, TWICE, Test};
+use super::lately::Lately;
+use super::mirror::Mirror;
+use super::running::{Marks, Running, Served, Side};
+use super::slot::Slot;
+use super::verdict::{State, Verdict};
+use crate::ids::VariantKey;
+
+/// What is known of a variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Watched {
+    pub(super) variant: VariantKey,
+    pub(super) lately: Lately,
+    pub(super) tests: Vec<Running>,
+    /// Among how many tests alpha is shared.
+    pub(super) sharing: u32,
+    pub(super) marks: Marks,
+    pub(super) mirror: Mirror,
+    began: Slot,
+    /// When the next bets begin.
+    next_bets: Slot,
+    pub(super) requests: u64,
+    pub(super) control_requests: u64,
+    /// What was told last.
+    pub(super) told: Option<(State, Option<u8>)>,
+    /// What a rule acted on. It stays: nothing becomes good again by waiting.
+    pub(super) regressed: Option<Verdict>,
+}
+
+impl Watched {
+    /// Begins all tests at a slot.
+    pub(super) fn new(variant: VariantKey, tests: &[Test], began: Slot) -> Watched {
+        let sizes = tests.iter().filter_map(|test| match test {
+            Test::WorseThanControl { sli: Sli::ErrorRate, by_thousandths } => Some(*by_thousandths),
+            _ => None,
+        });
+        let size = sizes.min().unwrap_or(TWICE).max(1_001);
+        let tests: Vec<Running> = tests.iter().map(|test| Running::new(*test, began)).collect();
+        let compare = tests.iter().filter(|running| running.compares()).count();
+        let sharing = u32::try_from(compare).unwrap_or(1).max(1);
+        Watched {
+            variant,
+            lately: Lately::default(),
+            tests,
+            sharing,
+            marks: Marks::shared(sharing),
+            mirror: Mirror::new(size),
+            began,
+            next_bets: began,
+            requests: 0,
+            control_requests: 0,
+            told: None,
+            regressed: None,
+        }
+    }
+
+    /// Begins a slot.
+    pub(super) fn begin(&mut self, slot: Slot) {
+        if slot >= self.next_bets {
+            self.tests.iter_mut().for_each(|test| test.begin(slot));
+            self.next_bets = self.began.plus((slot.since(self.began) / EPOCH_SLOTS + 1) * EPOCH_SLOTS);
+        }
+    }
+
+    /// Counts what a slot served.
+    pub(super) fn count(&mut self, slot: Slot, served: &Served<'_>, control: &Lately) {
+        if let Some((units, bad)) = self.tests.iter().find_map(|running| running.turned_bad(served)) {
+            self.mirror.count(units, bad);
+        }
+        let before = Side { variant: &self.lately, control: served.control.map(|_| control), now: slot };
+        self.tests.iter_mut().for_each(|test| test.count(slot, served, &before));
+    }
+}
