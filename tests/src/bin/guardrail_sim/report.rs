@@ -57,22 +57,25 @@ impl fmt::Display for Row {
     }
 }
 
-/// The table as SVG: a line for each scenario, a column for each rule.
+const RULES: [&str; 8] = [
+    "Tidegate",
+    "plain window",
+    "PromQL for",
+    "failure limit",
+    "five checks",
+    "Mann-Whitney",
+    "z-test",
+    "asympt. CS",
+];
+
+/// The table as SVG: a line for each scenario, a column for each rule. Harmless scenarios of one kind are one line, with the
+/// worst that each rule did in any of them.
 pub(crate) fn svg(rows: &[Row]) -> String {
     const LINE: usize = 18;
-    const FIRST: usize = 360;
-    const COLUMN: usize = 150;
-    let names = [
-        "Tidegate",
-        "plain window",
-        "PromQL for",
-        "failure limit",
-        "five checks",
-        "Mann-Whitney",
-        "z-test",
-        "asympt. CS",
-    ];
-    let (width, height) = (FIRST + COLUMN * names.len() + 10, LINE * (rows.len() + 2) + 10);
+    const FIRST: usize = 380;
+    const COLUMN: usize = 130;
+    let groups: Vec<&[Row]> = rows.chunk_by(|a, b| a.harmless && b.harmless && a.id == b.id).collect();
+    let (width, height) = (FIRST + COLUMN * RULES.len() + 10, LINE * (groups.len() + 2) + 10);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
@@ -81,18 +84,44 @@ pub(crate) fn svg(rows: &[Row]) -> String {
         let said = said.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let _ = writeln!(svg, "<text x=\"{x}\" y=\"{}\" fill=\"{fill}\">{said}</text>", LINE * (line + 1));
     };
-    for (at, name) in names.iter().enumerate() {
+    for (at, name) in RULES.iter().enumerate() {
         text(FIRST + COLUMN * at, 0, "#000", name);
     }
-    for (line, row) in rows.iter().enumerate() {
-        text(8, line + 1, "#000", &format!("{} {}", row.id, row.name));
-        for (at, acted) in std::iter::once(&row.outcome.ours).chain(&row.outcome.rivals).enumerate() {
-            let (fill, said) = row.cell(acted);
-            text(FIRST + COLUMN * at, line + 1, fill, &said);
+    for (line, group) in (1..).zip(&groups) {
+        let [row, others @ ..] = group else { continue };
+        let more =
+            if others.is_empty() { String::new() } else { format!(" (worst of {} like it)", group.len()) };
+        let name = if others.is_empty() { row.name.as_str() } else { row.kind() };
+        text(8, line, "#000", &format!("{} {name}{more}", row.id));
+        for at in 0..RULES.len() {
+            let told = group.iter().filter_map(|row| row.rule(at).map(|acted| (row, acted)));
+            let worst = told.max_by(|(_, a), (_, b)| a.rate().0.total_cmp(&b.rate().0));
+            if let Some((row, acted)) = worst {
+                let (fill, said) = row.cell(acted);
+                text(FIRST + COLUMN * at, line, fill, &said);
+            }
         }
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+impl Row {
+    /// What one of [`RULES`] did, if it was run.
+    fn rule(&self, at: usize) -> Option<&Acted> {
+        if at == 0 { Some(&self.outcome.ours) } else { self.outcome.rivals.get(at - 1) }
+    }
+
+    /// What is alike in the names of its kind.
+    fn kind(&self) -> &'static str {
+        match self.id {
+            "B1" => "no difference",
+            "B2" => "shared outage",
+            "B6" => "no difference in latency",
+            "B7" => "bursts of 10 errors a user",
+            _ => "a few users always fail, or are always slow",
+        }
+    }
 }
 
 impl Row {

@@ -1,7 +1,10 @@
 //! Runs of a scenario, and what they come to.
 
-use rollout_rules::sli::{Peers, State, Watch};
+use std::ops::Range;
 
+use rollout_rules::sli::{Peers, SlotEntry, State, Watch};
+
+use crate::dice::Dice;
 use crate::rivals::{Rivals, Seen};
 use crate::scenario::{Bar, Scenario};
 use crate::traffic::{START, World, variant};
@@ -27,6 +30,14 @@ pub(crate) struct Outcome {
     pub(crate) held: Acted,
     /// By the names of [`Rivals`].
     pub(crate) rivals: Vec<Acted>,
+}
+
+impl Outcome {
+    fn merge(&mut self, other: Outcome) {
+        self.ours.merge(other.ours);
+        self.held.merge(other.held);
+        self.rivals.iter_mut().zip(other.rivals).for_each(|(rival, other)| rival.merge(other));
+    }
 }
 
 impl Acted {
@@ -57,24 +68,62 @@ impl Acted {
         self.let_through.get(at.saturating_sub(1)).copied().unwrap_or(0)
     }
 
-    /// The part of runs in which it acted, and its upper bound (one-sided, 95 %, Wilson).
+    /// The part of runs in which it acted, and its exact upper bound (Clopper and Pearson, one-sided, 95 %).
     pub(crate) fn rate(&self) -> (f64, f64) {
-        let (runs, acted) = (self.runs.max(1) as f64, self.after.len() as f64);
-        let (part, z) = (acted / runs, 1.645);
-        let spread = z * (part * (1.0 - part) / runs + z * z / (4.0 * runs * runs)).sqrt();
-        (part, (part + z * z / (2.0 * runs) + spread) / (1.0 + z * z / runs))
+        let (runs, acted) = (self.runs.max(1), self.after.len() as u64);
+        (acted as f64 / runs as f64, upper_bound(acted, runs))
+    }
+
+    fn merge(&mut self, other: Acted) {
+        self.runs += other.runs;
+        self.after.extend(other.after);
+        self.let_through.extend(other.let_through);
     }
 }
 
-/// Runs a scenario with as many seeds. Rules of others are run along if asked for.
-pub(crate) fn run(scenario: &Scenario, runs: u64, with_rivals: bool) -> Outcome {
-    let mut outcome = Outcome::default();
-    if with_rivals {
-        outcome.rivals = Rivals::NAMES.map(|_| Acted::default()).to_vec();
+/// The probability at which so few of so many have a chance of 5 %.
+fn upper_bound(few: u64, of: u64) -> f64 {
+    let at_most = |part: f64| {
+        let mut log = of as f64 * (1.0 - part).ln();
+        let mut sum = log.exp();
+        for count in 0..few {
+            log += ((of - count) as f64 / (count + 1) as f64 * part / (1.0 - part)).ln();
+            sum += log.exp();
+        }
+        sum
+    };
+    if few >= of {
+        return 1.0;
     }
-    for seed in 0..runs {
-        one(scenario, seed, &mut outcome);
+    let (mut low, mut high) = (few as f64 / of as f64, 1.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if at_most(middle) > 0.05 { low = middle } else { high = middle }
     }
+    high
+}
+
+/// Runs a scenario, once for each seed. Rules of others are run along if asked for. What comes of it does not hang on the
+/// number of threads.
+pub(crate) fn run(scenario: &Scenario, seeds: Range<u64>, with_rivals: bool, threads: usize) -> Outcome {
+    let none = || Outcome {
+        rivals: if with_rivals { Rivals::NAMES.map(|_| Acted::default()).to_vec() } else { Vec::new() },
+        ..Outcome::default()
+    };
+    let of_thread = |at: usize| {
+        let mut outcome = none();
+        let mine = seeds.clone().skip(at).step_by(threads);
+        mine.for_each(|seed| one(scenario, seed, &mut outcome));
+        outcome
+    };
+    let mut outcome = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|at| scope.spawn(move || of_thread(at))).collect();
+        let mut all = of_thread(0);
+        for other in others {
+            all.merge(other.join().expect("a run ends"));
+        }
+        all
+    });
     outcome.ours.sort();
     outcome.held.sort();
     outcome.rivals.iter_mut().for_each(Acted::sort);
@@ -83,7 +132,7 @@ pub(crate) fn run(scenario: &Scenario, runs: u64, with_rivals: bool) -> Outcome 
 
 fn one(scenario: &Scenario, seed: u64, outcome: &mut Outcome) {
     // What breaks does not wait for a slot to begin.
-    let lag = if scenario.bar.harmless { 0.0 } else { crate::dice::Dice::new(!seed).part() * 10.0 };
+    let lag = if scenario.bar.harmless { 0.0 } else { Dice::new(!seed).part() * scenario.lag };
     let mut traffic = scenario.traffic.clone();
     for broken in [&mut traffic.broken, &mut traffic.slow].into_iter().flatten() {
         broken.0 += lag;
@@ -94,25 +143,19 @@ fn one(scenario: &Scenario, seed: u64, outcome: &mut Outcome) {
     let mut rivals = Rivals::default();
     let mut world = World::new(traffic, seed);
     let (mut acted, mut held, mut bad) = (None, None, 0);
-    let mut let_through = None;
+    let mut let_through: Option<(u64, u32)> = None;
     for number in 0..scenario.seconds / 10 {
         let entry = world.slot(number);
         let end = f64::from(number + 1) * 10.0;
         let seen = Seen::of(&entry, f64::from(world.traffic.share_at(number * 10)) / 100.0);
-        bad += entry
-            .parts
-            .iter()
-            .filter(|part| part.variant == variant())
-            .map(|part| part.outcomes.bad_requests)
-            .sum::<u64>();
+        bad += bad_of_variant(&entry);
         for verdict in watch.step(&entry, Peers::default()) {
             let after = end + GRACE_S - from;
             match verdict.state {
                 State::Regressed => {
                     held = held.or(Some(after));
                     acted = acted.or(Some(after));
-                    // What fails during the grace is let through, too.
-                    let_through = let_through.or(Some(bad));
+                    let_through = let_through.or(Some((bad, number + 1)));
                 }
                 State::Suspect | State::CommonMode => held = held.or(Some(after)),
                 _ => {}
@@ -123,11 +166,22 @@ fn one(scenario: &Scenario, seed: u64, outcome: &mut Outcome) {
             break;
         }
     }
-    outcome.ours.note(acted, let_through.unwrap_or(bad));
+    if let Some((bad, ended)) = let_through {
+        // What fails during the grace is let through, too: of the next slot the first three seconds.
+        let mut dice = Dice::new(seed ^ 0x6_2ace);
+        let more = (0..bad_of_variant(&world.slot(ended))).filter(|_| dice.chance(GRACE_S / 10.0)).count();
+        let_through = Some((bad + more as u64, ended));
+    }
+    outcome.ours.note(acted, let_through.map_or(bad, |(bad, _)| bad));
     outcome.held.note(held, 0);
     for (rival, acted) in outcome.rivals.iter_mut().zip(rivals.acted()) {
         rival.note(acted, 0);
     }
+}
+
+fn bad_of_variant(entry: &SlotEntry) -> u64 {
+    let ours = entry.parts.iter().filter(|part| part.variant == variant());
+    ours.map(|part| part.outcomes.bad_requests).sum()
 }
 
 /// What is missed of a bar, in words. With few runs, by no more than chance explains.

@@ -30,6 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) seconds: u32,
     /// When something breaks, in seconds.
     pub(crate) from: f64,
+    /// What breaks does so up to so many seconds later: it does not wait for a slot, or for a bet, to begin.
+    pub(crate) lag: f64,
     pub(crate) bar: Bar,
     /// Whether `--short` includes it.
     pub(crate) short: bool,
@@ -41,13 +43,18 @@ fn worse(sli: Sli) -> Vec<Test> {
 
 fn harmless(id: &'static str, name: String, traffic: Traffic, sli: Sli, short: bool) -> Scenario {
     let bar = Bar { harmless: true, ..Bar::default() };
-    Scenario { id, name, traffic, tests: worse(sli), seconds: DAY, from: 0.0, bar, short }
+    Scenario { id, name, traffic, tests: worse(sli), seconds: DAY, from: 0.0, lag: 0.0, bar, short }
 }
 
 fn broken(id: &'static str, name: String, traffic: Traffic, sli: Sli, bar: Bar) -> Scenario {
     let from = traffic.broken.or(traffic.slow).map_or(0.0, |(from, _)| from);
     let seconds = from as u32 + 2 * HOUR;
-    Scenario { id, name, traffic, tests: worse(sli), seconds, from, bar, short: true }
+    Scenario { id, name, traffic, tests: worse(sli), seconds, from, lag: 10.0, bar, short: true }
+}
+
+/// A bet begins at minute 30; so what breaks just then is found sooner than what breaks at any moment.
+fn at_any_moment(scenario: Scenario) -> Scenario {
+    Scenario { lag: 300.0, short: false, ..scenario }
 }
 
 /// All of them.
@@ -114,21 +121,35 @@ fn errors() -> Vec<Scenario> {
     }
     let traffic = Traffic { broken: Some((1_800.0, 0.05)), ..Traffic::calm(10.0, 10) };
     let bar = Bar { median: Some(300.0), ..Bar::default() };
-    all.push(broken("B5", "1 to 5 % errors at minute 30, 10/s".into(), traffic, Sli::ErrorRate, bar));
+    let name = "1 to 5 % errors at minute 30, 10/s";
+    all.push(broken("B5", name.into(), traffic.clone(), Sli::ErrorRate, bar));
+    let name = "1 to 5 % errors within minutes 30 to 35, 10/s".into();
+    all.push(at_any_moment(broken("B5", name, traffic, Sli::ErrorRate, Bar::default())));
     all
 }
 
 fn latency() -> Vec<Scenario> {
     let mut all = Vec::new();
-    for (rate, users, from, median) in [
-        (1.0, 20_000, 0.0, Some(600.0)),
-        (10.0, 20_000, 0.0, Some(180.0)),
-        (10.0, 200, 1_800.0, None),
-        (10.0, 2_000, 1_800.0, None),
-    ] {
-        let traffic = Traffic { users, slow: Some((from, 2.0)), ..Traffic::calm(rate, 10) };
-        let name = format!("P95 x2 at minute {}, {rate}/s, {users} users", from / 60.0);
-        all.push(broken("B6", name, traffic, Sli::LatencyP95, Bar { median, ..Bar::default() }));
+    for (rate, median) in [(1.0, 600.0), (10.0, 180.0)] {
+        let traffic = Traffic { slow: Some((0.0, 2.0)), ..Traffic::calm(rate, 10) };
+        let bar = Bar { median: Some(median), ..Bar::default() };
+        all.push(broken("B6", format!("P95 x2, {rate}/s, 20000 users"), traffic, Sli::LatencyP95, bar));
+    }
+    // Where nearly all units are slow once in a while.
+    for (rate, users) in [(1.0, 200), (10.0, 200), (100.0, 200), (10.0, 2_000)] {
+        // A few users are not as quick as the others to begin with: what takes twice as long for each of them can be less
+        // than twice as long for all.
+        for times in [2.0, 3.0] {
+            let traffic = Traffic { users, slow: Some((1_800.0, times)), ..Traffic::calm(rate, 10) };
+            let name = format!("P95 x{times} within minutes 30 to 35, {rate}/s, {users} users");
+            all.push(at_any_moment(broken("B6", name, traffic, Sli::LatencyP95, Bar::default())));
+        }
+        let traffic = Traffic { slow: Some((0.0, 1.0)), ..Traffic::calm(rate, 10) };
+        let traffic = Traffic { users, ..traffic };
+        let hours = if rate > 10.0 { 3 } else { 24 };
+        let name = format!("no difference in {hours} h: {rate}/s, {users} users");
+        let scenario = harmless("B6", name, traffic, Sli::LatencyP95, false);
+        all.push(Scenario { seconds: hours * HOUR, ..scenario });
     }
     all
 }

@@ -5,7 +5,7 @@ use rollout_rules::sli::{
     Bucket, Histogram, Outcomes, Part, Plan, Sample, Slot, SlotEntry, SlowUnits, UnitHash, UnitList,
 };
 
-use crate::dice::{Dice, mixed};
+use crate::dice::{Counts, Dice, mixed};
 
 /// Where every run begins.
 pub(crate) const START: Slot = Slot(180_000_000);
@@ -79,7 +79,8 @@ pub(crate) fn control() -> VariantKey {
 /// The users of one run.
 pub(crate) struct World {
     pub(crate) traffic: Traffic,
-    pub(crate) dice: Dice,
+    dice: Dice,
+    counts: Counts,
     seed: u64,
     /// Where each user stands: the variant serves those below its share.
     places: Vec<f32>,
@@ -106,11 +107,11 @@ impl World {
         let places = (0..users).map(|_| dice.part() as f32).collect();
         let unlucky = (0..users).filter(|_| dice.chance(traffic.unlucky)).collect();
         let pace = if traffic.slow.is_some() {
-            (0..users).map(|_| (0.2 * dice.normal()).exp() as f32).collect()
+            (0..users).map(|_| (0.2 * dice.normals()[0]).exp() as f32).collect()
         } else {
             Vec::new()
         };
-        World { traffic, dice, seed, places, unlucky, pace, coming: Vec::new() }
+        World { traffic, dice, counts: Counts::default(), seed, places, unlucky, pace, coming: Vec::new() }
     }
 
     fn unit(&self, user: usize) -> UnitHash {
@@ -134,13 +135,14 @@ impl World {
         let parts = parts.into_iter().map(|(variant, side, share)| {
             let of_users = self.traffic.users as f64 * share / 100.0;
             let met = of_users * (1.0 - (-(side.requests as f64) / of_users.max(1.0)).exp());
-            let least = side.bad.len().max(side.slow.len()) as u64;
+            let (bad, slow) = (UnitList::from_iter(side.bad), SlowUnits::from_iter(side.slow));
+            let least = bad.units().len().max(slow.units().len()) as u64;
             let outcomes = Outcomes {
                 units: (met.round() as u64).max(least).min(side.requests),
                 requests: side.requests,
                 bad_requests: side.bad_requests,
-                bad: UnitList::from_iter(side.bad),
-                slow: SlowUnits::from_iter(side.slow),
+                bad,
+                slow,
                 slow_from_us: LISTED_FROM_US,
                 served: Sample::unknown(),
                 latency: side.latency,
@@ -161,7 +163,7 @@ impl World {
         let worst = self.traffic.broken.map_or(usual, |(_, broken)| broken.max(usual));
         let (part, each) = if self.traffic.bursts { (worst / 10.0, 10) } else { (worst, 1) };
         let mut failed: Vec<usize> = Vec::new();
-        for _ in 0..self.dice.poisson(ten_seconds * part) {
+        for _ in 0..self.counts.draw(ten_seconds * part, &mut self.dice) {
             let user = self.dice.below(self.places.len());
             let at = f64::from(second) + 10.0 * self.dice.part();
             let broken = self.traffic.broken.filter(|(from, _)| is_variant(self.places[user]) && at >= *from);
@@ -176,7 +178,7 @@ impl World {
         self.coming.retain(|(at, _)| *at > number);
         if !self.unlucky.is_empty() {
             let theirs = ten_seconds * self.unlucky.len() as f64 / self.places.len() as f64;
-            for _ in 0..self.dice.poisson(theirs * 0.9) {
+            for _ in 0..self.counts.draw(theirs * 0.9, &mut self.dice) {
                 failed.push(self.unlucky[self.dice.below(self.unlucky.len())]);
             }
         }
@@ -189,7 +191,7 @@ impl World {
         for (side, part, errors) in
             [(0, share, broken.map_or(usual, |(_, broken)| broken)), (1, 1.0 - share, usual)]
         {
-            let good = self.dice.poisson(ten_seconds * part * (1.0 - errors));
+            let good = self.counts.draw(ten_seconds * part * (1.0 - errors), &mut self.dice);
             sides[side].requests = sides[side].bad_requests + good;
         }
     }
@@ -199,29 +201,30 @@ impl World {
         let outage = self.traffic.outage.filter(|(from, until, ..)| (*from..*until).contains(&second));
         let longer = outage.map_or(1.0, |(.., latency)| latency);
         let (from, times) = self.traffic.slow.unwrap_or((0.0, 1.0));
-        let mut slowest: [std::collections::BTreeMap<usize, Bucket>; 2] = Default::default();
-        for _ in 0..self.dice.poisson(self.traffic.requests_a_second * 10.0) {
+        let mut normals = [0.0; 2];
+        for request in 0..self.counts.draw(self.traffic.requests_a_second * 10.0, &mut self.dice) {
             let user = self.dice.below(self.places.len());
-            let at = f64::from(second) + 10.0 * self.dice.part();
             let is_variant = is_variant(self.places[user]);
-            let mut us = 100_000.0 * (0.5 * self.dice.normal()).exp() * f64::from(self.pace[user]) * longer;
-            if is_variant && at >= from {
+            if request % 2 == 0 {
+                normals = self.dice.normals();
+            }
+            let normal = normals[(request % 2) as usize];
+            let mut us = 100_000.0 * (0.5 * normal).exp() * f64::from(self.pace[user]) * longer;
+            if is_variant && f64::from(second) + 10.0 * self.dice.part() >= from {
                 us *= times;
             }
-            if self.unlucky.binary_search(&user).is_ok() && self.dice.chance(0.9) {
+            if !self.unlucky.is_empty() && self.unlucky.binary_search(&user).is_ok() && self.dice.chance(0.9)
+            {
                 us *= 8.0;
             }
             let us = us as u64;
-            let side = usize::from(!is_variant);
-            sides[side].requests += 1;
-            sides[side].latency.add(us, 1);
+            let unit = self.unit(user);
+            let side = &mut sides[usize::from(!is_variant)];
+            side.requests += 1;
+            side.latency.add(us, 1);
             if us >= LISTED_FROM_US {
-                let known = slowest[side].entry(user).or_insert(Bucket::of(us));
-                *known = (*known).max(Bucket::of(us));
+                side.slow.push((unit, Bucket::of(us)));
             }
-        }
-        for (side, slowest) in sides.iter_mut().zip(slowest) {
-            side.slow = slowest.into_iter().map(|(user, bucket)| (self.unit(user), bucket)).collect();
         }
     }
 }
