@@ -6,8 +6,10 @@
 
 mod codec;
 mod command;
+mod entry;
 mod kind;
 mod patch;
+mod runbook;
 mod subject;
 
 use alloc::boxed::Box;
@@ -20,16 +22,20 @@ use serde::{Deserialize, Serialize};
 
 pub use self::codec::UnknownEntry;
 pub use self::command::Command;
+pub use self::entry::{Anchor, Entry};
 pub use self::kind::ChangeKind;
 pub use self::patch::{NewEnvironment, TargetingPatch};
+pub use self::runbook::RunbookCommand;
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Segment, SegmentScope, Targeting};
-use crate::governance::{Actor, Token};
+use crate::governance::Token;
 use crate::ids::{
-    AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, NodeId, PlanId, ProposalId, Revision,
-    ScheduleId, SegmentKey, TokenId, WebhookId,
+    AppKey, ChannelName, Digest, EnvKey, FlagKey, JobName, KillId, NodeId, ProposalId, Revision, ScheduleId,
+    SegmentKey, TokenId, WebhookId,
 };
 use crate::percent::Exposure;
 use crate::rollout::{Rollout, RolloutEnd};
+use crate::runbook::{Act, Channel, EffectId, Job};
+use crate::sli::guardrail::Guardrail;
 use crate::time::UnixMs;
 use crate::webhook::Webhook;
 
@@ -38,52 +44,6 @@ use crate::webhook::Webhook;
 pub const ENTRY_VERSION: u16 = 1;
 /// Largest entry, in bytes.
 pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
-
-/// One item of the change log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Entry {
-    /// The version of this form.
-    #[serde(rename = "v")]
-    pub version: u16,
-    /// When it was written, by the writer's clock.
-    pub at: UnixMs,
-    /// Who made the change.
-    pub actor: Actor,
-    /// The token they used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<TokenId>,
-    /// Why, in the actor's words.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// An earlier entry that the writer had seen: ties the chain together where appends expect nothing.
-    pub anchor: Anchor,
-    /// The caller's name for the request that made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<IdempotencyKey>,
-    /// With an idempotency key: the fingerprint of the command that was asked for, so that the key
-    /// cannot stand for another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Digest>,
-    /// The proposal whose command this is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proposal: Option<ProposalId>,
-    /// The import that this is part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<PlanId>,
-    /// What changed.
-    pub change: Change,
-}
-
-/// The position and chain hash of an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Anchor {
-    /// Its position.
-    pub revision: Revision,
-    /// The chain hash after it.
-    pub hash: Digest,
-}
 
 /// How far a kill reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -312,6 +272,9 @@ pub enum Change {
     EffectClaimed {
         /// The revision of the request.
         request: Revision,
+        /// Which of what an act of a guardrail asked for, from 0; none: the request asked for one thing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nth: Option<u8>,
         /// Who.
         node: NodeId,
         /// Until when.
@@ -321,6 +284,9 @@ pub enum Change {
     EffectDone {
         /// The revision of the request.
         request: Revision,
+        /// Which of what an act of a guardrail asked for, from 0; none: the request asked for one thing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nth: Option<u8>,
         /// Whether it worked.
         succeeded: bool,
         /// What came back, for people.
@@ -390,5 +356,59 @@ pub enum Change {
         /// What its exposure is now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exposure: Option<Exposure>,
+    },
+    /// The guardrails of a flag, or an app's defaults, were written or cleared.
+    GuardrailsChanged {
+        /// The app.
+        app: AppKey,
+        /// The flag; none: these are the app's defaults.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flag: Option<FlagKey>,
+        /// Only in this environment; none: in all that have no list of their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<EnvKey>,
+        /// As they are now; none: what stands above them holds again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guardrails: Option<Vec<Guardrail>>,
+    },
+    /// A job that guardrails run came to be or changed.
+    JobPut {
+        /// The app.
+        app: AppKey,
+        /// As it is now, with what it signs with.
+        job: Box<Job>,
+    },
+    /// A job is gone.
+    JobRemoved {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        job: JobName,
+    },
+    /// A channel on which guardrails tell people came to be or changed.
+    ChannelPut {
+        /// The app.
+        app: AppKey,
+        /// As it is now.
+        channel: Box<Channel>,
+    },
+    /// A channel is gone.
+    ChannelRemoved {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        channel: ChannelName,
+    },
+    /// A guardrail acted, or a person tried one out: it lowered something, asked for something outside, or both.
+    GuardrailActed {
+        /// What it did.
+        act: Box<Act>,
+    },
+    /// What an act asked for and was given up is tried again, under the same id.
+    EffectReplayed {
+        /// The app.
+        app: AppKey,
+        /// Which.
+        id: EffectId,
     },
 }

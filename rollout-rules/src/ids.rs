@@ -197,6 +197,8 @@ key!(/// Names a job outside that a guardrail runs.
     JobName(EcoString), "job name", is_name, NAME);
 key!(/// Names whom a guardrail notifies: `owner` is the app's owner, other names are channels.
     ChannelName(EcoString), "channel name", is_name, NAME);
+key!(/// Names evidence that is kept: the numbers that a guardrail acted on.
+    EvidenceId(EcoString), "evidence id", is_name, NAME);
 key!(/// Names an import: a plan of many commands that are shown together in the log.
     PlanId(EcoString), "plan id", is_name, NAME);
 

@@ -36,6 +36,7 @@ pub mod plan;
 pub mod project;
 pub mod proposal;
 pub mod rollout;
+pub mod runbook;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod segment;

@@ -17,7 +17,8 @@ use crate::feed::{
 };
 use crate::flag::{SegmentScope, Targeting};
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, SegmentKey};
-use crate::snapshot::{App, FlagRecord, SegmentRecord, Snapshot, collect_segments};
+use crate::runbook::{Act, Lowered};
+use crate::snapshot::{App, FlagRecord, SegmentRecord, Snapshot, StateRecord, collect_segments};
 
 /// What the entry that led from one snapshot to the next means to an audience. `None`: nothing. A client
 /// that missed only such entries goes on from any resume token at or after
@@ -140,6 +141,7 @@ fn ops(was: &View<'_>, is: &View<'_>, change: &Change) -> Vec<Op> {
         {
             flag_ops(was, is, flag)
         }
+        Change::GuardrailActed { act } if act.app == *is.app_key() => act_ops(was, is, act),
         Change::Killed { reach, .. } | Change::Revived { reach, .. } => kill_ops(was, is, reach),
         Change::EnvironmentUpdated { .. } if was.ends_at() != is.ends_at() => {
             vec![Op::Environment { ends_at: is.ends_at() }]
@@ -181,6 +183,18 @@ fn flag_ops(was: &View<'_>, is: &View<'_>, key: &FlagKey) -> Vec<Op> {
         }
     }
     ops
+}
+
+/// A guardrail lowers its flag, or every flag that is not critical.
+fn act_ops(was: &View<'_>, is: &View<'_>, act: &Act) -> Vec<Op> {
+    if !act.lowered.iter().any(|lowered| matches!(lowered, Lowered::NonCritical { .. })) {
+        return act.flag.iter().flat_map(|flag| flag_ops(was, is, flag)).collect();
+    }
+    let seen = |view: &View<'_>, key: &FlagKey| {
+        view.app.flag(key).and_then(|record| record.state(view.environment)).map(StateRecord::revision)
+    };
+    let flags = is.app.flags(None).map(|record| &record.flag().key);
+    flags.filter(|key| seen(was, key) != seen(is, key)).flat_map(|key| flag_ops(was, is, key)).collect()
 }
 
 fn kill_ops(was: &View<'_>, is: &View<'_>, reach: &Reach) -> Vec<Op> {

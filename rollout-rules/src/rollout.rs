@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | somebody turns the flag on or off, sets its exposure, what it serves or its schedule, or archives it; a scheduled change comes | `taken_over` |
 //! | a kill of the flag, its app or everything, also one that was taken back since | `killed` |
-//! | automation holds the flag at its off variant, or takes the rollout to 0 % | `taken_back` |
+//! | a guardrail or other automation, or a drill, holds the flag at its off variant or takes its exposure to 0 % | `taken_back` |
 //! | the flag's date or its preview's end comes | `expired` |
 //!
 //! Nothing goes on by itself after that: whoever mended it starts another one. Rules, target lists and

@@ -136,7 +136,7 @@ impl Webhook {
 }
 
 /// `https://hooks.example.org/…` of an address that goes on after its host.
-fn up_to_host(url: &str) -> String {
+pub(crate) fn up_to_host(url: &str) -> String {
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url[host..].find(['/', '?']).map_or(url.len(), |at| host + at);
     if url.len() - end <= 1 { url.to_string() } else { format!("{}/…", &url[..end]) }
@@ -148,6 +148,12 @@ impl Change {
         match self {
             Change::WebhookPut { webhook } => {
                 Some(Change::WebhookPut { webhook: webhook.without_secrets().into() })
+            }
+            Change::JobPut { app, job } => {
+                Some(Change::JobPut { app: app.clone(), job: job.without_secrets().into() })
+            }
+            Change::ChannelPut { app, channel } => {
+                Some(Change::ChannelPut { app: app.clone(), channel: channel.without_secrets().into() })
             }
             _ => None,
         }

@@ -13,11 +13,11 @@ fn node(name: &str) -> NodeId {
 }
 
 fn claim(request: Revision, by: &str, lease_until: UnixMs) -> Command {
-    Command::ClaimEffect { request, node: node(by), lease_until }
+    Command::ClaimEffect { request, nth: None, node: node(by), lease_until }
 }
 
 fn finish(request: Revision, by: &str) -> Command {
-    Command::FinishEffect { request, node: node(by), succeeded: true, outcome: "done".into() }
+    Command::FinishEffect { request, nth: None, node: node(by), succeeded: true, outcome: "done".into() }
 }
 
 #[test]
@@ -53,6 +53,7 @@ fn the_first_of_two_claims_in_the_log_counts() {
     for name in ["one", "two"] {
         world.append_change(rollout_rules::change::Change::EffectClaimed {
             request,
+            nth: None,
             node: node(name),
             lease_until: until,
         });

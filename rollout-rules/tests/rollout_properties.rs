@@ -9,7 +9,7 @@ use rollout_rules::rollout::{RolloutStatus, WaitsFor};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::json;
-use world::rolling::{act, exposure, no_data, start, step};
+use world::rolling::{act, exposure, guardrail, no_data, start, step};
 use world::{World, app, command, env, evaluator, flag, human, kill, revive, set, the_flag, timer};
 
 /// What happens in a random history.
@@ -31,6 +31,8 @@ enum Happens {
     Applies,
     /// The evaluator holds the flag at its off variant.
     Holds,
+    /// A guardrail acts: it holds the flag, takes its exposure, or holds all of the app that is not critical.
+    Acts(u8),
     /// A person gives the flag a longer life.
     Extends,
     /// The environment goes, and another of its key comes.
@@ -49,6 +51,7 @@ fn happenings() -> impl Strategy<Value = Happens> {
         1 => any::<bool>().prop_map(Happens::Kill),
         1 => (1_u32..200).prop_map(Happens::Schedules),
         2 => Just(Happens::Applies),
+        1 => (0_u8..3).prop_map(Happens::Acts),
         1 => prop_oneof![3 => Just(Happens::Holds), 3 => Just(Happens::Extends), 1 => Just(Happens::Recreates)],
         1 => (0_i64..15 * 86_400_000).prop_map(Happens::Clock),
     ]
@@ -73,6 +76,12 @@ fn happen(world: &mut World, happens: &Happens) -> Option<Caller> {
             let mut hold = there("hold");
             hold["cause"] = json!("guardrail");
             (evaluator(), command(hold))
+        }
+        Happens::Acts(what) => {
+            let (of_flag, action) =
+                [(true, "flag off"), (true, "rollout to 0"), (false, "disable non-critical")]
+                    [usize::from(*what)];
+            (evaluator(), guardrail(world, of_flag, action))
         }
         Happens::Extends => (human("ann"), command(there("extend_flag"))),
         Happens::Recreates => {
@@ -152,6 +161,11 @@ proptest! {
             if matches!(happens, Happens::Applies) {
                 prop_assert!(is <= was || raise_stands, "what a kill cancelled comes back");
                 continue;
+            }
+            if matches!(happens, Happens::Acts(_)) {
+                prop_assert_eq!(is, 0, "a guardrail acted, and the flag is served");
+                let goes_on = after.as_ref().is_some_and(|rollout| rollout.is_active());
+                prop_assert!(!goes_on, "a rollout goes on under a guardrail that acted");
             }
             let (Some(before), Some(after)) = (before, after) else {
                 prop_assert!(is <= was, "{happens:?}: nobody started a rollout");

@@ -4,8 +4,8 @@ use rollout_rules::change::Entry;
 
 use crate::log::LogEntry;
 
-/// What an entry that may hold secrets has in its bytes. Others are shown without being read.
-const MAY_HOLD_SECRETS: &[u8] = b"\"webhook_put\"";
+/// What entries that may hold secrets have in their bytes, one of these. Others are shown without being read.
+const MAY_HOLD_SECRETS: [&[u8]; 3] = [b"\"webhook_put\"", b"\"job_put\"", b"\"channel_put\""];
 
 /// Writes an entry with its position and chain hash, around the bytes that the log keeps. What may not be
 /// shown to anybody is left out: `redacted` says so, since the hash is of the entry with it.
@@ -21,7 +21,7 @@ pub fn write(out: &mut Vec<u8>, entry: &LogEntry) {
 }
 
 fn without_secrets(bytes: &[u8]) -> Option<Vec<u8>> {
-    if !bytes.windows(MAY_HOLD_SECRETS.len()).any(|part| part == MAY_HOLD_SECRETS) {
+    if !MAY_HOLD_SECRETS.iter().any(|mark| bytes.windows(mark.len()).any(|part| part == *mark)) {
         return None;
     }
     let entry = Entry::decode(bytes).ok()?;

@@ -4,13 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::allocator;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, MailEncryption, MailServer};
 use crate::descriptors;
-use crate::effects::{self, WebhookOptions, Webhooks};
+use crate::effects::{self, Encryption, MailOptions, WebhookOptions, Webhooks};
 use crate::exposures::Exposures;
 use crate::first_token::{self, Occasion};
 use crate::http::{self, Handles, Settings};
@@ -49,6 +50,13 @@ pub enum ServeError {
     State(StartError),
     /// Webhooks cannot be delivered.
     Webhooks(std::io::Error),
+    /// The password of the mail server cannot be read.
+    MailPassword {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The metrics are taken.
     Telemetry(String),
     /// Serving requests failed.
@@ -72,6 +80,11 @@ impl fmt::Display for ServeError {
             ServeError::Webhooks(error) => {
                 write!(f, "how far webhooks have come cannot be kept in the data directory: {error}")
             }
+            ServeError::MailPassword { path, source } => write!(
+                f,
+                "{}: the password of the mail server cannot be read ({source}); check the path and its rights",
+                path.display()
+            ),
             ServeError::Telemetry(problem) => write!(f, "the metrics cannot be gathered: {problem}"),
             ServeError::LogHangs => f.write_str(
                 "the disk does not answer, or the database hangs; nothing that the log acknowledged is lost, and \
@@ -109,6 +122,8 @@ pub async fn serve(
         allow_private: config.webhooks_allow_private,
         deliver: config.webhooks_deliver,
         request_timeout: effects::REQUEST_TIMEOUT,
+        node_id: config.node_id.clone(),
+        mail: config.mail.as_ref().map(mail_options).transpose()?,
     };
     let webhooks = Webhooks::start(&webhooks, &state, clock.clone()).map_err(ServeError::Webhooks)?;
     let mut handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry, webhooks);
@@ -168,6 +183,26 @@ pub async fn serve(
     }
     state.stop().await;
     outcome.map_err(ServeError::Http)
+}
+
+/// The mail server with its password.
+fn mail_options(server: &MailServer) -> Result<MailOptions, ServeError> {
+    let login = server.login.as_ref().map(|(user, path)| {
+        let read = std::fs::read_to_string(path);
+        let password = read.map_err(|source| ServeError::MailPassword { path: path.clone(), source })?;
+        Ok((user.clone(), password.trim_end_matches(['\r', '\n']).to_owned()))
+    });
+    Ok(MailOptions {
+        host: server.host.clone(),
+        port: server.port,
+        encryption: match server.encryption {
+            MailEncryption::Tls => Encryption::Tls,
+            MailEncryption::Starttls => Encryption::Starttls,
+            MailEncryption::Off => Encryption::Off,
+        },
+        from: server.from.clone(),
+        login: login.transpose()?,
+    })
 }
 
 /// Serves, and greets meanwhile. Whoever asks the server to stop does not wait for a greeting that has to

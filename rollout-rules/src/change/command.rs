@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NewEnvironment, Reach, TargetingPatch};
+use super::{NewEnvironment, Reach, RunbookCommand, TargetingPatch};
 use crate::flag::{FlagKind, HoldCause, Segment, SegmentScope, Tier, Variant};
 use crate::governance::Token;
 use crate::ids::{
@@ -16,6 +16,8 @@ use crate::ids::{
 };
 use crate::plan::RolloutPlan;
 use crate::rollout::Finding;
+use crate::runbook::Acting;
+use crate::sli::guardrail::Guardrail;
 use crate::time::UnixMs;
 use crate::webhook::{Webhook, WebhookPatch};
 
@@ -40,13 +42,10 @@ pub enum Command {
         #[serde(default)]
         tier: Tier,
         /// What it may cost a month, in millionths of `currency`.
-        #[serde(default)]
         monthly_budget_micros: Option<u64>,
         /// ISO 4217 code.
-        #[serde(default)]
         currency: Option<String>,
         /// Its first environments.
-        #[serde(default)]
         environments: Option<Vec<NewEnvironment>>,
     },
     /// Change what is known of an app.
@@ -54,19 +53,14 @@ pub enum Command {
         /// Which.
         app: AppKey,
         /// Its name for people.
-        #[serde(default)]
         name: Option<String>,
         /// Who answers for it.
-        #[serde(default)]
         owner: Option<String>,
         /// How much it matters.
-        #[serde(default)]
         tier: Option<Tier>,
         /// What it may cost a month, in millionths of `currency`.
-        #[serde(default)]
         monthly_budget_micros: Option<u64>,
         /// ISO 4217 code.
-        #[serde(default)]
         currency: Option<String>,
     },
     /// Make an environment.
@@ -114,7 +108,6 @@ pub enum Command {
         #[serde(default)]
         variants: Vec<Variant>,
         /// Its answer while off; the last variant if none is named (`off` for a boolean without variants).
-        #[serde(default)]
         off_variant: Option<VariantKey>,
         /// What it is for.
         #[serde(default)]
@@ -127,7 +120,6 @@ pub enum Command {
         critical: bool,
         /// When it expires; what its tier and each environment's kind say, if none is given. Where an
         /// environment allows less it is cut to that; a moment that none allows is refused.
-        #[serde(default)]
         expires_at: Option<UnixMs>,
     },
     /// Change a flag's definition.
@@ -137,19 +129,14 @@ pub enum Command {
         /// Which.
         flag: FlagKey,
         /// Its answers.
-        #[serde(default)]
         variants: Option<Vec<Variant>>,
         /// Its answer while off.
-        #[serde(default)]
         off_variant: Option<VariantKey>,
         /// What it is for.
-        #[serde(default)]
         description: Option<String>,
         /// Who answers for it.
-        #[serde(default)]
         owner: Option<String>,
         /// Critical flags stay when a budget disables the rest.
-        #[serde(default)]
         critical: Option<bool>,
     },
     /// Change what a flag does in an environment: on, off, exposure, rules.
@@ -171,12 +158,10 @@ pub enum Command {
         /// Which.
         flag: FlagKey,
         /// Only there; none: everywhere.
-        #[serde(default)]
         environment: Option<EnvKey>,
         /// When it expires; the longest that each environment allows if none is given. In one environment a
         /// moment past what it allows is refused. In all, it is cut to what each allows, and refused if none
         /// allows it or if the flag would not get a longer life in each that has not ended.
-        #[serde(default)]
         expires_at: Option<UnixMs>,
     },
     /// End a flag for good.
@@ -194,7 +179,6 @@ pub enum Command {
         /// What.
         reach: Reach,
         /// Only there; none: in all environments.
-        #[serde(default)]
         environment: Option<EnvKey>,
     },
     /// Take a kill back; what it killed is off then. Needs a reason.
@@ -202,7 +186,6 @@ pub enum Command {
         /// What.
         reach: Reach,
         /// Only there; none: in all environments.
-        #[serde(default)]
         environment: Option<EnvKey>,
     },
     /// Automation holds a flag state at its off variant.
@@ -311,6 +294,8 @@ pub enum Command {
     ClaimEffect {
         /// The revision of the request.
         request: Revision,
+        /// Which of what an act of a guardrail asked for; none: the request asked for one thing.
+        nth: Option<u8>,
         /// For which node.
         node: NodeId,
         /// Until when.
@@ -321,6 +306,8 @@ pub enum Command {
     FinishEffect {
         /// The revision of the request.
         request: Revision,
+        /// Which of what an act of a guardrail asked for; none: the request asked for one thing.
+        nth: Option<u8>,
         /// By which node.
         node: NodeId,
         /// Whether it worked.
@@ -412,6 +399,43 @@ pub enum Command {
         stage: u8,
         /// What outcomes say of it.
         finding: Finding,
+    },
+    /// Write the guardrails of a flag or an app's defaults anew, or clear them.
+    SetGuardrails {
+        /// The app.
+        app: AppKey,
+        /// The flag; none: the app's defaults.
+        flag: Option<FlagKey>,
+        /// Only there; none: in all environments that have no list of their own.
+        environment: Option<EnvKey>,
+        /// All of them; none: what stands above them holds again.
+        guardrails: Option<Vec<Guardrail>>,
+    },
+    /// Make, change or remove whom an app's guardrails call, or try again what was given up.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Runbook {
+        /// The app.
+        app: AppKey,
+        /// What of it.
+        change: RunbookCommand,
+    },
+    /// Automation acts on a guardrail: it lowers, and asks for what is to be done outside.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Act {
+        /// On what, why and how.
+        acting: Box<Acting>,
+    },
+    /// Do for real what a guardrail does, to see that it works.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Drill {
+        /// The app.
+        app: AppKey,
+        /// The flag.
+        flag: FlagKey,
+        /// Where.
+        environment: EnvKey,
+        /// One of the rules that hold there.
+        guardrail: Guardrail,
     },
 }
 

@@ -42,6 +42,13 @@ pub enum ChangeKind {
     RolloutAdvanced,
     RolloutChanged,
     RolloutEnded,
+    GuardrailsChanged,
+    JobPut,
+    JobRemoved,
+    ChannelPut,
+    ChannelRemoved,
+    GuardrailActed,
+    EffectReplayed,
 }
 
 impl ChangeKind {
@@ -77,6 +84,13 @@ impl ChangeKind {
         ChangeKind::RolloutAdvanced,
         ChangeKind::RolloutChanged,
         ChangeKind::RolloutEnded,
+        ChangeKind::GuardrailsChanged,
+        ChangeKind::JobPut,
+        ChangeKind::JobRemoved,
+        ChangeKind::ChannelPut,
+        ChangeKind::ChannelRemoved,
+        ChangeKind::GuardrailActed,
+        ChangeKind::EffectReplayed,
     ];
 
     /// As it is written in the log.
@@ -112,6 +126,13 @@ impl ChangeKind {
             ChangeKind::RolloutAdvanced => "rollout_advanced",
             ChangeKind::RolloutChanged => "rollout_changed",
             ChangeKind::RolloutEnded => "rollout_ended",
+            ChangeKind::GuardrailsChanged => "guardrails_changed",
+            ChangeKind::JobPut => "job_put",
+            ChangeKind::JobRemoved => "job_removed",
+            ChangeKind::ChannelPut => "channel_put",
+            ChangeKind::ChannelRemoved => "channel_removed",
+            ChangeKind::GuardrailActed => "guardrail_acted",
+            ChangeKind::EffectReplayed => "effect_replayed",
         }
     }
 }
@@ -156,6 +177,13 @@ impl Change {
             Change::RolloutAdvanced { .. } => ChangeKind::RolloutAdvanced,
             Change::RolloutChanged { .. } => ChangeKind::RolloutChanged,
             Change::RolloutEnded { .. } => ChangeKind::RolloutEnded,
+            Change::GuardrailsChanged { .. } => ChangeKind::GuardrailsChanged,
+            Change::JobPut { .. } => ChangeKind::JobPut,
+            Change::JobRemoved { .. } => ChangeKind::JobRemoved,
+            Change::ChannelPut { .. } => ChangeKind::ChannelPut,
+            Change::ChannelRemoved { .. } => ChangeKind::ChannelRemoved,
+            Change::GuardrailActed { .. } => ChangeKind::GuardrailActed,
+            Change::EffectReplayed { .. } => ChangeKind::EffectReplayed,
         }
     }
 }

@@ -20,6 +20,9 @@ impl Command {
             | Command::ExtendFlag { app, .. }
             | Command::ArchiveFlag { app, .. }
             | Command::Hold { app, .. }
+            | Command::SetGuardrails { app, .. }
+            | Command::Drill { app, .. }
+            | Command::Runbook { app, .. }
             | Command::ApplySchedule { app, .. }
             | Command::StartRollout { app, .. }
             | Command::PauseRollout { app, .. }
@@ -27,6 +30,7 @@ impl Command {
             | Command::AbortRollout { app, .. }
             | Command::AdvanceRollout { app, .. }
             | Command::StepRollout { app, .. } => Some(app),
+            Command::Act { acting } => Some(&acting.app),
             Command::Kill { reach, .. } | Command::Revive { reach, .. } => match reach {
                 Reach::Everything => None,
                 Reach::App { app } | Reach::Flag { app, .. } => Some(app),
@@ -51,6 +55,7 @@ impl Command {
             | Command::EndPreview { environment, .. }
             | Command::SetTargeting { environment, .. }
             | Command::Hold { environment, .. }
+            | Command::Drill { environment, .. }
             | Command::ApplySchedule { environment, .. }
             | Command::StartRollout { environment, .. }
             | Command::PauseRollout { environment, .. }
@@ -58,9 +63,11 @@ impl Command {
             | Command::AbortRollout { environment, .. }
             | Command::AdvanceRollout { environment, .. }
             | Command::StepRollout { environment, .. } => Some(environment),
-            Command::ExtendFlag { environment, .. }
+            Command::SetGuardrails { environment, .. }
+            | Command::ExtendFlag { environment, .. }
             | Command::Kill { environment, .. }
             | Command::Revive { environment, .. } => environment.as_ref(),
+            Command::Act { acting } => acting.environment.as_ref(),
             Command::Propose { command, .. } => command.environment(),
             _ => None,
         }

@@ -8,7 +8,8 @@ use super::validate::{check_text, invalid, too_many};
 use super::{Case, Decided, PREVIEW_ENDED, Refusal, What};
 use crate::change::Change;
 use crate::ids::{NodeId, Revision};
-use crate::snapshot::{MAX_OPEN_EFFECTS, OpenEffect};
+use crate::runbook::EffectId;
+use crate::snapshot::{Claim, MAX_OPEN_EFFECTS};
 use crate::time::{DurationMs, UnixMs};
 
 /// Longest lease of a claim. A node that needs longer claims again before it ends.
@@ -31,44 +32,53 @@ impl<'a> Case<'a> {
     pub(super) fn claim_effect(
         &self,
         request: Revision,
+        nth: Option<u8>,
         node: &NodeId,
         lease_until: UnixMs,
     ) -> Result<Decided, Refusal> {
         self.only_tidegate()?;
-        let effect = self.effect(request)?;
+        let claim = self.claim_of(request, nth)?;
         if lease_until <= self.now || lease_until > self.now.plus(MAX_LEASE) {
             return Err(invalid("lease_until", "use a moment within the next ten minutes"));
         }
-        match &effect.claim {
+        match claim {
             Some(held) if !held.allows(node, self.now) => {
                 Err(Refusal::EffectClaimed { until: held.lease_until })
             }
-            _ => Ok(Decided::Change(Change::EffectClaimed { request, node: node.clone(), lease_until })),
+            _ => Ok(Decided::Change(Change::EffectClaimed { request, nth, node: node.clone(), lease_until })),
         }
     }
 
     pub(super) fn finish_effect(
         &self,
         request: Revision,
+        nth: Option<u8>,
         node: &NodeId,
         succeeded: bool,
         outcome: &str,
     ) -> Result<Decided, Refusal> {
         self.only_tidegate()?;
-        let effect = self.effect(request)?;
+        let claim = self.claim_of(request, nth)?;
         check_text("outcome", outcome)?;
-        match &effect.claim {
+        match claim {
             Some(claim) if claim.node == *node => {
                 let outcome = outcome.to_string();
-                Ok(Decided::Change(Change::EffectDone { request, succeeded, outcome }))
+                Ok(Decided::Change(Change::EffectDone { request, nth, succeeded, outcome }))
             }
             Some(claim) => Err(Refusal::EffectClaimed { until: claim.lease_until }),
             None => Err(Refusal::NotAllowed { who_may: "the node that claimed the effect" }),
         }
     }
 
-    fn effect(&self, request: Revision) -> Result<&'a OpenEffect, Refusal> {
-        let what = || What::Other("open effect", request.to_string());
-        self.snapshot.effect(request).ok_or_else(|| Refusal::NotFound { what: what() })
+    /// Who does an effect that is still to be done, if somebody does.
+    fn claim_of(&self, request: Revision, nth: Option<u8>) -> Result<Option<&'a Claim>, Refusal> {
+        let claim = match nth {
+            None => self.snapshot.effect(request).map(|effect| effect.claim.as_ref()),
+            Some(nth) => {
+                let run = self.snapshot.run(EffectId { request, nth }).filter(|run| run.is_open());
+                run.map(|run| run.claim.as_ref())
+            }
+        };
+        claim.ok_or_else(|| Refusal::NotFound { what: What::Other("open effect", request.to_string()) })
     }
 }

@@ -9,11 +9,13 @@ mod definitions;
 mod direction;
 mod effects;
 mod flags;
+mod guardrails;
 mod kills;
 mod previews;
 mod proposals;
 mod refusal;
 mod rollouts;
+mod runbook;
 mod segments;
 mod targeting;
 mod tokens;
@@ -30,10 +32,12 @@ pub use self::effects::MAX_LEASE;
 pub use self::previews::{PREVIEW_ENDED, PREVIEW_GRACE};
 pub(crate) use self::previews::{is_of, preview_in};
 pub use self::refusal::{Refusal, What};
-use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach};
+pub use self::runbook::is_address;
+use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach, RunbookCommand};
 use crate::flag::{Environment, MAX_TEXT_BYTES};
 use crate::governance::{Caller, GateStanding, Rules};
 use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, PlanId, ProposalId, Revision};
+use crate::runbook::JobPatch;
 use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
 use crate::time::UnixMs;
 use crate::webhook::{WebhookPatch, WebhookSecret};
@@ -193,6 +197,17 @@ fn fingerprint(command: &Command) -> Digest {
         Command::UpdateWebhook { patch: WebhookPatch { secret: Some(secret), .. }, .. } => {
             *secret = WebhookSecret::new(String::new());
         }
+        Command::Runbook { change, .. } => match change {
+            RunbookCommand::CreateJob { job } => {
+                job.secrets.clear();
+                job.created_at = UnixMs::default();
+            }
+            RunbookCommand::UpdateJob { patch: JobPatch { secret: Some(secret), .. }, .. } => {
+                *secret = WebhookSecret::new(String::new());
+            }
+            RunbookCommand::CreateChannel { channel } => channel.created_at = UnixMs::default(),
+            _ => {}
+        },
         Command::Propose { id, .. } => *id = ProposalId::new("drawn").expect("a name of letters"),
         _ => {}
     }
@@ -243,6 +258,10 @@ impl<'a> Case<'a> {
             Command::Propose { id, command } => self.propose(id, command)?,
             Command::ApproveProposal { id, hash } => self.approve_proposal(id, *hash)?,
             Command::RejectProposal { id } => self.reject_proposal(id)?,
+            Command::Drill { app, flag, environment, guardrail } => {
+                let decided = self.drill(app, flag, environment, guardrail)?;
+                return Ok((decided, None, self.reason_of_drill()));
+            }
             other => self.decide_one(other)?,
         };
         Ok((decided, None, self.reason.into()))
@@ -282,11 +301,11 @@ impl<'a> Case<'a> {
                 self.apply_schedule(app, flag, environment, schedule)
             }
             Command::RequestEffect { effect, payload } => self.request_effect(effect, payload),
-            Command::ClaimEffect { request, node, lease_until } => {
-                self.claim_effect(*request, node, *lease_until)
+            Command::ClaimEffect { request, nth, node, lease_until } => {
+                self.claim_effect(*request, *nth, node, *lease_until)
             }
-            Command::FinishEffect { request, node, succeeded, outcome } => {
-                self.finish_effect(*request, node, *succeeded, outcome)
+            Command::FinishEffect { request, nth, node, succeeded, outcome } => {
+                self.finish_effect(*request, *nth, node, *succeeded, outcome)
             }
             Command::CreateWebhook { webhook } => self.create_webhook(webhook),
             Command::UpdateWebhook { id, patch } => self.update_webhook(id, patch),
@@ -303,7 +322,13 @@ impl<'a> Case<'a> {
             Command::StepRollout { app, flag, environment, started_at, stage, finding } => {
                 self.step_rollout((app, flag, environment), (*started_at, *stage), finding)
             }
-            Command::Propose { .. }
+            Command::SetGuardrails { app, flag, environment, guardrails } => {
+                self.set_guardrails(app, flag.as_ref(), environment.as_ref(), guardrails.as_ref())
+            }
+            Command::Act { acting } => self.act(acting),
+            Command::Runbook { app, change } => self.change_runbook(app, change),
+            Command::Drill { .. }
+            | Command::Propose { .. }
             | Command::ApproveProposal { .. }
             | Command::RejectProposal { .. }
             | Command::ApplyProposal { .. } => Err(Refusal::NotProposable),

@@ -168,5 +168,6 @@ fn is_proposable(command: &Command) -> bool {
             | Command::StartRollout { .. }
             | Command::ResumeRollout { .. }
             | Command::AdvanceRollout { .. }
+            | Command::SetGuardrails { .. }
     )
 }

@@ -9,6 +9,7 @@ use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision};
 use crate::percent::Exposure;
 use crate::proposal::ProposalState;
 use crate::rollout::RolloutEnd;
+use crate::runbook::MAX_AUTOMATIC_A_DAY;
 use crate::snapshot::Touch;
 use crate::time::UnixMs;
 
@@ -196,6 +197,11 @@ pub enum Refusal {
         /// Until when.
         until: UnixMs,
     },
+    /// Automation has acted on the app as often as it may within a day.
+    LeftToPeople {
+        /// Until when it leaves what comes to people.
+        until: UnixMs,
+    },
     /// The scheduled change, or the next stage of a rollout, is not due yet.
     NotDue {
         /// When it is.
@@ -255,6 +261,7 @@ impl Refusal {
             Refusal::OwnApproval => "own_approval",
             Refusal::NotProposable => "not_proposable",
             Refusal::EffectClaimed { .. } => "effect_claimed",
+            Refusal::LeftToPeople { .. } => "left_to_people",
             Refusal::NotDue { .. } => "not_due",
             Refusal::RolloutRuns { .. } => "rollout_runs",
             Refusal::NoRollout { .. } => "no_rollout",
@@ -374,6 +381,10 @@ impl Refusal {
                 "only changes of apps, environments, flags and segments can be proposed",
             ),
             Refusal::EffectClaimed { until } => write!(f, "another node does this until {until}"),
+            Refusal::LeftToPeople { until } => write!(
+                f,
+                "automation has acted on this app {MAX_AUTOMATIC_A_DAY} times within a day, and leaves what comes until {until} to people"
+            ),
             Refusal::NotDue { at } => write!(f, "it is due at {at}, and not before"),
             Refusal::RolloutRuns { status, stage, stages } => write!(
                 f,

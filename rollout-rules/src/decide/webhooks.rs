@@ -107,7 +107,7 @@ fn check(webhook: &Webhook) -> Result<(), Refusal> {
 }
 
 /// What can be told from the text alone. Where it leads is looked at when it is called.
-fn check_url(url: &str) -> Result<(), Refusal> {
+pub(super) fn check_url(url: &str) -> Result<(), Refusal> {
     let wrong = |problem: &str| Err(invalid("url", problem));
     if url.len() > MAX_URL_BYTES {
         return wrong("longer than 2048 bytes");

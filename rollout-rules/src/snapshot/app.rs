@@ -10,6 +10,7 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
 use super::instants::Instants;
+use super::runbook::Runbook;
 use super::uses::Uses;
 use crate::change::ChangeKind;
 use crate::evaluate::{AppFlags, EnvironmentFlags};
@@ -69,6 +70,8 @@ pub struct App {
     pub(super) segment_uses: Uses<SegmentKey, FlagKey>,
     /// Which flags have a flag as prerequisite.
     pub(super) dependents: Uses<FlagKey, FlagKey>,
+    /// None for most.
+    pub(super) runbook: Option<Arc<Runbook>>,
 }
 
 impl App {

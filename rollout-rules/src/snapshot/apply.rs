@@ -121,7 +121,7 @@ impl Snapshot {
             Change::ProposalApproved { id, hash } => self.proposal_approved(id, *hash, stamp.entry),
             Change::ProposalRejected { id } => self.proposal_rejected(id),
             Change::EffectRequested { effect, payload } => self.effect_requested(effect, payload, stamp),
-            Change::EffectClaimed { request, node, lease_until } => {
+            Change::EffectClaimed { request, nth: None, node, lease_until } => {
                 let Some(effect) = self.effects.get_mut(request) else { return };
                 let claim = Claim { node: node.clone(), lease_until: *lease_until };
                 let effect = Arc::make_mut(effect);
@@ -130,15 +130,14 @@ impl Snapshot {
                     effect.claim = Some(claim);
                 }
             }
-            Change::EffectDone { request, .. } => {
+            Change::EffectDone { request, nth: None, .. } => {
                 self.effects.remove_mut(request);
             }
             Change::WebhookPut { webhook } => self.webhook_put(webhook, stamp.revision()),
             Change::WebhookRemoved { id } => {
                 self.webhooks.remove_mut(id);
             }
-            // Everything else is in `fold`.
-            _ => {}
+            _ => self.fold_runbook(stamp),
         }
     }
 }

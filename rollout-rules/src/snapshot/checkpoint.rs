@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::{App, FlagRecord, SegmentRecord, Touches};
 use super::recall::{PastKill, PastRequest, RequestName};
+use super::runbook::Runbook;
 use super::uses::Uses;
 use super::{OpenEffect, PreviewEnd, Snapshot, Whole};
 use crate::evaluate::{AppFlags, SharedRules};
@@ -17,6 +18,7 @@ use crate::flag::{AppInfo, Environment, Kills, Segment};
 use crate::governance::{Actor, Token};
 use crate::ids::{AppKey, Digest, KillId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Outcome, Proposal};
+use crate::runbook::{EffectId, Run};
 use crate::segment::SegmentTable;
 use crate::webhook::WebhookRecord;
 
@@ -24,7 +26,8 @@ use crate::webhook::WebhookRecord;
 /// checkpoint learns to hold: a program that does not know a version folds the log instead, where it stops at
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
-/// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts.
+/// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts; guardrails, whom
+/// they call, and what they did.
 pub const CHECKPOINT_FORMAT: u16 = 3;
 
 /// A snapshot in the form that is stored.
@@ -42,6 +45,8 @@ pub struct Checkpoint {
     effects: Vec<(Revision, Arc<OpenEffect>)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     webhooks: Vec<Arc<WebhookRecord>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    runs: Vec<(EffectId, Arc<Run>)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     untold_ends: Vec<PreviewEnd>,
     requests: Vec<(RequestName, PastRequest)>,
@@ -68,6 +73,8 @@ struct AppPart {
     environments: Vec<(Environment, Revision)>,
     segments: Vec<SegmentPart>,
     flags: Vec<Arc<FlagRecord>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    runbook: Option<Arc<Runbook>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -163,6 +170,7 @@ impl Snapshot {
             closed_proposals: self.closed_proposals.iter().cloned().collect(),
             effects: self.effects.iter().map(|(at, effect)| (*at, Arc::clone(effect))).collect(),
             webhooks: self.webhooks.values().cloned().collect(),
+            runs: self.runs.iter().map(|(id, run)| (id, Arc::clone(run))).collect(),
             untold_ends: self.untold_ends().collect(),
             requests: self.recalled.requests.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             kill_ids: self.recalled.kills.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -199,6 +207,9 @@ impl Snapshot {
         for record in checkpoint.webhooks {
             snapshot.webhooks.insert_mut(record.webhook.id.clone(), record);
         }
+        for (id, run) in checkpoint.runs {
+            snapshot.runs.put(id, run);
+        }
         for end in checkpoint.untold_ends {
             snapshot.untold_ends.insert_mut((end.app, end.environment), end.at);
         }
@@ -226,6 +237,7 @@ impl Snapshot {
             segments,
             segment_uses: Uses::default(),
             dependents: Uses::default(),
+            runbook: part.runbook,
         };
         for (environment, revision) in &part.environments {
             self.put_environment(&mut app, environment, *revision);
@@ -270,6 +282,7 @@ impl AppPart {
             environments: environments.map(|record| (record.environment.clone(), record.revision)).collect(),
             segments: app.segments.values().map(|record| SegmentPart::of(record)).collect(),
             flags: app.flags.values().cloned().collect(),
+            runbook: app.runbook.clone(),
         }
     }
 }

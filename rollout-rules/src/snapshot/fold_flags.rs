@@ -25,6 +25,7 @@ use crate::time::UnixMs;
 pub(super) enum Touched<'a> {
     All,
     One(&'a EnvKey),
+    Some(&'a [EnvKey]),
     /// None: what is served is the same.
     Nothing,
 }
@@ -54,6 +55,7 @@ impl Snapshot {
             segments: RedBlackTreeMapSync::new_sync(),
             segment_uses: Uses::default(),
             dependents: Uses::default(),
+            runbook: None,
         };
         app.touches.push(&stamp.touch);
         for environment in environments {
@@ -177,6 +179,7 @@ impl Snapshot {
             self.preview_ends.remove_mut(&end_of(&changed, &gone.environment, ends_at));
         }
         self.preview_went(app, environment);
+        changed.forget_guardrails_in(environment);
         if go {
             changed.rules.kills.environments.remove(environment);
             changed.rules.kills.off_before_in.remove(environment);
@@ -320,11 +323,12 @@ impl Snapshot {
         hold: Option<&Hold>,
         stamp: &Stamp<'_>,
     ) {
+        let (how, at) = self.taken_back(app, flag, environment, stamp.entry.at);
         self.change_flag(app, flag, &Touched::One(environment), stamp, |record| {
             let Some(state) = record.state_mut(environment) else { return false };
             Arc::make_mut(&mut state.state).hold = hold.cloned().map(Box::new);
             if hold.is_some() {
-                record.end_rollout(environment, RolloutEnd::TakenBack, stamp.entry.at);
+                record.end_rollout(environment, how, at);
             }
             true
         });
@@ -370,6 +374,7 @@ impl Touched<'_> {
         match self {
             Touched::All => true,
             Touched::One(one) => *one == environment,
+            Touched::Some(some) => some.contains(environment),
             Touched::Nothing => false,
         }
     }

@@ -10,10 +10,12 @@ mod checkpoint;
 mod fold_flags;
 mod fold_kills;
 mod fold_others;
+mod fold_runbook;
 mod indexing;
 mod instants;
 mod recall;
 mod rollouts;
+mod runbook;
 mod serving;
 mod subject;
 mod uses;
@@ -33,6 +35,8 @@ pub use self::recall::{KEPT_IDEMPOTENCY_KEYS, KEPT_KILL_IDS, PastKill, PastReque
 use self::recall::{Recalled, RequestName};
 pub use self::rollouts::RolloutPlace;
 use self::rollouts::Rollouts;
+use self::runbook::Runs;
+pub use self::runbook::{Kept, Runbook};
 pub use self::subject::{Apps, Subject};
 use self::uses::Uses;
 pub(crate) use self::uses::collect_segments;
@@ -69,6 +73,7 @@ pub struct Snapshot {
     closed_proposals: QueueSync<ProposalId>,
     effects: RedBlackTreeMapSync<Revision, Arc<OpenEffect>>,
     webhooks: RedBlackTreeMapSync<WebhookId, Arc<WebhookRecord>>,
+    runs: Runs,
     schedule: RedBlackTreeMapSync<Due, ()>,
     preview_ends: RedBlackTreeSetSync<PreviewEnd>,
     untold_ends: RedBlackTreeMapSync<(AppKey, EnvKey), UnixMs>,

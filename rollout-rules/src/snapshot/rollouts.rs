@@ -11,9 +11,9 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use super::app::{FlagRecord, after};
 use super::apply::Stamp;
 use super::fold_flags::Touched;
-use super::{App, FlagView, Snapshot};
-use crate::change::Change;
-use crate::ids::{AppKey, EnvKey, FlagKey};
+use super::{App, FlagView, KEPT_TOUCHES, Snapshot};
+use crate::change::{Change, ChangeKind};
+use crate::ids::{AppKey, EnvKey, FlagKey, Revision};
 use crate::percent::Exposure;
 use crate::rollout::{Rollout, RolloutEnd, RolloutStatus};
 use crate::time::UnixMs;
@@ -158,6 +158,19 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// How and when the rollout that runs somewhere ends as automation lowers the flag at `at`: it may have been over
+    /// by then, with nobody having written it down.
+    pub(super) fn taken_back(
+        &self,
+        app: &AppKey,
+        flag: &FlagKey,
+        environment: &EnvKey,
+        at: UnixMs,
+    ) -> (RolloutEnd, UnixMs) {
+        let over = self.flag(app, flag).and_then(|view| view.rollout_over(environment, at));
+        over.map_or((RolloutEnd::TakenBack, at), |(how, known)| (how, known.unwrap_or(at)))
+    }
+
     /// Rollouts in a preview that had ended by now do not go on once it is extended.
     pub(super) fn end_rollouts_of_ended(&mut self, app: &AppKey, environment: &EnvKey, now: UnixMs) {
         let Some(shared) = self.apps.get(app) else { return };
@@ -177,6 +190,17 @@ impl Snapshot {
         }
         self.apps.insert_mut(app.clone(), Arc::new(changed));
     }
+}
+
+/// Whether a change brings a rollout further or leaves alone what is served. One that was ended is told by its status.
+fn goes_on_with(change: ChangeKind) -> bool {
+    matches!(
+        change,
+        ChangeKind::RolloutAdvanced
+            | ChangeKind::RolloutChanged
+            | ChangeKind::RolloutEnded
+            | ChangeKind::GuardrailsChanged
+    )
 }
 
 /// What an entry about a rollout says of the flag: whether it is on, and its exposure.
@@ -247,6 +271,20 @@ impl FlagView<'_> {
         // Nothing but a scheduled step that has come can have lowered it.
         let (on, exposure) = state.targeting.lowered(now);
         (!on || exposure != rollout.exposure()).then_some((RolloutEnd::TakenOver, None))
+    }
+
+    /// Whether nothing changed of the flag since a revision but how far a rollout brought it: what was served there
+    /// then is served now, to more. Denied where more happened since than is remembered ([`KEPT_TOUCHES`]).
+    pub fn only_went_on_since(&self, environment: &EnvKey, seen: Revision) -> bool {
+        let goes_on = match self.record().rollout(environment).map(|rollout| &rollout.status) {
+            Some(RolloutStatus::Ended { how, .. }) => *how == RolloutEnd::Completed,
+            other => other.is_some(),
+        };
+        let touches = &self.record().touches.0;
+        let remembered =
+            touches.len() < KEPT_TOUCHES || touches.first().is_some_and(|it| it.revision <= seen);
+        let mut since = touches.iter().filter(|touch| touch.revision > seen);
+        goes_on && remembered && since.all(|touch| goes_on_with(touch.change))
     }
 
     /// The last rollout in an environment, as it is now.

@@ -5,6 +5,7 @@ use crate::change::{Change, Command, Reach};
 use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::SegmentScope;
 use crate::ids::{AppKey, EnvKey};
+use crate::runbook::EffectId;
 
 /// Which apps something concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +78,24 @@ impl Subject {
                 let Some((app, environment)) = preview_in(payload) else { return NOTHING };
                 (Apps::One(app), Some(environment))
             }
+            Change::EffectClaimed { request, nth: Some(nth), .. }
+            | Change::EffectDone { request, nth: Some(nth), .. } => {
+                let run = snapshot.run(EffectId { request: *request, nth: *nth });
+                let act = run.map(|run| &run.act);
+                (Apps::one(act.map(|act| &act.app)), act.and_then(|act| act.environment.clone()))
+            }
             Change::EffectRequested { .. } | Change::EffectClaimed { .. } | Change::EffectDone { .. } => {
                 return NOTHING;
             }
+            Change::GuardrailsChanged { app, environment, .. } => {
+                (Apps::One(app.clone()), environment.clone())
+            }
+            Change::GuardrailActed { act } => (Apps::One(act.app.clone()), act.environment.clone()),
+            Change::JobPut { app, .. }
+            | Change::JobRemoved { app, .. }
+            | Change::ChannelPut { app, .. }
+            | Change::ChannelRemoved { app, .. }
+            | Change::EffectReplayed { app, .. } => (Apps::One(app.clone()), None),
         };
         Subject { apps, environment }
     }

@@ -7,7 +7,7 @@ use rollout_rules::change::{Change, Reach};
 use rollout_rules::flag::{Hold, HoldCause, Segment, SegmentScope};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, KillId, SegmentKey};
 use rollout_rules::time::UnixMs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::history::{environment, read};
 
@@ -64,7 +64,7 @@ pub(crate) fn change((kind, a, b, c): (u8, u8, u8, u8)) -> Change {
     let scope = if shared { SegmentScope::Shared } else { SegmentScope::App(AppKey::new(app).unwrap()) };
     let segment = SegmentKey::new(if shared { "staff" } else { "beta" }).unwrap();
     let units = |from: u8| (from % 8..8).map(|i| Arc::from(format!("unit-{i}"))).collect::<Vec<Arc<str>>>();
-    match kind % 16 {
+    match kind % 17 {
         0 => read(
             json!({"kind": "app_updated", "app": {"key": app, "name": format!("n{c}"), "created_at": 0}}),
         ),
@@ -105,6 +105,13 @@ pub(crate) fn change((kind, a, b, c): (u8, u8, u8, u8)) -> Change {
                 segment: Segment { key: segment, description: "secret".into(), when },
             }
         }
+        15 => read(json!({"kind": "guardrail_acted", "act": {"app": app, "cause": "drill",
+        "flag": key, "environment": only.as_ref().map_or(Value::Null, |only| only.as_str().into()),
+        "lowered": match c % 3 {
+            0 => json!([{"non_critical": {"hold": {"cause": "budget", "at": 7, "reason": "a secret cause"}}}]),
+            1 => json!([{"targeted": {"targeting": targeting(b, c, key)}}]),
+            _ => json!([{"held": {"hold": {"cause": "guardrail", "at": 7, "reason": "a secret cause"}}}]),
+        }}})),
         14 => Change::SegmentMembersChanged { scope, segment, add: units(b), remove: units(c) },
         _ => Change::SegmentRemoved { scope, segment },
     }

@@ -234,6 +234,7 @@ impl World {
             Command::SetTargeting { app, flag, .. }
             | Command::UpdateFlag { app, flag, .. }
             | Command::ExtendFlag { app, flag, .. }
+            | Command::SetGuardrails { app, flag: Some(flag), .. }
             | Command::ArchiveFlag { app, flag }
             | Command::StartRollout { app, flag, .. }
             | Command::ResumeRollout { app, flag, .. }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rollout_rules::change::{Change, ChangeKind, Command, NewEnvironment, Reach, TargetingPatch};
+use rollout_rules::change::{
+    Change, ChangeKind, Command, NewEnvironment, Reach, RunbookCommand, TargetingPatch,
+};
 use rollout_rules::condition::{Condition, SegmentRef};
 use rollout_rules::flag::{
     AppInfo, Environment, EnvironmentKind, Flag, FlagKind, FlagState, Hold, HoldCause, Prerequisite, Rule,
@@ -20,6 +22,8 @@ use rollout_rules::ids::{
 use rollout_rules::percent::Exposure;
 use rollout_rules::plan::RolloutPlan;
 use rollout_rules::rollout::{Rollout, RolloutEnd, RolloutStatus, Suspicion, WaitsFor};
+use rollout_rules::runbook::{Acting, Cause, EffectId};
+use rollout_rules::sli::guardrail::{Guardrail, Sli};
 use rollout_rules::time::UnixMs;
 use rollout_rules::webhook::{Webhook, WebhookSecret};
 
@@ -138,6 +142,31 @@ fn proposal_ids() -> impl Strategy<Value = ProposalId> {
 
 fn nodes() -> impl Strategy<Value = NodeId> {
     proptest::sample::select(&["one", "two"][..]).prop_map(|id| NodeId::new(id).expect("an id"))
+}
+
+/// One thing that was asked for, or which of several.
+fn nths() -> impl Strategy<Value = Option<u8>> {
+    proptest::sample::select(&[None, Some(0), Some(1)][..])
+}
+
+fn effect_ids() -> impl Strategy<Value = EffectId> {
+    (revisions(), 0_u8..2).prop_map(|(request, nth)| EffectId { request, nth })
+}
+
+fn causes() -> impl Strategy<Value = Cause> {
+    let all =
+        [Cause::Regressed(Sli::ErrorRate), Cause::Suspect(Sli::ErrorRate), Cause::Invalid, Cause::Drill];
+    proptest::sample::select(all.to_vec())
+}
+
+fn rules_that_guard() -> impl Strategy<Value = Guardrail> {
+    let all = [
+        "error_rate worse than control -> flag off",
+        "error_rate > 3% for 5m -> rollout to 0, notify owner",
+        "monthly_spend > 5 -> disable non-critical, notify owner",
+        "latency_p95 > 1s for 1m -> flag off, notify owner",
+    ];
+    proptest::sample::select(all.to_vec()).prop_map(|text| text.parse().expect("a rule"))
 }
 
 fn revisions() -> impl Strategy<Value = Revision> {
@@ -314,13 +343,44 @@ fn proposals() -> BoxedStrategy<Command> {
     prop_oneof![3 => propose, 2 => approve, 1 => reject, 2 => apply].boxed()
 }
 
+/// Guardrails, acts on them, drills, and trying again.
+fn guardrails() -> BoxedStrategy<Command> {
+    let lists = proptest::option::of(proptest::collection::vec(rules_that_guard(), 0..2));
+    let set = (apps(), proptest::option::of(flags()), proptest::option::of(environments()), lists).prop_map(
+        |(app, flag, environment, guardrails)| Command::SetGuardrails { app, flag, environment, guardrails },
+    );
+    let act = (apps(), flags(), environments(), causes(), rules_that_guard()).prop_map(
+        |(app, flag, environment, cause, guardrail)| {
+            let acting = Acting {
+                app,
+                flag: Some(flag),
+                environment: Some(environment),
+                variant: None,
+                cause,
+                measured: None,
+                evidence: None,
+                actions: guardrail.then().to_vec(),
+                guardrail: Some(guardrail),
+            };
+            Command::Act { acting: Box::new(acting) }
+        },
+    );
+    let drill = (apps(), flags(), environments(), rules_that_guard())
+        .prop_map(|(app, flag, environment, guardrail)| Command::Drill { app, flag, environment, guardrail });
+    let replay = (apps(), effect_ids())
+        .prop_map(|(app, id)| Command::Runbook { app, change: RunbookCommand::ReplayEffect { id } });
+    prop_oneof![set, act, drill, replay].boxed()
+}
+
 fn effects() -> BoxedStrategy<Command> {
     let request =
         Just(Command::RequestEffect { effect: "rollback".into(), payload: serde_json::Value::Null });
-    let claim = (revisions(), nodes(), moments())
-        .prop_map(|(request, node, lease_until)| Command::ClaimEffect { request, node, lease_until });
-    let finish = (revisions(), nodes()).prop_map(|(request, node)| Command::FinishEffect {
+    let claim = (revisions(), nths(), nodes(), moments()).prop_map(|(request, nth, node, lease_until)| {
+        Command::ClaimEffect { request, nth, node, lease_until }
+    });
+    let finish = (revisions(), nths(), nodes()).prop_map(|(request, nth, node)| Command::FinishEffect {
         request,
+        nth,
         node,
         succeeded: true,
         outcome: String::new(),
@@ -337,6 +397,7 @@ pub fn commands_that_revive_nothing() -> BoxedStrategy<Command> {
         1 => app_commands(),
         3 => proposals(),
         1 => effects(),
+        2 => guardrails(),
     ]
     .boxed()
 }

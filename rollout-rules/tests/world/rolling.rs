@@ -1,6 +1,8 @@
 //! Rollouts of flag `f` of app `shop`.
 
 use rollout_rules::rollout::Rollout;
+use rollout_rules::runbook::{Acting, Cause};
+use rollout_rules::sli::guardrail::{Guardrail, Sli};
 
 use super::*;
 
@@ -13,6 +15,25 @@ pub fn start(environment: &str, plan: &str) -> Command {
 
 pub fn act(verb: &str, environment: &str) -> Command {
     command(json!({"do": format!("{verb}_rollout"), "app": "shop", "flag": "f", "environment": environment}))
+}
+
+/// What the evaluator asks for where a rule of the flag, or of the app, holds in production: `flag off`, for example.
+pub fn guardrail(world: &World, of_flag: bool, actions: &str) -> Command {
+    let guardrail: Guardrail = format!("error_rate > 3% -> {actions}").parse().expect("a rule");
+    let view = world.snapshot.flag(&app("shop"), &flag("f")).expect("the flag");
+    let served = view.record().state(&env("production")).expect("a state").revision();
+    let acting = Acting {
+        app: app("shop"),
+        flag: of_flag.then(|| flag("f")),
+        environment: Some(env("production")),
+        variant: None,
+        cause: Cause::Regressed(Sli::ErrorRate),
+        measured: of_flag.then_some(served),
+        evidence: None,
+        actions: guardrail.then().to_vec(),
+        guardrail: Some(guardrail),
+    };
+    Command::Act { acting: Box::new(acting) }
 }
 
 /// A look at a stage of the rollout that is there.

@@ -3,7 +3,7 @@
 use rollout_rules::change::{Change, Command, Reach, TargetingPatch};
 use rollout_rules::decide::PREVIEW_ENDED;
 use rollout_rules::flag::{SegmentScope, Targeting};
-use rollout_rules::ids::EnvKey;
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -88,12 +88,13 @@ fn known_change(change: &Change) -> String {
             text(payload, "app")
         ),
         Change::EffectRequested { effect, .. } => format!("asked for {effect}"),
-        Change::EffectClaimed { request, node, .. } => {
-            format!("{node} does what revision {request} asked for")
+        Change::EffectClaimed { request, nth, node, .. } => {
+            format!("{node} does what {} asked for", asked(request.0, *nth))
         }
-        Change::EffectDone { request, succeeded, .. } => {
+        Change::EffectDone { request, nth, succeeded, outcome } => {
             let end = if *succeeded { "worked" } else { "failed" };
-            format!("what revision {request} asked for {end}")
+            let why = if outcome.is_empty() { String::new() } else { format!(": {outcome}") };
+            format!("what {} asked for {end}{why}", asked(request.0, *nth))
         }
         Change::WebhookPut { webhook } => {
             let state = if webhook.enabled { "" } else { ", disabled" };
@@ -115,6 +116,39 @@ fn known_change(change: &Change) -> String {
             let how = rollout.status.as_str().replace('_', " ");
             format!("rollout of {flag} of {app} in {environment} {how}: {}{now}", rollout.stage_in_words())
         }
+        _ => change_around_guardrails(change),
+    }
+}
+
+/// What asked for something outside: `revision 45`, `guardrail act 45.0`.
+fn asked(request: u64, nth: Option<u8>) -> String {
+    nth.map_or_else(|| format!("revision {request}"), |nth| format!("guardrail act {request}.{nth}"))
+}
+
+/// Guardrails, whom they call, and what they did.
+fn change_around_guardrails(change: &Change) -> String {
+    let whose = |app: &AppKey, flag: &Option<FlagKey>| {
+        flag.as_ref().map_or_else(|| format!("app {app}"), |flag| format!("{flag} of {app}"))
+    };
+    match change {
+        Change::GuardrailsChanged { app, flag, environment, guardrails } => {
+            let rules: Vec<String> = guardrails.iter().flatten().map(ToString::to_string).collect();
+            let what = match (guardrails, rules.is_empty()) {
+                (None, _) => "cleared".to_owned(),
+                (Some(_), true) => "none".to_owned(),
+                (Some(_), false) => rules.join("; "),
+            };
+            format!("guardrails of {}{}: {what}", whose(app, flag), place(environment))
+        }
+        Change::JobPut { app, job } => format!("stored job {} of {app} at {}", job.name, job.url),
+        Change::JobRemoved { app, job } => format!("removed job {job} of {app}"),
+        Change::ChannelPut { app, channel } => format!("stored channel {} of {app}", channel.name),
+        Change::ChannelRemoved { app, channel } => format!("removed channel {channel} of {app}"),
+        Change::GuardrailActed { act } => {
+            format!("{} ({}{})", act.words(), whose(&act.app, &act.flag), place(&act.environment))
+        }
+        Change::EffectReplayed { app, id } => format!("asked again for {id} of {app}"),
+        other => other.kind().to_string(),
     }
 }
 
@@ -158,6 +192,12 @@ fn known_command(command: &Command) -> String {
         }
         Command::AdvanceRollout { app, flag, environment } => {
             format!("bring the rollout of {flag} of {app} in {environment} to its next stage")
+        }
+        Command::SetGuardrails { app, flag, environment, guardrails } => {
+            let rules: Vec<String> = guardrails.iter().flatten().map(ToString::to_string).collect();
+            let what = if guardrails.is_none() { "clear".to_owned() } else { rules.join("; ") };
+            let whose = flag.as_ref().map_or_else(|| format!("app {app}"), |flag| format!("{flag} of {app}"));
+            format!("guardrails of {whose}{}: {what}", place(environment))
         }
         other => word(&serde_json::to_value(other).map(|value| value["do"].clone())),
     }

@@ -148,6 +148,17 @@ impl Failure {
         Failure::Refused(Box::new(problem))
     }
 
+    /// What a file says cannot be understood.
+    pub fn misread(detail: impl Into<String>) -> Failure {
+        let problem = Problem {
+            code: "invalid".to_owned(),
+            title: "It cannot be read".to_owned(),
+            detail: detail.into(),
+            ..Problem::default()
+        };
+        Failure::Refused(Box::new(problem))
+    }
+
     /// What was named is not in what the server has just shown: the same as if the server had said so.
     pub fn missing(detail: impl Into<String>) -> Failure {
         let problem = Problem {

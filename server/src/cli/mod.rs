@@ -16,6 +16,7 @@ mod exposures;
 mod failure;
 mod flag;
 mod flag_definition;
+mod guardrail;
 mod history;
 mod import;
 mod kill;
@@ -29,6 +30,7 @@ mod rollout;
 mod rollout_view;
 mod rollout_watch;
 mod rule_text;
+mod runbook;
 mod segment;
 mod serve_options;
 mod session;
@@ -160,6 +162,14 @@ pub enum ClientCommand {
     Token(Group<token::TokenCommand>),
     /// Who outside is told of changes, signed, retried and in order
     Webhook(Group<webhook::WebhookCommand>),
+    /// When rollouts are taken back, and trying that out
+    Guardrail(InApp<guardrail::GuardrailCommand>),
+    /// Jobs outside that guardrails run: a rollback in CI
+    Job(InApp<runbook::JobCommand>),
+    /// Channels on which guardrails tell people: mail, chats
+    Channel(InApp<runbook::ChannelCommand>),
+    /// What guardrails asked to be done outside, and how that stands
+    Effect(InApp<runbook::EffectCommand>),
     /// Changes that wait for approvals or for a human
     Proposal(OfApps<proposal::ProposalCommand>),
     /// Who changed what, when and why
@@ -173,7 +183,7 @@ pub enum ClientCommand {
     /// Everything up to the moment at which it begins is in it; the server goes on. It is checked while it is written:
     /// a file that is there is whole. `tidegate verify` checks it again, `tidegate restore` makes a server of it.
     ///
-    /// It holds the hashes of all tokens, the signing secrets of all webhooks, the keys of users on lists and who did
+    /// It holds the hashes of all tokens, the signing secrets of all webhooks and jobs, what opens jobs, the keys of users on lists and who did
     /// what: keep it as you keep the data directory. The file is readable by its owner alone; what is written to
     /// standard output is for you to protect. It is not encrypted.
     Backup(WithOptions<backup::BackupOptions>),
@@ -306,6 +316,10 @@ impl ClientCommand {
             ClientCommand::Segment(group) => &group.call,
             ClientCommand::Token(group) => &group.call,
             ClientCommand::Webhook(group) => &group.call,
+            ClientCommand::Guardrail(group) => &group.call,
+            ClientCommand::Job(group) => &group.call,
+            ClientCommand::Channel(group) => &group.call,
+            ClientCommand::Effect(group) => &group.call,
             ClientCommand::Proposal(group) => &group.call,
             ClientCommand::Log(with) => &with.call,
             ClientCommand::Kill(with) => &with.call,
@@ -368,6 +382,14 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         }
         ClientCommand::Token(group) => token::run(session, group.command),
         ClientCommand::Webhook(group) => webhook::run(session, group.command),
+        ClientCommand::Guardrail(group) => match group.command {
+            // Asks no server.
+            guardrail::GuardrailCommand::Check { file } => guardrail::check(&file, session.json),
+            command => guardrail::run(session, &named(group.app)?, command),
+        },
+        ClientCommand::Job(group) => runbook::job(session, &named(group.app)?, group.command),
+        ClientCommand::Channel(group) => runbook::channel(session, &named(group.app)?, group.command),
+        ClientCommand::Effect(group) => runbook::effect(session, &named(group.app)?, group.command),
         ClientCommand::Proposal(group) => proposal::run(
             session,
             Given::named(group.app).filter(|_| !group.all_apps).as_ref(),

@@ -3,6 +3,7 @@
 //!
 //! Flags win over the environment, the environment over the file, the file over the defaults.
 
+mod mail;
 pub mod setting;
 pub mod show;
 pub mod typed;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::NodeId;
 
+pub use mail::{MailEncryption, MailServer};
 use setting::Setting;
 use typed::{Origin, Typed};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub webhooks_allow_private: bool,
     /// Whether webhooks are told of entries.
     pub webhooks_deliver: bool,
+    /// The mail server that guardrails tell people by, if there is one.
+    pub mail: Option<MailServer>,
     /// The bounds of what callers may ask for.
     pub limits: Limits,
     /// Expiry and approvals.

@@ -172,8 +172,38 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "webhooks.deliver",
         "true",
-        "Send what webhooks are to be told; while this is false it waits, and webhooks can still be tested",
+        "Send what webhooks are to be told, and call and tell whom guardrails ask for; while this is false it waits, and webhooks, jobs and channels can still be tested",
         "whoever makes a webhook wants to hear; set it to false on a copy made of a backup, which would tell the same receivers",
+    ),
+    setting(
+        "mail.server",
+        "",
+        "Host and port of the mail server by which guardrails tell people, such as smtp.example.org:587",
+        "only you know one; without it, channels that are mail end as dead letters, which can be replayed",
+    ),
+    setting(
+        "mail.encryption",
+        "starttls",
+        "How the mail server is spoken to: starttls (nothing is sent without), tls (from the first byte, port 465) or none",
+        "what port 587 offers everywhere; use none only for a relay on the same machine or network, and without a user",
+    ),
+    setting(
+        "mail.from",
+        "",
+        "Whom mail is from, such as tidegate@example.org",
+        "mail servers take mail only from addresses that they know",
+    ),
+    setting(
+        "mail.user",
+        "",
+        "Whom to log in to the mail server as",
+        "a relay inside your network asks for none",
+    ),
+    setting(
+        "mail.password_file",
+        "",
+        "File that holds the password of `mail.user`; read at start",
+        "a password in a file of its own is in no process list and no printed settings",
     ),
     setting(
         "limits.connections",

@@ -9,6 +9,7 @@ use rollout_rules::ids::NodeId;
 use rollout_rules::percent::Exposure;
 use rollout_rules::time::DurationMs;
 
+use super::mail::mail;
 use super::setting::{Setting, find};
 use super::typed::{Origin, Typed};
 use super::{
@@ -77,6 +78,7 @@ pub fn check(
     let webhooks_allow_private =
         reader.read("webhooks.allow_private", "true or false", |text| text.parse().ok());
     let webhooks_deliver = reader.read("webhooks.deliver", "true or false", |text| text.parse().ok());
+    let mail = mail(&mut reader);
     let limits = limits(&mut reader);
     let rules = rules(&mut reader);
     Some(Config {
@@ -94,12 +96,14 @@ pub fn check(
         cors_origins: cors_origins?,
         webhooks_allow_private: webhooks_allow_private?,
         webhooks_deliver: webhooks_deliver?,
+        mail: mail?,
         limits: limits?,
         rules: rules?,
     })
 }
 
-struct Reader<'a> {
+/// Reads one setting after the other.
+pub(super) struct Reader<'a> {
     typed: &'a Typed,
     problems: &'a mut Vec<ConfigProblem>,
 }
@@ -114,7 +118,7 @@ impl Reader<'_> {
         }
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         path: &'static str,
         expected: &str,
@@ -144,11 +148,16 @@ impl Reader<'_> {
         })
     }
 
+    /// What is typed, if anything is.
+    pub(super) fn given(&self, path: &'static str) -> Option<String> {
+        Some(self.text(path).1).filter(|text| !text.is_empty())
+    }
+
     fn is_given(&self, path: &'static str) -> bool {
         !self.text(path).1.is_empty()
     }
 
-    fn conflict(&mut self, paths: &[&'static str], problem: String) {
+    pub(super) fn conflict(&mut self, paths: &[&'static str], problem: String) {
         let between = paths
             .iter()
             .map(|path| {

@@ -1,4 +1,4 @@
-//! What others are told because of the log: webhooks.
+//! What others are told because of the log: webhooks, and what guardrails ask for (`runbook`).
 //!
 //! The log is the outbox. Each webhook has a task that follows it (`courier`) and keeps on disk how far it
 //! has come (`outbox`): what was not delivered before a crash is delivered after it, in order, and what was
@@ -12,6 +12,7 @@ mod address;
 mod backoff;
 mod courier;
 mod outbox;
+mod runbook;
 mod sender;
 mod signature;
 mod status;
@@ -23,18 +24,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use rollout_rules::ids::{Revision, WebhookId};
+use rollout_rules::ids::{AppKey, NodeId, Revision, WebhookId};
+use rollout_rules::runbook::EffectId;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::webhook::Webhook;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use address::Unfit;
 use courier::{Courier, World};
 pub use outbox::{DeadLetter, MAX_DEAD};
 use outbox::{Outbox, Place};
+use runbook::Runbook;
+pub use runbook::mail::{Encryption, MailOptions};
+pub use runbook::{Nobody, Target, Trying};
 pub use sender::{Attempt, Outcome, REQUEST_TIMEOUT};
 pub use signature::draw_secret;
 use status::Status;
@@ -58,6 +63,10 @@ pub struct WebhookOptions {
     pub deliver: bool,
     /// How long a receiver may take.
     pub request_timeout: Duration,
+    /// This server's name in the log: what guardrails ask for is claimed under it.
+    pub node_id: NodeId,
+    /// The mail server, if there is one.
+    pub mail: Option<MailOptions>,
 }
 
 /// The webhooks at work. Cheap to clone; the work ends with the state that it was started on.
@@ -68,6 +77,7 @@ struct Inner {
     world: Arc<World>,
     statuses: DashMap<WebhookId, Arc<Status>>,
     tests: Semaphore,
+    runbook: Arc<Runbook>,
 }
 
 impl Webhooks {
@@ -83,23 +93,56 @@ impl Webhooks {
             sender: sender::Sender::new(options.allow_private, options.request_timeout),
             published,
         };
+        let world = Arc::new(world);
+        let runbook = Arc::new(Runbook {
+            world: Arc::clone(&world),
+            node: options.node_id.clone(),
+            mail: options.mail.clone(),
+            mail_timeout: options.request_timeout,
+            since: outbox.since(),
+            trying: DashMap::new(),
+            lanes: DashMap::new(),
+            left: Notify::new(),
+        });
         let tests = Semaphore::new(MAX_TESTS);
-        let inner = Arc::new(Inner { world: Arc::new(world), statuses: DashMap::new(), tests });
+        let inner = Arc::new(Inner { world, statuses: DashMap::new(), tests, runbook });
         if !options.deliver {
             tracing::warn!(
-                "webhooks.deliver is false: webhooks are told nothing, and what they are to be told waits"
+                "webhooks.deliver is false: webhooks are told nothing, guardrails call nobody, and what they are to be \
+                 told waits"
             );
             return Ok(Webhooks(inner));
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runbook = Arc::clone(&inner.runbook);
+        spawn("tidegate-runbook", move || runbook.run())?;
         let dispatcher =
             Dispatcher { inner: Arc::clone(&inner), outbox, publishing, at_work: HashMap::new() };
-        std::thread::Builder::new().name("tidegate-webhooks".to_owned()).spawn(move || {
-            runtime.block_on(dispatcher.run());
-            // A receiver that hangs does not hold up the end of the server; it is asked again after it.
-            runtime.shutdown_background();
-        })?;
+        spawn("tidegate-webhooks", move || dispatcher.run())?;
         Ok(Webhooks(inner))
+    }
+
+    /// How something stands that a guardrail asked for; none if this server does not try it.
+    pub fn trying(&self, id: EffectId) -> Option<Trying> {
+        self.0.runbook.trying.get(&id).map(|trying| trying.0.clone())
+    }
+
+    /// Has what waits between two attempts tried at once.
+    pub fn try_now(&self, id: EffectId) {
+        if let Some(trying) = self.0.runbook.trying.get(&id) {
+            trying.1.notify_one();
+        }
+    }
+
+    /// Sends a message that tells nothing to a job or a channel, once, and waits for what becomes of it. `None`: too
+    /// many do so.
+    pub async fn test_target(&self, app: &AppKey, target: &Target) -> Option<Attempt> {
+        let _place = self.0.tests.try_acquire().ok()?;
+        Some(self.0.runbook.test(app, target).await)
+    }
+
+    /// Why a target cannot be reached as the server is set up, if that can be told.
+    pub fn unreachable(&self, target: &Target) -> Option<String> {
+        self.0.runbook.unreachable(target)
     }
 
     /// What can be told of an address from its text.
@@ -132,6 +175,17 @@ impl Webhooks {
         let lag = |status: &Status| head.0.saturating_sub(status.cursor().0);
         self.0.statuses.iter().map(|status| (status.key().clone(), lag(status.value()))).collect()
     }
+}
+
+/// Works on a thread of its own.
+fn spawn<F: Future<Output = ()>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        runtime.block_on(work());
+        // A receiver that hangs does not hold up the end of the server; it is asked again after it.
+        runtime.shutdown_background();
+    })?;
+    Ok(())
 }
 
 /// Starts and ends the tasks of webhooks as they come and go.

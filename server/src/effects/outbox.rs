@@ -62,6 +62,11 @@ impl Outbox {
         Ok(outbox)
     }
 
+    /// What came up to here is of before this directory knew of the log.
+    pub(super) fn since(&self) -> Revision {
+        self.since
+    }
+
     /// Removes what is left of webhooks that are no more.
     pub(super) fn sweep(&self, is_known: impl Fn(&str) -> bool) -> io::Result<()> {
         self.remove_files(|id| !is_known(id))

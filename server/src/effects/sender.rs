@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rollout_rules::time::UnixMs;
-use rollout_rules::webhook::Webhook;
+use rollout_rules::webhook::{Webhook, WebhookSecret};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error};
@@ -65,6 +65,20 @@ pub struct Attempt {
     pub took_ms: u64,
 }
 
+/// What is sent.
+pub(super) struct Call {
+    /// Where.
+    pub(super) url: String,
+    /// What signs it.
+    pub(super) secrets: Vec<WebhookSecret>,
+    /// Its name: repeated, it is the same message.
+    pub(super) id: String,
+    /// Further headers.
+    pub(super) more: Vec<(&'static str, String)>,
+    /// JSON.
+    pub(super) body: Vec<u8>,
+}
+
 /// Sends.
 #[derive(Clone)]
 pub(super) struct Sender {
@@ -81,31 +95,41 @@ impl Sender {
     /// Sends a body under an id: repeated, it is the same message. Takes no longer than the timeout, as far as
     /// the system lets go of a name's resolution.
     pub(super) async fn send(&self, webhook: &Webhook, id: String, body: Vec<u8>, now: UnixMs) -> Attempt {
+        let call =
+            Call { url: webhook.url.clone(), secrets: webhook.secrets.clone(), id, more: Vec::new(), body };
+        self.call(call, now).await
+    }
+
+    /// The same to any address.
+    pub(super) async fn call(&self, call: Call, now: UnixMs) -> Attempt {
         let begun = Instant::now();
-        let outcome = match address::check(&webhook.url, self.allow_private) {
+        let outcome = match address::check(&call.url, self.allow_private) {
             Err(unfit) => Outcome::Failed { problem: unfit.to_string() },
             Ok(()) => {
-                let (sender, url) = (self.clone(), webhook.url.clone());
-                let timestamp_s = now.0 / 1_000;
-                let signed = signature::sign(&webhook.secrets, &id, timestamp_s, &body);
-                let sending = tokio::task::spawn_blocking(move || {
-                    sender.post(&url, &[&id, &timestamp_s.to_string(), &signed], &body)
-                });
+                let sender = self.clone();
+                let sending = tokio::task::spawn_blocking(move || sender.post(&call, now));
                 sending.await.unwrap_or_else(|error| Outcome::Failed { problem: error.to_string() })
             }
         };
         Attempt { outcome, took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) }
     }
 
-    fn post(&self, url: &str, [id, timestamp, signature]: &[&str; 3], body: &[u8]) -> Outcome {
+    fn post(&self, call: &Call, now: UnixMs) -> Outcome {
         let agent = self.agent.get_or_init(|| agent(self.allow_private, self.timeout));
-        let request = agent
-            .post(url)
+        let timestamp_s = now.0 / 1_000;
+        let mut request = agent
+            .post(&call.url)
             .header("content-type", "application/json")
-            .header("webhook-id", *id)
-            .header("webhook-timestamp", *timestamp)
-            .header("webhook-signature", *signature);
-        match request.send(body) {
+            .header("webhook-id", &call.id)
+            .header("webhook-timestamp", timestamp_s.to_string());
+        if !call.secrets.is_empty() {
+            let signed = signature::sign(&call.secrets, &call.id, timestamp_s, &call.body);
+            request = request.header("webhook-signature", signed);
+        }
+        for (name, value) in &call.more {
+            request = request.header(*name, value);
+        }
+        match request.send(&*call.body) {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 // A receiver that is still writing is let finish, if it does so soon.

@@ -144,13 +144,21 @@ impl Principal {
         ))
     }
 
+    /// Whether what an app is made of may be changed, for what is not one command.
+    pub fn shapes(&self) -> Result<(), Problem> {
+        match self.scope {
+            Scope::Admin | Scope::Operator | Scope::Editor => Ok(()),
+            _ => Err(Problem::new(problem::NOT_ALLOWED, "this takes a token of the scope editor or higher")),
+        }
+    }
+
     /// Whether webhooks may be seen and changed; of which apps, their binding says.
     pub fn operates(&self) -> Result<(), Problem> {
         match self.scope {
             Scope::Admin | Scope::Operator => Ok(()),
             _ => Err(Problem::new(
                 problem::NOT_ALLOWED,
-                "webhooks are seen and changed with a token of the scope admin or operator",
+                "webhooks, jobs and channels are seen and changed with a token of the scope admin or operator",
             )),
         }
     }

@@ -186,6 +186,7 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::NoRollout { ended } => problem.with("ended", json!(ended)),
         Refusal::RolloutNotPaused { status } => problem.with("rollout_status", *status),
         Refusal::NotDue { at } => problem.with("at", at.to_string()),
+        Refusal::LeftToPeople { until } => problem.with("until", until.to_string()),
         Refusal::ProposalClosed { state, .. } => problem.with("state", state.as_str()),
         _ => problem,
     }

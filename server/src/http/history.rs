@@ -5,6 +5,8 @@ use rollout_rules::change::{Change, Command, Entry, Reach};
 use rollout_rules::flag::Targeting;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use rollout_rules::percent::Exposure;
+use rollout_rules::runbook::Lowered;
+use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::snapshot::{FlagView, Snapshot, Subject};
 use rollout_rules::time::UnixMs;
 use serde::Serialize;
@@ -137,10 +139,14 @@ impl History<'_> {
             | Change::FlagExtended { app, flag, .. }
             | Change::FlagArchived { app, flag }
             | Change::HoldChanged { app, flag, .. }
+            | Change::GuardrailsChanged { app, flag: Some(flag), .. }
             | Change::RolloutStarted { app, flag, .. }
             | Change::RolloutAdvanced { app, flag, .. }
             | Change::RolloutChanged { app, flag, .. }
             | Change::RolloutEnded { app, flag, .. } => is(app, flag),
+            Change::GuardrailActed { act } => {
+                act.app == self.app && act.flag.as_ref().is_none_or(|flag| *flag == self.flag)
+            }
             Change::Killed { reach, .. } | Change::Revived { reach, .. } => reaches(reach),
             Change::Proposed { command, .. } => self.is_asked_of(command),
             Change::ProposalApproved { id, .. } | Change::ProposalRejected { id } => {
@@ -155,6 +161,7 @@ impl History<'_> {
             Command::UpdateFlag { app, flag, .. }
             | Command::SetTargeting { app, flag, .. }
             | Command::ExtendFlag { app, flag, .. }
+            | Command::SetGuardrails { app, flag: Some(flag), .. }
             | Command::ArchiveFlag { app, flag }
             | Command::StartRollout { app, flag, .. }
             | Command::ResumeRollout { app, flag, .. }
@@ -230,6 +237,15 @@ fn targeting_before(older: &[About], environment: &EnvKey) -> Option<Targeting> 
             }
             Change::FlagCreated { states, .. } => {
                 return states.get(environment).map(|state| with(&state.targeting, on, exposure));
+            }
+            Change::GuardrailActed { act } if act.environment.as_ref() == Some(environment) => {
+                let targeted = act.lowered.iter().find_map(|lowered| match lowered {
+                    Lowered::Targeted { targeting } => Some(targeting),
+                    Lowered::Held { .. } | Lowered::NonCritical { .. } => None,
+                });
+                if let Some(targeting) = targeted {
+                    return Some(with(targeting, on, exposure));
+                }
             }
             // What a rollout set counts, unless a newer entry set it again.
             Change::RolloutStarted { environment: there, exposure: to, .. } if there == environment => {
@@ -317,6 +333,10 @@ fn words(change: &Change, changes: Option<&[Difference]>, only: Option<&EnvKey>)
             let how = rollout.status.as_str().replace('_', " ");
             format!("{environment}: rollout {how} at {}{now}", rollout.stage_in_words())
         }
+        Change::GuardrailsChanged { environment, guardrails, .. } => {
+            format!("{}{}", guardrails_words(guardrails.as_deref()), place(environment))
+        }
+        Change::GuardrailActed { act } => format!("{}{}", act.words(), place(&act.environment)),
         Change::Proposed { id, command, .. } => {
             let there = place(&command.environment().cloned());
             let name = json_of(command)["do"].as_str().unwrap_or_default().replace('_', " ");
@@ -326,6 +346,13 @@ fn words(change: &Change, changes: Option<&[Difference]>, only: Option<&EnvKey>)
         Change::ProposalRejected { id } => format!("rejected proposal {id}"),
         other => json_of(other)["kind"].as_str().unwrap_or_default().to_owned(),
     }
+}
+
+/// What became of guardrails, in words.
+fn guardrails_words(list: Option<&[Guardrail]>) -> String {
+    let Some(list) = list else { return "guardrails cleared".to_owned() };
+    let rules: Vec<String> = list.iter().map(ToString::to_string).collect();
+    if rules.is_empty() { "no guardrails".to_owned() } else { format!("guardrails: {}", rules.join("; ")) }
 }
 
 /// `GET /v1/apps/{app}/flags/{flag}/diff?from=&to=`: what differs in the definition and the states; without `to`,

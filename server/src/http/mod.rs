@@ -13,12 +13,14 @@ pub mod contract;
 pub mod creating;
 pub mod delivery;
 pub mod differences;
+pub mod effects;
 pub mod etag;
 pub mod explain;
 pub mod exposures;
 pub mod feed;
 pub mod flags;
 pub mod guard;
+pub mod guardrails;
 pub mod health;
 pub mod history;
 mod kept_body;
@@ -35,6 +37,7 @@ pub mod replays;
 pub mod revert;
 pub mod rollouts;
 mod routes;
+pub mod runbook;
 pub mod segments;
 pub mod server_info;
 pub mod settings;
@@ -247,6 +250,8 @@ pub(crate) mod tests {
                 allow_private: false,
                 deliver: true,
                 request_timeout: REQUEST_TIMEOUT,
+                node_id: rollout_rules::ids::NodeId::new("node-1").expect("a name"),
+                mail: None,
             };
             let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
             let handles = Handles::of(&state, clock, Rules::default(), telemetry, webhooks);

@@ -66,6 +66,7 @@ kinds! {
     ROLLOUT_RUNS = "rollout_runs" 409 "A rollout runs there already";
     NO_ROLLOUT = "no_rollout" 409 "No rollout runs there";
     ROLLOUT_NOT_PAUSED = "rollout_not_paused" 409 "The rollout is not paused";
+    LEFT_TO_PEOPLE = "left_to_people" 409 "Automation has acted as often as it may";
     WEBHOOK_DISABLED = "webhook_disabled" 409 "The webhook is disabled";
     STALE = "stale" 412 "It changed since it was seen";
     TOO_LARGE = "too_large" 413 "It is too large";

@@ -8,8 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
-    apps, backup, clients, delivery, explain, exposures, feed, flags, health, history, kill, log, ofrep,
-    outcomes, proposals, revert, rollouts, segments, server_info, tokens, webhooks, whoami,
+    apps, backup, clients, delivery, effects, explain, exposures, feed, flags, guardrails, health, history,
+    kill, log, ofrep, outcomes, proposals, revert, rollouts, runbook, segments, server_info, tokens,
+    webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -130,6 +131,7 @@ pub(super) fn places() -> Vec<Place> {
         .service(at!("/v1/proposals/{id}/reject", POST proposals::reject));
     apps_and_flags(config);
     webhooks(config);
+    guardrails(config);
     segments(config, "/v1");
     segments(config, "/v1/apps/{app}");
     all.0
@@ -189,6 +191,36 @@ fn looking_back(config: &mut Places, flag: &str) {
         .service(at!(&format!("{state}/exposures"), GET exposures::show))
         .service(at!(&format!("{state}/outcomes"), GET outcomes::show))
         .service(at!(&format!("{state}/revert"), POST revert::revert));
+}
+
+/// What guards rollouts, whom that calls, and what became of it.
+fn guardrails(config: &mut Places) {
+    let (app, flag) = ("/v1/apps/{app}", "/v1/apps/{app}/flags/{flag}");
+    let (job, channel) = ("/v1/apps/{app}/jobs/{job}", "/v1/apps/{app}/channels/{channel}");
+    config
+        .service(at!(
+            &format!("{app}/guardrails"),
+            GET guardrails::of_app,
+            PUT guardrails::set_of_app,
+            DELETE guardrails::clear_of_app,
+        ))
+        .service(at!(
+            &format!("{flag}/guardrails"),
+            GET guardrails::of_flag,
+            PUT guardrails::set_of_flag,
+            DELETE guardrails::clear_of_flag,
+        ))
+        .service(at!(&format!("{flag}/environments/{{environment}}/drill"), POST guardrails::drill))
+        .service(at!(&format!("{app}/jobs"), GET runbook::list_jobs, POST runbook::create_job))
+        .service(at!(job, PATCH runbook::update_job, DELETE runbook::remove_job))
+        .service(at!(&format!("{job}/rotate"), POST runbook::rotate_job))
+        .service(at!(&format!("{job}/test"), POST runbook::test_job))
+        .service(at!(&format!("{app}/channels"), GET runbook::list_channels, POST runbook::create_channel))
+        .service(at!(channel, DELETE runbook::remove_channel))
+        .service(at!(&format!("{channel}/test"), POST runbook::test_channel))
+        .service(at!(&format!("{app}/effects"), GET effects::list))
+        .service(at!(&format!("{app}/effects/replay"), POST effects::replay_all))
+        .service(at!(&format!("{app}/effects/{{effect}}/replay"), POST effects::replay));
 }
 
 fn webhooks(config: &mut Places) {

@@ -5,6 +5,8 @@ use rollout_rules::governance::Token;
 use rollout_rules::ids::{EnvKey, Revision};
 use rollout_rules::percent::Exposure;
 use rollout_rules::proposal::Proposal;
+use rollout_rules::runbook::Guardrails;
+use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::snapshot::{App, EnvironmentRecord, FlagView, SegmentRecord, StateRecord};
 use rollout_rules::time::UnixMs;
 use serde::Serialize;
@@ -67,7 +69,23 @@ pub fn flag(view: &FlagView<'_>, revision: Revision, only: Option<&EnvKey>, now:
         .filter(|(environment, _)| shows(only, environment))
         .map(|(environment, state)| (environment.to_string(), flag_state(view, environment, state, now)));
     shown.insert("environments".into(), Value::Object(states.collect()));
+    let written = view.app().runbook().and_then(|runbook| runbook.of_flag(&record.flag().key));
+    if let Some(written) = written {
+        shown.insert("guardrails".into(), guardrails(written, only));
+    }
     Value::Object(shown)
+}
+
+/// What guardrails are written, in their short form.
+fn guardrails(written: &Guardrails, only: Option<&EnvKey>) -> Value {
+    let texts = |rules: &[Guardrail]| rules.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let seen = written.environments.iter().filter(|(environment, _)| shows(only, environment));
+    let seen: Map<String, Value> = seen.map(|(key, rules)| (key.to_string(), json!(texts(rules)))).collect();
+    let mut shown = json!({ "environments": seen });
+    if let Some(everywhere) = &written.everywhere {
+        shown["everywhere"] = json!(texts(everywhere));
+    }
+    shown
 }
 
 /// A flag's state in one environment, as it is in effect now.

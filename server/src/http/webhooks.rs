@@ -122,7 +122,7 @@ fn seen<'s>(who: &Principal, snapshot: &'s Snapshot, id: &WebhookId) -> Result<&
     snapshot.webhook(id).filter(|record| shows(who, &record.webhook)).ok_or_else(|| missing(id))
 }
 
-fn check_url(webhooks: &Webhooks, url: &str) -> Result<(), Problem> {
+pub(super) fn check_url(webhooks: &Webhooks, url: &str) -> Result<(), Problem> {
     let refused = |unfit: effects::Unfit| {
         Problem::new(problem::INVALID, format!("`url`: {unfit}")).with("field", "url")
     };
@@ -254,7 +254,7 @@ pub async fn test(asking: Asking, id: web::Path<WebhookId>) -> Result<HttpRespon
     }
 }
 
-fn of_attempt(attempt: &Attempt) -> Value {
+pub(super) fn of_attempt(attempt: &Attempt) -> Value {
     let mut view = json!({ "delivered": attempt.outcome.problem().is_none(), "took_ms": attempt.took_ms });
     if let Outcome::Delivered { status } = attempt.outcome {
         view["status"] = status.into();

@@ -50,6 +50,7 @@ pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) timestamp: String,
     pub(crate) signature: String,
+    pub(crate) authorization: String,
     pub(crate) body: String,
 }
 
@@ -147,6 +148,11 @@ impl Receiver {
         self.next_while(|| {})
     }
 
+    /// Forgets what came, until nothing comes any more.
+    pub(crate) fn forgets(&self) {
+        while self.messages.recv_timeout(A_WHILE).is_ok() {}
+    }
+
     /// Asserts that nothing comes.
     #[track_caller]
     pub(crate) fn hears_nothing(&self) {
@@ -167,6 +173,7 @@ fn serve(
         id: String::new(),
         timestamp: String::new(),
         signature: String::new(),
+        authorization: String::new(),
         body: String::new(),
     };
     let mut length = 0;
@@ -184,6 +191,7 @@ fn serve(
             "webhook-id" => value.clone_into(&mut message.id),
             "webhook-timestamp" => value.clone_into(&mut message.timestamp),
             "webhook-signature" => value.clone_into(&mut message.signature),
+            "authorization" => value.clone_into(&mut message.authorization),
             "content-length" => length = value.parse().ok()?,
             _ => {}
         }

@@ -137,6 +137,8 @@ impl Served {
                     allow_private: true,
                     deliver: true,
                     request_timeout: RECEIVERS_TIME,
+                    node_id: rollout_rules::ids::NodeId::new("node-1").expect("a name"),
+                    mail: None,
                 };
                 let webhooks = Webhooks::start(&options, &state, its_clock.clone()).expect("starts");
                 let mut handles = Handles::of(&state, its_clock, rules, telemetry, webhooks);

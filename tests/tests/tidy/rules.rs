@@ -114,6 +114,12 @@ pub(crate) const TABLE: &[Row] = &[
     },
     Row {
         within: &["server/src/"],
+        except: &["server/src/effects/"],
+        forbidden: &["lettre*"],
+        why: "only effects send mail",
+    },
+    Row {
+        within: &["server/src/"],
         except: &["server/src/clock.rs", "server/src/clock/"],
         forbidden: &[
             "std::time::SystemTime",

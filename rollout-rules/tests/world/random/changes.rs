@@ -1,6 +1,9 @@
 //! Random changes, about what is there or not: what a log may hold, whoever decided it.
 
 use rollout_rules::decide::PREVIEW_ENDED;
+use rollout_rules::ids::{ChannelName, JobName};
+use rollout_rules::runbook::{Act, Channel, ChannelTarget, Credential, Job, Lowered, Payload};
+use rollout_rules::sli::guardrail::Action;
 
 use super::*;
 
@@ -230,10 +233,12 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
         effect: PREVIEW_ENDED.into(),
         payload: serde_json::json!({"app": app, "environment": environment, "ended_at": START}),
     });
-    let claimed = (revisions(), nodes(), moments())
-        .prop_map(|(request, node, lease_until)| Change::EffectClaimed { request, node, lease_until });
-    let done = revisions().prop_map(|request| Change::EffectDone {
+    let claimed = (revisions(), nths(), nodes(), moments()).prop_map(|(request, nth, node, lease_until)| {
+        Change::EffectClaimed { request, nth, node, lease_until }
+    });
+    let done = (revisions(), nths()).prop_map(|(request, nth)| Change::EffectDone {
         request,
+        nth,
         succeeded: false,
         outcome: String::new(),
     });
@@ -261,7 +266,76 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
     .boxed()
 }
 
+/// Guardrails, whom they call, and what they did, whether it makes sense or not.
+fn changes_around_guardrails() -> BoxedStrategy<Change> {
+    let lists = proptest::option::of(proptest::collection::vec(rules_that_guard(), 0..2));
+    let set = (apps(), proptest::option::of(flags()), proptest::option::of(environments()), lists).prop_map(
+        |(app, flag, environment, guardrails)| Change::GuardrailsChanged {
+            app,
+            flag,
+            environment,
+            guardrails,
+        },
+    );
+    let hold = || Hold { cause: HoldCause::Guardrail, at: START, reason: String::new() };
+    let lowered = prop_oneof![
+        Just(Lowered::Held { hold: hold() }),
+        Just(Lowered::NonCritical { hold: hold() }),
+        targetings().prop_map(|targeting| Lowered::Targeted { targeting: Box::new(targeting) }),
+    ];
+    let lowered = proptest::collection::vec(lowered, 0..3);
+    let place = (apps(), proptest::option::of(flags()), proptest::option::of(environments()));
+    let acted = (place, causes(), rules_that_guard(), lowered).prop_map(
+        |((app, flag, environment), cause, rule, lowered)| {
+            let effects = rule.then().iter().filter(|action| **action != Action::FlagOff).cloned().collect();
+            let act = Act {
+                app,
+                flag,
+                environment,
+                guardrail: Some(rule),
+                variant: None,
+                cause,
+                measured: None,
+                evidence: None,
+                lowered,
+                effects,
+            };
+            Change::GuardrailActed { act: Box::new(act) }
+        },
+    );
+    let job = |name: &str| Job {
+        name: JobName::new(name).expect("a name"),
+        url: "https://ci.example.org/t".into(),
+        description: String::new(),
+        payload: Payload::Plain,
+        credential: Some(Credential::new("secret".into())),
+        secrets: vec![WebhookSecret::new("whsec_c2VjcmV0".into())],
+        created_at: START,
+    };
+    let put = apps().prop_map(move |app| Change::JobPut { app, job: Box::new(job("rollback")) });
+    let job =
+        apps().prop_map(|app| Change::JobRemoved { app, job: JobName::new("rollback").expect("a name") });
+    let channel = apps().prop_map(|app| {
+        let target = ChannelTarget::Mail { to: vec!["ann@example.org".into()] };
+        let name = ChannelName::new("on-call").expect("a name");
+        let channel = Channel { name, description: String::new(), target, created_at: START };
+        Change::ChannelPut { app, channel: Box::new(channel) }
+    });
+    let silent = apps().prop_map(|app| Change::ChannelRemoved {
+        app,
+        channel: ChannelName::new("on-call").expect("a name"),
+    });
+    let replayed = (apps(), effect_ids()).prop_map(|(app, id)| Change::EffectReplayed { app, id });
+    prop_oneof![3 => set, 4 => acted, 1 => put, 1 => job, 1 => channel, 1 => silent, 1 => replayed].boxed()
+}
+
 /// Any change, about what is there or not.
 pub fn changes() -> BoxedStrategy<Change> {
-    prop_oneof![4 => changes_of_flags(), 2 => changes_of_apps(), 4 => changes_around_flags()].boxed()
+    prop_oneof![
+        8 => changes_of_flags(),
+        4 => changes_of_apps(),
+        8 => changes_around_flags(),
+        3 => changes_around_guardrails(),
+    ]
+    .boxed()
 }

@@ -106,6 +106,8 @@ all! {
         "One that waits for approval, or is held, goes on with `tidegate rollout advance`, which takes the approvals of the app's tier.";
     "past_too_far": "The log would have to be read over too far a stretch to know what was so at that moment.",
         "Ask about a moment nearer to a stored checkpoint: `flag history` lists the revisions. A backup that is restored elsewhere can be asked too.";
+    "left_to_people": "Automation acts on one app three times within a day, and then leaves what comes to people.",
+        "Look at what it did: `tidegate log --app APP`. Turn off by hand what does harm; `tidegate flag kill` is never refused.";
     "webhook_disabled": "The webhook sends nothing, so nothing can be sent again.",
         "Look at why with `tidegate webhook deliveries`, mend the receiver, then `tidegate webhook update ID --enable`.";
     "not_proposable": "Commands of this kind wait for nobody, or there is nothing left to do.",

@@ -29,6 +29,7 @@ const TAGS: &[(&str, &str)] = &[
     ("Tokens", "Who may act."),
     ("Log", "Who changed what, when and why."),
     ("Webhooks", "Entries of the log, told to addresses: signed, in order, at least once."),
+    ("Guardrails", "When a rollout is taken back, whom that calls and tells, and what became of it."),
     ("SDKs", "The feed that SDKs follow, and what they say they serve."),
     ("Server", "Health, metrics, and this description."),
 ];

@@ -12,6 +12,7 @@ mod document;
 mod exposures;
 mod flags;
 mod governance;
+mod guardrails;
 mod links;
 mod looking_back;
 mod operation;
@@ -32,7 +33,7 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 17] = [
+    let areas: [(&'static str, Vec<Operation>); 21] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
@@ -49,6 +50,9 @@ fn operations() -> Vec<Operation> {
         ("Flags", outcomes::outcomes()),
         ("Kills", delivery::delivery()),
         ("Webhooks", webhooks::webhooks()),
+        ("Guardrails", guardrails::guardrails()),
+        ("Guardrails", guardrails::runbook()),
+        ("Guardrails", guardrails::effects()),
         ("SDKs", serving::sdks()),
         ("Server", serving::server()),
     ];

@@ -41,7 +41,7 @@ struct WebhookView {
 /// What became of one message.
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "only its schema is used")]
-struct Attempt {
+pub(super) struct Attempt {
     delivered: bool,
     took_ms: u64,
     /// The status that the receiver answered with, if it took the message.

@@ -179,7 +179,8 @@ impl Node {
                 }
                 Some(Doing::Running { until }) if until <= outside.now => {
                     let (node, outcome) = (node_name(self.index), "done".to_owned());
-                    let command = Command::FinishEffect { request, node, succeeded: true, outcome };
+                    let command =
+                        Command::FinishEffect { request, nth: None, node, succeeded: true, outcome };
                     let ask = self.want(Wish::new(Who::Evaluator, command, None), outside);
                     self.chores.effects.insert(request, Doing::Finishing { ask });
                 }
@@ -206,10 +207,10 @@ impl Node {
         }
         let lease_until = now.plus(LEASE);
         let node = node_name(self.index);
-        let command = Command::ClaimEffect { request, node: node.clone(), lease_until };
+        let command = Command::ClaimEffect { request, nth: None, node: node.clone(), lease_until };
         let ask = if blind {
             let ask = outside.ask(Wish::new(Who::Evaluator, command, None));
-            self.claim_blindly(ask, Change::EffectClaimed { request, node, lease_until }, outside);
+            self.claim_blindly(ask, Change::EffectClaimed { request, nth: None, node, lease_until }, outside);
             ask
         } else {
             self.want(Wish::new(Who::Evaluator, command, None), outside)

@@ -16,9 +16,11 @@ use rollout_rules::flag::{
 };
 use rollout_rules::governance::{Actor, Scope};
 use rollout_rules::ids::{
-    AppKey, Digest, EnvKey, FlagKey, KillId, ProposalId, Revision, SegmentKey, TokenId, VariantKey, WebhookId,
+    AppKey, ChannelName, Digest, EnvKey, FlagKey, JobName, KillId, ProposalId, Revision, SegmentKey, TokenId,
+    VariantKey, WebhookId,
 };
 use rollout_rules::percent::Exposure;
+use rollout_rules::runbook::EffectId;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 pub(super) use self::serving::{
@@ -155,8 +157,19 @@ pub(super) struct FlagView {
     killed: FlagKills,
     /// Its state, by environment.
     environments: BTreeMap<EnvKey, FlagState>,
+    /// The guardrails that are written for it, if some are; what holds is at `/guardrails`.
+    guardrails: Option<WrittenGuardrails>,
     /// By environment: where it lives shorter than was asked, since the environment allows no more.
     expiry_cut: Option<BTreeMap<EnvKey, ExpiryCut>>,
+}
+
+/// Guardrails in their short form, as they are written.
+#[derive(JsonSchema)]
+pub(super) struct WrittenGuardrails {
+    /// In all environments that have no list of their own.
+    everywhere: Option<Vec<String>>,
+    /// In single environments.
+    environments: BTreeMap<EnvKey, Vec<String>>,
 }
 
 /// Where a flag is killed.
@@ -384,6 +397,9 @@ pub(super) fn path_parameter(name: &str) -> (SchemaOf, &'static str, &'static st
         "token" => (of::<TokenId>, "The token's id, which is the third part of its text.", "k3v9q2m7x4ab"),
         "id" => (of::<ProposalId>, "The proposal.", "b7m2x9k4q3va"),
         "webhook" => (of::<WebhookId>, "The webhook.", "w7k2m9x4q3va"),
+        "job" => (of::<JobName>, "The job.", "rollback"),
+        "channel" => (of::<ChannelName>, "The channel.", "on-call"),
+        "effect" => (of::<EffectId>, "What was asked for.", "47.0"),
         "kill_id" => (of::<KillId>, "The kill, as whoever killed named it.", "incident-7"),
         _ => (of::<String>, "A name.", "stale"),
     }
