@@ -101,6 +101,12 @@ fn known_change(change: &Change) -> String {
             format!("stored webhook {} to {}{state}", webhook.id, webhook.url)
         }
         Change::WebhookRemoved { id } => format!("removed webhook {id}"),
+        _ => change_of_rollout(change),
+    }
+}
+
+fn change_of_rollout(change: &Change) -> String {
+    match change {
         Change::RolloutStarted { app, flag, environment, rollout, .. } => {
             format!("started a rollout of {flag} of {app} in {environment}: {}", rollout.plan)
         }
