@@ -104,6 +104,8 @@ fn serve(stream: TcpStream, script: &Mutex<VecDeque<&'static str>>, sender: &Sen
                     }
                     mail.data.push_str(&line);
                 }
+                // Long lines come in pieces.
+                mail.data = mail.data.replace("=\r\n", "");
                 let answer = script.lock().ok()?.pop_front().unwrap_or("250 taken");
                 // The test may be over.
                 sender.send(mail.clone()).ok()?;
