@@ -12,6 +12,7 @@ pub mod descriptors;
 pub mod duration;
 pub mod effects;
 pub mod entry_json;
+pub mod evaluator;
 pub mod exposures;
 pub mod first_token;
 pub mod http;

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, MailEncryption, MailServer};
 use crate::descriptors;
 use crate::effects::{self, Encryption, MailOptions, WebhookOptions, Webhooks};
+use crate::evaluator::Evaluator;
 use crate::exposures::Exposures;
 use crate::first_token::{self, Occasion};
 use crate::http::{self, Handles, Settings};
@@ -31,6 +32,8 @@ const WEBHOOKS: &str = "webhooks";
 const EXPOSURES: &str = "exposures";
 /// What variants did to requests, in the data directory.
 const OUTCOMES: &str = "outcomes";
+/// What is known of rollouts that are watched, and the evidence that was acted on, in the data directory.
+const EVALUATOR: &str = "evaluator";
 
 /// Why the server does not start, or ended.
 #[derive(Debug)]
@@ -137,6 +140,12 @@ pub async fn serve(
         // Flags are served and killed all the same.
         Err(error) => tracing::error!(
             "the outcomes in the data directory cannot be used: {error}; they are kept in memory until the server starts anew"
+        ),
+    }
+    match Evaluator::open(&config.data_dir.join(EVALUATOR)) {
+        Ok(evaluator) => handles.evaluator = evaluator,
+        Err(error) => tracing::error!(
+            "what is known of rollouts cannot be kept in the data directory: {error}; they are watched anew, and no evidence is kept"
         ),
     }
     let encryption = tls.as_ref().map(Tls::server_config).transpose();

@@ -38,6 +38,10 @@ pub enum Cause {
     CommonMode(Sli),
     /// The split does not serve what was planned.
     Invalid,
+    /// What was taken back is served all the same.
+    StillServed,
+    /// Automation has acted as often as it may within a day.
+    LeftToPeople,
     /// A person tries the runbook out.
     Drill,
 }

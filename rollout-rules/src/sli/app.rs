@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::advice::Needed;
 use super::app_rule::{AppRule, AppSeen};
 use super::burn::{BurnRule, ErrorBudget};
 use super::comparison::Rate;
 use super::gauges::Gauges;
 use super::guardrail::{Guardrail, Sli};
-use super::intake::{Part, SlotEntry};
+use super::intake::Part;
 use super::lately::{Lately, RECENT_SLOTS, Sums};
 use super::outcomes::Outcomes;
 use super::running::Side;
@@ -204,6 +205,41 @@ impl AppWatch {
         }
     }
 
+    /// The rules of the app itself and what it promises, from now on. Of a rule that stays it is known what was known; of a
+    /// promise that is another nothing is.
+    pub(super) fn obey(&mut self, rules: &[Guardrail], objectives: Objectives) {
+        let mut before = core::mem::take(&mut self.rules);
+        for rule in rules.iter().take(MAX_APP_RULES) {
+            let known = before.iter().position(|known| known.rule == *rule);
+            let known = known.map(|at| before.swap_remove(at));
+            self.rules.push(known.unwrap_or_else(|| AppRule::new(rule.clone(), self.next)));
+        }
+        if self.objectives.good_millionths != objectives.good_millionths {
+            self.errors = objectives.good_millionths.map(ErrorBudget::new);
+        }
+        self.objectives = objectives;
+    }
+
+    /// What was usual at this hour in the days before, if that is known.
+    pub(super) fn usual(&self) -> Option<&Sums> {
+        self.usual.as_ref()
+    }
+
+    /// The first slot that was not folded in.
+    pub fn next(&self) -> Slot {
+        self.next
+    }
+
+    /// What the app promises and may cost.
+    pub fn objectives(&self) -> Objectives {
+        self.objectives
+    }
+
+    /// What the comparison of a split still takes on average, if a variant does twice as badly as the control.
+    pub fn needed(&self, flag: &FlagKey, split: &SplitId) -> Option<Needed> {
+        self.splits[self.place(flag, split).ok()?].watch.needed()
+    }
+
     /// Begins to watch a split, with the rules of its flag; one that is watched already is begun anew. `usual` is what the flag's
     /// requests were like at these hours before, for relative bounds without a control.
     pub fn watch(&mut self, flag: FlagKey, split: SplitId, rules: Vec<Guardrail>, usual: Option<Sums>) {
@@ -325,6 +361,8 @@ impl AppWatch {
         if self.hour != hour {
             self.hour = hour;
             self.usual = self.week.usual(entry.slot);
+            let usual = &self.usual;
+            self.splits.iter_mut().for_each(|split| split.watch.usual(usual.clone()));
         }
         self.week.add(entry.slot, &all);
         let seen = AppSeen {

@@ -110,6 +110,18 @@ pub struct Verdict {
     pub shown_good: bool,
 }
 
+impl Verdict {
+    /// What its numbers are of, if they are of anything.
+    pub fn sli(&self) -> Option<Sli> {
+        match self.reason {
+            Reason::Compared { sli, .. } | Reason::Threshold { sli, .. } | Reason::Absolute { sli, .. } => {
+                Some(sli)
+            }
+            Reason::Nothing | Reason::Skewed { .. } | Reason::Silence { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -191,7 +203,8 @@ impl fmt::Display for Thousandths {
         match self.0 {
             small @ 0..10_000 => write!(f, "{}.{:02}", small / 1_000, small % 1_000 / 10),
             middle @ 10_000..1_000_000 => write!(f, "{}.{}", middle / 1_000, middle % 1_000 / 100),
-            large => write!(f, "{}", large / 1_000),
+            large @ 1_000_000..1_000_000_000 => write!(f, "{}", large / 1_000),
+            _ => f.write_str("over a million"),
         }
     }
 }

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::guardrail::{Sli, Test};
+use super::advice::{Needed, Traffic, needed};
+use super::guardrail::{TWICE, Test};
 use super::intake::{Part, SlotEntry};
 use super::lately::{Lately, Sums};
 use super::outcomes::Outcomes;
@@ -33,6 +34,8 @@ const PLANS: usize = 8;
 const GUARDED_SLOTS: u32 = 8_640;
 /// Of fewer requests nothing is said but that they are few.
 pub(super) const LEAST_REQUESTS: u64 = 100;
+/// An hour.
+const SLOTS_OF_AN_HOUR: u64 = 360;
 /// After so many slots without a report the source is stale.
 const STALE_SLOTS: u32 = 2;
 /// After so many slots without requests, or sooner where many were expected, there is no data.
@@ -230,6 +233,29 @@ impl Watch {
             }
         }
         if any && shown { Standing::ShownGood } else { Standing::NotEnoughData }
+    }
+
+    /// What the comparison still takes on average, by what the control did within the last hour, if a variant does twice
+    /// as badly.
+    pub(super) fn needed(&self) -> Option<Needed> {
+        let plan = self.plans.last()?;
+        let control = plan.control.as_ref()?;
+        let weight = |wanted: &dyn Fn(&VariantKey) -> bool| {
+            plan.weights.iter().find(|(key, weight)| *weight > 0 && wanted(key)).map(|(_, weight)| *weight)
+        };
+        let share =
+            Share { variant: weight(&|key| key != control)?, control: weight(&|key| key == control)? };
+        let hour = self.control.hour();
+        let slots = u64::from(self.next.since(self.began)).clamp(1, SLOTS_OF_AN_HOUR);
+        let of_both = u128::from(hour.units) * (u128::from(share.variant) + u128::from(share.control))
+            / u128::from(share.control);
+        let users = of_both * u128::from(SLOTS_OF_AN_HOUR) / u128::from(slots);
+        let bad = (u128::from(hour.rate.bad) * 1_000_000).checked_div(u128::from(hour.rate.requests))?;
+        let traffic = Traffic {
+            users_an_hour: u64::try_from(users).unwrap_or(u64::MAX),
+            bad_millionths: u64::try_from(bad).unwrap_or(u64::MAX),
+        };
+        needed(traffic, share, TWICE)
     }
 
     fn serves(&self, variant: &VariantKey) -> bool {

@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod differences;
 pub mod effects;
 pub mod etag;
+pub mod evidence;
 pub mod explain;
 pub mod exposures;
 pub mod feed;
@@ -45,6 +46,7 @@ mod shared;
 pub mod stream_token;
 pub mod tokens;
 pub mod views;
+pub mod watched;
 pub mod webhooks;
 pub mod whoami;
 
@@ -112,6 +114,12 @@ pub async fn run(
     let upkeep = tokio::spawn(keep_metrics(shared.telemetry.clone()));
     let counting = tokio::spawn(keep_exposures(web::Data::clone(&shared)));
     let closing_slots = tokio::spawn(keep_outcomes(web::Data::clone(&shared)));
+    let watching = tokio::spawn(shared.evaluator.clone().keep(
+        Arc::clone(&shared.live),
+        shared.commands.clone(),
+        shared.sli.clone(),
+        shared.clock.clone(),
+    ));
     tokio::pin!(server);
     let outcome = tokio::select! {
         outcome = &mut server => outcome,
@@ -127,6 +135,7 @@ pub async fn run(
     upkeep.abort();
     counting.abort();
     closing_slots.abort();
+    watching.abort();
     close_exposures(&shared);
     outcome
 }
@@ -200,6 +209,7 @@ fn close_exposures(shared: &Shared) {
     if shared.was_ready() && shared.live.readiness() != Readiness::LogHangs {
         shared.exposures.close(&shared.published().snapshot, &shared.clock);
         shared.sli.close_all(shared.clock.now());
+        shared.evaluator.close();
     }
 }
 

@@ -20,6 +20,7 @@ use super::settings::Settings;
 use super::stream_token::StreamKey;
 use crate::clock::Clock;
 use crate::effects::Webhooks;
+use crate::evaluator::Evaluator;
 use crate::exposures::Exposures;
 use crate::log::ChangeLog;
 use crate::sli::Sli;
@@ -49,6 +50,8 @@ pub struct Handles {
     pub exposures: Exposures,
     /// What variants did to requests; kept in memory alone unless it is put in place of.
     pub sli: Sli,
+    /// Watches what variants do; forgets all with the process unless it is put in place of.
+    pub evaluator: Evaluator,
 }
 
 impl Handles {
@@ -63,6 +66,7 @@ impl Handles {
         Handles {
             exposures: Exposures::in_memory(clock.now()),
             sli: Sli::in_memory(clock.now()),
+            evaluator: Evaluator::in_memory(),
             commands: state.commands.clone(),
             live: Arc::clone(&state.live),
             log: Arc::clone(&state.log),
@@ -113,6 +117,8 @@ pub struct Shared {
     pub exposures: Exposures,
     /// What variants did to requests.
     pub sli: Sli,
+    /// Watches what variants do.
+    pub evaluator: Evaluator,
     /// When stale flags were counted for the metrics.
     pub(super) stale_counted: Mutex<Option<UnixMs>>,
     /// Counts requests.
@@ -152,6 +158,7 @@ impl Shared {
             webhooks: handles.webhooks,
             exposures: handles.exposures,
             sli: handles.sli,
+            evaluator: handles.evaluator,
             stale_counted: Mutex::new(None),
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),

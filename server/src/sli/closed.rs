@@ -21,7 +21,7 @@ pub struct Watched {
 pub struct ClosedSlot {
     /// Which.
     pub slot: Slot,
-    /// App environments of which anything was reported, by key.
+    /// App environments of which anything was reported, by key; none if nobody reported anything.
     pub apps: Vec<AppSlot>,
 }
 

@@ -20,7 +20,8 @@ pub struct Follower {
 }
 
 impl Sli {
-    /// The closed slots from `from` on, those to come included. Slots for which nobody reported anything are left out. Of flags that
+    /// The closed slots from `from` on, those to come included. Slots for which nobody reported anything are
+    /// empty, and left out where they are read from storage. Of flags that
     /// were not watched slots are there for five minutes; so whoever begins earlier has only those that were.
     pub fn follow(&self, from: Slot) -> io::Result<Follower> {
         // First: what closes meanwhile is told twice rather than not at all.

@@ -147,7 +147,9 @@ impl Sli {
     fn store(&self, stored: &mut Stored, closed: Vec<ClosedSlot>) {
         stored.unwritten.extend(closed);
         while let Some(next) = stored.unwritten.front() {
-            if let Some(Err(error)) = stored.windows.as_mut().map(|windows| windows.append(next)) {
+            // That nobody reported anything needs no place.
+            let windows = stored.windows.as_mut().filter(|_| !next.apps.is_empty());
+            if let Some(Err(error)) = windows.map(|windows| windows.append(next)) {
                 if !stored.fails {
                     tracing::error!(%error, "outcomes are not written: what rollouts do is not watched meanwhile");
                 }
@@ -156,7 +158,7 @@ impl Sli {
             }
             stored.fails = false;
             let Some(next) = stored.unwritten.pop_front().map(Arc::new) else { break };
-            if stored.windows.is_none() {
+            if stored.windows.is_none() && !next.apps.is_empty() {
                 stored.recent.push_back(Arc::clone(&next));
                 let surplus = stored.recent.len().saturating_sub(RECENT);
                 stored.recent.drain(..surplus);

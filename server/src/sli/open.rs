@@ -22,6 +22,8 @@ pub const MAX_SERIES_OF_APP: usize = 50_000;
 pub const MAX_SPLITS: usize = 64;
 /// Most processes that are counted in one slot of one app environment; more count as so many.
 pub const MAX_SOURCES: usize = 10_000;
+/// Most empty slots that are told of in a row: whoever folds them knows after these that nobody reports.
+const MAX_EMPTY: u32 = 6;
 /// A clock that was set back by more is taken for right.
 const SET_BACK: DurationMs = DurationMs(60_000);
 
@@ -130,7 +132,8 @@ impl Open {
         Ok(added?)
     }
 
-    /// Closes the slots whose grace is over, in order. Those for which nobody reported anything are left out.
+    /// Closes the slots whose grace is over, in order. Those for which nobody reported anything are empty; of many in a row
+    /// the last [`MAX_EMPTY`] are told.
     pub(super) fn close(&self, now: UnixMs) -> Vec<ClosedSlot> {
         self.close_before(over(now), now)
     }
@@ -151,7 +154,9 @@ impl Open {
         // First: what is told of these slots from now on is refused.
         self.closed_until.store(over.0, Ordering::SeqCst);
         let apps: Vec<_> = self.apps.iter().map(|one| (one.key().clone(), Arc::clone(one.value()))).collect();
-        let mut slots: BTreeMap<Slot, Vec<AppSlot>> = BTreeMap::new();
+        let first = before.max(Slot(over.0.saturating_sub(MAX_EMPTY)));
+        let mut slots: BTreeMap<Slot, Vec<AppSlot>> =
+            (first.0..over.0).map(|slot| (Slot(slot), Vec::new())).collect();
         for ((app, environment), open) in apps {
             let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
             let freed = open.series;

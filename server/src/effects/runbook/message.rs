@@ -151,6 +151,8 @@ fn headline(act: &Act) -> &'static str {
         (None, Cause::Suspect(_)) => "looks worse; the rollout is held",
         (None, Cause::CommonMode(_)) => "worse everywhere at the same time",
         (None, Cause::Invalid) => "the split does not serve what was planned",
+        (None, Cause::StillServed) => "what was taken back is still served",
+        (None, Cause::LeftToPeople) => "automation has acted as often as it may in a day",
         (None, _) => "a guardrail acted",
     }
 }
@@ -169,7 +171,7 @@ fn text(run: &Run) -> String {
     }
     let sli = match act.cause {
         Cause::Regressed(sli) | Cause::Suspect(sli) | Cause::CommonMode(sli) => Some(sli),
-        Cause::Invalid | Cause::Drill => None,
+        Cause::Invalid | Cause::StillServed | Cause::LeftToPeople | Cause::Drill => None,
     };
     if let Some(sli) = sli.map(Sli::name) {
         lines.push(format!("What was seen: {sli}"));
@@ -180,6 +182,8 @@ fn text(run: &Run) -> String {
     if !run.reason.is_empty() {
         lines.push(format!("Why: {}", run.reason));
     }
-    lines.push("Nothing comes back by itself: a person turns it on again.".to_owned());
+    if !act.lowered.is_empty() {
+        lines.push("Nothing comes back by itself: a person turns it on again.".to_owned());
+    }
     lines.join("\n")
 }

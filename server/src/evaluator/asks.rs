@@ -1,0 +1,231 @@
+//! What the evaluator asks for, as commands: they are decided like everybody else's.
+
+use rollout_rules::change::Command;
+use rollout_rules::flag::MAX_TEXT_BYTES;
+use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::ids::{AppKey, ChannelName, EnvKey, FlagKey, SplitId};
+use rollout_rules::rollout::{Finding, RolloutStatus, WaitsFor};
+use rollout_rules::runbook::{Acting, Cause};
+use rollout_rules::sli::guardrail::{Action, Sli};
+use rollout_rules::sli::{News, Page, Standing, State, Verdict};
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
+
+use super::watching::{Pending, StillServed, Watching};
+use crate::state::Request;
+
+/// The channel that is the app's owner.
+const OWNER: &str = rollout_rules::runbook::OWNER;
+
+/// A command, and why, in words.
+pub(super) struct Ask {
+    pub(super) command: Command,
+    pub(super) reason: String,
+}
+
+impl Ask {
+    pub(super) fn request(self, app: &AppKey) -> Request {
+        Request {
+            caller: Caller {
+                actor: Actor::Evaluator,
+                scope: Scope::Admin,
+                app: Some(app.clone()),
+                environment: None,
+                token: None,
+            },
+            command: self.command,
+            seen: None,
+            // Until there is a gate.
+            gate: GateStanding::NotRequired,
+            reason: cut(self.reason),
+            idempotency_key: None,
+            plan: None,
+        }
+    }
+}
+
+/// What a rule says should be done. None: what it was measured on is watched no more, since somebody changed it or it was
+/// taken back already.
+pub(super) fn act(watching: &Watching, pending: &Pending) -> Option<Ask> {
+    let proposed = &pending.proposed;
+    let measured = proposed.measured.as_ref();
+    // The flag may have gone on to its next stage meanwhile: it is the same experiment.
+    let revision = match measured {
+        Some(measured) => Some(watching.told().plan(&measured.flag, &measured.split)?.revision),
+        None => None,
+    };
+    let mut actions = proposed.rule.then().to_vec();
+    let tells = actions.iter().any(|action| matches!(action, Action::Notify(_)));
+    if measured.is_none() && !tells && actions.len() < rollout_rules::sli::guardrail::MAX_ACTIONS {
+        // An app that does badly as a whole is a reason to wake somebody, whatever else is done.
+        actions.extend(owner());
+    }
+    let acting = Acting {
+        app: watching.app.clone(),
+        flag: measured.map(|measured| measured.flag.clone()),
+        environment: Some(watching.environment.clone()),
+        guardrail: Some(proposed.rule.clone()),
+        variant: measured.map(|measured| measured.variant.clone()),
+        cause: Cause::Regressed(proposed.sli),
+        measured: revision,
+        evidence: pending.evidence.clone(),
+        actions,
+    };
+    let reason = proposed.reason.to_string();
+    let command = Command::Act { acting: Box::new(acting) };
+    Some(Ask { command, reason: reason.trim_start_matches(": ").to_owned() })
+}
+
+/// Who is told what, of the news of a slot.
+pub(super) fn notices(watching: &Watching, news: &[News]) -> Vec<Ask> {
+    let mut asks = Vec::new();
+    let mut common = None;
+    for one in news {
+        match one {
+            News::Known { flag, split, verdict } => match verdict.state {
+                State::Suspect => {
+                    let cause = verdict.sli().map(Cause::Suspect);
+                    asks.extend(cause.and_then(|cause| tell(watching, Some((flag, split)), cause, verdict)));
+                }
+                State::Invalid => asks.extend(tell(watching, Some((flag, split)), Cause::Invalid, verdict)),
+                State::CommonMode => common = verdict.sli(),
+                _ => {}
+            },
+            News::Page(Page::CommonMode { alarmed }) => {
+                let cause = Cause::CommonMode(common.unwrap_or(Sli::ErrorRate));
+                let words = format!(
+                    "{alarmed} flags do badly at the same time, or the control does: none of them is to blame"
+                );
+                asks.extend(tell_in_words(watching, None, cause, words));
+            }
+            News::Page(Page::Burning(rule)) => {
+                let words = format!(
+                    "errors use up what the objective allows {} times as fast as they may, in {} and in {} minutes",
+                    rule.burn_thousandths / 1_000,
+                    rule.long_minutes,
+                    rule.short_minutes
+                );
+                asks.extend(tell_in_words(watching, None, Cause::Suspect(Sli::Availability), words));
+            }
+            // Its act tells.
+            News::Page(Page::App) | News::App { .. } | News::Act(_) => {}
+        }
+    }
+    asks
+}
+
+/// That something is still served although it was taken back.
+pub(super) fn alarm(watching: &Watching, still: &StillServed) -> Option<Ask> {
+    let words = format!(
+        "variant {} was taken back by revision {} and is still served: {} requests in ten seconds. Look at `tidegate clients --behind`",
+        still.done.variant, still.done.revision, still.requests
+    );
+    tell_in_words(watching, Some((&still.done.flag, &still.done.split)), Cause::StillServed, words)
+}
+
+/// That automation has acted as often as it may, and leaves this to people.
+pub(super) fn left_to_people(watching: &Watching, pending: &Pending, until: UnixMs) -> Option<Ask> {
+    let place = pending.proposed.measured.as_ref().map(|measured| (&measured.flag, &measured.split));
+    let words = format!(
+        "automation has acted three times within a day and leaves the app to people until {until}: {}{}",
+        pending.proposed.rule, pending.proposed.reason
+    );
+    tell_in_words(watching, place, Cause::LeftToPeople, words)
+}
+
+fn tell(
+    watching: &Watching,
+    place: Option<(&FlagKey, &SplitId)>,
+    cause: Cause,
+    verdict: &Verdict,
+) -> Option<Ask> {
+    tell_in_words(watching, place, cause, verdict.to_string())
+}
+
+fn tell_in_words(
+    watching: &Watching,
+    place: Option<(&FlagKey, &SplitId)>,
+    cause: Cause,
+    reason: String,
+) -> Option<Ask> {
+    let plan = place.and_then(|(flag, split)| watching.told().plan(flag, split));
+    let acting = Acting {
+        app: watching.app.clone(),
+        flag: place.map(|(flag, _)| flag.clone()),
+        environment: Some(watching.environment.clone()),
+        guardrail: None,
+        variant: None,
+        cause,
+        measured: plan.map(|plan| plan.revision),
+        evidence: None,
+        actions: owner().into_iter().collect(),
+    };
+    Some(Ask { command: Command::Act { acting: Box::new(acting) }, reason })
+}
+
+fn owner() -> Option<Action> {
+    ChannelName::new(OWNER).ok().map(Action::Notify)
+}
+
+/// What rollouts are told of what was seen of their stages.
+pub(super) fn steps(watching: &Watching, snapshot: &Snapshot, now: UnixMs) -> Vec<Ask> {
+    let mut flags: Vec<&FlagKey> = watching.told().splits().map(|(flag, _)| flag).collect();
+    flags.dedup();
+    flags.into_iter().filter_map(|flag| step(watching, snapshot, flag, now)).collect()
+}
+
+fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -> Option<Ask> {
+    let (app, environment): (&AppKey, &EnvKey) = (&watching.app, &watching.environment);
+    let view = snapshot.flag(app, flag)?;
+    let rollout = view.record().rollout(environment).filter(|rollout| rollout.is_active())?;
+    if view.rollout_over(environment, now).is_some() {
+        return None;
+    }
+    let finding = finding(watching, flag);
+    let asks = match (&rollout.status, &finding) {
+        (RolloutStatus::Running | RolloutStatus::Waiting { .. }, Finding::Held { .. }) => true,
+        (RolloutStatus::Held { .. }, found) => !matches!(found, Finding::Held { .. }),
+        (RolloutStatus::Waiting { why: WaitsFor::Outcomes, .. }, Finding::ShownGood) => true,
+        _ => false,
+    };
+    if !asks {
+        return None;
+    }
+    let reason = match &finding {
+        Finding::Held { reason } => format!("held: {reason}"),
+        Finding::ShownGood => "shown to be no worse than the control".to_owned(),
+        Finding::NotEnoughData => "nothing speaks against it any more".to_owned(),
+    };
+    let command = Command::StepRollout {
+        app: app.clone(),
+        flag: flag.clone(),
+        environment: environment.clone(),
+        started_at: rollout.started_at,
+        stage: rollout.stage,
+        finding,
+    };
+    Some(Ask { command, reason })
+}
+
+/// What the splits of a flag say together.
+fn finding(watching: &Watching, flag: &FlagKey) -> Finding {
+    let splits = watching.told().splits().filter(|(of, _)| of == flag);
+    let mut shown = true;
+    for (_, split) in splits {
+        match watching.standing(flag, split) {
+            Standing::Held(held) => {
+                return Finding::Held { reason: cut(Standing::Held(held).to_string()) };
+            }
+            Standing::NotEnoughData => shown = false,
+            Standing::ShownGood => {}
+        }
+    }
+    if shown { Finding::ShownGood } else { Finding::NotEnoughData }
+}
+
+/// As long as the log takes it.
+fn cut(mut text: String) -> String {
+    let end = (0..=MAX_TEXT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
+    text
+}

@@ -1,0 +1,159 @@
+//! What is kept of a watch, so that it goes on after a restart where it was, to the bit: the watch as it was some time ago, and
+//! all that it was told since.
+//!
+//! Two files for an app environment, `APP.ENVIRONMENT.base` and `APP.ENVIRONMENT.GENERATION.tail`. A new base names a new
+//! generation, so that no tail is folded into a base that has it in already. The tail is not synced: slots that a loss of power
+//! takes from it are read again from where outcomes are stored.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use rollout_rules::ids::{AppKey, EnvKey};
+use rollout_rules::sli::{AppWatch, Input};
+use serde::{Deserialize, Serialize};
+
+use super::watching::{Done, Pending};
+
+/// The form of these files.
+const FORM: u16 = 1;
+
+/// A watch as it was.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Base {
+    form: u16,
+    generation: u64,
+    pub(super) app: AppKey,
+    pub(super) environment: EnvKey,
+    pub(super) watch: AppWatch,
+    /// What it was told to watch.
+    pub(super) told: Vec<Input>,
+    pub(super) pending: Vec<Pending>,
+    pub(super) done: Vec<Done>,
+}
+
+/// The files of one watch.
+pub(super) struct Kept {
+    folder: PathBuf,
+    name: String,
+    generation: u64,
+    tail: Option<File>,
+}
+
+impl Base {
+    pub(super) fn new(app: &AppKey, environment: &EnvKey, watch: AppWatch) -> Base {
+        let (told, pending, done) = Default::default();
+        let (app, environment) = (app.clone(), environment.clone());
+        Base { form: FORM, generation: 0, app, environment, watch, told, pending, done }
+    }
+}
+
+impl Kept {
+    /// The files of a watch that has none yet.
+    pub(super) fn new(folder: &Path, app: &AppKey, environment: &EnvKey) -> Kept {
+        Kept { folder: folder.to_owned(), name: format!("{app}.{environment}"), generation: 0, tail: None }
+    }
+
+    /// All that is kept in a folder. What cannot be read is left out, and said.
+    pub(super) fn load_all(folder: &Path) -> io::Result<Vec<(Kept, Base, Vec<Input>)>> {
+        fs::create_dir_all(folder)?;
+        let mut all = Vec::new();
+        for file in fs::read_dir(folder)? {
+            let path = file?.path();
+            if path.extension().is_none_or(|extension| extension != "base") {
+                continue;
+            }
+            match load(&path) {
+                Ok(loaded) => all.push(loaded),
+                Err(error) => tracing::error!(
+                    "{}: what was known of an app cannot be read, and is watched anew: {error}",
+                    path.display()
+                ),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Keeps a watch as it is now: what it was told so far is in it.
+    pub(super) fn rebase(&mut self, mut base: Base) -> io::Result<()> {
+        let before = self.tail_path();
+        base.generation = self.generation + 1;
+        let text = serde_json::to_vec(&base)?;
+        let (path, new) = (self.base_path(), self.folder.join(format!("{}.new", self.name)));
+        let mut file = File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_data()?;
+        fs::rename(&new, &path)?;
+        self.generation = base.generation;
+        self.tail = None;
+        match fs::remove_file(before) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps what a watch was told.
+    pub(super) fn append(&mut self, inputs: &[Input]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for input in inputs {
+            serde_json::to_writer(&mut lines, input)?;
+            lines.push(b'\n');
+        }
+        if self.tail.is_none() {
+            self.tail = Some(OpenOptions::new().append(true).create(true).open(self.tail_path())?);
+        }
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        tail.write_all(&lines)
+    }
+
+    /// The base and all inputs since, as they are stored.
+    pub(super) fn read(&self) -> io::Result<(Base, Vec<Input>)> {
+        let (_, base, inputs) = load(&self.base_path())?;
+        Ok((base, inputs))
+    }
+
+    /// The app or its environment is gone.
+    pub(super) fn remove(&mut self) {
+        self.tail = None;
+        for path in [self.base_path(), self.tail_path()] {
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("{}: is not needed any more and stays: {error}", path.display());
+            }
+        }
+    }
+
+    fn base_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.base", self.name))
+    }
+
+    fn tail_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.{}.tail", self.name, self.generation))
+    }
+}
+
+fn load(path: &Path) -> io::Result<(Kept, Base, Vec<Input>)> {
+    let base: Base = serde_json::from_reader(BufReader::new(File::open(path)?))?;
+    if base.form != FORM {
+        let problem = format!("it has form {}, and this program reads {FORM}", base.form);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut kept = Kept::new(folder, &base.app, &base.environment);
+    kept.generation = base.generation;
+    let mut inputs = Vec::new();
+    match File::open(kept.tail_path()) {
+        Ok(tail) => {
+            for line in BufReader::new(tail).lines() {
+                // A line that was cut off is the last: what comes after it was never told.
+                let Ok(input) = serde_json::from_str(&line?) else { break };
+                inputs.push(input);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok((kept, base, inputs))
+}

@@ -1,0 +1,163 @@
+//! What there is to watch of an app in an environment, as it stands in the fold.
+
+use rollout_rules::evaluate::EXPOSURE_SPLIT;
+use rollout_rules::flag::{Serve, Targeting, Tier};
+use rollout_rules::ids::{EnvKey, FlagKey, SplitId, VariantKey};
+use rollout_rules::percent::Exposure;
+use rollout_rules::sli::guardrail::{Action, Bound, Guardrail, Sli, Test};
+use rollout_rules::sli::{MAX_SPLITS, Objectives, Plan};
+use rollout_rules::snapshot::{App, FlagView, Snapshot};
+use rollout_rules::time::{DAY, UnixMs};
+
+/// What people want to be watched.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The rules of the app itself.
+    pub(super) rules: Vec<Guardrail>,
+    pub(super) objectives: Objectives,
+    /// By flag and split.
+    pub(super) splits: Vec<WantedSplit>,
+}
+
+/// One split of one flag.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WantedSplit {
+    pub(super) flag: FlagKey,
+    pub(super) split: SplitId,
+    pub(super) rules: Vec<Guardrail>,
+    pub(super) plan: Plan,
+    /// When the rollout was started that is the last one, if there was one.
+    pub(super) rollout: Option<UnixMs>,
+    /// Whether it runs.
+    pub(super) runs: bool,
+}
+
+/// What is to be watched of an app in an environment; none if there is no such thing.
+pub(super) fn wanted(snapshot: &Snapshot, app: &App, environment: &EnvKey, now: UnixMs) -> Option<Wanted> {
+    app.environment(environment).filter(|record| !record.ended(now))?;
+    let mut splits = Vec::new();
+    for record in app.flags(None) {
+        let key = &record.flag().key;
+        let Some(view) = snapshot.flag(&app.info().key, key) else { continue };
+        add_splits(&mut splits, view, environment, now);
+        if splits.len() >= MAX_SPLITS {
+            break;
+        }
+    }
+    splits.sort_by(|a, b| (&a.flag, &a.split).cmp(&(&b.flag, &b.split)));
+    let of_app = app.guardrails(None, environment).rules;
+    let rules: Vec<Guardrail> = of_app.iter().filter_map(of_the_app).collect();
+    let objectives = Objectives {
+        good_millionths: Some(promised(&of_app, app.info().tier)),
+        budget_micros: app.info().monthly_budget_micros,
+    };
+    Some(Wanted { rules, objectives, splits })
+}
+
+/// The part of requests that should be good, in millionths: what the app's strictest rule on availability says, or else
+/// 99 % in tier 0, 99.5 % in tier 1 and 99.9 % in tier 2.
+fn promised(rules: &[Guardrail], tier: Tier) -> u64 {
+    let written = rules.iter().filter_map(|rule| match rule.when() {
+        Test::Threshold { sli: Sli::Availability, bound: Bound::Millionths(bound), .. } => Some(bound),
+        _ => None,
+    });
+    written.max().unwrap_or(match tier {
+        Tier::Zero => 990_000,
+        Tier::One => 995_000,
+        Tier::Two => 999_000,
+    })
+}
+
+/// A rule as it is the app's: without what is done to one flag. None if nothing is left of it, or it compares
+/// variants.
+fn of_the_app(rule: &Guardrail) -> Option<Guardrail> {
+    let Test::Threshold { .. } = rule.when() else { return None };
+    let then = rule.then().iter().filter(|action| !matches!(action, Action::FlagOff | Action::RolloutToZero));
+    let then: Vec<Action> = then.cloned().collect();
+    // What is left has to do something: who is only told is told of each flag.
+    let does = then.iter().any(|action| !matches!(action, Action::Notify(_))) || is_of_app(rule.when().sli());
+    Guardrail::new(rule.when(), then).ok().filter(|_| does)
+}
+
+/// What no variant has of its own.
+fn is_of_app(sli: Sli) -> bool {
+    matches!(sli, Sli::Cpu | Sli::Memory | Sli::MonthlySpend)
+}
+
+fn add_splits(splits: &mut Vec<WantedSplit>, view: FlagView<'_>, environment: &EnvKey, now: UnixMs) {
+    let record = view.record();
+    let Some(state) = record.state(environment) else { return };
+    let is_off = record.is_archived()
+        || state.state().hold.is_some()
+        || state.state().expires_at <= now
+        || view.killed(environment).is_some();
+    let Some(targeting) = view.targeting(environment, now).filter(|targeting| targeting.on && !is_off) else {
+        return;
+    };
+    let rollout = record.rollout(environment);
+    let runs =
+        rollout.is_some_and(|rollout| rollout.is_active()) && view.rollout_over(environment, now).is_none();
+    let lately = rollout.is_some_and(|rollout| rollout.raised_at.plus(DAY) > now);
+    let in_force = view.app().guardrails(Some(&record.flag().key), environment).rules;
+    let rules: Vec<Guardrail> =
+        in_force.iter().filter(|rule| !is_of_app(rule.when().sli())).cloned().collect();
+    if rules.is_empty() {
+        return;
+    }
+    let mut add = |split: SplitId, control: Option<VariantKey>, weights: Vec<(VariantKey, u32)>| {
+        let is_new = splits.iter().rev().take_while(|known| known.flag == record.flag().key);
+        if is_new.into_iter().any(|known| known.split == split) {
+            return;
+        }
+        splits.push(WantedSplit {
+            flag: record.flag().key.clone(),
+            split,
+            rules: rules.clone(),
+            plan: Plan { revision: state.revision(), control, weights },
+            rollout: rollout.map(|rollout| rollout.started_at),
+            runs,
+        });
+    };
+    let off = &record.flag().off_variant;
+    match &targeting.serve {
+        Serve::Variant(variant) => {
+            if let Some((control, weights)) = exposed(&targeting, variant, off, runs || lately)
+                && let Ok(split) = SplitId::new(EXPOSURE_SPLIT)
+            {
+                add(split, control, weights);
+            }
+        }
+        Serve::Split(split) if targeting.exposure > Exposure::NONE => {
+            add(split.id.clone(), split.control.clone(), weights_of(split));
+        }
+        Serve::Split(_) => {}
+    }
+    for rule in &targeting.rules {
+        if let Serve::Split(split) = &rule.serve {
+            add(split.id.clone(), split.control.clone(), weights_of(split));
+        }
+    }
+}
+
+fn weights_of(split: &rollout_rules::flag::Split) -> Vec<(VariantKey, u32)> {
+    split.weights.iter().map(|weight| (weight.variant.clone(), weight.weight)).collect()
+}
+
+/// What a flag without a split serves, as one of its variant against the off variant. At all units there is no
+/// control; then it is watched while it is new.
+fn exposed(
+    targeting: &Targeting,
+    variant: &VariantKey,
+    off: &VariantKey,
+    is_new: bool,
+) -> Option<(Option<VariantKey>, Vec<(VariantKey, u32)>)> {
+    let reached = targeting.exposure.milli_percent();
+    if variant == off || reached == 0 {
+        return None;
+    }
+    if targeting.exposure == Exposure::ALL {
+        return is_new.then(|| (None, vec![(variant.clone(), Exposure::SCALE)]));
+    }
+    let weights = vec![(variant.clone(), reached), (off.clone(), Exposure::SCALE - reached)];
+    Some((Some(off.clone()), weights))
+}

@@ -1,0 +1,250 @@
+//! The watch over one app in one environment: what is told to it, and what it asks for.
+
+use std::io;
+use std::path::Path;
+
+use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey, Revision, SplitId, VariantKey};
+use rollout_rules::sli::{AppSlot, AppWatch, Input, News, Objectives, Proposed, Recording, Slot, Standing};
+use rollout_rules::time::{DurationMs, UnixMs};
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{self, Evidence};
+use super::kept::{Base, Kept};
+use super::told::Told;
+use super::wanted::Wanted;
+
+/// After so many slots what is known is kept anew, and the inputs before are forgotten: half an hour.
+const REBASED_SLOTS: u32 = 180;
+/// Most acts that wait for the log, or for a flag that has just changed.
+const MAX_PENDING: usize = 64;
+/// Clients have so long to hear of an act, before requests of what it took back are a reason to wake somebody.
+const HEARD: DurationMs = DurationMs(30_000);
+/// For so long after an act it is looked whether anything of it is still served.
+const LOOKED_AFTER: DurationMs = DurationMs(600_000);
+
+/// What a rule says should be done, until it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pending {
+    pub(super) proposed: Proposed,
+    pub(super) evidence: Option<EvidenceId>,
+}
+
+/// What was taken back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Done {
+    pub(super) flag: FlagKey,
+    pub(super) split: SplitId,
+    pub(super) variant: VariantKey,
+    /// The entry.
+    pub(super) revision: Revision,
+    pub(super) at: UnixMs,
+}
+
+/// What is still served although it was taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct StillServed {
+    pub(super) done: Done,
+    pub(super) requests: u64,
+}
+
+/// What came of a slot.
+#[derive(Default)]
+pub(super) struct Stepped {
+    pub(super) news: Vec<News>,
+    pub(super) still_served: Vec<StillServed>,
+}
+
+/// One app environment that is watched.
+pub(super) struct Watching {
+    pub(super) app: AppKey,
+    pub(super) environment: EnvKey,
+    watch: AppWatch,
+    told: Told,
+    pub(super) pending: Vec<Pending>,
+    done: Vec<Done>,
+    kept: Option<Kept>,
+    since_base: u32,
+}
+
+impl Watching {
+    /// Begins to watch with a slot.
+    pub(super) fn new(folder: Option<&Path>, app: &AppKey, environment: &EnvKey, began: Slot) -> Watching {
+        let kept = folder.map(|folder| Kept::new(folder, app, environment));
+        let mut new = Watching {
+            app: app.clone(),
+            environment: environment.clone(),
+            watch: AppWatch::new(Vec::new(), Objectives::default(), began),
+            told: Told::default(),
+            pending: Vec::new(),
+            done: Vec::new(),
+            kept,
+            since_base: 0,
+        };
+        new.rebase();
+        // Apps that are watched from one slot on are not all kept anew in one.
+        let places = app.as_str().bytes().chain(environment.as_str().bytes());
+        new.since_base = places.fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        new.since_base %= REBASED_SLOTS;
+        new
+    }
+
+    /// Goes on where one was.
+    pub(super) fn restored(kept: Kept, base: Base, inputs: &[Input]) -> Watching {
+        let mut told = Told::default();
+        base.told.iter().for_each(|input| told.note(input));
+        let mut restored = Watching {
+            app: base.app,
+            environment: base.environment,
+            watch: base.watch,
+            told,
+            pending: base.pending,
+            done: base.done,
+            kept: Some(kept),
+            since_base: 0,
+        };
+        for input in inputs {
+            let news = restored.watch.fold(input);
+            restored.told.note(input);
+            // It may have been asked for already; then it is found done.
+            restored.propose(&news, None);
+            restored.since_base += u32::from(matches!(input, Input::Slot(_)));
+        }
+        restored
+    }
+
+    /// The first slot that it was not told of.
+    pub(super) fn next(&self) -> Slot {
+        self.watch.next()
+    }
+
+    pub(super) fn watch(&self) -> &AppWatch {
+        &self.watch
+    }
+
+    pub(super) fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// Tells what is new to be watched, then the slot.
+    pub(super) fn step(
+        &mut self,
+        wanted: &Wanted,
+        slot: AppSlot,
+        store: Option<&evidence::Store>,
+    ) -> Stepped {
+        if slot.slot < self.watch.next() {
+            return Stepped::default();
+        }
+        if self.since_base >= REBASED_SLOTS {
+            self.rebase();
+        }
+        let mut inputs = self.told.missing(wanted);
+        let still_served = self.look_after(&slot);
+        inputs.push(Input::Slot(slot));
+        let mut news = Vec::new();
+        for input in &inputs {
+            news = self.watch.fold(input);
+            self.told.note(input);
+        }
+        self.since_base += 1;
+        if let Some(kept) = &mut self.kept
+            && let Err(error) = kept.append(&inputs)
+        {
+            tracing::error!(app = %self.app, environment = %self.environment,
+                "what is known of an app is not kept: {error}");
+        }
+        self.propose(&news, store);
+        Stepped { news, still_served }
+    }
+
+    /// Whether a rollout of a split may go on.
+    pub(super) fn standing(&self, flag: &FlagKey, split: &SplitId) -> Standing {
+        self.watch.standing(flag, split)
+    }
+
+    /// Something was taken back: it is looked whether it is.
+    pub(super) fn look_for(&mut self, done: Done) {
+        self.done.push(done);
+    }
+
+    fn look_after(&mut self, slot: &AppSlot) -> Vec<StillServed> {
+        let begins = slot.slot.starts_at();
+        self.done.retain(|done| begins <= done.at.plus(LOOKED_AFTER));
+        let requests = |done: &Done| {
+            let splits = slot.splits.iter().filter(|told| told.flag == done.flag && told.split == done.split);
+            let parts = splits.flat_map(|told| &told.parts).filter(|part| part.variant == done.variant);
+            parts.fold(0, |sum: u64, part| sum.saturating_add(part.outcomes.requests))
+        };
+        // Told of once.
+        let is_due = |done: &mut Done| begins >= done.at.plus(HEARD) && requests(done) > 0;
+        let found: Vec<Done> = self.done.extract_if(.., is_due).collect();
+        found.into_iter().map(|done| StillServed { requests: requests(&done), done }).collect()
+    }
+
+    fn propose(&mut self, news: &[News], store: Option<&evidence::Store>) {
+        for one in news {
+            let News::Act(proposed) = one else { continue };
+            let evidence = store.and_then(|store| self.stored(store, news, proposed));
+            if self.pending.len() < MAX_PENDING {
+                self.pending.push(Pending { proposed: proposed.clone(), evidence });
+            } else {
+                tracing::error!(app = %self.app, environment = %self.environment,
+                    "too much waits to be done: what a rule asks for is left out");
+            }
+        }
+    }
+
+    fn stored(&self, store: &evidence::Store, news: &[News], proposed: &Proposed) -> Option<EvidenceId> {
+        let stored = self.kept.as_ref().map(|kept| -> io::Result<EvidenceId> {
+            let (base, inputs) = kept.read()?;
+            let recording = Recording { base: base.watch, inputs };
+            let measured = proposed.measured.as_ref();
+            store.put(&Evidence { news: news.to_vec(), recording }, |id| evidence::Summary {
+                id,
+                at: proposed.slot.ends_at(),
+                app: self.app.clone(),
+                environment: self.environment.clone(),
+                flag: measured.map(|measured| measured.flag.clone()),
+                split: measured.map(|measured| measured.split.clone()),
+                variant: measured.map(|measured| measured.variant.clone()),
+                rule: proposed.rule.to_string(),
+                found: proposed.reason.to_string().trim_start_matches(": ").to_owned(),
+            })
+        });
+        match stored? {
+            Ok(id) => Some(id),
+            // What does harm is taken back all the same.
+            Err(error) => {
+                tracing::error!(app = %self.app, "evidence is not kept: {error}");
+                None
+            }
+        }
+    }
+
+    fn rebase(&mut self) {
+        self.since_base = 0;
+        let Some(kept) = &mut self.kept else { return };
+        let mut base = Base::new(&self.app, &self.environment, self.watch.clone());
+        base.told = self.told.inputs();
+        base.pending.clone_from(&self.pending);
+        base.done.clone_from(&self.done);
+        if let Err(error) = kept.rebase(base) {
+            tracing::error!(app = %self.app, environment = %self.environment,
+                "what is known of an app is not kept: {error}");
+        }
+    }
+
+    /// Keeps all that is known, when the server stops in order.
+    pub(super) fn close(&mut self) {
+        self.rebase();
+    }
+
+    /// The app or its environment is gone.
+    pub(super) fn forget(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.remove();
+        }
+    }
+}
