@@ -190,7 +190,8 @@ fn what_was_measured_at_one_stage_is_acted_on_at_the_next_ones() {
 
 #[test]
 fn what_somebody_changed_meanwhile_is_measured_anew_before_a_guardrail_acts() {
-    let asked: [(&str, &dyn Fn(&mut World)); 3] = [
+    type Happens = dyn Fn(&mut World);
+    let asked: [(&str, &Happens); 3] = [
         ("set", &|world| {
             world.done(&human("bob"), set("production", json!({"exposure": 5})));
         }),

@@ -311,7 +311,7 @@ fn a_rollout_goes_on_when_shown_good_or_by_its_tier_and_waits_while_anything_spe
         }
         watch.standing(&flag(0), &split())
     };
-    let even = |number: u32| (u64::from(number % 2 == 0), u64::from(number % 2 == 1));
+    let even = |number: u32| (u64::from(number.is_multiple_of(2)), u64::from(!number.is_multiple_of(2)));
     let app = ["error_rate > 5% for 1m -> revert release"];
     assert_eq!(run(&app, 5, &even, 0), Standing::NotEnoughData);
     assert_eq!(run(&app, 400, &even, 0), Standing::ShownGood);

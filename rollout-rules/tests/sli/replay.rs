@@ -124,6 +124,9 @@ fn tests() -> Vec<Test> {
     ]
 }
 
+/// What a variant did in a slot: its numbers, its units and those of them that were bad, and how slow units were.
+type OfVariant = (Outcomes, [Vec<u64>; 2], Vec<(UnitHash, Bucket)>);
+
 impl Story {
     fn weights(&self, number: u32) -> (Revision, [u32; 3]) {
         let at = self.shares.iter().rposition(|(from, _)| *from <= number).unwrap_or(0);
@@ -133,8 +136,7 @@ impl Story {
     fn slot(&self, number: u32, dice: &mut Dice) -> SlotEntry {
         let (revision, weights) = self.weights(number);
         let all = u64::from(weights.iter().sum::<u32>());
-        let mut parts: Vec<(Outcomes, [Vec<u64>; 2], Vec<(UnitHash, Bucket)>)> =
-            (0..3).map(|_| Default::default()).collect();
+        let mut parts: Vec<OfVariant> = (0..3).map(|_| Default::default()).collect();
         for _ in 0..self.requests / 2 + dice.below(self.requests) {
             let user = dice.below(self.users);
             let mut place = user * 0x51_7cc1 % 1_000 * all / 1_000;

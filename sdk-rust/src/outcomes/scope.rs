@@ -329,8 +329,7 @@ mod tests {
         assert_eq!(runtime.block_on(work), Err(7));
         // One that is given up.
         drop(
-            checked(&client, "checkout")
-                .wrap_async(async |_| Ok::<_, ()>(std::future::pending::<()>().await)),
+            checked(&client, "checkout").wrap_async(async |_| std::future::pending::<Result<(), ()>>().await),
         );
         assert_eq!(counted(&client), [("on".to_owned(), 2, 1, 2)]);
     }

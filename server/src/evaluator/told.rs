@@ -103,7 +103,7 @@ impl WantedSplit {
         if goes_on.and_then(|told| told.plan.as_ref()) != Some(&self.plan) {
             missing.push(Input::Plan { flag: flag.clone(), split: split.clone(), plan: self.plan.clone() });
         }
-        if goes_on.map_or(false, |told| told.runs) != self.runs {
+        if goes_on.is_some_and(|told| told.runs) != self.runs {
             missing.push(Input::RolloutRuns { flag: flag.clone(), split: split.clone(), runs: self.runs });
         }
     }

@@ -143,14 +143,12 @@ fn weights_of(split: &rollout_rules::flag::Split) -> Vec<(VariantKey, u32)> {
     split.weights.iter().map(|weight| (weight.variant.clone(), weight.weight)).collect()
 }
 
+/// The control, if there is one, and the weight of each variant.
+type Served = (Option<VariantKey>, Vec<(VariantKey, u32)>);
+
 /// What a flag without a split serves, as one of its variant against the off variant. At all units there is no
 /// control; then it is watched while it is new.
-fn exposed(
-    targeting: &Targeting,
-    variant: &VariantKey,
-    off: &VariantKey,
-    is_new: bool,
-) -> Option<(Option<VariantKey>, Vec<(VariantKey, u32)>)> {
+fn exposed(targeting: &Targeting, variant: &VariantKey, off: &VariantKey, is_new: bool) -> Option<Served> {
     let reached = targeting.exposure.milli_percent();
     if variant == off || reached == 0 {
         return None;

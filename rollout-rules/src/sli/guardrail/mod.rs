@@ -41,7 +41,7 @@ pub enum Sli {
 
 /// On which side of a bound a rule holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SideOfBound"))]
 pub enum Operator {
     /// Above, not at it.
     #[serde(rename = ">")]
