@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Some(Command::Client(command)) => ExitCode::from(cli::run(command) as u8),
         Some(Command::Verify(options)) => ExitCode::from(offline::verify(&options) as u8),
         Some(Command::Restore(options)) => ExitCode::from(offline::restore(&options) as u8),
+        Some(Command::Demo(options)) => ExitCode::from(cli::demo(&options) as u8),
         Some(Command::Completions(options)) => ExitCode::from(cli::completions(&options) as u8),
         Some(Command::Man(options)) => ExitCode::from(cli::man(&options) as u8),
         Some(Command::Serve(options)) => start(&options),

@@ -7,15 +7,19 @@ mod client;
 mod clients;
 mod confirm;
 mod delivery;
+mod demo;
 mod describe;
 mod doctor;
 mod environment;
+mod evidence;
+mod evidence_slots;
 mod explain;
 mod export;
 mod exposures;
 mod failure;
 mod flag;
 mod flag_definition;
+mod groups;
 mod guardrail;
 mod history;
 mod import;
@@ -35,10 +39,12 @@ mod segment;
 mod serve_options;
 mod session;
 mod shell;
+mod slo;
 mod targeting;
 mod token;
 mod trust;
 mod unanswered;
+mod verdicts;
 mod view;
 mod webhook;
 mod when;
@@ -47,11 +53,13 @@ mod whole_file;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use rollout_rules::ids::{AppKey, EnvKey};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use rollout_rules::ids::AppKey;
 
+pub use demo::{DemoOptions, demo};
 pub use failure::{ExitCode, Failure};
-use kill::{KillOptions, Target};
+use groups::{Everything, ForApp, Group, InApp, KillEverything, MaybeInApp, Nothing, OfApps, WithOptions};
+use kill::Target;
 pub use offline_options::{RestoreOptions, VerifyOptions};
 use output::note;
 pub use serve_options::ServeOptions;
@@ -120,6 +128,11 @@ fn is_option_of_serve(word: &OsString) -> bool {
 pub enum Command {
     /// Start the server
     Serve(Box<ServeOptions>),
+    /// Play a rollout that goes wrong, and how it is taken back, in about a minute and a half
+    ///
+    /// Starts a server of its own, on a port and a data directory that go with it, a made-up micro app with live traffic, and a
+    /// rollout; then the new variant breaks. Nothing outside this machine is called.
+    Demo(DemoOptions),
     /// Check a backup, or the data directory of a server that is stopped
     ///
     /// Every entry has to follow from the one before (the chain), to name an earlier one as it is (its anchor) and to
@@ -164,6 +177,10 @@ pub enum ClientCommand {
     Webhook(Group<webhook::WebhookCommand>),
     /// When rollouts are taken back, and trying that out
     Guardrail(InApp<guardrail::GuardrailCommand>),
+    /// What guardrails acted on, and folding it again here
+    Evidence(InApp<evidence::EvidenceCommand>),
+    /// How an app stands against what it promises and may cost
+    Slo(ForApp<slo::SloOptions>),
     /// Jobs outside that guardrails run: a rollback in CI
     Job(InApp<runbook::JobCommand>),
     /// Channels on which guardrails tell people: mail, chats
@@ -210,102 +227,6 @@ pub enum ClientCommand {
     Doctor(ForApp<Nothing>),
 }
 
-/// Commands about one kind of thing.
-#[derive(Args, Clone, Debug)]
-pub struct Group<C: Subcommand> {
-    #[command(flatten)]
-    call: CallOptions,
-    #[command(subcommand)]
-    command: C,
-}
-
-/// Commands about things of an app.
-#[derive(Args, Clone, Debug)]
-pub struct InApp<C: Subcommand> {
-    /// The app
-    #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
-    app: Option<Given<AppKey>>,
-    #[command(flatten)]
-    call: CallOptions,
-    #[command(subcommand)]
-    command: C,
-}
-
-/// Commands about things of an app, or of all.
-#[derive(Args, Clone, Debug)]
-pub struct MaybeInApp<C: Subcommand> {
-    /// The app; without it, what all apps share
-    #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
-    app: Option<Given<AppKey>>,
-    /// What all apps share, even if TIDEGATE_APP names one
-    #[arg(long, global = true)]
-    shared: bool,
-    #[command(flatten)]
-    call: CallOptions,
-    #[command(subcommand)]
-    command: C,
-}
-
-/// Commands about things of any app, or of one.
-#[derive(Args, Clone, Debug)]
-pub struct OfApps<C: Subcommand> {
-    /// Only of this app
-    #[arg(long, short = 'a', env = "TIDEGATE_APP", global = true, value_name = "APP")]
-    app: Option<Given<AppKey>>,
-    /// Of every app, even if TIDEGATE_APP names one
-    #[arg(long, global = true)]
-    all_apps: bool,
-    #[command(flatten)]
-    call: CallOptions,
-    #[command(subcommand)]
-    command: C,
-}
-
-/// A command about one app, with nothing below it.
-#[derive(Args, Clone, Debug)]
-pub struct ForApp<O: Args> {
-    /// The app
-    #[arg(long, short = 'a', env = "TIDEGATE_APP", value_name = "APP")]
-    app: Option<Given<AppKey>>,
-    #[command(flatten)]
-    options: O,
-    #[command(flatten)]
-    call: CallOptions,
-}
-
-/// A command with nothing below it.
-#[derive(Args, Clone, Debug)]
-pub struct WithOptions<O: Args> {
-    #[command(flatten)]
-    options: O,
-    #[command(flatten)]
-    call: CallOptions,
-}
-
-/// Says that everything is meant, since it is too much to mean by accident.
-#[derive(Args, Clone, Debug)]
-pub struct Everything {
-    /// Yes, every flag of every app
-    #[arg(long, required = true)]
-    everything: bool,
-    /// Only in environments of this name
-    #[arg(long = "env", short = 'e', value_name = "ENV")]
-    environment: Option<EnvKey>,
-}
-
-/// The kill of everything.
-#[derive(Args, Clone, Debug)]
-pub struct KillEverything {
-    #[command(flatten)]
-    everything: Everything,
-    #[command(flatten)]
-    options: KillOptions,
-}
-
-/// No options.
-#[derive(Args, Clone, Debug)]
-pub struct Nothing {}
-
 impl ClientCommand {
     fn call(&self) -> &CallOptions {
         match self {
@@ -317,6 +238,8 @@ impl ClientCommand {
             ClientCommand::Token(group) => &group.call,
             ClientCommand::Webhook(group) => &group.call,
             ClientCommand::Guardrail(group) => &group.call,
+            ClientCommand::Evidence(group) => &group.call,
+            ClientCommand::Slo(one) => &one.call,
             ClientCommand::Job(group) => &group.call,
             ClientCommand::Channel(group) => &group.call,
             ClientCommand::Effect(group) => &group.call,
@@ -387,6 +310,8 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
             guardrail::GuardrailCommand::Check { file } => guardrail::check(&file, session.json),
             command => guardrail::run(session, &named(group.app)?, command),
         },
+        ClientCommand::Evidence(group) => evidence::run(session, named(group.app), group.command),
+        ClientCommand::Slo(one) => slo::run(session, &named(one.app)?, &one.options),
         ClientCommand::Job(group) => runbook::job(session, &named(group.app)?, group.command),
         ClientCommand::Channel(group) => runbook::channel(session, &named(group.app)?, group.command),
         ClientCommand::Effect(group) => runbook::effect(session, &named(group.app)?, group.command),

@@ -15,7 +15,7 @@ use super::output::Table;
 use super::reading::{items, moment, text};
 use super::rollout_view::{self, RolloutView, StateView};
 use super::session::Session;
-use super::{app, proposal, rollout_watch, when};
+use super::{app, proposal, rollout_watch, verdicts, when};
 
 /// What can be done with rollouts.
 #[derive(Subcommand, Clone, Debug)]
@@ -29,7 +29,7 @@ pub enum RolloutCommand {
     /// Turning the flag on or off, setting its exposure, what it serves or its schedule by hand ends the rollout, as do
     /// a kill, a hold by automation and the flag's end. Nothing goes on by itself after that.
     Start(Start),
-    /// Show the rollout of a flag
+    /// Show the rollout of a flag, and what outcomes say of its variants
     Show(Where),
     /// Follow a rollout until it is over; ends with 0 if it was completed
     Watch(Where),
@@ -97,7 +97,11 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: RolloutCommand) 
         RolloutCommand::Show(place) => {
             let path = place.path(session, app)?;
             let answer = session.client.get(&path)?.body;
-            if session.json { session.print_json(&answer) } else { rollout_view::show(session, &answer) }
+            if session.json {
+                return session.print_json(&answer);
+            }
+            rollout_view::show(session, &answer)?;
+            show_verdicts(session, &path, &answer)
         }
         RolloutCommand::Watch(place) => {
             let path = place.path(session, app)?;
@@ -120,6 +124,14 @@ impl Where {
         };
         Ok(rollout_path(app, &self.key, &environment))
     }
+}
+
+/// What outcomes say of its variants, where the server knows.
+fn show_verdicts(session: &mut Session, path: &str, answer: &Value) -> Result<(), Failure> {
+    let Some(seen) = verdicts::read(session, path)? else { return Ok(()) };
+    let rollout = StateView::read(answer, session)?.rollout;
+    let lines = seen.lines(rollout.as_ref(), session.style);
+    lines.iter().try_for_each(|line| Ok(writeln!(session.out, "{line}")?))
 }
 
 fn rollout_path(app: &AppKey, flag: &FlagKey, environment: &str) -> String {

@@ -8,6 +8,7 @@ use super::failure::{Failure, Problem};
 use super::output::{note, redraws};
 use super::rollout_view::{self, RolloutView, StateView};
 use super::session::Session;
+use super::verdicts::Followed;
 use super::when;
 use crate::clock::Clock;
 
@@ -26,6 +27,7 @@ pub(super) fn run(session: &mut Session, path: &str) -> Result<(), Failure> {
     let drawn = redraws() && !session.json;
     let mut height = 0;
     let mut told: Option<(usize, String, bool)> = None;
+    let (mut verdicts, mut told_verdicts) = (Followed::default(), Vec::new());
     let mut away = false;
     loop {
         session.now = clock.now();
@@ -44,13 +46,22 @@ pub(super) fn run(session: &mut Session, path: &str) -> Result<(), Failure> {
         };
         away = false;
         let state = StateView::read(&answer, session)?;
+        if !session.json {
+            verdicts.look(session, path)?;
+        }
         if drawn {
-            height = draw(session, &state, height)?;
+            let more = verdicts.lines(state.rollout.as_ref(), session.style);
+            height = draw(session, &state, more, height)?;
         } else if let Some(rollout) = &state.rollout {
             let now = (rollout.stage, rollout.status.clone(), rollout.active);
             if told.as_ref() != Some(&now) {
                 tell(session, &answer, rollout)?;
                 told = Some(now);
+            }
+            let (states, lines) = verdicts.told();
+            if states != told_verdicts {
+                tell_verdicts(session, &lines)?;
+                told_verdicts = states;
             }
         }
         match &state.rollout {
@@ -61,11 +72,17 @@ pub(super) fn run(session: &mut Session, path: &str) -> Result<(), Failure> {
 }
 
 /// Draws it over what was drawn before; answers with how many lines there are now.
-fn draw(session: &mut Session, state: &StateView, before: usize) -> Result<usize, Failure> {
+fn draw(
+    session: &mut Session,
+    state: &StateView,
+    more: Vec<String>,
+    before: usize,
+) -> Result<usize, Failure> {
     if before > 0 {
         write!(session.out, "\u{1b}[{before}A\u{1b}[J")?;
     }
-    let lines = rollout_view::lines(state, session.style, session.now);
+    let mut lines = rollout_view::lines(state, session.style, session.now);
+    lines.extend(more);
     // Each is one row, however narrow the terminal: what does not fit is cut, else too few rows would be drawn over.
     write!(session.out, "{CUT_LINES}")?;
     lines.iter().try_for_each(|line| writeln!(session.out, "{line}"))?;
@@ -79,6 +96,14 @@ fn tell(session: &mut Session, answer: &Value, rollout: &RolloutView) -> Result<
         writeln!(session.out, "{answer}")?;
     } else {
         session.say(format_args!("{}  {}", when::second(session.now), rollout.line(session.now)))?;
+    }
+    Ok(session.out.flush()?)
+}
+
+/// What outcomes say of each variant, once it is something else.
+fn tell_verdicts(session: &mut Session, lines: &[String]) -> Result<(), Failure> {
+    for line in lines {
+        session.say(format_args!("{}  {line}", when::second(session.now)))?;
     }
     Ok(session.out.flush()?)
 }

@@ -8,9 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
-    apps, backup, clients, delivery, effects, explain, exposures, feed, flags, guardrails, health, history,
-    kill, log, ofrep, outcomes, proposals, revert, rollouts, runbook, segments, server_info, tokens,
-    webhooks, whoami,
+    apps, backup, clients, delivery, effects, evidence, explain, exposures, feed, flags, guardrails, health,
+    history, kill, log, ofrep, outcomes, proposals, revert, rollouts, runbook, segments, server_info, tokens,
+    watched, webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -167,6 +167,17 @@ fn apps_and_flags(config: &mut Places) {
         .service(at!(&format!("{flag}/environments/{{environment}}"), GET flags::get_state, PATCH flags::set_state));
     looking_back(config, flag);
     rolling_out(config, flag);
+    watching(config);
+}
+
+/// How an app stands, and what guardrails acted on.
+fn watching(config: &mut Places) {
+    let evidence = "/v1/apps/{app}/evidence";
+    config
+        .service(at!("/v1/apps/{app}/environments/{environment}/slo", GET watched::slo))
+        .service(at!(evidence, GET evidence::list))
+        .service(at!(&format!("{evidence}/{{evidence}}"), GET evidence::get))
+        .service(at!(&format!("{evidence}/{{evidence}}/recording"), GET evidence::recording));
 }
 
 /// Rollouts of flags, stage by stage.
@@ -190,6 +201,7 @@ fn looking_back(config: &mut Places, flag: &str) {
         .service(at!(&format!("{state}/explain"), POST explain::explain))
         .service(at!(&format!("{state}/exposures"), GET exposures::show))
         .service(at!(&format!("{state}/outcomes"), GET outcomes::show))
+        .service(at!(&format!("{state}/verdicts"), GET watched::verdicts))
         .service(at!(&format!("{state}/revert"), POST revert::revert));
 }
 

@@ -19,6 +19,7 @@ use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 use tidegate::clock::TestClock;
 use tidegate::effects::{WebhookOptions, Webhooks};
+use tidegate::evaluator::Evaluator;
 use tidegate::exposures::Exposures;
 use tidegate::http::{self, Handles, Settings};
 use tidegate::log::memory::MemoryLog;
@@ -99,19 +100,27 @@ impl Served {
     /// Counting what flags answer where the test says.
     pub(crate) fn counting(log: MemoryLog, exposures: Exposures) -> Served {
         let settings = Settings { workers: 1, ..Settings::default() };
-        Served::put_together(log, settings, Rules::default(), Some(exposures))
+        Served::put_together(log, settings, Rules::default(), |handles| handles.exposures = exposures)
+    }
+
+    /// Keeping what its evaluator knows, and evidence, in a folder.
+    pub(crate) fn watching(folder: &std::path::Path) -> Served {
+        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+        let settings = Settings { workers: 1, ..Settings::default() };
+        let evaluator = Evaluator::open(folder).expect("a folder");
+        Served::put_together(log, settings, Rules::default(), |handles| handles.evaluator = evaluator)
     }
 
     /// On a log that may hold something; without an admin if the node does not become ready.
     pub(crate) fn on(log: MemoryLog, settings: Settings, rules: Rules) -> Served {
-        Served::put_together(log, settings, rules, None)
+        Served::put_together(log, settings, rules, |_| ())
     }
 
     fn put_together(
         log: MemoryLog,
         settings: Settings,
         rules: Rules,
-        exposures: Option<Exposures>,
+        change: impl FnOnce(&mut Handles) + Send + 'static,
     ) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -142,7 +151,7 @@ impl Served {
                 };
                 let webhooks = Webhooks::start(&options, &state, its_clock.clone()).expect("starts");
                 let mut handles = Handles::of(&state, its_clock, rules, telemetry, webhooks);
-                handles.exposures = exposures.unwrap_or(handles.exposures);
+                change(&mut handles);
                 ready.send(admin).expect("the test waits");
                 let shutdown = async {
                     let _ = stopping.await;

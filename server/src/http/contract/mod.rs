@@ -9,6 +9,7 @@ mod advice;
 mod apps;
 mod delivery;
 mod document;
+mod evaluator;
 mod exposures;
 mod flags;
 mod governance;
@@ -33,10 +34,11 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 21] = [
+    let areas: [(&'static str, Vec<Operation>); 24] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
+        ("Apps", evaluator::slo()),
         ("Flags", flags::flags()),
         ("Flags", flags::states()),
         ("Kills", flags::kills()),
@@ -47,12 +49,14 @@ fn operations() -> Vec<Operation> {
         ("Flags", looking_back::looking_back()),
         ("Flags", exposures::exposures()),
         ("Rollouts", rollouts::rollouts()),
+        ("Rollouts", evaluator::verdicts()),
         ("Flags", outcomes::outcomes()),
         ("Kills", delivery::delivery()),
         ("Webhooks", webhooks::webhooks()),
         ("Guardrails", guardrails::guardrails()),
         ("Guardrails", guardrails::runbook()),
         ("Guardrails", guardrails::effects()),
+        ("Guardrails", evaluator::evidence()),
         ("SDKs", serving::sdks()),
         ("Server", serving::server()),
     ];

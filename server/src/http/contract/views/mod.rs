@@ -16,8 +16,8 @@ use rollout_rules::flag::{
 };
 use rollout_rules::governance::{Actor, Scope};
 use rollout_rules::ids::{
-    AppKey, ChannelName, Digest, EnvKey, FlagKey, JobName, KillId, ProposalId, Revision, SegmentKey, TokenId,
-    VariantKey, WebhookId,
+    AppKey, ChannelName, Digest, EnvKey, EvidenceId, FlagKey, JobName, KillId, ProposalId, Revision,
+    SegmentKey, TokenId, VariantKey, WebhookId,
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::runbook::EffectId;
@@ -400,6 +400,7 @@ pub(super) fn path_parameter(name: &str) -> (SchemaOf, &'static str, &'static st
         "job" => (of::<JobName>, "The job.", "rollback"),
         "channel" => (of::<ChannelName>, "The channel.", "on-call"),
         "effect" => (of::<EffectId>, "What was asked for.", "47.0"),
+        "evidence" => (of::<EvidenceId>, "The evidence.", "8f1b2c3d4e5f60718f1b2c3d4e5f6071"),
         "kill_id" => (of::<KillId>, "The kill, as whoever killed named it.", "incident-7"),
         _ => (of::<String>, "A name.", "stale"),
     }
