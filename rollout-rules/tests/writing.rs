@@ -173,6 +173,9 @@ fn targeting_names_only_what_is_there_and_says_where_it_does_not() {
     wrong(split(json!([{"variant": "on", "weight": 0}])), "serve.split.weights");
     wrong(split(json!([{"variant": "on", "weight": u32::MAX}])), "serve.split.weights");
     wrong(split(json!([{"variant": "off", "weight": 1}])), "serve.split.control");
+    let named =
+        |id: &str| json!({"serve": {"split": {"id": id, "weights": [{"variant": "on", "weight": 1}]}}});
+    wrong(named(".exposure"), "serve.split.id");
     wrong(json!({"schedule": [{"id": "s", "at": world.now.0 + 1}]}), "schedule[0]");
 }
 

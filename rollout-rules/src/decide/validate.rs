@@ -181,6 +181,10 @@ pub(super) fn check_variants(flag: &Flag, targeting: &Targeting) -> Result<(), R
 }
 
 fn check_split(field: &str, split: &Split) -> Result<(), Refusal> {
+    if split.id.as_str().starts_with('.') {
+        let problem = "begins with a dot, as the splits do that Tidegate names: choose another name";
+        return Err(invalid(format!("{field}.split.id"), problem));
+    }
     too_many("weights of one split", split.weights.len(), MAX_VARIANTS)?;
     let total: u64 = split.weights.iter().map(|weight| u64::from(weight.weight)).sum();
     if !(1..=i32::MAX as u64).contains(&total) {
