@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rollout_rules::time::UnixMs;
+
 use crate::allocator;
 use crate::clock::Clock;
 use crate::config::{Config, MailEncryption, MailServer};
@@ -130,24 +132,7 @@ pub async fn serve(
     };
     let webhooks = Webhooks::start(&webhooks, &state, clock.clone()).map_err(ServeError::Webhooks)?;
     let mut handles = Handles::of(&state, clock.clone(), config.rules.clone(), telemetry, webhooks);
-    match Exposures::open(&config.data_dir.join(EXPOSURES), clock.now()) {
-        Ok(exposures) => handles.exposures = exposures,
-        // Statistics are no reason not to serve.
-        Err(error) => tracing::warn!("{error}; they are kept in memory alone until the server starts anew"),
-    }
-    match Sli::open(&config.data_dir.join(OUTCOMES), clock.now()) {
-        Ok(sli) => handles.sli = sli,
-        // Flags are served and killed all the same.
-        Err(error) => tracing::error!(
-            "the outcomes in the data directory cannot be used: {error}; they are kept in memory until the server starts anew"
-        ),
-    }
-    match Evaluator::open(&config.data_dir.join(EVALUATOR)) {
-        Ok(evaluator) => handles.evaluator = evaluator,
-        Err(error) => tracing::error!(
-            "what is known of rollouts cannot be kept in the data directory: {error}; they are watched anew, and no evidence is kept"
-        ),
-    }
+    open_kept(&mut handles, config, clock.now());
     let encryption = tls.as_ref().map(Tls::server_config).transpose();
     handles.tls = encryption.map_err(|error| ServeError::Http(std::io::Error::other(error)))?;
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
@@ -192,6 +177,26 @@ pub async fn serve(
     }
     state.stop().await;
     outcome.map_err(ServeError::Http)
+}
+
+/// Opens what is kept besides the log. Flags are served and killed also without it.
+fn open_kept(handles: &mut Handles, config: &Config, now: UnixMs) {
+    match Exposures::open(&config.data_dir.join(EXPOSURES), now) {
+        Ok(exposures) => handles.exposures = exposures,
+        Err(error) => tracing::warn!("{error}; they are kept in memory alone until the server starts anew"),
+    }
+    match Sli::open(&config.data_dir.join(OUTCOMES), now) {
+        Ok(sli) => handles.sli = sli,
+        Err(error) => tracing::error!(
+            "the outcomes in the data directory cannot be used: {error}; they are kept in memory until the server starts anew"
+        ),
+    }
+    match Evaluator::open(&config.data_dir.join(EVALUATOR)) {
+        Ok(evaluator) => handles.evaluator = evaluator,
+        Err(error) => tracing::error!(
+            "what is known of rollouts cannot be kept in the data directory: {error}; they are watched anew, and no evidence is kept"
+        ),
+    }
 }
 
 /// The mail server with its password.

@@ -153,8 +153,8 @@ fn a_rollout_that_is_watched_is_drawn_over_what_was_drawn() {
     assert!(first.contains("\u{1b}[?7lcheckout in production"), "{first}");
     assert!(!first.contains("\u{1b}[?7h"), "{first}");
     server.tool("rollout abort checkout -a shop -e production").ends(0);
-    // Five lines up, and what is there goes.
-    let last = read_until("\u{1b}[5A\u{1b}[J");
+    // Six lines up, and what is there goes.
+    let last = read_until("\u{1b}[6A\u{1b}[J");
     assert!(!last.contains("aborted") && last.contains("\u{1b}[?7h"), "{last}");
     read_until("was aborted");
     assert_eq!(child.wait().expect("our own process").code(), Some(1));

@@ -81,7 +81,8 @@ fn the_core_and_the_sdks_depend_on_no_server() {
         ("rollout-rules", &[][..]),
         ("tidegate-sdk", &["rollout-rules"]),
         ("tidegate-wasm", &["rollout-rules"]),
-        ("tidegate", &["rollout-rules"]),
+        // The micro app of the demo checks its flag as any other does.
+        ("tidegate", &["rollout-rules", "tidegate-sdk"]),
     ] {
         let package = packages.iter().find(|package| package["name"] == name).expect("one of ours");
         let ours: Vec<&str> = package["dependencies"]

@@ -71,11 +71,12 @@ fn what_fails_is_taken_back_once_though_the_server_is_killed_and_its_evidence_sa
     });
     assert!(matches!(judged.as_str(), "ok" | "warming"), "{judged}");
 
+    // It breaks, and so does the server before it has judged a slot of that.
+    traffic.broken.store(true, Ordering::Relaxed);
     let server = server.crash_and_restart();
     let admin = server.admin();
     let known = admin.get(VERDICTS).expect(200);
     assert!(known["splits"][0]["verdicts"][0].is_object(), "what was known is known: {known}");
-    traffic.broken.store(true, Ordering::Relaxed);
     let held = eventually("the flag is held", || hold(&admin));
     assert_eq!(held["cause"], "guardrail");
     eventually("nobody is served it", || {

@@ -11,21 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::Needed;
 use super::app_rule::{AppRule, AppSeen};
-use super::burn::{BurnRule, ErrorBudget};
+use super::burn::ErrorBudget;
 use super::comparison::Rate;
 use super::gauges::Gauges;
-use super::guardrail::{Guardrail, Sli};
+use super::guardrail::Guardrail;
 use super::intake::Part;
 use super::lately::{Lately, RECENT_SLOTS, Sums};
+use super::news::{Measurand, News, Page, Proposed};
 use super::outcomes::Outcomes;
 use super::running::Side;
 use super::slot::Slot;
 use super::spend::{Estimate, Spend};
 use super::standing::{Held, Standing};
-use super::verdict::{Reason, State, Verdict};
+use super::verdict::{State, Verdict};
 use super::watch::{Peers, Plan, Watch};
 use super::week::Week;
-use crate::ids::{FlagKey, Revision, SplitId, VariantKey};
+use crate::ids::{FlagKey, SplitId};
 
 /// Most splits of an app that are watched at once; further ones are not.
 pub const MAX_SPLITS: usize = 1_000;
@@ -78,79 +79,6 @@ pub struct Objectives {
     pub good_millionths: Option<u64>,
     /// What a month may cost, in millionths of the app's currency.
     pub budget_micros: Option<u64>,
-}
-
-/// What is new at the end of a slot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum News {
-    /// What is known of a variant changed.
-    Known {
-        /// Of which flag.
-        flag: FlagKey,
-        /// Of which split.
-        split: SplitId,
-        /// What is known.
-        verdict: Verdict,
-    },
-    /// What is known of a rule of the app itself changed.
-    App {
-        /// Which of its rules, by its place.
-        rule: u8,
-        /// What it is held to be.
-        state: State,
-        /// The numbers.
-        reason: Reason,
-    },
-    /// A rule holds: what it says should be done. Told once for what is measured.
-    Act(Proposed),
-    /// Somebody has to be woken. Once for an incident, however much is part of it.
-    Page(Page),
-}
-
-/// What a rule says should be done, with what it says so from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Proposed {
-    /// The slot it was found in.
-    pub slot: Slot,
-    /// What was measured. Absent: the app itself.
-    pub measured: Option<Measurand>,
-    /// On what it acts.
-    pub sli: Sli,
-    /// The rule, with its actions.
-    pub rule: Guardrail,
-    /// The numbers.
-    pub reason: Reason,
-}
-
-/// A variant as it was served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Measurand {
-    /// The flag.
-    pub flag: FlagKey,
-    /// The split.
-    pub split: SplitId,
-    /// The variant.
-    pub variant: VariantKey,
-    /// The flag's last revision that changed what the split serves.
-    pub revision: Revision,
-}
-
-/// Why somebody is woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Page {
-    /// Variants do badly, and something else is wrong at the same time that none of them can be blamed for.
-    CommonMode {
-        /// How many splits alarmed within the last minute.
-        alarmed: u32,
-    },
-    /// A rule of the app itself acts.
-    App,
-    /// The errors that the app's objective allows are used up too fast.
-    Burning(BurnRule),
 }
 
 /// The watch over an app in an environment.
@@ -250,6 +178,13 @@ impl AppWatch {
             Ok(at) => self.splits[at] = new,
             Err(at) if self.splits.len() < MAX_SPLITS => self.splits.insert(at, new),
             Err(_) => {}
+        }
+    }
+
+    /// The rules of a split do something else when they hold.
+    pub(super) fn act_by(&mut self, flag: &FlagKey, split: &SplitId, rules: Vec<Guardrail>) {
+        if let Ok(at) = self.place(flag, split) {
+            self.splits[at].rules = rules;
         }
     }
 

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::app::{AppSlot, AppWatch, News, Objectives};
+use super::app::{AppSlot, AppWatch, Objectives};
 use super::guardrail::Guardrail;
+use super::news::News;
 use super::watch::Plan;
 use crate::ids::{FlagKey, SplitId};
 use crate::time::UnixMs;
@@ -33,6 +34,15 @@ pub enum Input {
         /// When the rollout was started that it is watched for, if one was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rollout: Option<UnixMs>,
+    },
+    /// A split's rules do something else when they hold; when they do is the same. What was seen goes on counting.
+    Rules {
+        /// Of which flag.
+        flag: FlagKey,
+        /// Which.
+        split: SplitId,
+        /// The rules, in the same order.
+        rules: Vec<Guardrail>,
     },
     /// A split is watched no more.
     Unwatch {
@@ -82,6 +92,7 @@ impl AppWatch {
                 let usual = self.usual().cloned();
                 self.watch(flag.clone(), split.clone(), rules.clone(), usual);
             }
+            Input::Rules { flag, split, rules } => self.act_by(flag, split, rules.clone()),
             Input::Unwatch { flag, split } => self.unwatch(flag, split),
             Input::Plan { flag, split, plan } => self.plan(flag, split, plan.clone()),
             Input::RolloutRuns { flag, split, runs } => self.rollout_runs(flag, split, *runs),

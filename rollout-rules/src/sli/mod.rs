@@ -19,6 +19,7 @@ mod intake;
 mod lately;
 mod mirror;
 mod nats;
+mod news;
 mod outcomes;
 mod recall;
 mod running;
@@ -38,9 +39,7 @@ mod week;
 
 pub use absolute::Absolute;
 pub use advice::{FEW_REQUESTS_A_SECOND, FEW_USERS, Needed, Traffic, is_little, needed};
-pub use app::{
-    AppSlot, AppWatch, MAX_APP_RULES, MAX_SPLITS, Measurand, News, Objectives, Page, Proposed, SplitSlot,
-};
+pub use app::{AppSlot, AppWatch, MAX_APP_RULES, MAX_SPLITS, Objectives, SplitSlot};
 pub use burn::{BUDGET_HOURS, BURN_RULES, BurnRule, ErrorBudget};
 pub use comparison::{Comparison, EPOCH_SLOTS, Evidence, MAX_RECALLED, Pair, Rate};
 pub use gauges::Gauges;
@@ -50,6 +49,7 @@ pub use intake::{GRACE, Intake, MAX_BATCHES, MAX_PARTS, Part, SlotEntry};
 pub use lately::{Lately, RECENT_SLOTS, Sums};
 pub use mirror::{ADVANCE_ODDS, Mirror};
 pub use nats::Nats;
+pub use news::{Measurand, News, Page, Proposed};
 pub use outcomes::Outcomes;
 pub use running::LARGE_DIFFERENCE_MILLIONTHS;
 pub use skew::{MAX_SERVED, SKEW_ODDS, Skew};

@@ -110,12 +110,12 @@ pub struct Verdict {
     pub shown_good: bool,
 }
 
-impl Verdict {
-    /// What its numbers are of, if they are of anything.
+impl Reason {
+    /// What the numbers are of, if they are of anything.
     pub fn sli(&self) -> Option<Sli> {
-        match self.reason {
+        match self {
             Reason::Compared { sli, .. } | Reason::Threshold { sli, .. } | Reason::Absolute { sli, .. } => {
-                Some(sli)
+                Some(*sli)
             }
             Reason::Nothing | Reason::Skewed { .. } | Reason::Silence { .. } => None,
         }

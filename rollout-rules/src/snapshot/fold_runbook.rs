@@ -15,6 +15,7 @@ use crate::flag::{Hold, Targeting};
 use crate::ids::{AppKey, EnvKey, FlagKey};
 use crate::runbook::{Act, Acted, Cause, EffectId, Guardrails, KEPT_ACTED, Lowered, Run, RunState};
 use crate::sli::guardrail::Guardrail;
+use crate::time::DAY;
 
 impl Snapshot {
     /// Guardrails, jobs, channels, acts and what becomes of them.
@@ -109,7 +110,9 @@ impl Snapshot {
         if act.cause != Cause::Drill {
             self.change_runbook(&act.app, |runbook| {
                 if runbook.acted.len() == KEPT_ACTED {
-                    runbook.acted.remove(0);
+                    // That somebody was told goes first: of what was done today it has to be known how often.
+                    let is_old = |acted: &Acted| !acted.is_action || acted.at.plus(DAY) <= stamp.entry.at;
+                    runbook.acted.remove(runbook.acted.iter().position(is_old).unwrap_or(0));
                 }
                 runbook.acted.push(Acted {
                     revision: stamp.revision(),

@@ -128,7 +128,7 @@ impl Where {
 
 /// What outcomes say of its variants, where the server knows.
 fn show_verdicts(session: &mut Session, path: &str, answer: &Value) -> Result<(), Failure> {
-    let Some(seen) = verdicts::read(session, path)? else { return Ok(()) };
+    let Some(seen) = verdicts::read(session, path) else { return Ok(()) };
     let rollout = StateView::read(answer, session)?.rollout;
     let lines = seen.lines(rollout.as_ref(), session.style);
     lines.iter().try_for_each(|line| Ok(writeln!(session.out, "{line}")?))

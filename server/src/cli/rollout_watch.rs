@@ -47,7 +47,7 @@ pub(super) fn run(session: &mut Session, path: &str) -> Result<(), Failure> {
         away = false;
         let state = StateView::read(&answer, session)?;
         if !session.json {
-            verdicts.look(session, path)?;
+            verdicts.look(session, path);
         }
         if drawn {
             let more = verdicts.lines(state.rollout.as_ref(), session.style);

@@ -7,7 +7,6 @@ use rollout_rules::time::{DurationMs, UnixMs};
 use serde::Deserialize;
 
 use super::delivery::grouped;
-use super::failure::Failure;
 use super::output::{Style, Tone, harmless};
 use super::rollout_view::RolloutView;
 use super::session::Session;
@@ -60,16 +59,12 @@ struct VerdictView {
     why: String,
 }
 
-/// Asks for the verdicts beside a rollout. None: the server is older and knows of none.
-pub(super) fn read(session: &Session, rollout: &str) -> Result<Option<VerdictsView>, Failure> {
+/// Asks for the verdicts beside a rollout. None: the server is older and knows of none, or does not say now; the
+/// rollout is shown all the same.
+pub(super) fn read(session: &Session, rollout: &str) -> Option<VerdictsView> {
     let path = rollout.strip_suffix(PATHS.0).unwrap_or(rollout);
-    match session.client.get(&format!("{path}{}", PATHS.1)) {
-        Ok(answer) => VerdictsView::deserialize(&answer.body)
-            .map(Some)
-            .map_err(|error| session.client.strange(&format!("verdicts that say: {error}"))),
-        Err(Failure::Refused(problem)) if problem.status == 404 => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    let answer = session.client.get(&format!("{path}{}", PATHS.1)).ok()?;
+    VerdictsView::deserialize(&answer.body).ok()
 }
 
 /// The verdicts of a rollout that is followed: they change with each slot, so they are asked for as often.
@@ -81,17 +76,11 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Asks if it is time to. While the server is away what was seen before stays.
-    pub(super) fn look(&mut self, session: &Session, rollout: &str) -> Result<(), Failure> {
-        if self.asked.is_some_and(|asked| session.now < asked.plus(SLOT)) {
-            return Ok(());
+    pub(super) fn look(&mut self, session: &Session, rollout: &str) {
+        if self.asked.is_none_or(|asked| session.now >= asked.plus(SLOT)) {
+            self.asked = Some(session.now);
+            self.seen = read(session, rollout).or(self.seen.take());
         }
-        self.asked = Some(session.now);
-        match read(session, rollout) {
-            Ok(seen) => self.seen = seen,
-            Err(failure) if failure.is_passing() => {}
-            Err(failure) => return Err(failure),
-        }
-        Ok(())
     }
 
     /// All that there is to say, a line each.

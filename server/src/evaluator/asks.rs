@@ -3,7 +3,7 @@
 use rollout_rules::change::Command;
 use rollout_rules::flag::MAX_TEXT_BYTES;
 use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-use rollout_rules::ids::{AppKey, ChannelName, EnvKey, FlagKey, SplitId};
+use rollout_rules::ids::{AppKey, ChannelName, EnvKey, FlagKey, SplitId, VariantKey};
 use rollout_rules::rollout::{Finding, RolloutStatus, WaitsFor};
 use rollout_rules::runbook::{Acting, Cause};
 use rollout_rules::sli::guardrail::{Action, Sli};
@@ -18,6 +18,7 @@ use crate::state::Request;
 const OWNER: &str = rollout_rules::runbook::OWNER;
 
 /// A command, and why, in words.
+#[derive(Clone)]
 pub(super) struct Ask {
     pub(super) command: Command,
     pub(super) reason: String,
@@ -44,16 +45,15 @@ impl Ask {
     }
 }
 
-/// What a rule says should be done. None: what it was measured on is watched no more, since somebody changed it or it was
-/// taken back already.
+/// What a rule says should be done. None: what it was measured on is not served any more.
 pub(super) fn act(watching: &Watching, pending: &Pending) -> Option<Ask> {
     let proposed = &pending.proposed;
     let measured = proposed.measured.as_ref();
-    // The flag may have gone on to its next stage meanwhile: it is the same experiment.
-    let revision = match measured {
-        Some(measured) => Some(watching.told().plan(&measured.flag, &measured.split)?.revision),
-        None => None,
-    };
+    if let Some(measured) = measured {
+        let plan = watching.told().plan(&measured.flag, &measured.split)?;
+        let is_it = |(variant, weight): &&(VariantKey, u32)| *variant == measured.variant && *weight > 0;
+        plan.weights.iter().find(is_it)?;
+    }
     let mut actions = proposed.rule.then().to_vec();
     let tells = actions.iter().any(|action| matches!(action, Action::Notify(_)));
     if measured.is_none() && !tells && actions.len() < rollout_rules::sli::guardrail::MAX_ACTIONS {
@@ -67,7 +67,7 @@ pub(super) fn act(watching: &Watching, pending: &Pending) -> Option<Ask> {
         guardrail: Some(proposed.rule.clone()),
         variant: measured.map(|measured| measured.variant.clone()),
         cause: Cause::Regressed(proposed.sli),
-        measured: revision,
+        measured: measured.map(|measured| measured.revision),
         evidence: pending.evidence.clone(),
         actions,
     };
@@ -84,11 +84,11 @@ pub(super) fn notices(watching: &Watching, news: &[News]) -> Vec<Ask> {
         match one {
             News::Known { flag, split, verdict } => match verdict.state {
                 State::Suspect => {
-                    let cause = verdict.sli().map(Cause::Suspect);
+                    let cause = verdict.reason.sli().map(Cause::Suspect);
                     asks.extend(cause.and_then(|cause| tell(watching, Some((flag, split)), cause, verdict)));
                 }
                 State::Invalid => asks.extend(tell(watching, Some((flag, split)), Cause::Invalid, verdict)),
-                State::CommonMode => common = verdict.sli(),
+                State::CommonMode => common = verdict.reason.sli(),
                 _ => {}
             },
             News::Page(Page::CommonMode { alarmed }) => {
@@ -107,6 +107,11 @@ pub(super) fn notices(watching: &Watching, news: &[News]) -> Vec<Ask> {
                 );
                 asks.extend(tell_in_words(watching, None, Cause::Suspect(Sli::Availability), words));
             }
+            News::App { state: State::Suspect, reason, .. } => {
+                let cause = reason.sli().map(Cause::Suspect);
+                let words = format!("the app itself{reason}");
+                asks.extend(cause.and_then(|cause| tell_in_words(watching, None, cause, words)));
+            }
             // Its act tells.
             News::Page(Page::App) | News::App { .. } | News::Act(_) => {}
         }
@@ -118,18 +123,25 @@ pub(super) fn notices(watching: &Watching, news: &[News]) -> Vec<Ask> {
 pub(super) fn alarm(watching: &Watching, still: &StillServed) -> Option<Ask> {
     let words = format!(
         "variant {} was taken back by revision {} and is still served: {} requests in ten seconds. Look at `tidegate clients --behind`",
-        still.done.variant, still.done.revision, still.requests
+        still.done.variant, still.done.taken_back, still.requests
     );
     tell_in_words(watching, Some((&still.done.flag, &still.done.split)), Cause::StillServed, words)
 }
 
 /// That automation has acted as often as it may, and leaves this to people.
 pub(super) fn left_to_people(watching: &Watching, pending: &Pending, until: UnixMs) -> Option<Ask> {
-    let place = pending.proposed.measured.as_ref().map(|measured| (&measured.flag, &measured.split));
     let words = format!(
-        "automation has acted three times within a day and leaves the app to people until {until}: {}{}",
+        "automation has acted as often as it may within a day and leaves the app to people until {until}: {}{}",
         pending.proposed.rule, pending.proposed.reason
     );
+    // Once for the app: of many flags that ask for more nobody needs as many mails.
+    tell_in_words(watching, None, Cause::LeftToPeople, words)
+}
+
+/// That what a rule asks for is refused, which only people can mend.
+pub(super) fn refused(watching: &Watching, pending: &Pending, why: &str) -> Option<Ask> {
+    let place = pending.proposed.measured.as_ref().map(|measured| (&measured.flag, &measured.split));
+    let words = format!("what a guardrail asks for is refused: {}: {why}", pending.proposed.rule);
     tell_in_words(watching, place, Cause::LeftToPeople, words)
 }
 
@@ -169,9 +181,9 @@ fn owner() -> Option<Action> {
 
 /// What rollouts are told of what was seen of their stages.
 pub(super) fn steps(watching: &Watching, snapshot: &Snapshot, now: UnixMs) -> Vec<Ask> {
-    let mut flags: Vec<&FlagKey> = watching.told().splits().map(|(flag, _)| flag).collect();
-    flags.dedup();
-    flags.into_iter().filter_map(|flag| step(watching, snapshot, flag, now)).collect()
+    let here = snapshot.rollouts(&watching.app, None);
+    let here = here.filter(|(_, environment)| **environment == watching.environment);
+    here.filter_map(|(flag, _)| step(watching, snapshot, flag, now)).collect()
 }
 
 fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -> Option<Ask> {
@@ -181,7 +193,11 @@ fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -
     if view.rollout_over(environment, now).is_some() {
         return None;
     }
-    let finding = finding(watching, flag);
+    let mut finding = finding(watching, flag);
+    // What has just begun to be watched anew says nothing against it because it has seen nothing yet.
+    if matches!(rollout.status, RolloutStatus::Held { .. }) && is_warming(watching, flag) {
+        finding = Finding::Held { reason: String::new() };
+    }
     let asks = match (&rollout.status, &finding) {
         (RolloutStatus::Running | RolloutStatus::Waiting { .. }, Finding::Held { .. }) => true,
         (RolloutStatus::Held { .. }, found) => !matches!(found, Finding::Held { .. }),
@@ -207,10 +223,15 @@ fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -
     Some(Ask { command, reason })
 }
 
-/// What the splits of a flag say together.
+fn is_warming(watching: &Watching, flag: &FlagKey) -> bool {
+    let mut verdicts = watching.watch().verdicts().filter(|(of, ..)| *of == flag);
+    verdicts.any(|(.., verdict)| verdict.state == State::Warming)
+}
+
+/// What the splits of a flag say together. Where none is watched nothing speaks against it.
 fn finding(watching: &Watching, flag: &FlagKey) -> Finding {
-    let splits = watching.told().splits().filter(|(of, _)| of == flag);
-    let mut shown = true;
+    let splits: Vec<_> = watching.told().splits().filter(|(of, _)| of == flag).collect();
+    let mut shown = !splits.is_empty();
     for (_, split) in splits {
         match watching.standing(flag, split) {
             Standing::Held(held) => {

@@ -2,7 +2,7 @@
 //! again comes to the same verdict, to the bit.
 //!
 //! Each is a file of two lines, named by the hash of its second: a summary, and the recording. The oldest go when there are
-//! more than [`MAX_KEPT`].
+//! more than [`MAX_KEPT`], or more than [`MAX_KEPT_OF_APP`] of one app.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey, SplitId, VariantKey};
-use rollout_rules::sli::{News, Recording};
+use rollout_rules::sli::{News, Proposed, Recording};
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Most pieces of evidence that are kept.
 pub const MAX_KEPT: usize = 1_000;
+/// Most of one app.
+pub const MAX_KEPT_OF_APP: usize = 100;
 
 /// What was found, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -50,6 +52,8 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
+    /// What was to be done.
+    pub proposed: Proposed,
     /// What was new at the last slot.
     pub news: Vec<News>,
     /// What it was found from.
@@ -97,11 +101,17 @@ impl Store {
         file.sync_data()?;
         fs::rename(&new, self.path(&id))?;
         let mut known = self.known();
+        let of_app = known.iter().filter(|(_, kept)| kept.app == summary.app);
+        let oldest_of_app =
+            (of_app.clone().count() >= MAX_KEPT_OF_APP).then(|| of_app.map(|(name, _)| name.clone()).next());
         known.insert((summary.at, id.clone()), summary);
-        while known.len() > MAX_KEPT
-            && let Some(((_, oldest), _)) = known.pop_first()
+        let oldest = oldest_of_app.flatten().and_then(|oldest| known.remove_entry(&oldest));
+        let oldest = oldest.or_else(|| (known.len() > MAX_KEPT).then(|| known.pop_first()).flatten());
+        if let Some(((_, oldest), _)) = oldest
+            && let Err(error) = fs::remove_file(self.path(&oldest))
+            && error.kind() != io::ErrorKind::NotFound
         {
-            fs::remove_file(self.path(&oldest))?;
+            tracing::warn!(%oldest, "evidence is not needed any more and stays: {error}");
         }
         Ok(id)
     }

@@ -38,7 +38,8 @@ pub(super) struct Kept {
     folder: PathBuf,
     name: String,
     generation: u64,
-    tail: Option<File>,
+    /// Something that was told is not in the tail: what is known has to be kept anew before anything else is.
+    broken: bool,
 }
 
 impl Base {
@@ -52,19 +53,20 @@ impl Base {
 impl Kept {
     /// The files of a watch that has none yet.
     pub(super) fn new(folder: &Path, app: &AppKey, environment: &EnvKey) -> Kept {
-        Kept { folder: folder.to_owned(), name: format!("{app}.{environment}"), generation: 0, tail: None }
+        Kept { folder: folder.to_owned(), name: format!("{app}.{environment}"), generation: 0, broken: true }
     }
 
     /// All that is kept in a folder. What cannot be read is left out, and said.
     pub(super) fn load_all(folder: &Path) -> io::Result<Vec<(Kept, Base, Vec<Input>)>> {
         fs::create_dir_all(folder)?;
-        let mut all = Vec::new();
+        let (mut all, mut others) = (Vec::new(), Vec::new());
         for file in fs::read_dir(folder)? {
             let path = file?.path();
             if path.extension().is_none_or(|extension| extension != "base") {
+                others.push(path);
                 continue;
             }
-            match load(&path) {
+            match load(&path, true) {
                 Ok(loaded) => all.push(loaded),
                 Err(error) => tracing::error!(
                     "{}: what was known of an app cannot be read, and is watched anew: {error}",
@@ -72,7 +74,18 @@ impl Kept {
                 ),
             }
         }
+        // Tails that no base names are of no use, and would be in the way of a later one of their name.
+        let tails: Vec<PathBuf> =
+            all.iter().map(|(kept, ..): &(Kept, Base, Vec<Input>)| kept.tail_path()).collect();
+        for path in others.iter().filter(|path| !tails.contains(path)) {
+            remove(path)?;
+        }
         Ok(all)
+    }
+
+    /// Whether all that was told is kept.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.broken
     }
 
     /// Keeps a watch as it is now: what it was told so far is in it.
@@ -84,13 +97,12 @@ impl Kept {
         let mut file = File::create(&new)?;
         file.write_all(&text)?;
         file.sync_data()?;
+        self.broken = true;
         fs::rename(&new, &path)?;
         self.generation = base.generation;
-        self.tail = None;
-        match fs::remove_file(before) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        File::create(self.tail_path())?;
+        self.broken = false;
+        remove(&before)
     }
 
     /// Keeps what a watch was told.
@@ -100,26 +112,23 @@ impl Kept {
             serde_json::to_writer(&mut lines, input)?;
             lines.push(b'\n');
         }
-        if self.tail.is_none() {
-            self.tail = Some(OpenOptions::new().append(true).create(true).open(self.tail_path())?);
-        }
-        let Some(tail) = &mut self.tail else { return Ok(()) };
-        tail.write_all(&lines)
+        // Not kept open: there may be more of them than a process may have open.
+        let written = OpenOptions::new().append(true).create(true).open(self.tail_path());
+        let written = written.and_then(|mut tail| tail.write_all(&lines));
+        self.broken |= written.is_err();
+        written
     }
 
     /// The base and all inputs since, as they are stored.
     pub(super) fn read(&self) -> io::Result<(Base, Vec<Input>)> {
-        let (_, base, inputs) = load(&self.base_path())?;
+        let (_, base, inputs) = load(&self.base_path(), false)?;
         Ok((base, inputs))
     }
 
     /// The app or its environment is gone.
     pub(super) fn remove(&mut self) {
-        self.tail = None;
         for path in [self.base_path(), self.tail_path()] {
-            if let Err(error) = fs::remove_file(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
+            if let Err(error) = remove(&path) {
                 tracing::warn!("{}: is not needed any more and stays: {error}", path.display());
             }
         }
@@ -134,7 +143,16 @@ impl Kept {
     }
 }
 
-fn load(path: &Path) -> io::Result<(Kept, Base, Vec<Input>)> {
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a base and its tail; `mends` takes away what was not written whole.
+fn load(path: &Path, mends: bool) -> io::Result<(Kept, Base, Vec<Input>)> {
     let base: Base = serde_json::from_reader(BufReader::new(File::open(path)?))?;
     if base.form != FORM {
         let problem = format!("it has form {}, and this program reads {FORM}", base.form);
@@ -143,13 +161,20 @@ fn load(path: &Path) -> io::Result<(Kept, Base, Vec<Input>)> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut kept = Kept::new(folder, &base.app, &base.environment);
     kept.generation = base.generation;
+    kept.broken = false;
     let mut inputs = Vec::new();
     match File::open(kept.tail_path()) {
         Ok(tail) => {
-            for line in BufReader::new(tail).lines() {
-                // A line that was cut off is the last: what comes after it was never told.
-                let Ok(input) = serde_json::from_str(&line?) else { break };
+            let (mut tail, mut line, mut whole) = (BufReader::new(tail), Vec::new(), 0);
+            while tail.read_until(b'\n', &mut line)? > 0 {
+                // A line that was cut off is the last: it goes, so that the next one begins where it did.
+                let Some(Ok(input)) = line.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
                 inputs.push(input);
+                whole += line.len() as u64;
+                line.clear();
+            }
+            if mends {
+                OpenOptions::new().write(true).open(kept.tail_path())?.set_len(whole)?;
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

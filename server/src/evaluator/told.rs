@@ -33,6 +33,9 @@ impl Told {
                 let told = ToldSplit { rules: rules.clone(), rollout: *rollout, ..ToldSplit::default() };
                 self.splits.insert((flag.clone(), split.clone()), told);
             }
+            Input::Rules { flag, split, rules } => {
+                self.change(flag, split, |told| told.rules.clone_from(rules));
+            }
             Input::Unwatch { flag, split } => {
                 self.splits.remove(&(flag.clone(), split.clone()));
             }
@@ -60,8 +63,8 @@ impl Told {
             missing.push(Input::App { rules: wanted.rules.clone(), objectives: wanted.objectives });
         }
         for (flag, split) in self.splits.keys() {
-            let is_wanted = wanted.splits.iter().any(|one| one.flag == *flag && one.split == *split);
-            if !is_wanted {
+            let at = wanted.splits.binary_search_by(|one| (&one.flag, &one.split).cmp(&(flag, split)));
+            if at.is_err() {
                 missing.push(Input::Unwatch { flag: flag.clone(), split: split.clone() });
             }
         }
@@ -70,6 +73,11 @@ impl Told {
             one.add_missing(told, &mut missing);
         }
         missing
+    }
+
+    /// A split is told of anew with the next slot.
+    pub(super) fn forget(&mut self, flag: &FlagKey, split: &SplitId) {
+        self.splits.remove(&(flag.clone(), split.clone()));
     }
 
     /// The revision whose plan was told last.
@@ -89,7 +97,8 @@ impl WantedSplit {
         // Another rollout is another experiment, and so is another control: what was seen before does not count.
         let goes_on = told.filter(|told| {
             let same_control = control(&told.plan) == self.plan.control || self.plan.control.is_none();
-            told.rules == self.rules && told.rollout == self.rollout && same_control
+            let tests = |rules: &[Guardrail]| rules.iter().map(Guardrail::when).collect::<Vec<_>>();
+            tests(&told.rules) == tests(&self.rules) && told.rollout == self.rollout && same_control
         });
         let (flag, split) = (&self.flag, &self.split);
         if goes_on.is_none() {
@@ -99,6 +108,10 @@ impl WantedSplit {
                 rules: self.rules.clone(),
                 rollout: self.rollout,
             });
+        }
+        if goes_on.is_some_and(|told| told.rules != self.rules) {
+            let (flag, split, rules) = (flag.clone(), split.clone(), self.rules.clone());
+            missing.push(Input::Rules { flag, split, rules });
         }
         if goes_on.and_then(|told| told.plan.as_ref()) != Some(&self.plan) {
             missing.push(Input::Plan { flag: flag.clone(), split: split.clone(), plan: self.plan.clone() });

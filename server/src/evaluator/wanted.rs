@@ -44,6 +44,7 @@ pub(super) fn wanted(snapshot: &Snapshot, app: &App, environment: &EnvKey, now: 
             break;
         }
     }
+    splits.truncate(MAX_SPLITS);
     splits.sort_by(|a, b| (&a.flag, &a.split).cmp(&(&b.flag, &b.split)));
     let of_app = app.guardrails(None, environment).rules;
     let rules: Vec<Guardrail> = of_app.iter().filter_map(of_the_app).collect();

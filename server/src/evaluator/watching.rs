@@ -4,16 +4,19 @@ use std::io;
 use std::path::Path;
 
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey, Revision, SplitId, VariantKey};
-use rollout_rules::sli::{AppSlot, AppWatch, Input, News, Objectives, Proposed, Recording, Slot, Standing};
+use rollout_rules::sli::{
+    AppSlot, AppWatch, Input, News, Objectives, Part, Proposed, Recording, Slot, Standing,
+};
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde::{Deserialize, Serialize};
 
+use super::asks::Ask;
 use super::evidence::{self, Evidence};
 use super::kept::{Base, Kept};
 use super::told::Told;
 use super::wanted::Wanted;
 
-/// After so many slots what is known is kept anew, and the inputs before are forgotten: half an hour.
+/// Every so many slots what is known is kept anew, and the inputs before are forgotten: half an hour.
 const REBASED_SLOTS: u32 = 180;
 /// Most acts that wait for the log, or for a flag that has just changed.
 const MAX_PENDING: usize = 64;
@@ -37,8 +40,10 @@ pub(super) struct Done {
     pub(super) flag: FlagKey,
     pub(super) split: SplitId,
     pub(super) variant: VariantKey,
-    /// The entry.
+    /// The flag's revision that was measured: what a later one serves is another matter.
     pub(super) revision: Revision,
+    /// The entry that took it back.
+    pub(super) taken_back: Revision,
     pub(super) at: UnixMs,
 }
 
@@ -64,8 +69,13 @@ pub(super) struct Watching {
     told: Told,
     pub(super) pending: Vec<Pending>,
     done: Vec<Done>,
+    /// Who is to be told what, as soon as the log takes it.
+    pub(super) notices: Vec<Ask>,
     kept: Option<Kept>,
-    since_base: u32,
+    /// What is known is kept anew in slots of this place among [`REBASED_SLOTS`], so that not all apps are at once.
+    place: u32,
+    /// Something has to outlive a crash at once.
+    keeps_now: bool,
 }
 
 impl Watching {
@@ -79,14 +89,12 @@ impl Watching {
             told: Told::default(),
             pending: Vec::new(),
             done: Vec::new(),
+            notices: Vec::new(),
             kept,
-            since_base: 0,
+            place: place_of(app, environment),
+            keeps_now: false,
         };
         new.rebase();
-        // Apps that are watched from one slot on are not all kept anew in one.
-        let places = app.as_str().bytes().chain(environment.as_str().bytes());
-        new.since_base = places.fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        new.since_base %= REBASED_SLOTS;
         new
     }
 
@@ -95,21 +103,22 @@ impl Watching {
         let mut told = Told::default();
         base.told.iter().for_each(|input| told.note(input));
         let mut restored = Watching {
+            place: place_of(&base.app, &base.environment),
             app: base.app,
             environment: base.environment,
             watch: base.watch,
             told,
             pending: base.pending,
             done: base.done,
+            notices: Vec::new(),
             kept: Some(kept),
-            since_base: 0,
+            keeps_now: false,
         };
         for input in inputs {
             let news = restored.watch.fold(input);
-            restored.told.note(input);
+            restored.note(input);
             // It may have been asked for already; then it is found done.
             restored.propose(&news, None);
-            restored.since_base += u32::from(matches!(input, Input::Slot(_)));
         }
         restored
     }
@@ -137,18 +146,18 @@ impl Watching {
         if slot.slot < self.watch.next() {
             return Stepped::default();
         }
-        if self.since_base >= REBASED_SLOTS {
+        if self.kept.as_ref().is_some_and(|kept| !kept.is_whole()) {
             self.rebase();
         }
+        let at = slot.slot;
         let mut inputs = self.told.missing(wanted);
         let still_served = self.look_after(&slot);
         inputs.push(Input::Slot(slot));
         let mut news = Vec::new();
         for input in &inputs {
             news = self.watch.fold(input);
-            self.told.note(input);
+            self.note(input);
         }
-        self.since_base += 1;
         if let Some(kept) = &mut self.kept
             && let Err(error) = kept.append(&inputs)
         {
@@ -156,7 +165,26 @@ impl Watching {
                 "what is known of an app is not kept: {error}");
         }
         self.propose(&news, store);
+        if std::mem::take(&mut self.keeps_now) || at.0 % REBASED_SLOTS == self.place {
+            self.rebase();
+        }
         Stepped { news, still_served }
+    }
+
+    /// A split is watched anew from the next slot on: what was found was of something that changed meanwhile.
+    pub(super) fn begin_anew(&mut self, flag: &FlagKey, split: &SplitId) {
+        self.told.forget(flag, split);
+    }
+
+    /// What was found of a split is not held against what it serves after it was turned off, or begun anew.
+    fn note(&mut self, input: &Input) {
+        self.told.note(input);
+        if let Input::Watch { flag, split, .. } | Input::Unwatch { flag, split } = input {
+            self.pending.retain(|pending| {
+                let measured = pending.proposed.measured.as_ref();
+                measured.is_none_or(|measured| measured.flag != *flag || measured.split != *split)
+            });
+        }
     }
 
     /// Whether a rollout of a split may go on.
@@ -167,6 +195,7 @@ impl Watching {
     /// Something was taken back: it is looked whether it is.
     pub(super) fn look_for(&mut self, done: Done) {
         self.done.push(done);
+        self.keeps_now = true;
     }
 
     fn look_after(&mut self, slot: &AppSlot) -> Vec<StillServed> {
@@ -174,7 +203,9 @@ impl Watching {
         self.done.retain(|done| begins <= done.at.plus(LOOKED_AFTER));
         let requests = |done: &Done| {
             let splits = slot.splits.iter().filter(|told| told.flag == done.flag && told.split == done.split);
-            let parts = splits.flat_map(|told| &told.parts).filter(|part| part.variant == done.variant);
+            // What somebody turned on since is another matter.
+            let is_it = |part: &&Part| part.variant == done.variant && part.revision <= done.revision;
+            let parts = splits.flat_map(|told| &told.parts).filter(is_it);
             parts.fold(0, |sum: u64, part| sum.saturating_add(part.outcomes.requests))
         };
         // Told of once.
@@ -186,8 +217,8 @@ impl Watching {
     fn propose(&mut self, news: &[News], store: Option<&evidence::Store>) {
         for one in news {
             let News::Act(proposed) = one else { continue };
-            let evidence = store.and_then(|store| self.stored(store, news, proposed));
             if self.pending.len() < MAX_PENDING {
+                let evidence = store.and_then(|store| self.stored(store, news, proposed));
                 self.pending.push(Pending { proposed: proposed.clone(), evidence });
             } else {
                 tracing::error!(app = %self.app, environment = %self.environment,
@@ -197,11 +228,13 @@ impl Watching {
     }
 
     fn stored(&self, store: &evidence::Store, news: &[News], proposed: &Proposed) -> Option<EvidenceId> {
-        let stored = self.kept.as_ref().map(|kept| -> io::Result<EvidenceId> {
+        let whole = self.kept.as_ref().filter(|kept| kept.is_whole());
+        let stored = whole.map(|kept| -> io::Result<EvidenceId> {
             let (base, inputs) = kept.read()?;
             let recording = Recording { base: base.watch, inputs };
             let measured = proposed.measured.as_ref();
-            store.put(&Evidence { news: news.to_vec(), recording }, |id| evidence::Summary {
+            let evidence = Evidence { proposed: proposed.clone(), news: news.to_vec(), recording };
+            store.put(&evidence, |id| evidence::Summary {
                 id,
                 at: proposed.slot.ends_at(),
                 app: self.app.clone(),
@@ -224,7 +257,6 @@ impl Watching {
     }
 
     fn rebase(&mut self) {
-        self.since_base = 0;
         let Some(kept) = &mut self.kept else { return };
         let mut base = Base::new(&self.app, &self.environment, self.watch.clone());
         base.told = self.told.inputs();
@@ -247,4 +279,10 @@ impl Watching {
             kept.remove();
         }
     }
+}
+
+/// Which of [`REBASED_SLOTS`] places an app environment has.
+fn place_of(app: &AppKey, environment: &EnvKey) -> u32 {
+    let bytes = app.as_str().bytes().chain(environment.as_str().bytes());
+    bytes.fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % REBASED_SLOTS
 }

@@ -11,7 +11,7 @@ use super::Shared;
 use super::apps::{OnlyReason, missing_app};
 use super::auth::Principal;
 use super::body::OptionalJson;
-use super::commands::Asking;
+use super::commands::{Asking, Terms, submit};
 use super::paging::Page;
 use super::problem::{self, Problem};
 use super::reading::Reading;
@@ -127,9 +127,19 @@ pub async fn replay_all(
     let dead: Vec<EffectId> = dead.map(|(id, _)| id).take(MAX_REPLAYED).collect();
     // Whoever may not have any of it tried again is told so, whatever there is.
     asking.who.shapes()?;
+    // Each is a change of its own, which one key cannot name; asked for again, what is tried already is left alone.
+    let terms = Terms::of(&asking.request)?;
     for id in &dead {
         let change = RunbookCommand::ReplayEffect { id: *id };
-        asking.submit(Command::Runbook { app: app.clone(), change }, body.reason.clone()).await?;
+        let command = Command::Runbook { app: app.clone(), change };
+        submit(
+            &asking.shared,
+            &asking.who,
+            command,
+            Terms { plan: terms.plan.clone(), ..Terms::default() },
+            body.reason.clone(),
+        )
+        .await?;
     }
     Ok(HttpResponse::Accepted().json(json!({ "replaying": dead.len() })))
 }

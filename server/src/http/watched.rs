@@ -79,7 +79,7 @@ fn standing_word(standing: &Standing) -> &'static str {
 
 fn verdict_view(verdict: &Verdict, rules: &[Guardrail]) -> Value {
     // Rules that were written anew since the slot may stand in other places.
-    let fits = |rule: &&Guardrail| verdict.sli().is_none_or(|sli| sli == rule.when().sli());
+    let fits = |rule: &&Guardrail| verdict.reason.sli().is_none_or(|sli| sli == rule.when().sli());
     let test = verdict.test.and_then(|test| rules.get(usize::from(test))).filter(fits);
     json!({
         "variant": verdict.variant,

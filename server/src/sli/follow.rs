@@ -10,6 +10,9 @@ use tokio::sync::broadcast;
 use super::rows::{self, Row};
 use super::{ClosedSlot, Sli};
 
+/// A slot that comes so many after later ones does because the clock was set back.
+const SET_BACK: u32 = 6;
+
 /// Follows closed slots.
 pub struct Follower {
     sli: Sli,
@@ -43,6 +46,8 @@ impl Follower {
             }
             match self.news.recv().await {
                 Ok(closed) if closed.slot >= self.next => self.behind.push_back(closed),
+                // A clock that was ahead was set back: what comes now is what happens.
+                Ok(closed) if closed.slot.plus(SET_BACK) < self.next => self.behind.push_back(closed),
                 // It was on disk already.
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up()?,

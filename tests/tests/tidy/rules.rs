@@ -114,6 +114,18 @@ pub(crate) const TABLE: &[Row] = &[
     },
     Row {
         within: &["server/src/"],
+        except: &["server/src/cli/demo/"],
+        forbidden: &["tidegate_sdk*"],
+        why: "the server is no client of its own; only the demo plays an app",
+    },
+    Row {
+        within: &["server/src/evaluator/"],
+        except: &[],
+        forbidden: &["crate::http", "crate::effects", "crate::cli"],
+        why: "the evaluator asks by commands, and knows of no one who asks it",
+    },
+    Row {
+        within: &["server/src/"],
         except: &["server/src/effects/"],
         forbidden: &["lettre*"],
         why: "only effects send mail",
