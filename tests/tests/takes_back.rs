@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use rollout_rules::sli::{News, Recording};
@@ -11,39 +12,40 @@ use serde_json::{Value, json};
 use tidegate_sdk::{Client, Context, Outcome};
 use tidegate_tests::{Api, PATIENCE, Server, eventually};
 
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(5);
 const FLAG: &str = "/v1/apps/shop/flags/checkout";
 const VERDICTS: &str = "/v1/apps/shop/flags/checkout/environments/live/verdicts";
 
 /// Requests of one person after another, until it is dropped; those that are served the new variant fail once it is broken.
 struct Traffic {
-    stop: Arc<AtomicBool>,
+    stop: Option<Sender<()>>,
     broken: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Traffic {
     fn begin(client: Client) -> Traffic {
-        let (stop, broken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (stops, fails) = (Arc::clone(&stop), Arc::clone(&broken));
+        let (stop, stops) = channel::<()>();
+        let broken = Arc::new(AtomicBool::new(false));
+        let fails = Arc::clone(&broken);
         let thread = std::thread::spawn(move || {
             for person in 0_u64.. {
-                if stops.load(Ordering::Relaxed) {
+                if stops.recv_timeout(BETWEEN_REQUESTS) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
                 let scope = client.scope(&Context::new(&format!("person-{}", person % 4_000)));
                 let served = scope.bool("checkout", false);
                 let bad = person % 100 == 0 || (served && fails.load(Ordering::Relaxed) && person % 2 == 0);
                 scope.finish(Outcome::failed(bad));
-                std::thread::sleep(Duration::from_millis(5));
             }
         });
-        Traffic { stop, broken, thread: Some(thread) }
+        Traffic { stop: Some(stop), broken, thread: Some(thread) }
     }
 }
 
 impl Drop for Traffic {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop.take());
         let _ = self.thread.take().map(std::thread::JoinHandle::join);
     }
 }
