@@ -214,3 +214,28 @@ fn what_was_taken_back_and_is_served_all_the_same_wakes_somebody() {
 }
 
 const _: () = assert!(GRACE.0 < SLOT.0);
+
+#[test]
+fn an_app_that_uses_too_much_of_its_cpu_has_its_owner_told_once() {
+    let mut shop = Shop::open();
+    let path = "/v1/apps/shop/guardrails";
+    let seen = shop.served.get(path).header("etag").to_owned();
+    let body = json!({ "guardrails": ["cpu > 80% for 1m -> notify owner"] });
+    shop.served.call(&shop.served.admin, "PUT", path, &[("If-Match", seen.as_str())], &body).expect(200);
+    for nth in 0..9 {
+        for (instance, used) in [("web-1", 300_000), ("web-2", 900_000)] {
+            let body = json!({
+                "instance": instance, "batch": nth.to_string(), "slot": shop.slot.starts_at(), "summaries": [],
+                "gauges": { "cpu_millionths": used },
+            });
+            shop.served.call(&shop.sdk, "POST", "/v1/outcomes", &[], &body).expect(202);
+        }
+        shop.close();
+    }
+    let effects = shop.until("the owner is told", |shop| {
+        let effects = shop.served.get("/v1/apps/shop/effects").expect(200)["items"].as_array().cloned();
+        effects.filter(|effects| !effects.is_empty())
+    });
+    assert_eq!(effects.len(), 1, "{effects:?}");
+    assert!(effects[0]["reason"].as_str().is_some_and(|why| why.contains("cpu 90% past 80%")), "{effects:?}");
+}

@@ -15,6 +15,9 @@ use super::threshold::{Clock, Measured};
 use super::verdict::{Reason, State};
 use crate::time::DurationMs;
 
+/// A rule that acted may do so again once the app was well for so many slots: an hour.
+const WELL_SLOTS: u32 = 360;
+
 /// One rule with what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AppRule {
@@ -23,8 +26,11 @@ pub(super) struct AppRule {
     clock: Clock,
     measured: Option<Measured>,
     pub(super) state: State,
-    /// Whether it has acted. It does so once for a release, a rule on spend once in a month.
+    /// Whether it has acted. It does so once for a release, or until the app was well for an hour, a rule on spend once in a
+    /// month.
     acted: bool,
+    /// For how many slots in a row it was well.
+    well: u32,
 }
 
 /// What a rule is judged by at the end of a slot.
@@ -42,7 +48,15 @@ pub(super) struct AppSeen<'a> {
 impl AppRule {
     pub(super) fn new(rule: Guardrail, began: Slot) -> AppRule {
         let running = Running::new(rule.when(), began);
-        AppRule { rule, running, clock: Clock::default(), measured: None, state: State::Ok, acted: false }
+        AppRule {
+            rule,
+            running,
+            clock: Clock::default(),
+            measured: None,
+            state: State::Ok,
+            acted: false,
+            well: 0,
+        }
     }
 
     pub(super) fn sli(&self) -> Sli {
@@ -90,6 +104,10 @@ impl AppRule {
             }
             _ => self.running.state(lately, Marks::shared(1)).unwrap_or(State::Ok),
         };
+        self.well = if self.state == State::Ok { self.well.saturating_add(1) } else { 0 };
+        if self.well >= WELL_SLOTS {
+            self.arm(false);
+        }
         let acts = self.state == State::Regressed && !self.acted;
         self.acted |= acts;
         acts

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey};
-use rollout_rules::sli::{News, Page, Recording};
+use rollout_rules::sli::{News, Page, Proposed, Recording};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -62,6 +62,7 @@ pub struct Replay {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
+    proposed: Proposed,
     news: Vec<News>,
     recording: Recording,
 }

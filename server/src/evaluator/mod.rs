@@ -31,7 +31,7 @@ use rollout_rules::change::Command;
 use rollout_rules::decide::Refusal;
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId};
 use rollout_rules::sli::guardrail::Action;
-use rollout_rules::sli::{AppSlot, Gauges, SLOT, Slot, SplitSlot};
+use rollout_rules::sli::{AppSlot, SLOT, Slot, SplitSlot};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
@@ -385,7 +385,7 @@ fn slot_of(closed: &ClosedSlot, app: &AppKey, environment: &EnvKey) -> AppSlot {
         slot: Slot(closed.slot.0),
         sources: told.map_or(0, |told| told.sources),
         all: None,
-        gauges: Gauges::default(),
+        gauges: told.map(|told| told.gauges).unwrap_or_default(),
         splits: splits.collect(),
     }
 }

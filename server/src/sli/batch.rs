@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, VariantKey};
-use rollout_rules::sli::{Slot, Summary, Unacceptable};
+use rollout_rules::sli::{Gauges, Slot, Summary, Unacceptable};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use schemars::JsonSchema;
@@ -27,6 +27,9 @@ pub struct Batch {
     /// Any moment of a slot that the process lived through: it is one that reports, even where no summary tells of that slot.
     #[serde(default)]
     pub slot: Option<UnixMs>,
+    /// How much the process used of what it has, in that slot. Of several processes the worst counts.
+    #[serde(default)]
+    pub gauges: Gauges,
     /// At most 1,000. Each is taken or refused by itself.
     #[schemars(with = "Vec<Summary>", length(max = 1000))]
     pub summaries: Vec<Box<RawValue>>,
@@ -132,6 +135,7 @@ pub(super) fn take(
     open.with(app, environment, |of_app| {
         if let Some(slot) = batch.slot {
             open.heard(of_app, &batch.instance, Slot::at(slot), now);
+            open.measured(of_app, batch.gauges, Slot::at(slot), now);
         }
         for (index, summary) in summaries {
             match open.add(of_app, name, &summary, now) {

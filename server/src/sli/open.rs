@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, InstanceId, SplitId};
-use rollout_rules::sli::{GRACE, Intake, SLOT, Slot, Summary, Unacceptable};
+use rollout_rules::sli::{GRACE, Gauges, Intake, SLOT, Slot, Summary, Unacceptable};
 use rollout_rules::time::{DurationMs, UnixMs};
 
 use super::batch::Refusal;
@@ -41,6 +41,7 @@ pub(super) struct Open {
 pub(super) struct AppOpen {
     flags: BTreeMap<FlagKey, BTreeMap<SplitId, Intake>>,
     sources: BTreeMap<Slot, HashSet<u64>>,
+    gauges: BTreeMap<Slot, Gauges>,
     series: usize,
 }
 
@@ -86,13 +87,24 @@ impl Open {
 
     /// Notes that a process reported for a slot; not for one that is closed or has not begun.
     pub(super) fn heard(&self, open: &mut AppOpen, instance: &InstanceId, slot: Slot, now: UnixMs) {
-        if slot < self.closed_until() || slot > Slot::at(now).plus(1) {
+        if !self.is_open(slot, now) {
             return;
         }
         let sources = open.sources.entry(slot).or_default();
         if sources.len() < MAX_SOURCES {
             sources.insert(self.hasher.hash_one(instance));
         }
+    }
+
+    /// Takes what a process used of what it has.
+    pub(super) fn measured(&self, open: &mut AppOpen, gauges: Gauges, slot: Slot, now: UnixMs) {
+        if gauges != Gauges::default() && self.is_open(slot, now) {
+            open.gauges.entry(slot).or_default().merge(gauges);
+        }
+    }
+
+    fn is_open(&self, slot: Slot, now: UnixMs) -> bool {
+        slot >= self.closed_until() && slot <= Slot::at(now).plus(1)
     }
 
     /// Adds what a batch tells of a variant; `false` if it told so before.
@@ -160,9 +172,11 @@ impl Open {
         for ((app, environment), open) in apps {
             let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
             let freed = open.series;
+            let gauges = open.close_gauges(over);
             for (slot, sources, splits) in open.close(over, now) {
                 let (app, environment) = (app.clone(), environment.clone());
-                slots.entry(slot).or_default().push(AppSlot { app, environment, sources, splits });
+                let gauges = gauges.get(&slot).copied().unwrap_or_default();
+                slots.entry(slot).or_default().push(AppSlot { app, environment, sources, gauges, splits });
             }
             self.series.fetch_sub(freed - open.series, Ordering::Relaxed);
         }
@@ -187,6 +201,11 @@ fn over(now: UnixMs) -> Slot {
 impl AppOpen {
     fn is_empty(&self) -> bool {
         self.flags.is_empty() && self.sources.is_empty()
+    }
+
+    fn close_gauges(&mut self, over: Slot) -> BTreeMap<Slot, Gauges> {
+        let later = self.gauges.split_off(&over);
+        std::mem::replace(&mut self.gauges, later)
     }
 
     fn close(&mut self, over: Slot, now: UnixMs) -> Vec<(Slot, u32, Vec<SplitSlot>)> {

@@ -110,7 +110,8 @@ pub(super) fn closed(slot: Slot, rows: Vec<Row>) -> ClosedSlot {
         let is_same = |last: &AppSlot| last.app == row.app && last.environment == row.environment;
         if !apps.last().is_some_and(is_same) {
             let (app, environment, sources) = (row.app, row.environment, row.sources);
-            apps.push(AppSlot { app, environment, sources, splits: Vec::new() });
+            let (gauges, splits) = Default::default();
+            apps.push(AppSlot { app, environment, sources, gauges, splits });
         }
         if let (Some(flag), Some(split), Some(last)) = (row.flag, row.split, apps.last_mut()) {
             last.splits.push(SplitSlot { flag, split, parts: row.parts });

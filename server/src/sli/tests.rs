@@ -3,7 +3,7 @@
 use std::fs;
 
 use rollout_rules::ids::{FlagKey, IdempotencyKey, InstanceId, Revision, SplitId, VariantKey};
-use rollout_rules::sli::{GRACE, Outcomes, SlotEntry, Summary, Unacceptable, UnitHash};
+use rollout_rules::sli::{GRACE, Gauges, Outcomes, SlotEntry, Summary, Unacceptable, UnitHash};
 use rollout_rules::time::DurationMs;
 use serde_json::value::RawValue;
 
@@ -304,6 +304,7 @@ fn a_batch_without_summaries_says_that_its_process_is_there() {
             instance,
             batch,
             slot: Some(NOW),
+            gauges: Gauges::default(),
             summaries: nothing.clone(),
             app: None,
             environment: None,

@@ -220,6 +220,8 @@ struct RecordingView {
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "only its schema is used")]
 struct EvidenceRecording {
+    /// What was to be done, one of the news.
+    proposed: Value,
     /// What was new at the last input.
     news: Vec<Value>,
     recording: RecordingView,
@@ -335,6 +337,7 @@ pub(super) fn evidence() -> Vec<Operation> {
             .by(READERS)
             .refused(&[problem::INVALID_PARAMETER, problem::NOT_FOUND])
             .answers::<EvidenceRecording>(200, "What is stored; the example is shortened.", json!({
+                "proposed": { "slot": 180_000_000, "rule": { "when": {}, "then": ["flag_off"] } },
                 "news": [{ "act": { "slot": 180_000_000, "rule": { "when": {}, "then": ["flag_off"] } } }],
                 "recording": { "base": { "next": 179_999_970 }, "inputs": [{ "slot": { "slot": 179_999_970 } }] },
             })),
