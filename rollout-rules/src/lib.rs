@@ -47,3 +47,4 @@ pub mod table;
 pub mod tally;
 pub mod time;
 pub mod webhook;
+mod written;

@@ -8,13 +8,12 @@ use core::str::FromStr;
 use super::{RolloutPlan, Stage, StagePart, Unfit};
 use crate::percent::Exposure;
 use crate::time::DurationMs;
+use crate::written::{pointed_at, read_length, write_length};
 
 /// Longest text of a plan, in bytes.
 pub const MAX_PLAN_BYTES: usize = 1_000;
 
 const APPROVE: &str = "approve";
-const LENGTHS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Why a text is no plan, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +44,7 @@ impl NotAPlan {
 
     /// The text with a mark under the place, for a terminal.
     pub fn pointed_at(&self, text: &str) -> String {
-        let before = text.get(..self.at).unwrap_or(text).chars().count();
-        let width = self.found.chars().count().max(1);
-        alloc::format!("{text}\n{}{}", " ".repeat(before), "^".repeat(width))
+        pointed_at(text, self.at, &self.found)
     }
 }
 
@@ -130,6 +127,7 @@ fn read_stage<'a>(piece: Piece<'a>, approval: Option<Piece<'a>>) -> Result<(Stag
     let hold_ms = match hold {
         None => DurationMs(0),
         Some(hold) => read_length(hold.text)
+            .filter(|length| *length > DurationMs(0))
             .ok_or_else(|| hold.wrong("write how long the stage is held, such as 30m, 4h or 1d12h"))?,
     };
     let stage = Stage { exposure: read, hold_ms, approval: approval.is_some() };
@@ -147,22 +145,6 @@ fn placed(unfit: Unfit, places: &[Places<'_>], end: usize) -> NotAPlan {
         StagePart::Approval => place.approval,
     };
     piece.unwrap_or(place.exposure).wrong(unfit.problem)
-}
-
-/// A length of time such as `30m` or `1d12h`. Every number has its unit; nothing is no length.
-fn read_length(text: &str) -> Option<DurationMs> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (_, unit) = LENGTHS.iter().find(|(name, _)| *name == &rest[..letters])?;
-        total = total.checked_add(number.checked_mul(*unit)?)?;
-        rest = &rest[letters..];
-    }
-    (total > 0).then_some(DurationMs(total))
 }
 
 impl fmt::Display for RolloutPlan {
@@ -187,13 +169,6 @@ impl fmt::Display for Stage {
             return Ok(());
         }
         f.write_str("/")?;
-        let mut rest = self.hold_ms.0;
-        for (name, unit) in LENGTHS {
-            if rest >= unit {
-                write!(f, "{}{name}", rest / unit)?;
-                rest %= unit;
-            }
-        }
-        Ok(())
+        write_length(f, self.hold_ms)
     }
 }

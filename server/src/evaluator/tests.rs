@@ -3,7 +3,7 @@ use std::path::Path;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{
-    AppSlot, Gauges, News, Objectives, Outcomes, Part, Plan, Slot, SplitSlot, UnitHash,
+    AppSlot, Gauges, News, Objectives, Outcomes, Part, Plan, Slot, SplitSlot, State, UnitHash,
 };
 use rollout_rules::time::UnixMs;
 
@@ -112,6 +112,24 @@ fn what_was_found_is_not_held_against_what_is_begun_anew() {
     watching.step(&wanted(9, 2), slot(2, 1, 9), None);
     assert!(watching.pending.is_empty());
     assert!(reloaded(folder.path()).pending.is_empty());
+}
+
+#[test]
+fn what_changed_under_an_act_is_begun_anew_or_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for goes_on in [true, false] {
+        let mut watching = begin(folder.path());
+        watching.step(&wanted(7, 1), slot(0, 60, 7), None);
+        let states = |watching: &Watching| -> Vec<State> {
+            watching.watch().verdicts().map(|(.., verdict)| verdict.state).collect()
+        };
+        assert_eq!(states(&watching), [State::Regressed]);
+        watching.begin_anew(&key("checkout"), &key(".exposure"));
+        let next = if goes_on { wanted(9, 1) } else { Wanted { splits: Vec::new(), ..wanted(9, 1) } };
+        watching.step(&next, slot(1, 1, 9), None);
+        assert!(watching.pending.is_empty());
+        assert_eq!(states(&watching), if goes_on { vec![State::Ok] } else { Vec::new() });
+    }
 }
 
 #[test]

@@ -75,9 +75,10 @@ impl Told {
         missing
     }
 
-    /// A split is told of anew with the next slot.
+    /// A split is watched anew from the next slot on, or no more, if nobody wants it then.
     pub(super) fn forget(&mut self, flag: &FlagKey, split: &SplitId) {
-        self.splits.remove(&(flag.clone(), split.clone()));
+        // Without any rule it is no watch that goes on; it stays known, so that it can be ended.
+        self.change(flag, split, |told| *told = ToldSplit::default());
     }
 
     /// The revision whose plan was told last.

@@ -4,6 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use rollout_rules::ids::{AppKey, EnvKey};
+use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
 use super::problem::{self, Problem};
@@ -117,6 +118,22 @@ pub fn resolve(
 ) -> Result<(AppKey, EnvKey), Problem> {
     let app = one(bound_app, "app", &APP, request, query)?;
     let environment = one(bound_environment, "environment", &ENVIRONMENT, request, query)?;
+    Ok((app, environment))
+}
+
+/// The environment that a batch of reports is of: what the token or the batch names, or the query or the headers do.
+pub fn reported(
+    (app, environment): (Option<&AppKey>, Option<&EnvKey>),
+    request: &HttpRequest,
+    snapshot: &Snapshot,
+) -> Result<(AppKey, EnvKey), Problem> {
+    let query = Query::of(request)?;
+    query.only(&["app", "environment"])?;
+    let (app, environment) = resolve(app, environment, request, &query)?;
+    if snapshot.app(&app).is_none_or(|app| app.environment(&environment).is_none()) {
+        let detail = format!("there is no environment `{environment}` of an app `{app}`");
+        return Err(Problem::new(problem::NOT_FOUND, detail));
+    }
     Ok((app, environment))
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::apps::missing_app;
-use super::audience::{self, Query};
+use super::audience;
 use super::auth::Principal;
 use super::body::Json;
 use super::flags::find;
@@ -70,16 +70,10 @@ pub async fn take(
         let detail = format!("`uncounted` has to be at most {MAX_COUNT}");
         return Err(Problem::new(problem::INVALID_BODY, detail).with("field", "uncounted"));
     }
-    let query = Query::of(&request)?;
-    query.only(&["app", "environment"])?;
-    let app = who.app.as_ref().or(batch.app.as_ref());
-    let environment = who.environment.as_ref().or(batch.environment.as_ref());
-    let (app, environment) = audience::resolve(app, environment, &request, &query)?;
     let published = shared.published_full();
-    if published.snapshot.app(&app).is_none_or(|app| app.environment(&environment).is_none()) {
-        let detail = format!("there is no environment `{environment}` of an app `{app}`");
-        return Err(Problem::new(problem::NOT_FOUND, detail));
-    }
+    let bound =
+        (who.app.as_ref().or(batch.app.as_ref()), who.environment.as_ref().or(batch.environment.as_ref()));
+    let (app, environment) = audience::reported(bound, &request, &published.snapshot)?;
     let take = move || shared.exposures.take(&app, &environment, &batch, &published.snapshot, &shared.clock);
     let outcome = aside(take).await?;
     Ok(HttpResponse::Ok().json(json!({

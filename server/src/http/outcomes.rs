@@ -11,7 +11,7 @@ use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::audience::{self, Query};
+use super::audience;
 use super::auth::Principal;
 use super::body::Json;
 use super::flags::find;
@@ -50,16 +50,10 @@ pub async fn take(
             .with("field", "summaries")
             .with("limit", MAX_SUMMARIES));
     }
-    let query = Query::of(&request)?;
-    query.only(&["app", "environment"])?;
-    let app = who.app.as_ref().or(batch.app.as_ref());
-    let environment = who.environment.as_ref().or(batch.environment.as_ref());
-    let (app, environment) = audience::resolve(app, environment, &request, &query)?;
     let published = shared.published_full();
-    if published.snapshot.app(&app).is_none_or(|app| app.environment(&environment).is_none()) {
-        let detail = format!("there is no environment `{environment}` of an app `{app}`");
-        return Err(Problem::new(problem::NOT_FOUND, detail));
-    }
+    let bound =
+        (who.app.as_ref().or(batch.app.as_ref()), who.environment.as_ref().or(batch.environment.as_ref()));
+    let (app, environment) = audience::reported(bound, &request, &published.snapshot)?;
     // Long lists take a while to read and merge, and this thread answers checks and kills.
     let take = move || {
         let now = shared.clock.now();

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Action, Bound, Guardrail, Operator, TWICE, Test, write_decimal};
-use crate::time::DurationMs;
+use crate::written::write_length;
 
 impl fmt::Display for Guardrail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,18 +79,4 @@ impl fmt::Display for Action {
             Action::Run(job) => write!(f, "run {job}"),
         }
     }
-}
-
-/// Units of a length of time, in milliseconds.
-pub(super) const LENGTHS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
-fn write_length(f: &mut fmt::Formatter<'_>, DurationMs(mut rest): DurationMs) -> fmt::Result {
-    for (name, unit) in LENGTHS {
-        if rest >= unit {
-            write!(f, "{}{name}", rest / unit)?;
-            rest %= unit;
-        }
-    }
-    Ok(())
 }

@@ -13,10 +13,9 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::fit::{Part, Unfit};
-use super::print::LENGTHS;
 use super::{Action, Bound, Guardrail, MAX_ACTIONS, Operator, Sli, TWICE, Test};
 use crate::ids::{ChannelName, JobName};
-use crate::time::DurationMs;
+use crate::written::{pointed_at, read_length};
 
 /// Longest text of a rule, in bytes.
 pub const MAX_RULE_BYTES: usize = 1_000;
@@ -61,9 +60,7 @@ impl core::error::Error for NotARule {}
 impl NotARule {
     /// The text with a mark under the place, for a terminal.
     pub fn pointed_at(&self, text: &str) -> String {
-        let before = text.get(..self.at).unwrap_or(text).chars().count();
-        let width = self.found.chars().count().max(1);
-        alloc::format!("{text}\n{}{}", " ".repeat(before), "^".repeat(width))
+        pointed_at(text, self.at, &self.found)
     }
 }
 
@@ -214,7 +211,7 @@ impl<'a> Reader<'a> {
         let mut sustained_ms = None;
         if self.passes("for") {
             self.places.duration = self.place();
-            sustained_ms = Some(self.read("a duration such as 5m or 1h30m", length)?);
+            sustained_ms = Some(self.read("a duration such as 5m or 1h30m", read_length)?);
         }
         Ok(Test::Threshold { sli, operator, bound, sustained_ms })
     }
@@ -283,20 +280,4 @@ fn decimal(text: &str, digits: u32) -> Option<u64> {
     let fraction: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let whole: u64 = whole.parse().ok()?;
     whole.checked_mul(10_u64.checked_pow(digits)?)?.checked_add(fraction * 10_u64.pow(digits - length))
-}
-
-/// A length of time such as `1h30m`.
-fn length(text: &str) -> Option<DurationMs> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (_, unit) = LENGTHS.iter().find(|(name, _)| *name == &rest[..letters])?;
-        total = total.checked_add(number.checked_mul(*unit)?)?;
-        rest = &rest[letters..];
-    }
-    Some(DurationMs(total))
 }
