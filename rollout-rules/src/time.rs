@@ -17,6 +17,8 @@ pub struct UnixMs(pub u64);
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DurationMs(pub u64);
 
+/// One hour.
+pub const HOUR: DurationMs = DurationMs(60 * 60 * 1000);
 /// One day.
 pub const DAY: DurationMs = DurationMs(24 * 60 * 60 * 1000);
 

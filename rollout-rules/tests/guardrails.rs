@@ -12,7 +12,7 @@ use rollout_rules::ids::{FlagKey, NodeId, Revision};
 use rollout_rules::runbook::{Acting, Cause, EffectId, KEPT_CLOSED_RUNS, RunState, Source, tier_defaults};
 use rollout_rules::sli::guardrail::{Action, Guardrail, Sli};
 use rollout_rules::snapshot::Snapshot;
-use rollout_rules::time::{DAY, DurationMs};
+use rollout_rules::time::{DAY, DurationMs, HOUR, UnixMs};
 use serde_json::{Value, json};
 use world::{World, admin, agent, app, ci, command, env, evaluator, flag, human, set, timer};
 
@@ -64,6 +64,7 @@ fn acting(world: &World, actions: &[&str], cause: Cause) -> Command {
         cause,
         measured: Some(served(world, "f")),
         evidence: None,
+        found: None,
         actions: guardrail.then().to_vec(),
         guardrail: Some(guardrail),
     };
@@ -261,6 +262,71 @@ fn automation_acts_three_times_a_day_on_an_app_and_then_leaves_it_to_people() {
     assert!(!world.is_on("production"));
 }
 
+#[test]
+fn acts_in_a_sandbox_leave_production_to_automation() {
+    let mut world = shop();
+    world.done(&human("ann"), set("sandbox", json!({"on": true})));
+    let cause = Cause::Regressed(Sli::ErrorRate);
+    let elsewhere = |world: &World| {
+        let Command::Act { acting } = acting(world, &["run rollback"], cause) else { panic!("an act") };
+        let view = world.snapshot.flag(&app("shop"), &flag("f")).expect("the flag");
+        let measured = Some(view.record().state(&env("sandbox")).expect("its state").revision());
+        Command::Act { acting: Box::new(Acting { environment: Some(env("sandbox")), measured, ..*acting }) }
+    };
+    for _ in 0..3 {
+        let act = elsewhere(&world);
+        world.done(&evaluator(), act);
+        world.done(&human("ann"), set("sandbox", json!({"on": false})));
+        world.done(&human("ann"), set("sandbox", json!({"on": true})));
+    }
+    let act = elsewhere(&world);
+    assert_eq!(world.refused(&evaluator(), act), "left_to_people");
+    world.done(&evaluator(), acting(&world, &["flag off"], cause));
+    assert!(!world.is_on("production"));
+}
+
+#[test]
+fn two_rules_that_hold_for_one_revision_do_both_what_they_say() {
+    let mut world = shop();
+    let by = |world: &World, text: &str| {
+        let Command::Act { acting } = acting(world, &["flag off"], Cause::Regressed(Sli::ErrorRate)) else {
+            panic!("an act")
+        };
+        let actions = rule(text).then().to_vec();
+        Command::Act { acting: Box::new(Acting { guardrail: Some(rule(text)), actions, ..*acting }) }
+    };
+    // Who is told keeps nobody from acting, and both measured what was served before.
+    let told = by(&world, "error_rate > 3% -> notify on-call");
+    let lowers = by(&world, "error_rate > 10% for 1m -> flag off");
+    let calls = by(&world, "error_rate > 5% for 1m -> flag off, run rollback");
+    world.done(&evaluator(), told);
+    let lowered = world.done(&evaluator(), lowers.clone());
+    assert!(!world.is_on("production"));
+    let called = world.done(&evaluator(), calls.clone());
+    assert!(called > lowered);
+    let runs: Vec<Action> = world.snapshot.runs(None).filter_map(|(_, run)| run.action().cloned()).collect();
+    assert_eq!(runs.iter().map(ToString::to_string).collect::<Vec<_>>(), ["notify on-call", "run rollback"]);
+    assert_eq!(world.done(&evaluator(), lowers), lowered, "each once");
+    assert_eq!(world.done(&evaluator(), calls), called, "each once");
+}
+
+#[test]
+fn what_is_found_of_a_whole_app_is_told_again_after_an_hour_and_not_when_it_is_found_again_in_old_slots() {
+    let mut world = shop();
+    let tell = |world: &World, found: UnixMs| {
+        let cause = Cause::CommonMode(Sli::ErrorRate);
+        let Command::Act { acting } = acting(world, &["notify on-call"], cause) else { panic!("an act") };
+        let (flag, measured, guardrail) = (None, None, None);
+        Command::Act { acting: Box::new(Acting { flag, measured, guardrail, found: Some(found), ..*acting }) }
+    };
+    let first = world.now;
+    let told = world.done(&evaluator(), tell(&world, first));
+    world.now = first.plus(HOUR);
+    // A slot of then that is judged again later, as after a restart.
+    assert_eq!(world.done(&evaluator(), tell(&world, first)), told);
+    assert!(world.done(&evaluator(), tell(&world, first.plus(HOUR))) > told);
+}
+
 /// A drill of a rule that is written for the flag.
 fn drill(world: &mut World, actions: &[&str]) -> Command {
     let text = format!("error_rate > 3% for 5m -> {}", actions.join(", "));
@@ -317,6 +383,7 @@ fn what_is_not_critical_goes_off_everywhere_at_once_and_what_is_stays() {
         cause: Cause::Regressed(Sli::MonthlySpend),
         measured: None,
         evidence: None,
+        found: None,
         actions: vec![Action::DisableNonCritical],
     };
     world.done(&evaluator(), Command::Act { acting: Box::new(acting) });

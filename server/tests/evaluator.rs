@@ -239,3 +239,30 @@ fn an_app_that_uses_too_much_of_its_cpu_has_its_owner_told_once() {
     assert_eq!(effects.len(), 1, "{effects:?}");
     assert!(effects[0]["reason"].as_str().is_some_and(|why| why.contains("cpu 90% past 80%")), "{effects:?}");
 }
+
+#[test]
+fn an_app_whose_requests_fail_has_its_owner_told_although_no_flag_is_checked_in_them() {
+    let mut shop = Shop::open();
+    let path = "/v1/apps/shop/guardrails";
+    let seen = shop.served.get(path).header("etag").to_owned();
+    let body = json!({ "guardrails": ["error_rate > 3% for 1m -> notify owner"] });
+    shop.served.call(&shop.served.admin, "PUT", path, &[("If-Match", seen.as_str())], &body).expect(200);
+    for nth in 0..9 {
+        let all = json!({ "units": 90, "requests": 100, "bad_requests": 10, "latency": [[20_000, 100]] });
+        let body = json!({
+            "instance": "web-1", "batch": nth.to_string(), "slot": shop.slot.starts_at(), "summaries": [], "all": all,
+        });
+        // Told twice, it counts once.
+        shop.served.call(&shop.sdk, "POST", "/v1/outcomes", &[], &body).expect(202);
+        shop.served.call(&shop.sdk, "POST", "/v1/outcomes", &[], &body).expect(202);
+        shop.close();
+    }
+    let effects = shop.until("the owner is told", |shop| {
+        let effects = shop.served.get("/v1/apps/shop/effects").expect(200)["items"].as_array().cloned();
+        effects.filter(|effects| !effects.is_empty())
+    });
+    let why = effects[0]["reason"].as_str().expect("a reason");
+    assert!(why.contains("error_rate 10% past 3%"), "{why}");
+    let requests = why.split("in ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a count");
+    assert!(requests.parse::<u64>().is_ok_and(|requests| requests <= 900), "told twice, counted once: {why}");
+}

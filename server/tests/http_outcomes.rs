@@ -145,6 +145,37 @@ fn each_hostile_summary_is_refused_with_its_reason_and_the_rest_is_taken() {
 }
 
 #[test]
+fn what_became_of_all_requests_is_refused_by_itself_with_its_reason() {
+    let (served, sdk) = shop();
+    let why = |slot: Option<UnixMs>, all: Value| {
+        let summaries = json!([summary("on", START, 1, 0)]);
+        let batch = all.to_string();
+        let batch: String = batch.chars().filter(char::is_ascii_alphanumeric).take(60).collect();
+        let body = json!({
+            "instance": "web-1", "batch": batch, "slot": slot, "summaries": summaries, "all": all,
+        });
+        let told = served.call(&sdk, "POST", "/v1/outcomes", &[], &body).expect(202);
+        assert_eq!((&told["added"], &told["refused"]), (&json!(1), &json!([])), "{told}");
+        told["all_refused"]["code"].clone()
+    };
+    let whole = json!({ "units": 1, "requests": 2 });
+    assert_eq!(why(Some(START), whole.clone()), Value::Null);
+    assert_eq!(why(Some(START), json!({ "units": 3, "requests": 2 })), "more_than_whole");
+    assert_eq!(why(Some(START), json!({ "units": 1, "requests": -2 })), "malformed");
+    assert_eq!(why(Some(START), json!({ "units": 1, "requests": MAX_REQUESTS + 1 })), "too_many");
+    assert_eq!(
+        why(Some(START.plus(SLOT).plus(SLOT)), json!({ "units": 1, "requests": 4 })),
+        "from_the_future"
+    );
+    assert_eq!(why(Some(UnixMs(START.0 - 86_400_000)), json!({ "units": 1, "requests": 5 })), "too_late");
+    assert_eq!(
+        why(None, json!({ "units": 1, "requests": 6 })),
+        "malformed",
+        "of which slot it is, is not said"
+    );
+}
+
+#[test]
 fn more_variants_revisions_or_splits_than_a_flag_has_are_refused_however_many_come() {
     let (served, sdk) = shop();
     let numbered = |member: &'static str, numbers: std::ops::Range<u64>| -> Value {

@@ -85,17 +85,20 @@ impl<'a> Case<'a> {
         // Without a word of it, what is served now was measured.
         let measured = acting.measured.or(served);
         let past = runbook.and_then(|runbook| {
-            runbook.acted(flag.as_ref(), environment.as_ref(), measured, *cause, self.now)
+            let rule = acting.guardrail.as_ref().map(Guardrail::when);
+            let found = acting.found.unwrap_or(self.now).min(self.now);
+            runbook.acted((flag.as_ref(), environment.as_ref()), measured, *cause, rule, found)
         });
         if let Some(past) = past {
             return Ok(Decided::Already(past.revision));
         }
         // What did harm may be mended already: automation acts on what it measured. That a rollout brings it to more
-        // units meanwhile is no mending.
+        // units meanwhile is no mending, and what another rule took back for the same is nobody's change.
         if let (Some(view), Some(environment), Some(seen), Some(current)) =
             (view, environment, measured, served)
             && seen != current
             && !view.only_went_on_since(environment, seen)
+            && !runbook.is_some_and(|runbook| runbook.acted_at(&view.record().flag().key, current, seen))
         {
             return Err(Refusal::Stale { seen, current, changed: view.changed_since(seen) });
         }
@@ -123,7 +126,7 @@ impl<'a> Case<'a> {
             lowered,
             effects,
         };
-        let until = runbook.and_then(|runbook| runbook.left_to_people_until(self.now));
+        let until = found.left_to_people_until(environment.as_ref(), self.now);
         match until.filter(|_| act.is_action()) {
             Some(until) => Err(Refusal::LeftToPeople { until }),
             None => Ok(Decided::Change(Change::GuardrailActed { act: Box::new(act) })),

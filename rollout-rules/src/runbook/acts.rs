@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::flag::{Hold, Targeting};
 use crate::governance::Actor;
 use crate::ids::{AppKey, EnvKey, EvidenceId, FlagKey, InvalidKey, Revision, VariantKey};
-use crate::sli::guardrail::{Action, Guardrail, Sli};
+use crate::sli::guardrail::{Action, Guardrail, Sli, Test};
 use crate::snapshot::Claim;
 use crate::time::UnixMs;
 
@@ -25,7 +25,7 @@ pub const KEPT_ACTED: usize = 64;
 /// How many effects are remembered after they ended, delivered or dead. The oldest goes for one more.
 pub const KEPT_CLOSED_RUNS: usize = 2_000;
 
-/// Why automation acts. For one cause it acts once on one revision of a flag.
+/// Why automation acts. For one cause it acts once on one revision of a flag, by each rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -73,6 +73,9 @@ pub struct Acting {
     /// Where the numbers are kept.
     #[serde(default)]
     pub evidence: Option<EvidenceId>,
+    /// When it was found; none: just now.
+    #[serde(default)]
+    pub found: Option<UnixMs>,
     /// What to do, in this order.
     pub actions: Vec<Action>,
 }
@@ -171,6 +174,9 @@ pub struct Acted {
     pub measured: Option<Revision>,
     /// Why.
     pub cause: Cause,
+    /// By which rule; none: by none, or it was not noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Test>,
     /// Whether it did more than tell somebody.
     pub is_action: bool,
 }

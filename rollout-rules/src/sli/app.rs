@@ -48,8 +48,8 @@ pub struct AppSlot {
     pub slot: Slot,
     /// How many processes of the app reported anything, requests or not.
     pub sources: u32,
-    /// What became of all of the app's requests. Absent: not reported; then those of the flag with most requests in the
-    /// slot stand for them.
+    /// What became of all of the app's requests. Absent, or fewer than those of one flag, since not all processes tell it:
+    /// then those of the flag with most requests in the slot stand for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<Outcomes>,
     /// What the app said of itself.
@@ -142,6 +142,10 @@ impl AppWatch {
             let known = known.map(|at| before.swap_remove(at));
             self.rules.push(known.unwrap_or_else(|| AppRule::new(rule.clone(), self.next)));
         }
+        if self.objectives.budget_micros != objectives.budget_micros {
+            // Against another budget nothing was done yet.
+            self.rules.iter_mut().for_each(|rule| rule.arm(true));
+        }
         if self.objectives.good_millionths != objectives.good_millionths {
             self.errors = objectives.good_millionths.map(ErrorBudget::new);
         }
@@ -151,6 +155,11 @@ impl AppWatch {
     /// What was usual at this hour in the days before, if that is known.
     pub(super) fn usual(&self) -> Option<&Sums> {
         self.usual.as_ref()
+    }
+
+    /// Since when a split is watched.
+    pub fn began(&self, flag: &FlagKey, split: &SplitId) -> Option<Slot> {
+        Some(self.splits[self.place(flag, split).ok()?].watch.began())
     }
 
     /// The first slot that was not folded in.
@@ -281,7 +290,7 @@ impl AppWatch {
 
     /// What the app itself does.
     fn step_own(&mut self, entry: &AppSlot, news: &mut Vec<News>) -> Option<Page> {
-        let all = entry.all.clone().unwrap_or_else(|| most_asked(&entry.splits));
+        let all = entry.whole();
         self.spend.add(all.cost_micros, entry.slot.starts_at());
         let (slots, at) = (entry.slot.since(self.began), entry.slot.ends_at());
         if slots.is_multiple_of(ESTIMATED_SLOTS) {
@@ -319,7 +328,7 @@ impl AppWatch {
                 news.push(News::App { rule: at, state: rule.state, reason: rule.reason(&side) });
             }
             if act {
-                acts = true;
+                acts |= rule.blames_the_app();
                 let (sli, reason) = (rule.sli(), rule.reason(&side));
                 let (slot, rule) = (entry.slot, rule.rule.clone());
                 news.push(News::Act(Proposed { slot, measured: None, sli, rule, reason }));
@@ -335,7 +344,7 @@ impl AppWatch {
     /// Whether the rollout of a split may go on, once its stage was held for long enough.
     pub fn standing(&self, flag: &FlagKey, split: &SplitId) -> Standing {
         let Ok(at) = self.place(flag, split) else { return Standing::Held(Held::Unwatched) };
-        let own = self.rules.iter().any(|rule| rule.state != State::Ok);
+        let own = self.rules.iter().any(AppRule::holds_rollouts);
         match self.splits[at].watch.standing() {
             Standing::Held(held) => Standing::Held(held),
             _ if own => Standing::Held(Held::App),
@@ -368,6 +377,14 @@ impl AppWatch {
     /// For how many slots in a row no process has reported anything.
     pub fn silent_slots(&self) -> u32 {
         self.silent
+    }
+}
+
+impl AppSlot {
+    /// What became of all of the app's requests, as far as it is known.
+    pub fn whole(&self) -> Outcomes {
+        let most = most_asked(&self.splits);
+        self.all.as_ref().filter(|all| all.requests >= most.requests).cloned().unwrap_or(most)
     }
 }
 

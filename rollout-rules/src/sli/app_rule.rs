@@ -70,6 +70,15 @@ impl AppRule {
         of_requests && self.state == State::Regressed
     }
 
+    /// Whether rollouts of the app wait for it. That the month comes near its budget is for people to know, and no reason.
+    pub(super) fn holds_rollouts(&self) -> bool {
+        match self.state {
+            State::Ok => false,
+            State::Regressed => true,
+            _ => self.sli() != Sli::MonthlySpend,
+        }
+    }
+
     /// Counts a slot that is not among what the app did lately yet.
     pub(super) fn count(&mut self, seen: &AppSeen<'_>) {
         let Test::Threshold { sli, operator, bound, .. } = self.rule.when() else { return };

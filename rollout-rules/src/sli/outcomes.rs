@@ -58,7 +58,7 @@ impl Outcomes {
 
     /// Without requests there were no units, and without failed ones no bad units: lists that were left out are
     /// then known to be empty.
-    pub(super) fn complete_what_is_empty(&mut self) {
+    pub fn complete_what_is_empty(&mut self) {
         if self.requests == 0 {
             self.served = Sample::default();
         }

@@ -123,6 +123,19 @@ impl Running {
         any.then(|| ((new(&variant.served), new(&control.served)), bad))
     }
 
+    /// Of a slot in which there were bad or slow units of what is compared: whether it was told which. Where not all were
+    /// listed those that were compare fairly; where none were nothing does.
+    pub(super) fn is_told(&self, served: &Served<'_>) -> Option<bool> {
+        let sides = [Some(served.variant), served.control];
+        let sides = sides.into_iter().flatten().filter(|_| served.control.is_some());
+        let lists = sides.filter_map(|side| match self.kind {
+            Kind::Errors(_) => (side.bad_requests > 0).then(|| side.bad.complete_below()),
+            Kind::Latency { .. } => (side.latency.count() > 0).then(|| side.slow.complete_below()),
+            Kind::Sustained(..) | Kind::Absolute(_) | Kind::Elsewhere => None,
+        });
+        lists.map(|complete_below| complete_below != Some(UnitHash(0))).reduce(|a, b| a && b)
+    }
+
     /// Begins a slot.
     pub(super) fn begin(&mut self, slot: Slot) {
         match &mut self.kind {
@@ -171,7 +184,7 @@ impl Running {
                         let from = Bucket::of(Bucket::of(us).until_us());
                         (variant.latency.count(), variant.latency.count_from(from))
                     }
-                    _ => (variant.units, u64::try_from(variant.bad.units().len()).unwrap_or(u64::MAX)),
+                    _ => units_and_bad(variant),
                 };
                 absolute.count(slot, all, bad);
             }
@@ -300,6 +313,19 @@ fn part(sli: Sli, rate: Rate) -> u64 {
     let bad = if sli == Sli::Availability { rate.requests.saturating_sub(rate.bad) } else { rate.bad };
     let millionths = (u128::from(bad) * 1_000_000).checked_div(u128::from(rate.requests));
     millionths.map_or(0, |millionths| u64::try_from(millionths).unwrap_or(u64::MAX))
+}
+
+/// How many units there were, and how many of them bad: of those that both lists know where they were cut; requests, where
+/// units are not told apart.
+fn units_and_bad(outcomes: &Outcomes) -> (u64, u64) {
+    let count = |list: &UnitList, bound| u64::try_from(list.below(bound).len()).unwrap_or(u64::MAX);
+    match outcomes.bad.complete_below() {
+        None => (outcomes.units, count(&outcomes.bad, None)),
+        Some(cut) => match lower(Some(cut), outcomes.served.complete_below()) {
+            Some(UnitHash(0)) => (outcomes.requests, outcomes.bad_requests),
+            bound => (count(&outcomes.served, bound), count(&outcomes.bad, bound)),
+        },
+    }
 }
 
 /// Whether the variant's error rate is so many times the control's, or 3 % of all requests above it.

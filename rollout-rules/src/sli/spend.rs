@@ -8,8 +8,8 @@ use crate::time::{DAY, UnixMs};
 
 /// Days that are remembered, besides the current one.
 const KEPT_DAYS: usize = 62;
-/// Whole days that the trend is taken from.
-const TREND_DAYS: u64 = 7;
+/// Whole days that are compared with as many before: weekdays differ, weeks less.
+const WEEK: u64 = 7;
 /// What a day has cost says what it will cost once an hour of it has passed.
 const LEAST_OF_A_DAY_MS: u64 = 3_600_000;
 /// From which part of the budget on people are warned, in percent.
@@ -57,36 +57,32 @@ impl Spend {
         self.days.get(&day).copied().unwrap_or(0)
     }
 
-    /// The cost of the month that `now` is in. Each day to come costs what a line through the last seven whole days
-    /// says, and not less than nothing; with fewer days their mean; on the first day what it has cost so far, as if the
-    /// rest of it went on alike.
+    /// The cost of the month that `now` is in. Each day to come costs what the last seven whole days did on average, and as much
+    /// more or less as they did than the seven before them, for each week that it is later; with fewer than fourteen whole
+    /// days their mean. The first day of all is whole only if nothing else is known: it began somewhen. Within it the rest of
+    /// the day goes on as it began.
     pub fn estimate(&self, now: UnixMs) -> Estimate {
         let today = now.0 / DAY.0;
         let (first, end) = month(now);
         let spent = (first..=today).fold(0_u64, |sum, day| sum.saturating_add(self.day(day)));
-        let known =
-            self.days.keys().next().map_or(today, |oldest| (*oldest).max(today.saturating_sub(TREND_DAYS)));
-        // A day that has hardly begun is no measure of one.
-        let gone_ms = (now.0 % DAY.0).max(LEAST_OF_A_DAY_MS);
-        let days: alloc::vec::Vec<i128> = (known..today).map(|day| i128::from(self.day(day))).collect();
-        // The line, times its denominator. Days are counted from the first known one.
-        let count = i128::try_from(days.len()).unwrap_or(0);
-        let at_day = |day: u64| -> i128 {
-            let at = i128::from(day - known);
-            let sum: i128 = days.iter().sum();
-            match count {
-                0 => i128::from(self.day(today)) * i128::from(DAY.0) / i128::from(gone_ms),
-                1 | 2 => sum / count,
-                _ => {
-                    let weighed: i128 = (0..).zip(&days).map(|(at, cost)| at * cost).sum();
-                    let (ats, squares) = (count * (count - 1) / 2, count * (count - 1) * (2 * count - 1) / 6);
-                    let below = count * squares - ats * ats;
-                    let slope = count * weighed - ats * sum;
-                    (sum * below + slope * (count * at - ats)) / (count * below)
-                }
-            }
-            .max(0)
+        let oldest = self.days.keys().next().map_or(today, |oldest| (*oldest).min(today));
+        let sum = |from: u64, to: u64| (from..to).map(|day| i128::from(self.day(day))).sum::<i128>();
+        let whole = today.saturating_sub(oldest + 1);
+        let (mean, growth) = if oldest == today {
+            // A day that has hardly begun is no measure of one.
+            let gone_ms = (now.0 % DAY.0).max(LEAST_OF_A_DAY_MS);
+            (i128::from(self.day(today)) * i128::from(DAY.0) / i128::from(gone_ms), 0)
+        } else if whole == 0 {
+            (i128::from(self.day(oldest)), 0)
+        } else {
+            let days = whole.min(WEEK);
+            let mean = sum(today - days, today) / i128::from(days);
+            let has_trend = whole >= 2 * WEEK;
+            let before = has_trend.then(|| sum(today - 2 * WEEK, today - WEEK) / i128::from(WEEK));
+            (mean, before.map_or(0, |before| mean - before))
         };
+        // The middle of the last week is its fourth day.
+        let at_day = |day: u64| (mean + growth * i128::from(day + 4 - today) / i128::from(WEEK)).max(0);
         let rest_of_today = at_day(today) * i128::from(DAY.0 - now.0 % DAY.0) / i128::from(DAY.0);
         let to_come: i128 = (today + 1..end).map(at_day).sum::<i128>() + rest_of_today;
         let to_come = u64::try_from(to_come).unwrap_or(u64::MAX);

@@ -33,7 +33,7 @@ pub enum Held {
     Variant(VariantKey, State),
     /// The control does much worse than it usually does.
     Control,
-    /// A rule of the app itself holds, or nearly does.
+    /// A rule of the app itself holds, or nearly does; one on what the month costs only if it holds.
     App,
     /// Nothing is watched: there is no such split.
     Unwatched,

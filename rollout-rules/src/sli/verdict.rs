@@ -85,6 +85,8 @@ pub enum Reason {
         /// Units that were served anything of the split.
         all: u64,
     },
+    /// Units turned bad or slow and it was not told which, so that nothing can be compared.
+    Unlisted,
     /// For how many slots there was nothing.
     Silence {
         /// Slots.
@@ -117,7 +119,7 @@ impl Reason {
             Reason::Compared { sli, .. } | Reason::Threshold { sli, .. } | Reason::Absolute { sli, .. } => {
                 Some(*sli)
             }
-            Reason::Nothing | Reason::Skewed { .. } | Reason::Silence { .. } => None,
+            Reason::Nothing | Reason::Skewed { .. } | Reason::Unlisted | Reason::Silence { .. } => None,
         }
     }
 }
@@ -189,6 +191,9 @@ impl fmt::Display for Reason {
                 f,
                 ": {variant} of {all} units are the variant's, which is not as planned; evidence {} (holds at 1000)",
                 Thousandths(log.in_thousandths())
+            ),
+            Reason::Unlisted => f.write_str(
+                ": requests failed or were slow, and whose they were is not told: send the lists `bad` and `slow` of units",
             ),
             Reason::Silence { slots } => write!(f, ": nothing for {} s", slots * 10),
         }

@@ -203,17 +203,46 @@ impl Watch {
         for at in 0..self.variants.len() {
             let (state, test) = self.judge(&self.variants[at], peers);
             let test = test.and_then(|test| u8::try_from(test).ok());
-            if self.variants[at].told == Some((state, test)) {
-                continue;
+            if self.variants[at].told != Some((state, test)) {
+                self.variants[at].told = Some((state, test));
+                let verdict = self.verdict(&self.variants[at]);
+                if state == State::Regressed {
+                    self.variants[at].regressed = Some(verdict.clone());
+                    test.into_iter().for_each(|test| self.variants[at].acts_by(test));
+                }
+                news.push(verdict);
             }
-            self.variants[at].told = Some((state, test));
-            let verdict = self.verdict(&self.variants[at]);
-            if state == State::Regressed {
-                self.variants[at].regressed = Some(verdict.clone());
+            for verdict in self.others_that_hold(&self.variants[at], peers) {
+                verdict.test.into_iter().for_each(|test| self.variants[at].acts_by(test));
+                news.push(verdict);
             }
-            news.push(verdict);
         }
         news
+    }
+
+    /// The rules that hold beside that which a variant is held to be regressed by: they may ask for more than it did.
+    fn others_that_hold(&self, watched: &Watched, peers: Peers) -> Vec<Verdict> {
+        if watched.regressed.is_none() || self.cannot_tell(watched).is_some() {
+            return Vec::new();
+        }
+        let side = self.side(&watched.lately);
+        let tests = (0..).zip(&watched.tests).filter(|(test, running)| {
+            !watched.acted_by(*test) && self.state_of(running, watched, peers) == Some(State::Regressed)
+        });
+        let verdict = |(test, running): (u8, &Running)| Verdict {
+            slot: Slot(self.next.0.saturating_sub(1)),
+            variant: watched.variant.clone(),
+            state: State::Regressed,
+            test: Some(test),
+            reason: running.reason(&side, watched.sharing),
+            shown_good: false,
+        };
+        tests.map(verdict).collect()
+    }
+
+    /// Since when it is watched.
+    pub(super) fn began(&self) -> Slot {
+        self.began
     }
 
     /// Whether a rollout of the split may go on, as far as its variants and control tell.
@@ -331,36 +360,49 @@ impl Watch {
         if let Some(verdict) = &watched.regressed {
             return (State::Regressed, verdict.test.map(usize::from));
         }
-        if self.skew.is_skewed() {
-            return (State::Invalid, None);
+        if let Some(state) = self.cannot_tell(watched) {
+            return (state, None);
         }
-        if self.silent >= STALE_SLOTS {
-            return (State::Stale, None);
-        }
-        if self.is_quiet(watched) {
-            return (State::NoData, None);
-        }
-        let side = self.side(&watched.lately);
         let mut worst = (State::Ok, None);
         for (at, running) in watched.tests.iter().enumerate() {
-            let Some(mut state) = running.state(&side, watched.marks) else { continue };
-            if state == State::Regressed
-                && let Test::WorseThanControl { sli, .. } = running.test
-                && (peers.share_a_cause() || is_unusual(sli, &self.control))
-            {
-                state = State::CommonMode;
-            }
-            if state == State::Regressed && !running.compares() && !self.is_guarded() {
-                state = State::Suspect;
-            }
+            let Some(state) = self.state_of(running, watched, peers) else { continue };
             if severity(state) > severity(worst.0) {
                 worst = (state, Some(at));
             }
         }
-        let compared = side.control.is_some() && watched.tests.iter().any(Running::compares);
+        if worst.0 == State::Ok && watched.blind {
+            return (State::NoData, None);
+        }
+        let has_control = self.plans.last().is_some_and(|plan| plan.control.is_some());
+        let compared = has_control && watched.tests.iter().any(Running::compares);
         let few =
             watched.requests < LEAST_REQUESTS || (compared && watched.control_requests < LEAST_REQUESTS);
         if worst.0 == State::Ok && few { (State::Warming, None) } else { worst }
+    }
+
+    /// Why nothing can be said of a variant, if so.
+    fn cannot_tell(&self, watched: &Watched) -> Option<State> {
+        if self.skew.is_skewed() {
+            Some(State::Invalid)
+        } else if self.silent >= STALE_SLOTS {
+            Some(State::Stale)
+        } else {
+            self.is_quiet(watched).then_some(State::NoData)
+        }
+    }
+
+    /// What a test says of a variant, given how the others are.
+    fn state_of(&self, running: &Running, watched: &Watched, peers: Peers) -> Option<State> {
+        let state = running.state(&self.side(&watched.lately), watched.marks)?;
+        Some(match running.test {
+            Test::WorseThanControl { sli, .. }
+                if state == State::Regressed && (peers.share_a_cause() || is_unusual(sli, &self.control)) =>
+            {
+                State::CommonMode
+            }
+            Test::Threshold { .. } if state == State::Regressed && !self.is_guarded() => State::Suspect,
+            _ => state,
+        })
     }
 
     fn verdict(&self, watched: &Watched) -> Verdict {
@@ -372,7 +414,8 @@ impl Watch {
         let reason = match state {
             State::Invalid => self.skewed(&watched.variant),
             State::Stale => Reason::Silence { slots: self.silent },
-            State::NoData => Reason::Silence { slots: self.quiet },
+            State::NoData if self.is_quiet(watched) => Reason::Silence { slots: self.quiet },
+            State::NoData => Reason::Unlisted,
             _ => {
                 let side = self.side(&watched.lately);
                 let running = watched.tests.get(usize::from(test.unwrap_or(0)));

@@ -32,6 +32,12 @@ pub(super) struct Watched {
     pub(super) told: Option<(State, Option<u8>)>,
     /// What a rule acted on. It stays: nothing becomes good again by waiting.
     pub(super) regressed: Option<Verdict>,
+    /// The tests that were told to hold, a bit each: each acts once.
+    #[serde(default)]
+    acted: u16,
+    /// Whether units turned bad or slow, when any did last, and which was not told: then nothing is compared.
+    #[serde(default)]
+    pub(super) blind: bool,
 }
 
 impl Watched {
@@ -58,6 +64,8 @@ impl Watched {
             control_requests: 0,
             told: None,
             regressed: None,
+            acted: 0,
+            blind: false,
         }
     }
 
@@ -69,12 +77,32 @@ impl Watched {
         }
     }
 
+    /// Notes that a test was told to hold.
+    pub(super) fn acts_by(&mut self, test: u8) {
+        self.acted |= bit(test);
+    }
+
+    /// Whether a test was told to hold.
+    pub(super) fn acted_by(&self, test: u8) -> bool {
+        self.acted & bit(test) != 0
+    }
+
     /// Counts what a slot served.
     pub(super) fn count(&mut self, slot: Slot, served: &Served<'_>, control: &Lately) {
         if let Some((units, bad)) = self.tests.iter().find_map(|running| running.turned_bad(served)) {
             self.mirror.count(units, bad);
         }
+        // A slot in which nothing failed and nothing was slow says nothing of it.
+        let told: Vec<bool> = self.tests.iter().filter_map(|running| running.is_told(served)).collect();
+        if !told.is_empty() {
+            self.blind = told.contains(&false);
+        }
         let before = Side { variant: &self.lately, control: served.control.map(|_| control), now: slot };
         self.tests.iter_mut().for_each(|test| test.count(slot, served, &before));
     }
+}
+
+/// Tests are [`MAX_TESTS`](super::watch::MAX_TESTS) at most: a bit each.
+fn bit(test: u8) -> u16 {
+    1_u16.checked_shl(u32::from(test)).unwrap_or(0)
 }

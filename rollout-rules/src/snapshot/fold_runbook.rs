@@ -121,6 +121,7 @@ impl Snapshot {
                     environment: act.environment.clone(),
                     measured: act.measured,
                     cause: act.cause,
+                    rule: act.guardrail.as_ref().map(Guardrail::when),
                     is_action: act.is_action(),
                 });
             });

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::{Claim, Snapshot};
+use crate::flag::EnvironmentKind;
 use crate::ids::{AppKey, ChannelName, EnvKey, FlagKey, JobName, NodeId, Revision};
 use crate::runbook::{
     Acted, Cause, Channel, EffectId, Guardrails, InForce, Job, KEPT_CLOSED_RUNS, MAX_AUTOMATIC_A_DAY, Run,
     RunState,
 };
-use crate::sli::guardrail::{Action, Guardrail};
-use crate::time::{DAY, UnixMs};
+use crate::sli::guardrail::{Action, Guardrail, Test};
+use crate::time::{DAY, HOUR, UnixMs};
 
 /// A job or a channel as the fold knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,32 +80,35 @@ impl Runbook {
         self.channels.get(name).map(|kept| &**kept)
     }
 
-    /// The act of automation on one revision of a flag for a cause, if it is remembered. One that is on no revision,
-    /// as on a whole app, is for a day.
+    /// The act of automation on one revision of a flag for a cause and by a rule, if it is remembered. One that is on no revision,
+    /// as on a whole app, is for what is found within an hour of it, that people were left to for a day.
     pub fn acted(
         &self,
-        flag: Option<&FlagKey>,
-        environment: Option<&EnvKey>,
+        (flag, environment): (Option<&FlagKey>, Option<&EnvKey>),
         measured: Option<Revision>,
         cause: Cause,
-        now: UnixMs,
+        rule: Option<Test>,
+        found: UnixMs,
     ) -> Option<&Acted> {
+        let again = if cause == Cause::LeftToPeople { DAY } else { HOUR };
         self.acted.iter().find(|acted| {
-            (measured.is_some() || acted.at.plus(DAY) > now)
+            (measured.is_some() || acted.at.plus(again) > found)
                 && acted.flag.as_ref() == flag
                 && acted.environment.as_ref() == environment
                 && acted.measured == measured
                 && acted.cause == cause
+                && (acted.rule.is_none() || acted.rule == rule)
         })
     }
 
-    /// Until when automation leaves the app to people, since it has acted as often as it may within a day.
-    pub fn left_to_people_until(&self, now: UnixMs) -> Option<UnixMs> {
-        let ends = self.acted.iter().filter(|acted| acted.is_action).map(|acted| acted.at.plus(DAY));
-        let mut running: Vec<UnixMs> = ends.filter(|end| *end > now).collect();
-        running.sort_unstable();
-        let first = running.len().checked_sub(MAX_AUTOMATIC_A_DAY)?;
-        running.get(first).copied()
+    /// Whether a change of a flag was an act of automation on what it had measured.
+    pub fn acted_at(&self, flag: &FlagKey, revision: Revision, measured: Revision) -> bool {
+        let is_it = |acted: &Acted| {
+            acted.flag.as_ref() == Some(flag)
+                && acted.revision == revision
+                && acted.measured == Some(measured)
+        };
+        self.acted.iter().any(is_it)
     }
 }
 
@@ -112,6 +116,28 @@ impl App {
     /// Its guardrails, jobs and channels; none if it has none and nothing was done for it.
     pub fn runbook(&self) -> Option<&Runbook> {
         self.runbook.as_deref()
+    }
+
+    /// Until when automation leaves the app to people, since it has acted as often as it may within a day: in production, or,
+    /// if the environment is none, in those that are not.
+    pub fn left_to_people_until(&self, environment: Option<&EnvKey>, now: UnixMs) -> Option<UnixMs> {
+        let acted = self.runbook()?.acted.iter().filter(|acted| acted.is_action);
+        let is_live = self.is_production(environment);
+        let alike = acted.filter(|acted| self.is_production(acted.environment.as_ref()) == is_live);
+        let mut running: Vec<UnixMs> =
+            alike.map(|acted| acted.at.plus(DAY)).filter(|end| *end > now).collect();
+        running.sort_unstable();
+        let first = running.len().checked_sub(MAX_AUTOMATIC_A_DAY)?;
+        running.get(first).copied()
+    }
+
+    /// Everywhere is production, too; what is gone is not.
+    fn is_production(&self, environment: Option<&EnvKey>) -> bool {
+        let is_it = |environment| {
+            self.environment(environment)
+                .is_some_and(|record| record.environment().kind == EnvironmentKind::Production)
+        };
+        environment.is_none_or(is_it)
     }
 
     /// The rules that hold for a flag in an environment; without a flag, those of the app.

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use rollout_rules::ids::{FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{
-    AppSlot, AppWatch, BudgetState, Gauges, Held, News, Objectives, Outcomes, Page, Part, Plan, Proposed,
-    Reason, Slot, SplitSlot, Standing, State, Sums, UnitHash, UnitList, Week,
+    AppSlot, AppWatch, BudgetState, Gauges, Held, Input, News, Objectives, Outcomes, Page, Part, Plan,
+    Proposed, Reason, Slot, SplitSlot, Standing, State, Sums, UnitHash, UnitList, Week,
 };
 use rollout_rules::time::UnixMs;
 
@@ -111,6 +111,23 @@ fn a_rule_of_a_flag_proposes_its_actions_once_with_what_was_measured() {
 }
 
 #[test]
+fn a_rule_that_only_tells_somebody_keeps_no_other_from_acting() {
+    let mut watch = watched(1, 50, &["error_rate > 3% for 1m -> notify owner", WORSE]);
+    let mut news = vec![];
+    for number in 0..200 {
+        // The control fails as often at first; then the variant much more often.
+        let bad = if number < 100 { (3, 3) } else { (30, 3) };
+        news.extend(watch.step(&slot(number, outcomes(300, 3, 0), vec![of_flag(0, number, 50, bad)])));
+    }
+    let acts: Vec<(String, bool)> =
+        acts(&news).iter().map(|act| (act.rule.to_string(), act.slot.since(START) < 100)).collect();
+    assert_eq!(
+        acts,
+        [("error_rate > 3% for 1m -> notify owner".to_owned(), true), (WORSE.to_owned(), false)]
+    );
+}
+
+#[test]
 fn flags_that_break_at_the_same_time_are_held_and_somebody_is_woken_once() {
     let mut watch = watched(10, 10, &[WORSE]);
     let mut news = vec![];
@@ -213,6 +230,51 @@ fn a_budget_warns_at_80_percent_and_acts_once_in_a_month() {
     assert_eq!(told[0], (0, "suspect".to_owned()), "{told:?}");
     let acts: Vec<u32> = told.iter().filter(|(_, what)| what == "acts").map(|(day, _)| *day).collect();
     assert!(matches!(acts[..], [4..10, 31]), "once in each of two months: {told:?}");
+}
+
+#[test]
+fn a_budget_that_is_raised_is_one_against_which_nothing_was_done_and_one_that_is_near_holds_no_rollout() {
+    let first = Slot::at(UnixMs::parse_rfc3339("2027-03-01T00:00:00Z").unwrap());
+    let text = "monthly_spend > budget -> notify owner";
+    let budget = |micros| Objectives { budget_micros: Some(micros), ..Objectives::default() };
+    let mut watch = AppWatch::new(rules(&[text]), budget(31_000_000), first);
+    let set = |watch: &mut AppWatch, micros| {
+        watch.fold(&Input::App { rules: rules(&[text]), objectives: budget(micros) });
+    };
+    watch.watch(flag(1), split(), rules(&[WORSE]), None);
+    watch.plan(&flag(1), &split(), plan(1, 50));
+    let day = |watch: &mut AppWatch, day: u32, cost_micros: u64| {
+        let minutes = (0..24 * 60).flat_map(|minute| {
+            let number = day * 24 * HOUR + minute * 6;
+            let all = Outcomes { cost_micros, ..outcomes(100, 0, 0) };
+            let entry = slot(number, all, vec![of_flag(1, number, 50, (0, 0))]);
+            watch.step(&AppSlot { slot: first.plus(number), ..entry })
+        });
+        let news: Vec<News> = minutes.collect();
+        acts(&news).len()
+    };
+    // 90 % of the budget.
+    assert_eq!(day(&mut watch, 0, 625), 0);
+    assert_eq!(watch.standing(&flag(1), &split()), Standing::NotEnoughData);
+    let first_days: usize = (1..6).map(|number| day(&mut watch, number, 2_000)).sum();
+    assert_eq!(first_days, 1, "past it, once");
+    assert_eq!(watch.standing(&flag(1), &split()), Standing::Held(Held::App));
+    set(&mut watch, 200_000_000);
+    assert_eq!(day(&mut watch, 6, 2_000), 0);
+    assert_eq!((7..16).map(|number| day(&mut watch, number, 9_000)).sum::<usize>(), 1, "past that as well");
+}
+
+#[test]
+fn that_an_app_uses_much_of_its_cpu_keeps_nobody_asleep_when_its_errors_burn() {
+    let objectives = Objectives { good_millionths: Some(999_000), ..Objectives::default() };
+    let mut watch = AppWatch::new(rules(&["cpu > 80% for 1m -> notify owner"]), objectives, START);
+    let gauges = Gauges { cpu_millionths: Some(900_000), memory_millionths: None };
+    let mut woken = vec![];
+    for number in 0..2 * HOUR {
+        let bad = if number < HOUR / 2 { 0 } else { 200 };
+        woken.extend(pages(&watch.step(&AppSlot { gauges, ..own(number, 1_000, bad) })));
+    }
+    assert!(matches!(woken[..], [Page::Burning(_)]), "{woken:?}");
 }
 
 #[test]

@@ -187,10 +187,24 @@ fn a_month_is_estimated_from_its_days_and_their_trend() {
     assert_eq!(estimate.against(300_000_000), BudgetState::Over);
     assert_eq!(estimate.against(300_000_001), BudgetState::Near);
     assert_eq!(estimate.against(375_000_002), BudgetState::Within);
-    // Each day costs one more: 1 + 2 + ... + 30.
+    // Each day costs one more: 1 + 2 + ... + 30. Two weeks show it.
     let mut rising = Spend::default();
-    (0..10).for_each(|number| rising.add((number + 1) * 1_000_000, day(number)));
-    assert_eq!(rising.estimate(day(10)).expected_micros, 465_000_000);
+    (0..16).for_each(|number| rising.add((number + 1) * 1_000_000, day(number)));
+    assert_eq!(rising.estimate(day(16)).expected_micros, 465_000_000);
+    // 10 on each day of the week and 2 at its end, 244 in June 2026, which begins on a Monday: never far from it.
+    let mut weekly = Spend::default();
+    for number in 0..30 {
+        weekly.add(if number % 7 < 5 { 10_000_000 } else { 2_000_000 }, day(number));
+        let expected = weekly.estimate(UnixMs(day(number + 1).0 - 1)).expected_micros;
+        assert!((200_000_000..=310_000_000).contains(&expected), "on day {number}: {expected}");
+    }
+    // A first day that is not whole says nothing once there are others.
+    let mut late = Spend::default();
+    [2_500_000, 10_000_000, 10_000_000]
+        .into_iter()
+        .zip(0..)
+        .for_each(|(cost, number)| late.add(cost, day(number)));
+    assert_eq!(late.estimate(day(3)).expected_micros, 22_500_000 + 270_000_000);
     // Half a day into the first day of all.
     let mut first = Spend::default();
     first.add(5_000_000, day(0));

@@ -292,6 +292,97 @@ fn a_written_threshold_acts_as_written() {
 }
 
 #[test]
+fn every_rule_that_holds_is_told_once_though_another_held_before_it() {
+    let above = Test::Threshold {
+        sli: Sli::ErrorRate,
+        operator: Operator::Above,
+        bound: Bound::Millionths(100_000),
+        sustained_ms: Some(DurationMs(300_000)),
+    };
+    let slow = Test::Threshold {
+        sli: Sli::LatencyP95,
+        operator: Operator::Above,
+        bound: Bound::Microseconds(1_000),
+        sustained_ms: Some(DurationMs(60_000)),
+    };
+    let mut watch = watch(&[above, ERRORS, slow]);
+    let mut told = vec![];
+    for number in 0..120 {
+        let bad = if number < 60 { u64::from(number % 10 == 0) } else { 5 };
+        let mut entry = slot(number, bad, 1);
+        // From the second minute on it is slow.
+        let us = if number < 12 { 100 } else { 90_000 };
+        entry.parts.iter_mut().for_each(|part| part.outcomes.latency.add(us, part.outcomes.requests));
+        let news = watch.step(&entry, Peers::default());
+        told.extend(
+            news.into_iter().filter(|one| one.state == State::Regressed).map(|one| (number, one.test)),
+        );
+    }
+    let tests: Vec<Option<u8>> = told.iter().map(|(_, test)| *test).collect();
+    assert_eq!(tests, [Some(2), Some(1), Some(0)], "{told:?}");
+    assert!(told[0].0 < 25 && told[1].0 > 60 && told[2].0 > told[1].0, "{told:?}");
+    assert_eq!(watch.verdicts().next().unwrap().test, Some(2), "what it was first found by");
+}
+
+#[test]
+fn where_requests_fail_and_whose_is_not_told_nothing_is_compared_and_nobody_is_called_well() {
+    let silent = |bad: u64| {
+        let told = |requests, bad| Outcomes { bad: UnitList::unknown(), ..outcomes(requests, bad, 0) };
+        move |number| entry(number, told(10, bad.min(10)), told(90, 1))
+    };
+    let mut watch = watch(&[ERRORS]);
+    for number in 0..60 {
+        watch.step(&silent(10)(number), Peers::default());
+    }
+    let verdict = watch.verdicts().next().unwrap();
+    assert_eq!((verdict.state, &verdict.reason), (State::NoData, &Reason::Unlisted));
+    assert!(verdict.to_string().contains("send the lists"), "{verdict}");
+    // Once it is told, it is compared again.
+    calm(&mut watch, 60..90);
+    assert_eq!(state(&watch), State::Ok);
+    // A bound that is written holds by requests then.
+    let above = Test::Threshold {
+        sli: Sli::ErrorRate,
+        operator: Operator::Above,
+        bound: Bound::Millionths(100_000),
+        sustained_ms: None,
+    };
+    let mut watch = self::watch(&[above]);
+    let found = (0..30).find(|number| {
+        let news = watch.step(&silent(8)(*number), Peers::default());
+        news.iter().any(|verdict| verdict.state == State::Regressed)
+    });
+    assert!(found.is_some_and(|slot| slot < 6), "{found:?}");
+}
+
+#[test]
+fn a_bound_is_kept_or_not_by_those_units_that_are_listed_where_lists_are_cut() {
+    let above = Test::Threshold {
+        sli: Sli::ErrorRate,
+        operator: Operator::Above,
+        bound: Bound::Millionths(30_000),
+        sustained_ms: None,
+    };
+    let run = |bad: u64| {
+        let mut watch = watch(&[above]);
+        (0..30).find(|number| {
+            let hash = |unit: u64| {
+                UnitHash((u64::from(*number) * 100_000 + unit).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            };
+            let many = Outcomes {
+                served: (0..20_000).map(|unit| (hash(unit), ())).collect(),
+                bad: (0..20_000).filter(|unit| unit % 100 < bad).map(|unit| (hash(unit), ())).collect(),
+                ..outcomes(20_000, 200 * bad, 0)
+            };
+            let news = watch.step(&entry(*number, many, outcomes(90, 1, 0)), Peers::default());
+            news.iter().any(|verdict| verdict.state == State::Regressed)
+        })
+    };
+    assert!(run(10).is_some_and(|slot| slot < 20), "{:?}", run(10));
+    assert_eq!(run(2), None);
+}
+
+#[test]
 fn a_threshold_may_be_relative_to_the_control_and_needs_requests() {
     let twice = Test::Threshold {
         sli: Sli::LatencyP95,

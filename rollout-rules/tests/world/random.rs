@@ -359,6 +359,7 @@ fn guardrails() -> BoxedStrategy<Command> {
                 cause,
                 measured: None,
                 evidence: None,
+                found: None,
                 actions: guardrail.then().to_vec(),
                 guardrail: Some(guardrail),
             };

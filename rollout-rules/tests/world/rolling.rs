@@ -30,6 +30,7 @@ pub fn guardrail(world: &World, of_flag: bool, actions: &str) -> Command {
         cause: Cause::Regressed(Sli::ErrorRate),
         measured: of_flag.then_some(served),
         evidence: None,
+        found: None,
         actions: guardrail.then().to_vec(),
         guardrail: Some(guardrail),
     };

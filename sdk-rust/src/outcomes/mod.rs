@@ -9,6 +9,7 @@ mod sending;
 mod tallies;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 
 use std::time::Duration;
 

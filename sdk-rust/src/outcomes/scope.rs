@@ -131,13 +131,11 @@ impl Scope {
             return;
         }
         let served = std::mem::take(&mut *locked(&self.served));
-        if served.is_empty() {
-            return;
-        }
         let shared = self.client.shared();
         let latency = outcome.latency.unwrap_or_else(|| self.began.elapsed());
         let ended = Ended { bad: outcome.bad, cost_micros: outcome.cost_micros, latency_us: micros(latency) };
-        shared.outcomes.add(served.into_iter(), ended, shared.clock.now());
+        let asked = self.context.targeting_key().map(UnitHash::of);
+        shared.outcomes.add(asked, served.into_iter(), ended, shared.clock.now());
     }
 
     fn value<T>(&self, key: &str, default: T, read: impl FnOnce(&Answer<'_>) -> Option<T>) -> T {

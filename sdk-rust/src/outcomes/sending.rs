@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::batches::{Batch, batches};
+use super::usage::Usage;
 use crate::endpoint::{Connection, Endpoint};
 use crate::exposures::FAREWELL;
 use crate::shared::Shared;
@@ -49,12 +50,20 @@ pub(crate) struct Sending {
     connection: Option<Connection>,
     run: u32,
     number: u64,
+    usage: Usage,
 }
 
 impl Sending {
     pub(crate) fn new(shared: Arc<Shared>, endpoint: Arc<Endpoint>) -> Sending {
         shared.outcomes.tell();
-        Sending { shared, endpoint, connection: None, run: rand::rng().random(), number: 0 }
+        Sending {
+            shared,
+            endpoint,
+            connection: None,
+            run: rand::rng().random(),
+            number: 0,
+            usage: Usage::new(Instant::now()),
+        }
     }
 
     /// Tells the server for as long as the client lives, and once more when it ends.
@@ -92,7 +101,8 @@ impl Sending {
     async fn tell(&mut self, until: Slot, now: UnixMs) {
         let began = Instant::now();
         let summaries = self.shared.outcomes.take_before(until);
-        for batch in batches(&summaries, until) {
+        let all = self.shared.outcomes.take_all_before(until);
+        for batch in batches(&summaries, all, self.usage.read(began), until) {
             let closes = batch.slot.ends_at().plus(GRACE).since(now);
             let deadline = began + Duration::from_millis(closes.0).saturating_sub(WAY);
             self.number += 1;

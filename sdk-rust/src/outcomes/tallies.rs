@@ -1,11 +1,11 @@
 //! Sums of what became of requests, by slot, flag and variant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rollout_rules::ids::{FlagKey, Revision, SplitId, VariantKey};
-use rollout_rules::sli::{Bucket, Histogram, Outcomes, Slot, Summary, UnitHash};
+use rollout_rules::sli::{Bucket, Histogram, Outcomes, Slot, SlowUnits, Summary, UnitHash, UnitList};
 use rollout_rules::time::UnixMs;
 
 use super::OutcomeCounts;
@@ -40,6 +40,8 @@ pub(crate) struct Ended {
 /// The sums of this process.
 pub(crate) struct Tallies {
     parts: [Mutex<HashMap<(Slot, Served), Series>>; PARTS],
+    /// Of all requests, whatever they were served.
+    all: [Mutex<BTreeMap<Slot, Series>>; PARTS],
     /// Whether anybody asked for a scope.
     pub(super) used: AtomicBool,
     /// Whether anybody tells the server; without, nothing is summed.
@@ -67,6 +69,7 @@ impl Tallies {
     pub(crate) fn new() -> Tallies {
         Tallies {
             parts: std::array::from_fn(|_| Mutex::default()),
+            all: std::array::from_fn(|_| Mutex::default()),
             used: AtomicBool::new(false),
             telling: AtomicBool::new(false),
             offset_ms: AtomicI64::new(0),
@@ -90,9 +93,10 @@ impl Tallies {
         }
     }
 
-    /// Adds what became of a request that served all this.
+    /// Adds what became of a request of somebody that served all this.
     pub(super) fn add(
         &self,
+        asked: Option<UnitHash>,
         served: impl Iterator<Item = (Served, Option<UnitHash>)>,
         ended: Ended,
         now: UnixMs,
@@ -101,9 +105,9 @@ impl Tallies {
             return;
         }
         let slot = Slot::at(self.by_the_server(now));
+        locked(&self.all[place_of(asked)]).entry(slot).or_default().add_to_all(asked, ended);
         for (served, unit) in served {
-            let place = usize::try_from(unit.map_or(0, |unit| unit.0) % PARTS as u64).unwrap_or(0);
-            let mut part = locked(&self.parts[place]);
+            let mut part = locked(&self.parts[place_of(unit)]);
             let has_room = part.len() < MOST_SERIES;
             match part.entry((slot, served)) {
                 std::collections::hash_map::Entry::Occupied(mut series) => series.get_mut().add(unit, ended),
@@ -144,6 +148,21 @@ impl Tallies {
         summaries
     }
 
+    /// Takes out what became of all requests of the slots before this one, by slot.
+    pub(super) fn take_all_before(&self, slot: Slot) -> Vec<(Slot, Outcomes)> {
+        let mut sums: BTreeMap<Slot, Outcomes> = BTreeMap::new();
+        for part in &self.all {
+            let mut part = locked(part);
+            let later = part.split_off(&slot);
+            for (of, series) in std::mem::replace(&mut *part, later) {
+                let (served, slow) = (UnitList::unknown(), SlowUnits::unknown());
+                let outcomes = Outcomes { served, slow, ..series.outcomes() };
+                sums.entry(of).or_default().merge(&outcomes);
+            }
+        }
+        sums.into_iter().collect()
+    }
+
     /// The server's time at a moment of this machine's.
     pub(super) fn by_the_server(&self, now: UnixMs) -> UnixMs {
         UnixMs(now.0.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
@@ -169,8 +188,22 @@ impl Tallies {
     }
 }
 
+/// Where a unit is counted.
+fn place_of(unit: Option<UnitHash>) -> usize {
+    usize::try_from(unit.map_or(0, |unit| unit.0) % PARTS as u64).unwrap_or(0)
+}
+
 impl Series {
+    /// Counts a request of a variant.
     fn add(&mut self, unit: Option<UnitHash>, ended: Ended) {
+        self.add_to_all(unit, ended);
+        if let Some(unit) = unit {
+            self.slow.add(unit, Bucket::of(ended.latency_us));
+        }
+    }
+
+    /// Counts a request, without which units are slow: an app itself is compared with nothing.
+    fn add_to_all(&mut self, unit: Option<UnitHash>, ended: Ended) {
         self.requests = self.requests.saturating_add(1);
         self.bad_requests = self.bad_requests.saturating_add(u64::from(ended.bad));
         self.cost_micros = self.cost_micros.saturating_add(ended.cost_micros);
@@ -180,7 +213,6 @@ impl Series {
         if ended.bad {
             self.bad.add(unit, ());
         }
-        self.slow.add(unit, Bucket::of(ended.latency_us));
     }
 
     fn outcomes(self) -> Outcomes {
@@ -224,7 +256,8 @@ mod tests {
 
     fn add(tallies: &Tallies, variant: &str, unit: &str, bad: bool, ms: u64, now: UnixMs) {
         let ended = Ended { bad, cost_micros: 5, latency_us: ms * 1_000 };
-        tallies.add(std::iter::once((served(variant), Some(UnitHash::of(unit)))), ended, now);
+        let unit = Some(UnitHash::of(unit));
+        tallies.add(unit, std::iter::once((served(variant), unit)), ended, now);
     }
 
     #[test]
@@ -269,10 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn a_request_counts_once_among_all_however_many_flags_it_served_and_if_it_served_none() {
+        let tallies = tallies();
+        let ended = |bad| Ended { bad, cost_micros: 5, latency_us: 1_000 };
+        let (ann, bob) = (Some(UnitHash::of("ann")), Some(UnitHash::of("bob")));
+        tallies.add(ann, ["on", "off"].map(|variant| (served(variant), ann)).into_iter(), ended(true), AT);
+        tallies.add(bob, std::iter::empty(), ended(false), AT);
+        tallies.add(None, std::iter::empty(), ended(false), Slot::at(AT).ends_at());
+        let all = tallies.take_all_before(Slot::at(AT).plus(1));
+        let [(slot, of)] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(
+            (*slot, of.units, of.requests, of.bad_requests, of.cost_micros),
+            (Slot::at(AT), 2, 2, 1, 10)
+        );
+        assert_eq!((of.latency.count(), of.bad.units()), (2, &[(UnitHash::of("ann"), ())][..]));
+        of.check().expect("no part is more than its whole");
+        assert_eq!(tallies.take_all_before(Slot(u32::MAX)).len(), 1, "the later slot was still there");
+        assert!(tallies.take_all_before(Slot(u32::MAX)).is_empty());
+    }
+
+    #[test]
     fn without_a_unit_a_request_counts_and_nobody_is_listed() {
         let tallies = tallies();
         let ended = Ended { bad: true, cost_micros: 0, latency_us: 1 };
-        tallies.add(std::iter::once((served("on"), None)), ended, AT);
+        tallies.add(None, std::iter::once((served("on"), None)), ended, AT);
         let summaries = tallies.take_before(Slot(u32::MAX));
         let of = &summaries[0].outcomes;
         assert_eq!((of.units, of.requests, of.bad_requests, of.bad.units().len()), (0, 1, 1, 0));
@@ -283,8 +336,8 @@ mod tests {
         let tallies = tallies();
         let ended = Ended { bad: false, cost_micros: 0, latency_us: 1 };
         let of = |number: usize| Served { revision: Revision(number as u64), ..served("on") };
-        tallies.add((0..=MOST_SERIES).map(|number| (of(number), None)), ended, AT);
-        tallies.add(std::iter::once((of(0), None)), ended, AT);
+        tallies.add(None, (0..=MOST_SERIES).map(|number| (of(number), None)), ended, AT);
+        tallies.add(None, std::iter::once((of(0), None)), ended, AT);
         assert_eq!(tallies.counts().left_out, 1);
         assert_eq!(tallies.take_before(Slot(u32::MAX)).len(), MOST_SERIES);
     }

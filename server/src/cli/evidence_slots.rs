@@ -41,7 +41,7 @@ pub(super) fn table(inputs: &[Input], place: &(String, String)) -> Table {
 
 fn counts(slot: &AppSlot, (flag, split): &(String, String)) -> Counts {
     if flag.is_empty() {
-        return Counts::from([(WHOLE_APP.to_owned(), whole(slot))]);
+        return Counts::from([(WHOLE_APP.to_owned(), plus((0, 0), &slot.whole()))]);
     }
     let mut counts = Counts::new();
     let told = slot.splits.iter().filter(|told| told.flag.as_str() == flag && told.split.as_str() == split);
@@ -50,18 +50,6 @@ fn counts(slot: &AppSlot, (flag, split): &(String, String)) -> Counts {
         *count = plus(*count, &part.outcomes);
     }
     counts
-}
-
-/// What became of all of the app's requests: what it said itself, else those of the flag that was asked for most.
-fn whole(slot: &AppSlot) -> (u64, u64) {
-    if let Some(all) = &slot.all {
-        return plus((0, 0), all);
-    }
-    let of_flags = slot.splits.chunk_by(|a, b| a.flag == b.flag);
-    let sums = of_flags.map(|splits| {
-        splits.iter().flat_map(|told| &told.parts).fold((0, 0), |sum, part| plus(sum, &part.outcomes))
-    });
-    sums.max_by_key(|(requests, _)| *requests).unwrap_or_default()
 }
 
 fn plus((requests, bad): (u64, u64), outcomes: &Outcomes) -> (u64, u64) {

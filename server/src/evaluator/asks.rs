@@ -69,6 +69,7 @@ pub(super) fn act(watching: &Watching, pending: &Pending) -> Option<Ask> {
         cause: Cause::Regressed(proposed.sli),
         measured: measured.map(|measured| measured.revision),
         evidence: pending.evidence.clone(),
+        found: Some(proposed.slot.ends_at()),
         actions,
     };
     let reason = proposed.reason.to_string();
@@ -170,6 +171,8 @@ fn tell_in_words(
         cause,
         measured: plan.map(|plan| plan.revision),
         evidence: None,
+        // The end of the last slot that was judged.
+        found: Some(watching.next().starts_at()),
         actions: owner().into_iter().collect(),
     };
     Some(Ask { command: Command::Act { acting: Box::new(acting) }, reason })
@@ -194,8 +197,10 @@ fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -
         return None;
     }
     let mut finding = finding(watching, flag);
-    // What has just begun to be watched anew says nothing against it because it has seen nothing yet.
-    if matches!(rollout.status, RolloutStatus::Held { .. }) && is_warming(watching, flag) {
+    // What was begun to be watched anew since it is held says nothing for it because it has seen nothing yet.
+    if let RolloutStatus::Held { at, .. } = rollout.status
+        && is_warming_since(watching, flag, at)
+    {
         finding = Finding::Held { reason: String::new() };
     }
     let asks = match (&rollout.status, &finding) {
@@ -223,9 +228,12 @@ fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -
     Some(Ask { command, reason })
 }
 
-fn is_warming(watching: &Watching, flag: &FlagKey) -> bool {
-    let mut verdicts = watching.watch().verdicts().filter(|(of, ..)| *of == flag);
-    verdicts.any(|(.., verdict)| verdict.state == State::Warming)
+/// Whether a split of a flag has seen little and was begun to be watched after a moment.
+fn is_warming_since(watching: &Watching, flag: &FlagKey, at: UnixMs) -> bool {
+    let watch = watching.watch();
+    let began = |split| watch.began(flag, split).is_some_and(|began| began.starts_at() > at);
+    let mut verdicts = watch.verdicts().filter(|(of, ..)| *of == flag);
+    verdicts.any(|(_, split, verdict)| verdict.state == State::Warming && began(split))
 }
 
 /// What the splits of a flag say together. Where none is watched nothing speaks against it.

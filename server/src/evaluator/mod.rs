@@ -384,7 +384,7 @@ fn slot_of(closed: &ClosedSlot, app: &AppKey, environment: &EnvKey) -> AppSlot {
     AppSlot {
         slot: Slot(closed.slot.0),
         sources: told.map_or(0, |told| told.sources),
-        all: None,
+        all: told.and_then(|told| told.all.clone()),
         gauges: told.map(|told| told.gauges).unwrap_or_default(),
         splits: splits.collect(),
     }

@@ -2,8 +2,9 @@
 
 use rollout_rules::evaluate::EXPOSURE_SPLIT;
 use rollout_rules::flag::{Serve, Targeting, Tier};
-use rollout_rules::ids::{EnvKey, FlagKey, SplitId, VariantKey};
+use rollout_rules::ids::{EnvKey, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::percent::Exposure;
+use rollout_rules::runbook::{InForce, Source};
 use rollout_rules::sli::guardrail::{Action, Bound, Guardrail, Sli, Test};
 use rollout_rules::sli::{MAX_SPLITS, Objectives, Plan};
 use rollout_rules::snapshot::{App, FlagView, Snapshot};
@@ -47,7 +48,7 @@ pub(super) fn wanted(snapshot: &Snapshot, app: &App, environment: &EnvKey, now: 
     splits.truncate(MAX_SPLITS);
     splits.sort_by(|a, b| (&a.flag, &a.split).cmp(&(&b.flag, &b.split)));
     let of_app = app.guardrails(None, environment).rules;
-    let rules: Vec<Guardrail> = of_app.iter().filter_map(of_the_app).collect();
+    let rules: Vec<Guardrail> = of_app.iter().filter(|rule| is_of_the_app(rule)).cloned().collect();
     let objectives = Objectives {
         good_millionths: Some(promised(&of_app, app.info().tier)),
         budget_micros: app.info().monthly_budget_micros,
@@ -69,15 +70,12 @@ fn promised(rules: &[Guardrail], tier: Tier) -> u64 {
     })
 }
 
-/// A rule as it is the app's: without what is done to one flag. None if nothing is left of it, or it compares
-/// variants.
-fn of_the_app(rule: &Guardrail) -> Option<Guardrail> {
-    let Test::Threshold { .. } = rule.when() else { return None };
-    let then = rule.then().iter().filter(|action| !matches!(action, Action::FlagOff | Action::RolloutToZero));
-    let then: Vec<Action> = then.cloned().collect();
-    // What is left has to do something: who is only told is told of each flag.
-    let does = then.iter().any(|action| !matches!(action, Action::Notify(_))) || is_of_app(rule.when().sli());
-    Guardrail::new(rule.when(), then).ok().filter(|_| does)
+/// Whether a rule that is written for an app is judged by all of its requests: it compares nothing and lowers no flag. Else it is
+/// judged for each flag, so that nothing is done twice for one thing.
+fn is_of_the_app(rule: &Guardrail) -> bool {
+    let Test::Threshold { sli, .. } = rule.when() else { return false };
+    let lowers = |action: &Action| matches!(action, Action::FlagOff | Action::RolloutToZero);
+    is_of_app(sli) || !rule.then().iter().any(lowers)
 }
 
 /// What no variant has of its own.
@@ -98,10 +96,16 @@ fn add_splits(splits: &mut Vec<WantedSplit>, view: FlagView<'_>, environment: &E
     let rollout = record.rollout(environment);
     let runs =
         rollout.is_some_and(|rollout| rollout.is_active()) && view.rollout_over(environment, now).is_none();
-    let lately = rollout.is_some_and(|rollout| rollout.raised_at.plus(DAY) > now);
-    let in_force = view.app().guardrails(Some(&record.flag().key), environment).rules;
-    let rules: Vec<Guardrail> =
-        in_force.iter().filter(|rule| !is_of_app(rule.when().sli())).cloned().collect();
+    // Raised by a rollout, or by hand.
+    let set = state.state().targeting_revision;
+    let by_hand = view.changed_since(Revision(set.0.saturating_sub(1)));
+    let by_hand = by_hand.into_iter().find(|touch| touch.revision == set).map(|touch| touch.at);
+    let raised = rollout.map(|rollout| rollout.raised_at).into_iter().chain(by_hand).max();
+    let lately = raised.is_some_and(|raised| raised.plus(DAY) > now);
+    let InForce { rules, source } = view.app().guardrails(Some(&record.flag().key), environment);
+    let is_its_own = matches!(source, Source::Flag | Source::FlagInEnvironment);
+    let of_flag = |rule: &&Guardrail| !is_of_app(rule.when().sli()) && (is_its_own || !is_of_the_app(rule));
+    let rules: Vec<Guardrail> = rules.iter().filter(of_flag).cloned().collect();
     if rules.is_empty() {
         return;
     }

@@ -67,12 +67,16 @@ fn told(taken: &Taken, now: UnixMs) -> Value {
     let refused = taken.refused.iter().map(
         |(index, refusal)| json!({ "index": index, "code": refusal.code(), "detail": refusal.to_string() }),
     );
-    json!({
+    let mut told = json!({
         "added": taken.added,
         "repeated": taken.repeated,
         "refused": refused.collect::<Vec<Value>>(),
         "now": now,
-    })
+    });
+    if let Some(refusal) = &taken.all_refused {
+        told["all_refused"] = json!({ "code": refusal.code(), "detail": refusal.to_string() });
+    }
+    told
 }
 
 /// `GET /v1/apps/{app}/flags/{flag}/environments/{environment}/outcomes?since=`: by split and variant.

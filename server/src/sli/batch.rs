@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, VariantKey};
-use rollout_rules::sli::{Gauges, Slot, Summary, Unacceptable};
+use rollout_rules::sli::{Gauges, Outcomes, Slot, Summary, Unacceptable};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use schemars::JsonSchema;
@@ -30,6 +30,12 @@ pub struct Batch {
     /// How much the process used of what it has, in that slot. Of several processes the worst counts.
     #[serde(default)]
     pub gauges: Gauges,
+    /// What became of all of the process's requests in that slot, those in which no flag was checked included; a slot's other
+    /// batches leave it out. Rules of the app itself and its spend go by it. Where no process tells it, the flag that was asked for
+    /// most stands for the app.
+    #[serde(default)]
+    #[schemars(with = "Option<Outcomes>")]
+    pub all: Option<Box<RawValue>>,
     /// At most 1,000. Each is taken or refused by itself.
     #[schemars(with = "Vec<Summary>", length(max = 1000))]
     pub summaries: Vec<Box<RawValue>>,
@@ -113,6 +119,8 @@ pub struct Taken {
     pub requests: u64,
     /// Summaries that were not taken, by their place in the batch.
     pub refused: Vec<(usize, Refusal)>,
+    /// Why what became of all requests was not taken, if it was not.
+    pub all_refused: Option<Refusal>,
 }
 
 /// Adds a batch to the open slots.
@@ -131,12 +139,15 @@ pub(super) fn take(
             Err(refusal) => taken.refused.push((index, refusal)),
         }
     }
+    let all = batch.all.as_deref().map(|all| read_all(all, batch.slot));
     let name = open.name(&batch.instance, batch.batch.as_str());
     open.with(app, environment, |of_app| {
         if let Some(slot) = batch.slot {
             open.heard(of_app, &batch.instance, Slot::at(slot), now);
             open.measured(of_app, batch.gauges, Slot::at(slot), now);
         }
+        let added = all.map(|all| all.and_then(|(slot, all)| open.add_all(of_app, name, slot, all, now)));
+        taken.all_refused = added.and_then(Result::err);
         for (index, summary) in summaries {
             match open.add(of_app, name, &summary, now) {
                 Ok(is_new) => {
@@ -151,6 +162,14 @@ pub(super) fn take(
     });
     taken.refused.sort_by_key(|(index, _)| *index);
     taken
+}
+
+/// Reads what became of all requests of a slot.
+fn read_all(raw: &RawValue, slot: Option<UnixMs>) -> Result<(Slot, Outcomes), Refusal> {
+    let all = serde_json::from_str(raw.get()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let slot =
+        slot.ok_or_else(|| Refusal::Malformed("`all` is of the batch's `slot`, which is missing".into()))?;
+    Ok((Slot::at(slot), all))
 }
 
 /// Reads a summary, of a flag and variant that are there.

@@ -1,7 +1,7 @@
 //! What is left of a slot once it is closed.
 
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, SplitId};
-use rollout_rules::sli::{Gauges, Part, Slot, SlotEntry};
+use rollout_rules::sli::{Gauges, Outcomes, Part, Slot, SlotEntry};
 
 /// A split of a flag in an environment of an app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +34,9 @@ pub struct AppSlot {
     pub environment: EnvKey,
     /// How many processes of the app reported anything, requests or not.
     pub sources: u32,
-    /// What the processes used of what they have. Not stored.
+    /// What became of all of the app's requests, if any process told it.
+    pub all: Option<Outcomes>,
+    /// What the processes used of what they have.
     pub gauges: Gauges,
     /// Splits with requests, by flag and split.
     pub splits: Vec<SplitSlot>,

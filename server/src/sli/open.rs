@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, InstanceId, SplitId};
-use rollout_rules::sli::{GRACE, Gauges, Intake, SLOT, Slot, Summary, Unacceptable};
+use rollout_rules::sli::{
+    FUTURE, GRACE, Gauges, Intake, MAX_BATCHES, Outcomes, SLOT, Slot, SlowUnits, Summary, Unacceptable,
+    UnitList,
+};
 use rollout_rules::time::{DurationMs, UnixMs};
 
 use super::batch::Refusal;
@@ -41,8 +44,17 @@ pub(super) struct Open {
 pub(super) struct AppOpen {
     flags: BTreeMap<FlagKey, BTreeMap<SplitId, Intake>>,
     sources: BTreeMap<Slot, HashSet<u64>>,
-    gauges: BTreeMap<Slot, Gauges>,
+    told: BTreeMap<Slot, Told>,
     series: usize,
+}
+
+/// What processes told of themselves in a slot.
+#[derive(Default)]
+struct Told {
+    gauges: Gauges,
+    all: Option<Outcomes>,
+    /// Batches with all requests.
+    batches: HashSet<u64>,
 }
 
 impl Open {
@@ -99,8 +111,37 @@ impl Open {
     /// Takes what a process used of what it has.
     pub(super) fn measured(&self, open: &mut AppOpen, gauges: Gauges, slot: Slot, now: UnixMs) {
         if gauges != Gauges::default() && self.is_open(slot, now) {
-            open.gauges.entry(slot).or_default().merge(gauges);
+            open.told.entry(slot).or_default().gauges.merge(gauges);
         }
+    }
+
+    /// Adds what became of all requests of a process, once for a batch.
+    pub(super) fn add_all(
+        &self,
+        open: &mut AppOpen,
+        batch: u64,
+        slot: Slot,
+        mut all: Outcomes,
+        now: UnixMs,
+    ) -> Result<(), Refusal> {
+        all.check()?;
+        if slot < self.closed_until() {
+            return Err(Unacceptable::TooLate { slot, now }.into());
+        }
+        if slot.starts_at() > now.plus(FUTURE) {
+            return Err(Unacceptable::FromTheFuture { slot, now }.into());
+        }
+        let told = open.told.entry(slot).or_default();
+        if told.batches.len() >= MAX_BATCHES {
+            return Err(Unacceptable::TooManyBatches { most: MAX_BATCHES }.into());
+        }
+        if told.batches.insert(batch) {
+            all.complete_what_is_empty();
+            // An app is compared with nothing: who was served, or slow, is not asked.
+            (all.served, all.slow) = (UnitList::unknown(), SlowUnits::unknown());
+            told.all.get_or_insert_default().merge(&all);
+        }
+        Ok(())
     }
 
     fn is_open(&self, slot: Slot, now: UnixMs) -> bool {
@@ -172,11 +213,12 @@ impl Open {
         for ((app, environment), open) in apps {
             let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
             let freed = open.series;
-            let gauges = open.close_gauges(over);
+            let mut told = open.close_told(over);
             for (slot, sources, splits) in open.close(over, now) {
                 let (app, environment) = (app.clone(), environment.clone());
-                let gauges = gauges.get(&slot).copied().unwrap_or_default();
-                slots.entry(slot).or_default().push(AppSlot { app, environment, sources, gauges, splits });
+                let Told { gauges, all, .. } = told.remove(&slot).unwrap_or_default();
+                let slot = slots.entry(slot).or_default();
+                slot.push(AppSlot { app, environment, sources, all, gauges, splits });
             }
             self.series.fetch_sub(freed - open.series, Ordering::Relaxed);
         }
@@ -203,9 +245,9 @@ impl AppOpen {
         self.flags.is_empty() && self.sources.is_empty()
     }
 
-    fn close_gauges(&mut self, over: Slot) -> BTreeMap<Slot, Gauges> {
-        let later = self.gauges.split_off(&over);
-        std::mem::replace(&mut self.gauges, later)
+    fn close_told(&mut self, over: Slot) -> BTreeMap<Slot, Told> {
+        let later = self.told.split_off(&over);
+        std::mem::replace(&mut self.told, later)
     }
 
     fn close(&mut self, over: Slot, now: UnixMs) -> Vec<(Slot, u32, Vec<SplitSlot>)> {

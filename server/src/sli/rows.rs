@@ -3,7 +3,7 @@
 //! middle that is damaged costs itself alone.
 
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, SplitId};
-use rollout_rules::sli::{Outcomes, Part, Slot, SlowUnits, UnitList};
+use rollout_rules::sli::{Gauges, Outcomes, Part, Slot, SlowUnits, UnitList};
 use serde::{Deserialize, Serialize};
 
 use super::Place;
@@ -29,8 +29,18 @@ pub(super) struct Row {
     /// How many processes reported for the slot.
     #[serde(default)]
     pub(super) sources: u32,
+    /// What became of all of the app's requests, in a row of the app environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) all: Option<Outcomes>,
+    /// What its processes used of what they have, in the same.
+    #[serde(default, skip_serializing_if = "is_untold")]
+    pub(super) gauges: Gauges,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) parts: Vec<Part>,
+}
+
+fn is_untold(gauges: &Gauges) -> bool {
+    *gauges == Gauges::default()
 }
 
 impl Row {
@@ -46,7 +56,7 @@ impl Row {
 }
 
 /// A row as it is written, of what lies elsewhere: a slot may hold a hundred megabytes.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 pub(super) struct Line<'a> {
     app: &'a AppKey,
     environment: &'a EnvKey,
@@ -57,6 +67,10 @@ pub(super) struct Line<'a> {
     slot: Slot,
     slots: u32,
     sources: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all: Option<&'a Outcomes>,
+    #[serde(skip_serializing_if = "is_untold")]
+    gauges: Gauges,
     #[serde(skip_serializing_if = "<[Part]>::is_empty")]
     parts: &'a [Part],
 }
@@ -65,22 +79,36 @@ pub(super) struct Line<'a> {
 pub(super) fn lines(closed: &ClosedSlot) -> impl Iterator<Item = Line<'_>> {
     let slot = closed.slot;
     closed.apps.iter().flat_map(move |of| {
-        let line = move |flag, split, parts| Line {
+        let of_app = Line {
             app: &of.app,
             environment: &of.environment,
-            flag,
-            split,
+            flag: None,
+            split: None,
             slot,
             slots: 1,
             sources: of.sources,
-            parts,
+            all: of.all.as_ref(),
+            gauges: of.gauges,
+            parts: &[],
         };
-        let splits = of.splits.iter().map(move |one| line(Some(&one.flag), Some(&one.split), &one.parts[..]));
-        std::iter::once(line(None, None, &[][..])).chain(splits)
+        let splits = of.splits.iter().map(move |one| of_app.of_split(one));
+        std::iter::once(of_app).chain(splits)
     })
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
+    /// The line of a split, given that of its app environment.
+    fn of_split(self, one: &'a SplitSlot) -> Line<'a> {
+        Line {
+            flag: Some(&one.flag),
+            split: Some(&one.split),
+            all: None,
+            gauges: Gauges::default(),
+            parts: &one.parts,
+            ..self
+        }
+    }
+
     /// Whether it is about a flag, or about the flag's app environment.
     pub(super) fn concerns(&self, place: &Place) -> bool {
         *self.app == place.app
@@ -98,6 +126,8 @@ impl Line<'_> {
             slot: self.slot,
             slots: self.slots,
             sources: self.sources,
+            all: self.all.cloned(),
+            gauges: self.gauges,
             parts: self.parts.to_vec(),
         }
     }
@@ -109,9 +139,8 @@ pub(super) fn closed(slot: Slot, rows: Vec<Row>) -> ClosedSlot {
     for row in rows {
         let is_same = |last: &AppSlot| last.app == row.app && last.environment == row.environment;
         if !apps.last().is_some_and(is_same) {
-            let (app, environment, sources) = (row.app, row.environment, row.sources);
-            let (gauges, splits) = Default::default();
-            apps.push(AppSlot { app, environment, sources, gauges, splits });
+            let Row { app, environment, sources, gauges, .. } = row;
+            apps.push(AppSlot { app, environment, sources, all: row.all, gauges, splits: Vec::new() });
         }
         if let (Some(flag), Some(split), Some(last)) = (row.flag, row.split, apps.last_mut()) {
             last.splits.push(SplitSlot { flag, split, parts: row.parts });

@@ -316,3 +316,41 @@ fn a_batch_without_summaries_says_that_its_process_is_there() {
     let entries = sli.slots(&watched("checkout"), Slot(0), Slot(u32::MAX)).unwrap();
     assert_eq!(entries, [SlotEntry { slot, sources: 2, parts: Vec::new() }]);
 }
+
+#[test]
+fn what_became_of_all_requests_and_what_processes_used_is_on_disk_and_in_sums_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let slot = Slot::at(NOW);
+    let sli = Sli::open(folder.path(), NOW).unwrap();
+    let all = |requests| Outcomes { requests, bad_requests: 1, cost_micros: 9, ..Outcomes::default() };
+    let gauges = |cpu| Gauges { cpu_millionths: Some(cpu), memory_millionths: None };
+    let instance = InstanceId::new("a").unwrap();
+    for (nth, slot) in [(0, slot), (1, slot.plus(1))] {
+        let (open, now) = (&sli.0.open, slot.starts_at());
+        open.with(&app("shop"), &live(), |of_app| {
+            open.heard(of_app, &instance, slot, now);
+            open.measured(of_app, gauges(7 + nth), slot, now);
+            // A batch counts once, and what two processes tell is added.
+            for batch in [1, 1, 2] {
+                assert_eq!(open.add_all(of_app, batch, slot, all(5), now), Ok(()));
+            }
+        });
+    }
+    let later = slot.plus(1);
+    close(&sli, after_grace(later));
+    let told = |sli: &Sli| {
+        let mut rows = Vec::new();
+        let of_app = ["{".to_owned()];
+        let files = sli.0.files.as_ref().unwrap();
+        files.read((Slot(0), Slot(u32::MAX)), &of_app, |row| rows.push(row)).unwrap();
+        let of = |row: Row| (row.slots, row.all.map(|all| (all.requests, all.cost_micros)), row.gauges);
+        rows.into_iter().map(of).collect::<Vec<_>>()
+    };
+    let each = [(1, Some((10, 18)), gauges(7)), (1, Some((10, 18)), gauges(8))];
+    assert_eq!(told(&sli), each);
+    let again = Sli::open(folder.path(), after_grace(later)).unwrap();
+    assert_eq!(told(&again), each);
+    // Three days later there is the sum of the five minutes.
+    close(&again, after_grace(later).plus(DurationMs(3 * 86_400_000)));
+    assert_eq!(told(&again), [(30, Some((20, 36)), gauges(8))]);
+}

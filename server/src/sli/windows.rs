@@ -14,8 +14,8 @@ use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use rollout_rules::ids::{Revision, VariantKey};
-use rollout_rules::sli::{Outcomes, Part, SLOT, Slot};
+use rollout_rules::ids::{AppKey, EnvKey, Revision, VariantKey};
+use rollout_rules::sli::{Gauges, Outcomes, Part, SLOT, Slot};
 use rollout_rules::time::DurationMs;
 
 use super::closed::{ClosedSlot, Watched};
@@ -223,12 +223,16 @@ impl Windows {
         }
         let file = self.files.bytes(window)?;
         let mut sums: BTreeMap<Watched, Sum> = BTreeMap::new();
+        let mut apps: BTreeMap<(AppKey, EnvKey), AppSum> = BTreeMap::new();
         let mut text = String::new();
         for read in blocks(&file).whole {
             let mut stay = Vec::new();
             for row in rows_of(read, &[]) {
                 match row.watched() {
-                    None if stage == Stage::Sums => {}
+                    None if stage == Stage::Sums => {
+                        let place = (row.app.clone(), row.environment.clone());
+                        apps.entry(place).or_default().add(row);
+                    }
                     Some(watched) if !is_watched(&watched) => sums.entry(watched).or_default().add(row),
                     _ => stay.push(row),
                 }
@@ -237,9 +241,12 @@ impl Windows {
                 text.push_str(&block(stay.into_iter()));
             }
         }
+        let first = Slot(window * WINDOW_SLOTS);
+        let apps = apps.into_iter().map(|(place, sum)| sum.row(place, first));
+        let sums: Vec<Row> =
+            apps.chain(sums.into_iter().map(|(watched, sum)| sum.row(watched, first))).collect();
         if !sums.is_empty() {
-            let first = Slot(window * WINDOW_SLOTS);
-            text.push_str(&block(sums.into_iter().map(|(watched, sum)| sum.row(watched, first))));
+            text.push_str(&block(sums.into_iter()));
         }
         let unfinished = self.files.folder.join(format!("{window:09}.unfinished"));
         let mut anew = File::create(&unfinished)?;
@@ -314,7 +321,41 @@ impl Sum {
         let parts =
             parts.map(|((revision, variant), outcomes)| Part { revision, variant, outcomes }).collect();
         let Watched { app, environment, flag, split } = watched;
-        let (flag, split) = (Some(flag), Some(split));
-        Row { app, environment, flag, split, slot: first, slots: WINDOW_SLOTS, sources: self.sources, parts }
+        Row {
+            app,
+            environment,
+            flag: Some(flag),
+            split: Some(split),
+            slot: first,
+            slots: WINDOW_SLOTS,
+            sources: self.sources,
+            all: None,
+            gauges: Gauges::default(),
+            parts,
+        }
+    }
+}
+
+/// The sum of an app environment's slots.
+#[derive(Default)]
+struct AppSum {
+    sources: u32,
+    all: Option<Outcomes>,
+    gauges: Gauges,
+}
+
+impl AppSum {
+    fn add(&mut self, row: Row) {
+        self.sources = self.sources.max(row.sources);
+        self.gauges.merge(row.gauges);
+        if let Some(all) = row.all {
+            self.all.get_or_insert_with(|| without_units(Outcomes::default())).merge(&without_units(all));
+        }
+    }
+
+    fn row(self, (app, environment): (AppKey, EnvKey), first: Slot) -> Row {
+        let AppSum { sources, all, gauges } = self;
+        let (flag, split, parts) = Default::default();
+        Row { app, environment, flag, split, slot: first, slots: WINDOW_SLOTS, sources, all, gauges, parts }
     }
 }

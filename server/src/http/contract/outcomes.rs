@@ -30,6 +30,16 @@ struct RefusedSummary {
     detail: String,
 }
 
+/// What became of all of a process's requests, not taken.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct RefusedAll {
+    /// As for a summary.
+    code: String,
+    /// The same in words.
+    detail: String,
+}
+
 /// What became of a batch.
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "only its schema is used")]
@@ -40,6 +50,8 @@ struct OutcomesTaken {
     repeated: u64,
     /// Summaries that were not taken. It is of no use to send them again.
     refused: Vec<RefusedSummary>,
+    /// Why `all` was not taken; absent if it was, or was not told.
+    all_refused: Option<RefusedAll>,
     /// The time here: slots are judged by it.
     now: Time,
 }
@@ -99,7 +111,8 @@ pub(super) fn outcomes() -> Vec<Operation> {
                  ```\n\n\
                  Only requests whose variant a split or an exposure chose are told of, under the flag revision and the variant that \
                  OFREP's metadata gave. Without the lists of units errors are counted and thresholds work; nothing is compared with the \
-                 control. Summaries are taken one by one, so the answer is 202 even if some are refused. They are in memory until \
+                 control. `all` tells once for each slot what became of all requests, whether a flag was checked in them or not: rules \
+                 of the app itself and its spend go by it. Summaries are taken one by one, so the answer is 202 even if some are refused. They are in memory until \
                  their slot closes: a server that crashes loses those of slots that were open, {} s at most, and senders do not tell \
                  them again. Open slots hold {MAX_SERIES} variants and revisions of flags, {MAX_SERIES_OF_APP} of one app environment.",
                 GRACE.0 / 1_000,
@@ -109,6 +122,11 @@ pub(super) fn outcomes() -> Vec<Operation> {
             .audience()
             .body::<Batch>(json!({
                 "instance": "web-1", "batch": "k3f9-17", "slot": "2027-01-17T18:00:00.000Z",
+                "gauges": { "cpu_millionths": 310_000, "memory_millionths": 420_000 },
+                "all": {
+                    "units": 60, "requests": 90, "bad_requests": 2, "cost_micros": 140_000,
+                    "latency": [[12_000, 86], [48_000, 4]],
+                },
                 "summaries": [{
                     "flag": "checkout", "flag_revision": 412, "split": ".exposure", "variant": "on",
                     "slot": "2027-01-17T18:00:00.000Z",
