@@ -97,6 +97,9 @@ pub struct AppWatch {
     errors: Option<ErrorBudget>,
     spend: Spend,
     estimate: Estimate,
+    /// What the month costs in other environments.
+    #[serde(default)]
+    elsewhere: Estimate,
     silent: u32,
     /// When something was last wrong that somebody was woken for.
     incident: Option<Slot>,
@@ -128,6 +131,7 @@ impl AppWatch {
             errors: objectives.good_millionths.map(ErrorBudget::new),
             spend: Spend::default(),
             estimate: Estimate::default(),
+            elsewhere: Estimate::default(),
             silent: 0,
             incident: None,
         }
@@ -314,7 +318,7 @@ impl AppWatch {
             outcomes: &all,
             gauges: entry.gauges,
             before: Side { variant: &self.lately, control: None, now: entry.slot },
-            expected_micros: self.estimate.expected_micros,
+            expected_micros: self.estimate.plus(self.elsewhere).expected_micros,
             budget_micros: self.objectives.budget_micros,
         };
         self.rules.iter_mut().for_each(|rule| rule.count(&seen));
@@ -364,9 +368,18 @@ impl AppWatch {
         self.errors.as_ref()
     }
 
-    /// What the month costs, as of the last minute.
+    /// What the month costs here, as of the last minute.
     pub fn estimate(&self) -> Estimate {
         self.estimate
+    }
+
+    /// What it costs in the app's other environments.
+    pub fn elsewhere(&self) -> Estimate {
+        self.elsewhere
+    }
+
+    pub(super) fn spent_elsewhere(&mut self, spend: Estimate) {
+        self.elsewhere = spend;
     }
 
     /// What the app did in the last hour.

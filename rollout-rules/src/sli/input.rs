@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::app::{AppSlot, AppWatch, Objectives};
 use super::guardrail::Guardrail;
 use super::news::News;
+use super::spend::Estimate;
 use super::watch::Plan;
 use crate::ids::{FlagKey, SplitId};
 use crate::time::UnixMs;
@@ -69,6 +70,11 @@ pub enum Input {
         /// Whether it does.
         runs: bool,
     },
+    /// What the month costs in the app's other environments: its budget is for all of them.
+    Elsewhere {
+        /// Their sum.
+        spend: Estimate,
+    },
     /// A slot closed.
     Slot(AppSlot),
 }
@@ -96,6 +102,7 @@ impl AppWatch {
             Input::Unwatch { flag, split } => self.unwatch(flag, split),
             Input::Plan { flag, split, plan } => self.plan(flag, split, plan.clone()),
             Input::RolloutRuns { flag, split, runs } => self.rollout_runs(flag, split, *runs),
+            Input::Elsewhere { spend } => self.spent_elsewhere(*spend),
             Input::Slot(slot) => return self.step(slot),
         }
         Vec::new()

@@ -91,6 +91,15 @@ impl Spend {
 }
 
 impl Estimate {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Estimate) -> Estimate {
+        Estimate {
+            spent_micros: self.spent_micros.saturating_add(other.spent_micros),
+            expected_micros: self.expected_micros.saturating_add(other.expected_micros),
+        }
+    }
+
     /// Where it stands against a budget.
     pub fn against(self, budget_micros: u64) -> BudgetState {
         let percent = |of: u64| u128::from(budget_micros) * u128::from(of) / 100;

@@ -189,7 +189,9 @@ impl Evaluator {
         let (mut acts, mut told) = (Vec::new(), Vec::new());
         for name in names {
             let (app, environment) = &name;
-            let wanted = snapshot.app(app).and_then(|app| wanted::wanted(snapshot, app, environment, now));
+            let wanted = snapshot
+                .app(app)
+                .and_then(|app| wanted::wanted(snapshot, app, environment, &self.0.views, now));
             let known = watches.remove(&name);
             let Some(wanted) = wanted else {
                 if let Some(mut gone) = known {

@@ -3,7 +3,7 @@ use std::path::Path;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{
-    AppSlot, Gauges, News, Objectives, Outcomes, Part, Plan, Slot, SplitSlot, State, UnitHash,
+    AppSlot, Estimate, Gauges, News, Objectives, Outcomes, Part, Plan, Slot, SplitSlot, State, UnitHash,
 };
 use rollout_rules::time::UnixMs;
 
@@ -33,7 +33,7 @@ fn wanted(revision: u64, rollout: u64) -> Wanted {
         runs: true,
     };
     let objectives = Objectives { good_millionths: Some(999_000), budget_micros: None };
-    Wanted { rules: Vec::new(), objectives, splits: vec![split] }
+    Wanted { rules: Vec::new(), objectives, elsewhere: Estimate::default(), splits: vec![split] }
 }
 
 fn part(variant: &str, slot: Slot, requests: u64, bad: u64, revision: u64) -> Part {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rollout_rules::ids::{FlagKey, SplitId, VariantKey};
 use rollout_rules::sli::guardrail::Guardrail;
-use rollout_rules::sli::{Input, Objectives, Plan};
+use rollout_rules::sli::{Estimate, Input, Objectives, Plan};
 use rollout_rules::time::UnixMs;
 
 use super::wanted::{Wanted, WantedSplit};
@@ -13,6 +13,7 @@ use super::wanted::{Wanted, WantedSplit};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     app: Option<(Vec<Guardrail>, Objectives)>,
+    elsewhere: Estimate,
     splits: BTreeMap<(FlagKey, SplitId), ToldSplit>,
 }
 
@@ -43,6 +44,7 @@ impl Told {
                 self.change(flag, split, |told| told.plan = Some(plan.clone()));
             }
             Input::RolloutRuns { flag, split, runs } => self.change(flag, split, |told| told.runs = *runs),
+            Input::Elsewhere { spend } => self.elsewhere = *spend,
             Input::Slot(_) => {}
         }
     }
@@ -61,6 +63,9 @@ impl Told {
         };
         if !self.app.as_ref().is_some_and(same) {
             missing.push(Input::App { rules: wanted.rules.clone(), objectives: wanted.objectives });
+        }
+        if self.elsewhere != wanted.elsewhere {
+            missing.push(Input::Elsewhere { spend: wanted.elsewhere });
         }
         for (flag, split) in self.splits.keys() {
             let at = wanted.splits.binary_search_by(|one| (&one.flag, &one.split).cmp(&(flag, split)));
@@ -143,6 +148,7 @@ impl Told {
             let runs = Input::RolloutRuns { flag: flag.clone(), split: split.clone(), runs: told.runs };
             [watch].into_iter().chain(plan).chain([runs]).collect::<Vec<_>>()
         });
-        app.chain(splits).collect()
+        let elsewhere = [Input::Elsewhere { spend: self.elsewhere }];
+        app.chain(elsewhere).chain(splits).collect()
     }
 }

@@ -17,8 +17,10 @@ pub struct AppView {
     pub objectives: Objectives,
     /// The errors that its objective allows, and what was used of them.
     pub errors: Option<ErrorBudget>,
-    /// What the month costs.
+    /// What the month costs here.
     pub spend: Estimate,
+    /// What it costs in the app's other environments.
+    pub elsewhere: Estimate,
     /// For how many slots in a row no process has reported anything.
     pub silent_slots: u32,
 }
@@ -78,6 +80,7 @@ impl AppView {
             objectives: watch.objectives(),
             errors: watch.errors().cloned(),
             spend: watch.estimate(),
+            elsewhere: watch.elsewhere(),
             silent_slots: watch.silent_slots(),
         }
     }

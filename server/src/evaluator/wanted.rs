@@ -6,9 +6,11 @@ use rollout_rules::ids::{EnvKey, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::percent::Exposure;
 use rollout_rules::runbook::{InForce, Source};
 use rollout_rules::sli::guardrail::{Action, Bound, Guardrail, Sli, Test};
-use rollout_rules::sli::{MAX_SPLITS, Objectives, Plan};
+use rollout_rules::sli::{Estimate, MAX_SPLITS, Objectives, Plan};
 use rollout_rules::snapshot::{App, FlagView, Snapshot};
 use rollout_rules::time::{DAY, UnixMs};
+
+use super::view::Views;
 
 /// What people want to be watched.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(super) struct Wanted {
     /// The rules of the app itself.
     pub(super) rules: Vec<Guardrail>,
     pub(super) objectives: Objectives,
+    /// What the month costs in the app's other environments.
+    pub(super) elsewhere: Estimate,
     /// By flag and split.
     pub(super) splits: Vec<WantedSplit>,
 }
@@ -34,7 +38,13 @@ pub(super) struct WantedSplit {
 }
 
 /// What is to be watched of an app in an environment; none if there is no such thing.
-pub(super) fn wanted(snapshot: &Snapshot, app: &App, environment: &EnvKey, now: UnixMs) -> Option<Wanted> {
+pub(super) fn wanted(
+    snapshot: &Snapshot,
+    app: &App,
+    environment: &EnvKey,
+    views: &Views,
+    now: UnixMs,
+) -> Option<Wanted> {
     app.environment(environment).filter(|record| !record.ended(now))?;
     let mut splits = Vec::new();
     for record in app.flags(None) {
@@ -53,7 +63,11 @@ pub(super) fn wanted(snapshot: &Snapshot, app: &App, environment: &EnvKey, now: 
         good_millionths: Some(promised(&of_app, app.info().tier)),
         budget_micros: app.info().monthly_budget_micros,
     };
-    Some(Wanted { rules, objectives, splits })
+    let others = app.environments().map(|record| &record.environment().key);
+    let others = others.filter(|other| *other != environment);
+    let spent = others.filter_map(|other| views.get(&app.info().key, other)).map(|view| view.spend);
+    let elsewhere = spent.reduce(Estimate::plus).unwrap_or_default();
+    Some(Wanted { rules, objectives, elsewhere, splits })
 }
 
 /// The part of requests that should be good, in millionths: what the app's strictest rule on availability says, or else

@@ -137,7 +137,7 @@ fn burn_view(errors: Option<&ErrorBudget>) -> Vec<Value> {
 }
 
 fn add_cost(body: &mut Value, app: &App, view: Option<&AppView>) {
-    let (info, spend) = (app.info(), view.map(|view| view.spend));
+    let (info, spend) = (app.info(), view.map(|view| view.spend.plus(view.elsewhere)));
     let state = info.monthly_budget_micros.zip(spend).map(|(budget, spend)| spend.against(budget));
     body["budget_micros"] = json!(info.monthly_budget_micros);
     body["spent_micros"] = json!(spend.map(|spend| spend.spent_micros));

@@ -305,6 +305,7 @@ fn a_batch_without_summaries_says_that_its_process_is_there() {
             batch,
             slot: Some(NOW),
             gauges: Gauges::default(),
+            all: None,
             summaries: nothing.clone(),
             app: None,
             environment: None,

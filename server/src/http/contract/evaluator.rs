@@ -173,7 +173,7 @@ struct SloView {
     broken: OrNull<BrokenBurnRule>,
     /// What a month may cost, in millionths of `currency`; null: no budget is watched.
     budget_micros: OrNull<u64>,
-    /// What this month has cost, over all requests that were reported.
+    /// What this month has cost in all environments of the app, over all requests that were reported.
     spent_micros: OrNull<u64>,
     /// What it will have cost by its end, if it goes on as in the last days.
     expected_micros: OrNull<u64>,
