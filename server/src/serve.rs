@@ -118,8 +118,11 @@ pub async fn serve(
     let _lock = DirectoryLock::take(&config.data_dir).map_err(ServeError::Log)?;
     let log = Arc::new(SledLog::open(&config.data_dir).map_err(ServeError::Log)?);
     let clock = Clock::system();
-    let state =
-        StateConfig { rules: config.rules.clone(), kill_journal: Some(config.data_dir.join(KILL_JOURNAL)) };
+    let state = StateConfig {
+        rules: config.rules.clone(),
+        kill_journal: Some(config.data_dir.join(KILL_JOURNAL)),
+        rollouts_wait: true,
+    };
     let state = State::start(state, log, clock.clone()).map_err(ServeError::State)?;
     let telemetry = Telemetry::install().map_err(|error| ServeError::Telemetry(error.to_string()))?;
     let webhooks = WebhookOptions {

@@ -160,6 +160,13 @@ fn a_verdict_tells_the_rule_the_numbers_and_whether_a_rollout_may_go_on() {
         .ends(0)
         .says("on: regressed: error_rate: evidence")
         .says("it does not go on: on is regressed");
+    // It was found by the rule that was there then.
+    let path = "/v1/apps/shop/flags/checkout/guardrails";
+    let seen = shop.served.get(path).header("etag").to_owned();
+    let body = json!({ "guardrails": ["error_rate > 50% -> flag off"] });
+    shop.served.call(&shop.served.admin, "PUT", path, &[("If-Match", &seen)], &body).expect(200);
+    let known = shop.served.get(VERDICTS).expect(200);
+    assert_eq!(known["splits"][0]["verdicts"][0]["test"], RULE, "{known}");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub enum Cause {
     StillServed,
     /// Automation has acted as often as it may within a day.
     LeftToPeople,
+    /// What a rule asks for is refused.
+    Refused,
     /// A person tries the runbook out.
     Drill,
 }

@@ -363,6 +363,11 @@ impl AppWatch {
             .flat_map(|split| split.watch.verdicts().map(|verdict| (&split.flag, &split.split, verdict)))
     }
 
+    /// The rules that a split is watched by, in the order in which verdicts name them; none if it is not watched.
+    pub fn rules(&self, flag: &FlagKey, split: &SplitId) -> &[Guardrail] {
+        self.place(flag, split).map_or(&[], |at| &self.splits[at].rules)
+    }
+
     /// The errors that the objective allows and what was used of them, if something is promised.
     pub fn errors(&self) -> Option<&ErrorBudget> {
         self.errors.as_ref()

@@ -173,14 +173,7 @@ impl fmt::Display for Reason {
                     evidence.since.starts_at()
                 )
             }
-            Reason::Threshold { sli, measured } => {
-                write!(f, ": {} ", sli.name())?;
-                sli.write_value(f, measured.value)?;
-                f.write_str(" past ")?;
-                sli.write_value(f, measured.bound)?;
-                let Rate { requests, bad } = measured.counted;
-                write!(f, " for {} s, in {requests} requests ({bad} bad)", measured.passed.0 / 1_000)
-            }
+            Reason::Threshold { sli, measured } => write_threshold(f, *sli, measured),
             Reason::Absolute { sli, log, counted, bad } => write!(
                 f,
                 ": {}: evidence {} (acts at 100): {bad} of {counted}",
@@ -198,6 +191,26 @@ impl fmt::Display for Reason {
             Reason::Silence { slots } => write!(f, ": nothing for {} s", slots * 10),
         }
     }
+}
+
+/// A value and its bound: what the month is going to cost has passed it at once or not at all, and neither that nor what a
+/// process uses is counted in requests.
+fn write_threshold(f: &mut fmt::Formatter<'_>, sli: Sli, measured: &Measured) -> fmt::Result {
+    write!(f, ": {} ", sli.name())?;
+    sli.write_value(f, measured.value)?;
+    let of_spend = sli == Sli::MonthlySpend;
+    let is_past = if of_spend { measured.value >= measured.bound } else { measured.passed.0 > 0 };
+    f.write_str(if is_past { " past " } else { " of " })?;
+    sli.write_value(f, measured.bound)?;
+    if !is_past || of_spend {
+        return Ok(());
+    }
+    write!(f, " for {} s", measured.passed.0 / 1_000)?;
+    if matches!(sli, Sli::Cpu | Sli::Memory) {
+        return Ok(());
+    }
+    let Rate { requests, bad } = measured.counted;
+    write!(f, ", in {requests} requests ({bad} bad)")
 }
 
 /// A number of thousandths, with as many digits as are worth reading.

@@ -7,9 +7,10 @@ use rollout_rules::ids::{AppKey, ChannelName, EnvKey, FlagKey, SplitId, VariantK
 use rollout_rules::rollout::{Finding, RolloutStatus, WaitsFor};
 use rollout_rules::runbook::{Acting, Cause};
 use rollout_rules::sli::guardrail::{Action, Sli};
-use rollout_rules::sli::{News, Page, Standing, State, Verdict};
+use rollout_rules::sli::{News, Page, Peers, Standing, State, Verdict};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
+use serde::{Deserialize, Serialize};
 
 use super::watching::{Pending, StillServed, Watching};
 use crate::state::Request;
@@ -18,7 +19,8 @@ use crate::state::Request;
 const OWNER: &str = rollout_rules::runbook::OWNER;
 
 /// A command, and why, in words.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     pub(super) command: Command,
     pub(super) reason: String,
@@ -94,10 +96,7 @@ pub(super) fn notices(watching: &Watching, news: &[News]) -> Vec<Ask> {
             },
             News::Page(Page::CommonMode { alarmed }) => {
                 let cause = Cause::CommonMode(common.unwrap_or(Sli::ErrorRate));
-                let words = format!(
-                    "{alarmed} flags do badly at the same time, or the control does: none of them is to blame"
-                );
-                asks.extend(tell_in_words(watching, None, cause, words));
+                asks.extend(tell_in_words(watching, None, cause, in_common(*alarmed)));
             }
             News::Page(Page::Burning(rule)) => {
                 let words = format!(
@@ -118,6 +117,16 @@ pub(super) fn notices(watching: &Watching, news: &[News]) -> Vec<Ask> {
         }
     }
     asks
+}
+
+/// Why no variant is to blame, with so many splits that alarm at the same time.
+pub(super) fn in_common(alarmed: u32) -> String {
+    let alone = Peers { watched: alarmed, alarmed };
+    if alone.share_a_cause() {
+        format!("{alarmed} flags do badly at the same time: none of them is to blame")
+    } else {
+        "the control, or the app itself, does badly as well: no variant is to blame".to_owned()
+    }
 }
 
 /// That something is still served although it was taken back.
@@ -143,7 +152,7 @@ pub(super) fn left_to_people(watching: &Watching, pending: &Pending, until: Unix
 pub(super) fn refused(watching: &Watching, pending: &Pending, why: &str) -> Option<Ask> {
     let place = pending.proposed.measured.as_ref().map(|measured| (&measured.flag, &measured.split));
     let words = format!("what a guardrail asks for is refused: {}: {why}", pending.proposed.rule);
-    tell_in_words(watching, place, Cause::LeftToPeople, words)
+    tell_in_words(watching, place, Cause::Refused, words)
 }
 
 fn tell(

@@ -2,7 +2,8 @@
 //! again comes to the same verdict, to the bit.
 //!
 //! Each is a file of two lines, named by the hash of its second: a summary, and the recording. The oldest go when there are
-//! more than [`MAX_KEPT`], or more than [`MAX_KEPT_OF_APP`] of one app.
+//! more than [`MAX_KEPT`], or more than [`MAX_KEPT_OF_APP`] of one app, or when they take more than [`MAX_BYTES`], or those of
+//! one app more than [`MAX_BYTES_OF_APP`]; one that takes more by itself is not kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,6 +21,11 @@ use sha2::{Digest, Sha256};
 pub const MAX_KEPT: usize = 1_000;
 /// Most of one app.
 pub const MAX_KEPT_OF_APP: usize = 100;
+
+/// Most room that evidence takes on disk: 1 GiB.
+pub const MAX_BYTES: u64 = 1 << 30;
+/// Most room that that of one app takes: 256 MiB.
+pub const MAX_BYTES_OF_APP: u64 = 256 << 20;
 
 /// What was found, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -63,23 +69,46 @@ pub struct Evidence {
 /// Evidence on disk.
 pub(super) struct Store {
     folder: PathBuf,
-    known: Mutex<BTreeMap<(UnixMs, EvidenceId), Summary>>,
+    bounds: Bounds,
+    known: Mutex<BTreeMap<Name, Known>>,
+}
+
+/// How the evidence of a store is ordered.
+type Name = (UnixMs, EvidenceId);
+
+struct Known {
+    summary: Summary,
+    bytes: u64,
+}
+
+/// How much is kept, in pieces and bytes: of all apps and of one.
+pub(super) struct Bounds {
+    pub(super) all: (usize, u64),
+    pub(super) of_app: (usize, u64),
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { all: (MAX_KEPT, MAX_BYTES), of_app: (MAX_KEPT_OF_APP, MAX_BYTES_OF_APP) }
+    }
 }
 
 impl Store {
     /// The evidence of a folder, made if it is not there.
-    pub(super) fn open(folder: &Path) -> io::Result<Store> {
+    pub(super) fn open(folder: &Path, bounds: Bounds) -> io::Result<Store> {
         fs::create_dir_all(folder)?;
         let mut known = BTreeMap::new();
         for file in fs::read_dir(folder)? {
-            let path = file?.path();
+            let file = file?;
+            let path = file.path();
             if path.extension().is_some_and(|extension| extension == "json")
                 && let Some(summary) = summary_of(&path)
             {
-                known.insert((summary.at, summary.id.clone()), summary);
+                let bytes = file.metadata()?.len();
+                known.insert((summary.at, summary.id.clone()), Known { summary, bytes });
             }
         }
-        Ok(Store { folder: folder.to_owned(), known: Mutex::new(known) })
+        Ok(Store { folder: folder.to_owned(), bounds, known: Mutex::new(known) })
     }
 
     /// Stores evidence; `summary` is given the name that it has from then on.
@@ -95,36 +124,52 @@ impl Store {
         text.push(b'\n');
         text.extend(recording);
         text.push(b'\n');
+        let bytes = text.len() as u64;
+        if bytes > self.bounds.of_app.1 {
+            let problem = format!("it takes {bytes} bytes, and at most {} are kept", self.bounds.of_app.1);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+        }
         let new = self.folder.join(format!("{id}.new"));
         let mut file = File::create(&new)?;
         file.write_all(&text)?;
         file.sync_data()?;
         fs::rename(&new, self.path(&id))?;
         let mut known = self.known();
-        let of_app = known.iter().filter(|(_, kept)| kept.app == summary.app);
-        let oldest_of_app =
-            (of_app.clone().count() >= MAX_KEPT_OF_APP).then(|| of_app.map(|(name, _)| name.clone()).next());
-        known.insert((summary.at, id.clone()), summary);
-        let oldest = oldest_of_app.flatten().and_then(|oldest| known.remove_entry(&oldest));
-        let oldest = oldest.or_else(|| (known.len() > MAX_KEPT).then(|| known.pop_first()).flatten());
-        if let Some(((_, oldest), _)) = oldest
-            && let Err(error) = fs::remove_file(self.path(&oldest))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%oldest, "evidence is not needed any more and stays: {error}");
+        let (name, app) = ((summary.at, id.clone()), summary.app.clone());
+        known.insert(name.clone(), Known { summary, bytes });
+        while let Some(oldest) = self.surplus(&known, &app, &name) {
+            known.remove(&oldest);
+            if let Err(error) = fs::remove_file(self.path(&oldest.1))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(oldest = %oldest.1, "evidence is not needed any more and stays: {error}");
+            }
         }
         Ok(id)
+    }
+
+    /// What has to go for the evidence of an app that was put last.
+    fn surplus(&self, known: &BTreeMap<Name, Known>, app: &AppKey, last: &Name) -> Option<Name> {
+        let oldest = |(most, most_bytes): (usize, u64), is_meant: &dyn Fn(&Known) -> bool| {
+            let meant = known.iter().filter(|(_, known)| is_meant(known));
+            let bytes: u64 = meant.clone().map(|(_, known)| known.bytes).sum();
+            let is_over = meant.clone().count() > most || bytes > most_bytes;
+            meant.map(|(name, _)| name).find(|name| is_over && *name != last).cloned()
+        };
+        let of_app = oldest(self.bounds.of_app, &|known| known.summary.app == *app);
+        of_app.or_else(|| oldest(self.bounds.all, &|_| true))
     }
 
     /// What is kept of an app, the newest first.
     pub(super) fn list(&self, app: &AppKey) -> Vec<Summary> {
         let known = self.known();
-        known.values().rev().filter(|summary| summary.app == *app).cloned().collect()
+        let summaries = known.values().rev().map(|known| &known.summary);
+        summaries.filter(|summary| summary.app == *app).cloned().collect()
     }
 
     /// One.
     pub(super) fn summary(&self, id: &EvidenceId) -> Option<Summary> {
-        self.known().values().find(|summary| summary.id == *id).cloned()
+        self.known().values().map(|known| &known.summary).find(|summary| summary.id == *id).cloned()
     }
 
     /// What one was found from, as it is stored. `None`: there is none of this name.
@@ -140,7 +185,7 @@ impl Store {
         Ok(Some(serde_json::from_str(&recording)?))
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<(UnixMs, EvidenceId), Summary>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Known>> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -13,8 +13,11 @@ use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::sli::{AppWatch, Input};
 use serde::{Deserialize, Serialize};
 
+use super::asks::Ask;
 use super::watching::{Done, Pending};
 
+/// A tail that is longer than this, and than its base, is long: reading it takes longer than the base.
+const LONG_TAIL_BYTES: u64 = 8 << 20;
 /// The form of these files.
 const FORM: u16 = 1;
 
@@ -31,6 +34,9 @@ pub(super) struct Base {
     pub(super) told: Vec<Input>,
     pub(super) pending: Vec<Pending>,
     pub(super) done: Vec<Done>,
+    /// Who was still to be told what.
+    #[serde(default)]
+    pub(super) notices: Vec<Ask>,
 }
 
 /// The files of one watch.
@@ -38,22 +44,25 @@ pub(super) struct Kept {
     folder: PathBuf,
     name: String,
     generation: u64,
+    base_bytes: u64,
+    tail_bytes: u64,
     /// Something that was told is not in the tail: what is known has to be kept anew before anything else is.
     broken: bool,
 }
 
 impl Base {
     pub(super) fn new(app: &AppKey, environment: &EnvKey, watch: AppWatch) -> Base {
-        let (told, pending, done) = Default::default();
+        let (told, pending, done, notices) = Default::default();
         let (app, environment) = (app.clone(), environment.clone());
-        Base { form: FORM, generation: 0, app, environment, watch, told, pending, done }
+        Base { form: FORM, generation: 0, app, environment, watch, told, pending, done, notices }
     }
 }
 
 impl Kept {
     /// The files of a watch that has none yet.
     pub(super) fn new(folder: &Path, app: &AppKey, environment: &EnvKey) -> Kept {
-        Kept { folder: folder.to_owned(), name: format!("{app}.{environment}"), generation: 0, broken: true }
+        let (folder, name) = (folder.to_owned(), format!("{app}.{environment}"));
+        Kept { folder, name, generation: 0, base_bytes: 0, tail_bytes: 0, broken: true }
     }
 
     /// All that is kept in a folder. What cannot be read is left out, and said.
@@ -74,11 +83,13 @@ impl Kept {
                 ),
             }
         }
-        // Tails that no base names are of no use, and would be in the way of a later one of their name.
+        // Tails that no base names are of no use.
         let tails: Vec<PathBuf> =
             all.iter().map(|(kept, ..): &(Kept, Base, Vec<Input>)| kept.tail_path()).collect();
         for path in others.iter().filter(|path| !tails.contains(path)) {
-            remove(path)?;
+            if let Err(error) = remove(path) {
+                tracing::warn!("{}: is not needed any more and stays: {error}", path.display());
+            }
         }
         Ok(all)
     }
@@ -86,6 +97,11 @@ impl Kept {
     /// Whether all that was told is kept.
     pub(super) fn is_whole(&self) -> bool {
         !self.broken
+    }
+
+    /// Whether what is known should be kept anew before its time. Never so often that bases are written more than tails.
+    pub(super) fn is_long(&self) -> bool {
+        self.tail_bytes > LONG_TAIL_BYTES.max(self.base_bytes)
     }
 
     /// Keeps a watch as it is now: what it was told so far is in it.
@@ -97,16 +113,22 @@ impl Kept {
         let mut file = File::create(&new)?;
         file.write_all(&text)?;
         file.sync_data()?;
+        // First: whoever reads the new base must find nothing in its tail that is of another.
+        File::create(self.tail_path_of(base.generation))?;
         self.broken = true;
         fs::rename(&new, &path)?;
         self.generation = base.generation;
-        File::create(self.tail_path())?;
+        (self.base_bytes, self.tail_bytes) = (text.len() as u64, 0);
         self.broken = false;
         remove(&before)
     }
 
-    /// Keeps what a watch was told.
+    /// Keeps what a watch was told. Nothing is kept after something that is missing: it would be folded into what it was not
+    /// folded into.
     pub(super) fn append(&mut self, inputs: &[Input]) -> io::Result<()> {
+        if self.broken {
+            return Ok(());
+        }
         let mut lines = Vec::new();
         for input in inputs {
             serde_json::to_writer(&mut lines, input)?;
@@ -115,6 +137,7 @@ impl Kept {
         // Not kept open: there may be more of them than a process may have open.
         let written = OpenOptions::new().append(true).create(true).open(self.tail_path());
         let written = written.and_then(|mut tail| tail.write_all(&lines));
+        self.tail_bytes += lines.len() as u64;
         self.broken |= written.is_err();
         written
     }
@@ -139,7 +162,11 @@ impl Kept {
     }
 
     fn tail_path(&self) -> PathBuf {
-        self.folder.join(format!("{}.{}.tail", self.name, self.generation))
+        self.tail_path_of(self.generation)
+    }
+
+    fn tail_path_of(&self, generation: u64) -> PathBuf {
+        self.folder.join(format!("{}.{generation}.tail", self.name))
     }
 }
 
@@ -153,28 +180,29 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Reads a base and its tail; `mends` takes away what was not written whole.
 fn load(path: &Path, mends: bool) -> io::Result<(Kept, Base, Vec<Input>)> {
-    let base: Base = serde_json::from_reader(BufReader::new(File::open(path)?))?;
+    let file = File::open(path)?;
+    let base_bytes = file.metadata()?.len();
+    let base: Base = serde_json::from_reader(BufReader::new(file))?;
     if base.form != FORM {
         let problem = format!("it has form {}, and this program reads {FORM}", base.form);
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut kept = Kept::new(folder, &base.app, &base.environment);
-    kept.generation = base.generation;
-    kept.broken = false;
+    (kept.generation, kept.base_bytes, kept.broken) = (base.generation, base_bytes, false);
     let mut inputs = Vec::new();
     match File::open(kept.tail_path()) {
         Ok(tail) => {
-            let (mut tail, mut line, mut whole) = (BufReader::new(tail), Vec::new(), 0);
+            let (mut tail, mut line) = (BufReader::new(tail), Vec::new());
             while tail.read_until(b'\n', &mut line)? > 0 {
                 // A line that was cut off is the last: it goes, so that the next one begins where it did.
                 let Some(Ok(input)) = line.strip_suffix(b"\n").map(serde_json::from_slice) else { break };
                 inputs.push(input);
-                whole += line.len() as u64;
+                kept.tail_bytes += line.len() as u64;
                 line.clear();
             }
             if mends {
-                OpenOptions::new().write(true).open(kept.tail_path())?.set_len(whole)?;
+                OpenOptions::new().write(true).open(kept.tail_path())?.set_len(kept.tail_bytes)?;
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

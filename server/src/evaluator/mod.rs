@@ -10,6 +10,7 @@
 
 mod asks;
 pub mod evidence;
+mod keeping;
 mod kept;
 mod told;
 mod view;
@@ -19,32 +20,30 @@ mod watching;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use metrics::{counter, gauge, histogram};
-use rollout_rules::change::Command;
 use rollout_rules::decide::Refusal;
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId};
 use rollout_rules::sli::guardrail::Action;
-use rollout_rules::sli::{AppSlot, SLOT, Slot, SplitSlot};
+use rollout_rules::sli::{AppSlot, Slot, SplitSlot};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
 use self::asks::Ask;
-use self::evidence::{Evidence, Store, Summary};
-use self::kept::Kept;
+use self::evidence::{Bounds, Evidence, Store, Summary};
 use self::view::Views;
 pub use self::view::{AppView, SplitView};
 use self::wanted::Wanted;
 use self::watching::{Done, Pending, Watching};
-use crate::clock::Clock;
-use crate::sli::{ClosedSlot, Follower, Sli};
-use crate::state::{Applied, CommandHandle, Live, Readiness, SubmitError};
+use crate::sli::{self, ClosedSlot};
+use crate::state::{Applied, SubmitError};
 
 /// Most app environments that are watched at once. Of further ones nothing is known, which is said in the log.
 pub const MAX_APPS: usize = 10_000;
@@ -52,8 +51,6 @@ pub const MAX_APPS: usize = 10_000;
 const MAX_CAUGHT_UP: u32 = 360;
 /// A watch that is ahead of what closes by more slots was told of them by a clock that was wrong.
 const AHEAD: u32 = 6;
-/// Most people to be told of something that wait for the log, of one app.
-const MAX_NOTICES: usize = 64;
 /// Where watches are kept, in the evaluator's folder.
 const WATCHES: &str = "watches";
 /// Where evidence is, in the same.
@@ -67,8 +64,21 @@ struct Inner {
     /// None: nothing outlives the process, and no evidence is kept.
     folder: Option<PathBuf>,
     evidence: Option<Store>,
-    watches: Mutex<BTreeMap<(AppKey, EnvKey), Watching>>,
+    /// Held while a slot is folded, by which the watches are taken out meanwhile.
+    folding: Mutex<()>,
+    watches: Mutex<BTreeMap<Name, Watching>>,
     views: Views,
+}
+
+/// An app in an environment.
+type Name = (AppKey, EnvKey);
+
+/// What became of an app in a slot.
+struct Judged {
+    name: Name,
+    watching: Watching,
+    lowers: Vec<Due>,
+    tells: Vec<Due>,
 }
 
 /// What there is to do once a slot was folded.
@@ -83,31 +93,21 @@ struct Due {
 impl Evaluator {
     /// One that forgets all when the process ends.
     pub fn in_memory() -> Evaluator {
-        Evaluator::new(None, None, BTreeMap::new())
+        Evaluator::new(None, None)
     }
 
-    /// One that keeps what it knows in a folder, made if it is not there, and goes on with what is there.
+    /// One that keeps what it knows in a folder, made if it is not there. What is there already is read when it begins to
+    /// [keep](Evaluator::keep) watch: that may take a while, in which flags are served.
     pub fn open(folder: &Path) -> io::Result<Evaluator> {
-        let evidence = Store::open(&folder.join(EVIDENCE))?;
+        let evidence = Store::open(&folder.join(EVIDENCE), Bounds::default())?;
         let folder = folder.join(WATCHES);
-        let mut watches = BTreeMap::new();
-        for (kept, base, inputs) in Kept::load_all(&folder)? {
-            let watching = Watching::restored(kept, base, &inputs);
-            watches.insert((watching.app.clone(), watching.environment.clone()), watching);
-        }
-        Ok(Evaluator::new(Some(folder), Some(evidence), watches))
+        std::fs::create_dir_all(&folder)?;
+        Ok(Evaluator::new(Some(folder), Some(evidence)))
     }
 
-    fn new(
-        folder: Option<PathBuf>,
-        evidence: Option<Store>,
-        watches: BTreeMap<(AppKey, EnvKey), Watching>,
-    ) -> Evaluator {
-        let views = Views::default();
-        for ((app, environment), watching) in &watches {
-            views.put(app, environment, watching.watch());
-        }
-        Evaluator(Arc::new(Inner { folder, evidence, watches: Mutex::new(watches), views }))
+    fn new(folder: Option<PathBuf>, evidence: Option<Store>) -> Evaluator {
+        let (folding, watches, views) = Default::default();
+        Evaluator(Arc::new(Inner { folder, evidence, folding, watches, views }))
     }
 
     /// What is known of an app in an environment; none if it never reported anything.
@@ -130,95 +130,36 @@ impl Evaluator {
         self.0.evidence.as_ref().map_or(Ok(None), |store| store.read(id))
     }
 
-    /// Watches for as long as it is polled.
-    pub async fn keep(self, live: Arc<Live>, commands: CommandHandle, sli: Sli, clock: Clock) {
-        if live.settled().await != Readiness::Ready {
-            return;
-        }
-        let mut follower = self.follow(&sli, &clock).await;
-        loop {
-            let closed = match follower.next().await {
-                Ok(closed) => closed,
-                Err(error) => {
-                    tracing::error!(
-                        "outcomes cannot be read, and rollouts are not watched meanwhile: {error}"
-                    );
-                    clock.pass(SLOT).await;
-                    follower = self.follow(&sli, &clock).await;
-                    continue;
-                }
-            };
-            let (evaluator, folded, now) = (self.clone(), Arc::clone(&live.load().folded), clock.now());
-            // Folding takes a while where there are many flags, and kills are handed out by this thread.
-            let work = tokio::task::spawn_blocking(move || evaluator.fold(&closed, &folded, now));
-            match work.await {
-                Ok(due) => self.carry_out(due, &commands, &clock).await,
-                Err(error) => tracing::error!(%error, "a slot was not judged"),
-            }
-        }
-    }
-
-    /// Follows closed slots from where the watches are; tries again for as long as they cannot be read.
-    async fn follow(&self, sli: &Sli, clock: &Clock) -> Follower {
-        loop {
-            let until = sli.closed_until();
-            let oldest = Slot(until.0.saturating_sub(MAX_CAUGHT_UP));
-            let next = self.watches().values().map(Watching::next).min();
-            let from = next.unwrap_or(until).max(oldest).min(until);
-            let sli = sli.clone();
-            // It may read many files.
-            let work = tokio::task::spawn_blocking(move || sli.follow(from));
-            match work.await.map_err(io::Error::other).flatten() {
-                Ok(follower) => return follower,
-                Err(error) => {
-                    tracing::error!(
-                        "outcomes cannot be read, and rollouts are not watched meanwhile: {error}"
-                    );
-                    clock.pass(SLOT).await;
-                }
-            }
-        }
-    }
-
-    /// Folds a slot of all apps in, and says what there is to do then: what lowers first.
-    fn fold(&self, closed: &ClosedSlot, snapshot: &Snapshot, now: UnixMs) -> Vec<Due> {
+    /// Folds a slot of all apps in, and says what there is to do then: what lowers first. Slots before `until` are closed.
+    fn fold(&self, closed: &ClosedSlot, until: Slot, snapshot: &Snapshot, now: UnixMs) -> Vec<Due> {
         let began = Instant::now();
+        let _folding = self.folding();
+        let queue = Mutex::new(self.to_fold(closed, snapshot).into_iter());
+        let work = || {
+            let mut judged = Vec::new();
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((name, known)) = next else { return judged };
+                judged.extend(self.judged(name, known, (closed, until), snapshot, now));
+            }
+        };
+        // Half of the cores are left to checks.
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2);
+        let mut judged = std::thread::scope(|scope| {
+            let others = (1..threads).map(|_| std::thread::Builder::new().spawn_scoped(scope, work));
+            // Where the system refuses a thread, those that there are do all of it.
+            let others: Vec<_> = others.filter_map(Result::ok).collect();
+            let mut judged = work();
+            judged.extend(others.into_iter().flat_map(|other| other.join().unwrap_or_default()));
+            judged
+        });
+        judged.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let mut watches = self.watches();
-        let mut names: BTreeSet<(AppKey, EnvKey)> = watches.keys().cloned().collect();
-        names.extend(closed.apps.iter().map(|app| (app.app.clone(), app.environment.clone())));
         let (mut acts, mut told) = (Vec::new(), Vec::new());
-        for name in names {
-            let (app, environment) = &name;
-            let wanted = snapshot
-                .app(app)
-                .and_then(|app| wanted::wanted(snapshot, app, environment, &self.0.views, now));
-            let known = watches.remove(&name);
-            let Some(wanted) = wanted else {
-                if let Some(mut gone) = known {
-                    gone.forget();
-                    self.0.views.remove(app, environment);
-                }
-                continue;
-            };
-            if known.is_none() && watches.len() >= MAX_APPS {
-                tracing::error!(%app, %environment, "too many apps are watched: nothing is known of this one");
-                continue;
-            }
-            // What goes wrong with one app is no reason to leave the others alone: it is watched anew.
-            let judged =
-                catch_unwind(AssertUnwindSafe(|| self.judge(known, &name, &wanted, closed, snapshot, now)));
-            match judged {
-                Ok((watching, lowers, tells)) => {
-                    self.0.views.put(app, environment, watching.watch());
-                    watches.insert(name, watching);
-                    acts.extend(lowers);
-                    told.extend(tells);
-                }
-                Err(_) => {
-                    counter!("tidegate_evaluation_failures_total").increment(1);
-                    tracing::error!(%app, %environment, "what is known of an app could not be judged, and is given up");
-                }
-            }
+        for Judged { name, watching, lowers, tells } in judged {
+            watches.insert(name, watching);
+            acts.extend(lowers);
+            told.extend(tells);
         }
         gauge!("tidegate_watched_apps").set(u32::try_from(watches.len()).unwrap_or(u32::MAX));
         histogram!("tidegate_evaluation_seconds").record(began.elapsed());
@@ -226,20 +167,70 @@ impl Evaluator {
         acts
     }
 
+    /// All that is watched or begins to be with a slot. Nothing of it is left behind.
+    fn to_fold(&self, closed: &ClosedSlot, snapshot: &Snapshot) -> Vec<(Name, Option<Watching>)> {
+        let known = std::mem::take(&mut *self.watches());
+        let mut all: BTreeMap<Name, Option<Watching>> =
+            known.into_iter().map(|(name, watching)| (name, Some(watching))).collect();
+        for sli::AppSlot { app, environment, .. } in &closed.apps {
+            let name = (app.clone(), environment.clone());
+            let is_there = snapshot.app(app).is_some_and(|app| app.environment(environment).is_some());
+            if !is_there || all.contains_key(&name) {
+                continue;
+            }
+            if all.len() >= MAX_APPS {
+                tracing::error!(%app, %environment, "too many apps are watched: nothing is known of this one");
+                continue;
+            }
+            all.insert(name, None);
+        }
+        all.into_iter().collect()
+    }
+
+    /// Folds a slot of one app in; none if it is watched no more, or could not be judged.
+    fn judged(
+        &self,
+        name: Name,
+        known: Option<Watching>,
+        (closed, until): (&ClosedSlot, Slot),
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Option<Judged> {
+        let (app, environment) = &name;
+        let wanted = snapshot.app(app).and_then(|app| wanted::wanted(snapshot, app, environment, now));
+        let Some(wanted) = wanted else {
+            if let Some(mut gone) = known {
+                gone.forget();
+                self.0.views.remove(app, environment);
+            }
+            return None;
+        };
+        // What goes wrong with one app is no reason to leave the others alone: it is watched anew.
+        let judge = || self.judge(known, &name, &wanted, (closed, until), snapshot, now);
+        let Ok((watching, lowers, tells)) = catch_unwind(AssertUnwindSafe(judge)) else {
+            counter!("tidegate_evaluation_failures_total").increment(1);
+            tracing::error!(%app, %environment, "what is known of an app could not be judged, and is given up");
+            return None;
+        };
+        self.0.views.put(app, environment, watching.watch());
+        Some(Judged { name, watching, lowers, tells })
+    }
+
     /// Folds a slot of one app in: what lowers, and what else there is to ask for.
     fn judge(
         &self,
         known: Option<Watching>,
-        (app, environment): &(AppKey, EnvKey),
+        (app, environment): &Name,
         wanted: &Wanted,
-        closed: &ClosedSlot,
+        (closed, until): (&ClosedSlot, Slot),
         snapshot: &Snapshot,
         now: UnixMs,
     ) -> (Watching, Vec<Due>, Vec<Due>) {
         let anew = || Watching::new(self.0.folder.as_deref(), app, environment, closed.slot);
-        // A clock that was ahead and was set back: slots that were told of then will not come for long.
+        // A clock that was ahead and was set back: slots that were told of then will not come for long. An app that is ahead of
+        // others which are caught up on is told nothing until they are where it is.
         let known = known.filter(|known| {
-            let is_ahead = known.next() > closed.slot.plus(AHEAD);
+            let is_ahead = known.next() > closed.slot.plus(AHEAD) && known.next() > until;
             if is_ahead {
                 tracing::warn!(%app, %environment, "the clock was set back: what the app does is watched anew");
             }
@@ -247,37 +238,30 @@ impl Evaluator {
         });
         let mut watching = known.unwrap_or_else(anew);
         let slot = slot_of(closed, app, environment);
-        let stepped = watching.step(wanted, slot, self.0.evidence.as_ref());
-        let mut asks = std::mem::take(&mut watching.notices);
-        asks.extend(asks::notices(&watching, &stepped.news));
-        for still in &stepped.still_served {
+        for still in watching.step(wanted, slot, self.0.evidence.as_ref()) {
             counter!("tidegate_guardrail_alarms_total").increment(1);
             tracing::error!(%app, %environment, flag = %still.done.flag, variant = %still.done.variant,
                 requests = still.requests, "what was taken back is still served");
-            asks.extend(asks::alarm(&watching, still));
         }
-        asks.extend(asks::steps(&watching, snapshot, now));
-        let due = |(ask, pending)| {
-            let (app, environment) = (app.clone(), environment.clone());
-            Due { app, environment, ask, pending }
-        };
-        let told = asks.into_iter().map(|ask| due((ask, None))).collect();
-        let acts = acts(&mut watching).into_iter().map(|(ask, pending)| due((ask, Some(pending)))).collect();
-        (watching, acts, told)
+        let (lowers, tells) = due(&mut watching, snapshot, now);
+        (watching, lowers, tells)
     }
 
-    async fn carry_out(&self, due: Vec<Due>, commands: &CommandHandle, clock: &Clock) {
-        for Due { app, environment, ask, pending } in due {
-            let answer = commands.submit(ask.clone().request(&app)).await;
-            self.with(&app, &environment, |watching| match pending {
-                Some(pending) => settle(watching, &pending, &answer, clock.now()),
-                None => again(watching, ask, &answer),
-            });
+    /// What was left to be done when the process before this one ended.
+    fn left_over(&self, snapshot: &Snapshot, now: UnixMs) -> Vec<Due> {
+        let (mut acts, mut told) = (Vec::new(), Vec::new());
+        for watching in self.watches().values_mut() {
+            let (lowers, tells) = due(watching, snapshot, now);
+            acts.extend(lowers);
+            told.extend(tells);
         }
+        acts.extend(told);
+        acts
     }
 
     /// Keeps all that is known, when the server stops in order.
     pub fn close(&self) {
+        let _folding = self.folding();
         self.watches().values_mut().for_each(Watching::close);
     }
 
@@ -290,10 +274,26 @@ impl Evaluator {
         self.watches().get_mut(&(app.clone(), environment.clone())).map(work)
     }
 
-    fn watches(&self) -> MutexGuard<'_, BTreeMap<(AppKey, EnvKey), Watching>> {
-        // Of an app whose judgement panicked nothing is left behind.
+    fn folding(&self) -> MutexGuard<'_, ()> {
+        self.0.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<Name, Watching>> {
         self.0.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What there is to do for an app: what lowers, and what else there is to ask for.
+fn due(watching: &mut Watching, snapshot: &Snapshot, now: UnixMs) -> (Vec<Due>, Vec<Due>) {
+    let acts = acts(watching);
+    let mut asks = watching.notices().to_vec();
+    asks.extend(asks::steps(watching, snapshot, now));
+    let due = |(ask, pending)| {
+        let (app, environment) = (watching.app.clone(), watching.environment.clone());
+        Due { app, environment, ask, pending }
+    };
+    let lowers = acts.into_iter().map(|(ask, pending)| due((ask, Some(pending)))).collect();
+    (lowers, asks.into_iter().map(|ask| due((ask, None))).collect())
 }
 
 /// What waits to be done; what is served no more waits no longer.
@@ -326,7 +326,6 @@ fn settle(watching: &mut Watching, pending: &Pending, answer: &Result<Applied, S
                     flag: measured.flag.clone(),
                     split: measured.split.clone(),
                     variant: measured.variant.clone(),
-                    revision: measured.revision,
                     taken_back: applied.revision,
                     at: now,
                 });
@@ -345,7 +344,7 @@ fn settle(watching: &mut Watching, pending: &Pending, answer: &Result<Applied, S
                 Refusal::LeftToPeople { until } => asks::left_to_people(watching, pending, *until),
                 other => asks::refused(watching, pending, &other.to_string()),
             };
-            watching.notices.extend(told);
+            watching.tell(told);
         }
         // The log does not take it now: with the next slot.
         Err(error) => {
@@ -357,7 +356,7 @@ fn settle(watching: &mut Watching, pending: &Pending, answer: &Result<Applied, S
 }
 
 /// What is not taken by the log now is asked for with the next slot; what is refused is looked at anew then.
-fn again(watching: &mut Watching, ask: Ask, answer: &Result<Applied, SubmitError>) {
+fn again(watching: &mut Watching, ask: &Ask, answer: &Result<Applied, SubmitError>) {
     let (app, environment) = (&watching.app, &watching.environment);
     match answer {
         Ok(_) => {}
@@ -366,12 +365,10 @@ fn again(watching: &mut Watching, ask: Ask, answer: &Result<Applied, SubmitError
         }
         Err(error) => {
             tracing::error!(%app, %environment, %error, "what the evaluator asks for has to wait");
-            // Rollouts are looked at anew with each slot.
-            if matches!(ask.command, Command::Act { .. }) && watching.notices.len() < MAX_NOTICES {
-                watching.notices.push(ask);
-            }
+            return;
         }
     }
+    watching.was_told(ask);
 }
 
 /// An app's part of a closed slot; an empty one if it reported nothing.

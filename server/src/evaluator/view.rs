@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, SplitId};
+use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{AppWatch, ErrorBudget, Estimate, Needed, Objectives, Slot, Standing, Verdict};
 
 /// What is known of an app in an environment at the end of a slot.
@@ -32,6 +33,8 @@ pub struct SplitView {
     pub flag: FlagKey,
     /// Which.
     pub split: SplitId,
+    /// The rules that it is watched by, in the order in which verdicts name them.
+    pub rules: Vec<Guardrail>,
     /// What is known of each variant.
     pub verdicts: Vec<Verdict>,
     /// Whether a rollout of it may go on.
@@ -68,6 +71,7 @@ impl AppView {
                 None => splits.push(SplitView {
                     flag: flag.clone(),
                     split: split.clone(),
+                    rules: watch.rules(flag, split).to_vec(),
                     verdicts: vec![verdict],
                     standing: watch.standing(flag, split),
                     needed: watch.needed(flag, split),

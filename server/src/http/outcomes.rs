@@ -7,7 +7,7 @@ use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
 use rollout_rules::percent::Exposure;
 use rollout_rules::sli::Slot;
 use rollout_rules::snapshot::Snapshot;
-use rollout_rules::time::{DurationMs, UnixMs};
+use rollout_rules::time::{DAY, DurationMs, UnixMs};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -134,13 +134,65 @@ fn shown(place: &Place, variants: &[VariantSums], from: Slot, until: Slot) -> Va
     })
 }
 
-/// Whether each slot of a split is wanted for two days: while its flag divides units.
-pub(super) fn is_watched(snapshot: &Snapshot, watched: &Watched) -> bool {
+/// Whether each slot of a split is wanted for two days: while its flag divides units, and where it serves one variant to all
+/// of them while its rollout is watched, which is for a day after it was raised last.
+pub(super) fn is_watched(snapshot: &Snapshot, watched: &Watched, now: UnixMs) -> bool {
     let Some(view) = snapshot.flag(&watched.app, &watched.flag) else { return false };
     let Some(state) = view.record().state(&watched.environment) else { return false };
     let targeting = &state.state().targeting;
     let divides = |serve: &Serve| matches!(serve, Serve::Split(_));
+    let rollout = view.record().rollout(&watched.environment);
     targeting.exposure < Exposure::ALL
         || divides(&targeting.serve)
         || targeting.rules.iter().any(|rule| divides(&rule.serve))
+        || rollout.is_some_and(|rollout| rollout.is_active() || rollout.raised_at.plus(DAY) > now)
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_rules::change::Command;
+    use rollout_rules::governance::{Actor, Caller, GateStanding};
+    use rollout_rules::ids::SplitId;
+
+    use super::super::tests::{Node, START};
+    use super::*;
+    use crate::state::Request;
+
+    #[tokio::test]
+    async fn slots_of_a_rollout_that_reached_all_are_wanted_for_a_day() {
+        let node = Node::start().await;
+        let app = node.shop().await;
+        let (flag, environment) =
+            (FlagKey::new("f").expect("a key"), EnvKey::new("production").expect("a key"));
+        let command = json!({ "do": "create_flag", "app": "shop", "key": "f" });
+        node.submit(serde_json::from_value(command).expect("a command")).await;
+        let published = node.state.live.load_full();
+        let plan = "100%".parse().expect("a plan");
+        let (its_flag, its_environment) = (flag.clone(), environment.clone());
+        let request = Request {
+            caller: Caller {
+                actor: Actor::Human { name: "ada".to_owned() },
+                scope: Scope::Admin,
+                app: None,
+                environment: None,
+                token: None,
+            },
+            command: Command::StartRollout {
+                app: app.clone(),
+                flag: its_flag,
+                environment: its_environment,
+                plan,
+            },
+            seen: published.folded.flag(&app, &flag).map(|view| view.revision()),
+            gate: GateStanding::NotRequired,
+            reason: String::new(),
+            idempotency_key: None,
+            plan: None,
+        };
+        let started = node.state.commands.submit(request).await.expect("started").published;
+        let watched = Watched { app, environment, flag, split: SplitId::new(".exposure").expect("an id") };
+        let wanted_at = |now| is_watched(&started.folded, &watched, now);
+        assert!(wanted_at(START.plus(DurationMs(DAY.0 - 1))));
+        assert!(!wanted_at(START.plus(DAY)));
+    }
 }

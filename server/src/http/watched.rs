@@ -3,7 +3,7 @@
 
 use actix_web::{HttpResponse, web};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
-use rollout_rules::sli::guardrail::{Guardrail, Sli};
+use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{BURN_RULES, ErrorBudget, Standing, Verdict};
 use rollout_rules::snapshot::App;
 use serde_json::{Value, json};
@@ -33,9 +33,8 @@ pub async fn verdicts(
         return Err(Problem::new(problem::NOT_FOUND, detail));
     }
     let view = shared.evaluator.view(&app, &environment);
-    let rules = rules_of_flag(found.app(), &flag, &environment);
     let splits = view.iter().flat_map(|view| &view.splits).filter(|split| split.flag == flag);
-    let splits: Vec<Value> = splits.map(|split| split_view(split, &rules)).collect();
+    let splits: Vec<Value> = splits.map(split_view).collect();
     let mut body = json!({
         "app": app,
         "flag": flag,
@@ -49,15 +48,9 @@ pub async fn verdicts(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// The rules that a flag's splits are watched by, in their order: those of the app itself are not among them.
-fn rules_of_flag(app: &App, flag: &FlagKey, environment: &EnvKey) -> Vec<Guardrail> {
-    let mut rules = app.guardrails(Some(flag), environment).rules.to_vec();
-    rules.retain(|rule| !matches!(rule.when().sli(), Sli::Cpu | Sli::Memory | Sli::MonthlySpend));
-    rules
-}
-
-fn split_view(split: &SplitView, rules: &[Guardrail]) -> Value {
-    let verdicts: Vec<Value> = split.verdicts.iter().map(|verdict| verdict_view(verdict, rules)).collect();
+fn split_view(split: &SplitView) -> Value {
+    let verdict_view = |verdict| verdict_view(verdict, &split.rules);
+    let verdicts: Vec<Value> = split.verdicts.iter().map(verdict_view).collect();
     let needed = split.needed.map(
         |needed| json!({ "users": needed.users, "bad_users": needed.bad_users, "time_ms": needed.time }),
     );
@@ -78,9 +71,7 @@ fn standing_word(standing: &Standing) -> &'static str {
 }
 
 fn verdict_view(verdict: &Verdict, rules: &[Guardrail]) -> Value {
-    // Rules that were written anew since the slot may stand in other places.
-    let fits = |rule: &&Guardrail| verdict.reason.sli().is_none_or(|sli| sli == rule.when().sli());
-    let test = verdict.test.and_then(|test| rules.get(usize::from(test))).filter(fits);
+    let test = verdict.test.and_then(|test| rules.get(usize::from(test)));
     json!({
         "variant": verdict.variant,
         "state": verdict.state,

@@ -230,8 +230,13 @@ async fn whoever_follows_gets_each_closed_slot_once_in_order_from_disk_and_as_it
     let mut seen = Vec::new();
     while seen.last() != Some(&first.plus(59)) {
         seen.push(all.next().await.unwrap().slot);
+        assert!(all.behind.len() < WINDOW_SLOTS as usize, "one file is read at a time");
+        // Of the first two it has not heard yet that there are more.
+        let is_behind = seen.len() > 2 && seen.last() != Some(&first.plus(59));
+        assert_eq!(all.is_behind(), is_behind || seen.len() == 1, "{seen:?}");
     }
     assert!(seen.is_sorted() && seen.len() == 3 + 54, "{seen:?}");
+    assert!(futures_util::FutureExt::now_or_never(all.next()).is_none(), "nothing is told again");
     assert_eq!(follower.next().await.unwrap().slot, first.plus(6));
     let other = watched("other");
     assert_eq!(sli.slots(&other, first, first.plus(2)).unwrap().len(), 2, "the app was there");

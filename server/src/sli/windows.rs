@@ -116,6 +116,17 @@ impl Files {
         Ok(Vec::new())
     }
 
+    /// What the first file that there is has of the slots from `from` on and before `until`: from where, and before which.
+    pub(super) fn first_window(&self, from: Slot, until: Slot) -> io::Result<Option<(Slot, Slot)>> {
+        let files = self.files()?;
+        let first = files.range(window_of(from)..).map(|(window, _)| *window).next();
+        Ok(first.and_then(|window| {
+            let first = from.max(Slot(window * WINDOW_SLOTS));
+            let end = until.min(Slot(window * WINDOW_SLOTS).plus(WINDOW_SLOTS));
+            (first < end).then_some((first, end))
+        }))
+    }
+
     /// Hands on what is kept of the slots from `from` on and before `until`, in order: of one flag, or of all.
     pub(super) fn read(
         &self,

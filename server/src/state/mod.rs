@@ -41,6 +41,9 @@ pub struct StateConfig {
     pub rules: Rules,
     /// Where kills are kept that the log has not taken. None: only in memory.
     pub kill_journal: Option<PathBuf>,
+    /// Whether rollouts wait with their next stage until [`Live::rollouts_may_go_on`]: set where somebody watches what they
+    /// do, so that no stage is begun before what was reported until the start is judged.
+    pub rollouts_wait: bool,
 }
 
 /// Why the state does not start.
@@ -103,7 +106,8 @@ impl State {
         let kills = kills::Kills::new(journal, left.unwrap_or_default());
         let ready_at = log.head().revision;
         let readiness = Readiness::Folding { at: folded.revision(), until: ready_at };
-        let live = Live::new(Published::new(Arc::clone(&folded), kills.overlays()), readiness);
+        let published = Published::new(Arc::clone(&folded), kills.overlays());
+        let live = Live::new(published, readiness, config.rollouts_wait);
         let now = clock.now();
         let checkpoints =
             checkpoint::Checkpoints::start(Arc::clone(&log), folded.revision(), clock.clone(), now)?;

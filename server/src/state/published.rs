@@ -164,14 +164,17 @@ pub struct Live {
     current: ArcSwap<Published>,
     events: broadcast::Sender<Event>,
     readiness: watch::Sender<Readiness>,
+    /// Whether rollouts go on when their time comes.
+    rollouts_go_on: watch::Sender<bool>,
 }
 
 impl Live {
-    pub(super) fn new(published: Published, readiness: Readiness) -> Arc<Live> {
+    pub(super) fn new(published: Published, readiness: Readiness, rollouts_wait: bool) -> Arc<Live> {
         Arc::new(Live {
             current: ArcSwap::from_pointee(published),
             events: broadcast::Sender::new(EVENTS_KEPT),
             readiness: watch::Sender::new(readiness),
+            rollouts_go_on: watch::Sender::new(!rollouts_wait),
         })
     }
 
@@ -209,6 +212,16 @@ impl Live {
             Ok(settled) => settled.clone(),
             Err(_) => Readiness::Stopped,
         }
+    }
+
+    /// What was reported before this node started is judged: rollouts that
+    /// [waited for that](super::StateConfig::rollouts_wait) go on when their time comes.
+    pub fn rollouts_may_go_on(&self) {
+        self.rollouts_go_on.send_if_modified(|goes_on| !std::mem::replace(goes_on, true));
+    }
+
+    pub(super) fn watch_rollouts_go_on(&self) -> watch::Receiver<bool> {
+        self.rollouts_go_on.subscribe()
     }
 
     pub(super) fn publish(&self, published: Arc<Published>) {

@@ -32,6 +32,7 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
     let mut refused: BTreeMap<Due, UnixMs> = BTreeMap::new();
     let mut stay: BTreeMap<PreviewEnd, UnixMs> = BTreeMap::new();
     let mut waiting = rollouts::Refused::new();
+    let mut go_on = live.watch_rollouts_go_on();
     let mut seen = now;
     loop {
         let now = clock.now();
@@ -42,7 +43,10 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
         }
         seen = now;
         apply_due(&live, &commands, &mut refused, now).await;
-        rollouts::step_due(&live, &commands, &mut waiting, now).await;
+        let rollouts_go_on = *go_on.borrow_and_update();
+        if rollouts_go_on {
+            rollouts::step_due(&live, &commands, &mut waiting, now).await;
+        }
         end_previews(&live, &commands, &mut stay, now).await;
         let folded = Arc::clone(&live.load().folded);
         let boundary = folded.next_boundary(now);
@@ -54,6 +58,8 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
             [boundary, due, rollout, again, ended].into_iter().flatten().min().unwrap_or(UnixMs::NEVER);
         tokio::select! {
             () = clock.reach(next) => {}
+            // The sender lives in `live`, so it does not fail.
+            _ = go_on.changed() => {}
             event = events.recv() => match event {
                 Err(RecvError::Closed) => return,
                 Err(RecvError::Lagged(_)) | Ok(_) => while events.try_recv().is_ok() {},

@@ -133,7 +133,7 @@ impl Served {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let config = StateConfig { rules: rules.clone(), kill_journal: None };
+                let config = StateConfig { rules: rules.clone(), kill_journal: None, rollouts_wait: true };
                 let state = State::start(config, Arc::new(its_log), its_clock.clone()).expect("starts");
                 let admin = match state.live.settled().await {
                     Readiness::Ready => first_token(&state).await,

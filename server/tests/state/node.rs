@@ -43,9 +43,14 @@ impl Bench {
     }
 
     pub(crate) async fn restart(self) -> Bench {
+        self.restart_as(false).await
+    }
+
+    /// The same, on a node whose rollouts may have to wait until somebody says that they go on.
+    pub(crate) async fn restart_as(self, rollouts_wait: bool) -> Bench {
         let Bench { clock, log, directory, state } = self;
         state.stop().await;
-        let state = start(&log, &clock, directory.path());
+        let state = start_as(&log, &clock, directory.path(), rollouts_wait);
         Bench { clock, log, directory, state }
     }
 
@@ -89,8 +94,12 @@ pub(crate) async fn published(state: &State, enough: impl Fn(&Published) -> bool
 }
 
 pub(crate) fn start(log: &MemoryLog, clock: &TestClock, directory: &std::path::Path) -> State {
+    start_as(log, clock, directory, false)
+}
+
+fn start_as(log: &MemoryLog, clock: &TestClock, directory: &std::path::Path, rollouts_wait: bool) -> State {
     let kill_journal = Some(directory.join("kills"));
-    let config = StateConfig { rules: Rules::default(), kill_journal };
+    let config = StateConfig { rules: Rules::default(), kill_journal, rollouts_wait };
     State::start(config, Arc::new(log.clone()), clock.clock()).expect("starts")
 }
 

@@ -4,7 +4,7 @@ use rollout_rules::change::{Change, Command, Entry};
 use rollout_rules::governance::Actor;
 use rollout_rules::ids::{EnvKey, FlagKey, Revision};
 use rollout_rules::time::{DurationMs, UnixMs};
-use tidegate::state::Published;
+use tidegate::state::{Event, Published};
 
 use crate::node::{Bench, START, app, create_app, published, request};
 
@@ -89,6 +89,27 @@ async fn a_node_that_was_away_takes_one_stage_and_holds_it() {
     bench.published(|published| stands(published, 2, "completed")).await;
     let entries = entries(&bench).await;
     assert!(matches!(entries.last().expect("one").change, Change::RolloutEnded { .. }), "{entries:?}");
+}
+
+#[tokio::test]
+async fn a_stage_that_is_due_waits_until_what_was_reported_before_the_start_is_judged() {
+    let bench = rolling("10%/30m,50%/30m,100%").await;
+    for (key, expires) in [("g", 40), ("h", 50)] {
+        let command =
+            serde_json::json!({"do": "create_flag", "app": "a", "key": key, "expires_at": minutes(expires)});
+        bench.submit(serde_json::from_value(command).expect("a command")).await.expect("created");
+    }
+    let bench = bench.restart_as(true).await;
+    bench.state.live.settled().await;
+    let (_, mut events) = bench.state.live.subscribe();
+    // When the second is told of the timer has looked at what was due at the first.
+    for expiry in [40, 50] {
+        bench.clock.set(minutes(expiry));
+        while !matches!(events.recv().await.expect("told"), Event::Boundary { at } if at == minutes(expiry)) {}
+    }
+    assert!(stands(&bench.state.live.load(), 0, "running"));
+    bench.state.live.rollouts_may_go_on();
+    bench.published(|published| stands(published, 1, "running")).await;
 }
 
 #[tokio::test]

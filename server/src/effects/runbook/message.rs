@@ -148,11 +148,14 @@ fn headline(act: &Act) -> &'static str {
         (Some(Lowered::Held { .. }), _) => "turned off",
         (Some(Lowered::Targeted { .. }), _) => "rollout taken back to 0 %",
         (Some(Lowered::NonCritical { .. }), _) => "everything that is not critical turned off",
+        (None, Cause::Suspect(Sli::MonthlySpend)) => "the month is going to cost nearly all that it may",
+        (None, Cause::Suspect(_)) if act.flag.is_none() => "the app itself does badly",
         (None, Cause::Suspect(_)) => "looks worse; the rollout is held",
         (None, Cause::CommonMode(_)) => "worse everywhere at the same time",
         (None, Cause::Invalid) => "the split does not serve what was planned",
         (None, Cause::StillServed) => "what was taken back is still served",
         (None, Cause::LeftToPeople) => "automation has acted as often as it may in a day",
+        (None, Cause::Refused) => "what a guardrail asks for is refused",
         (None, _) => "a guardrail acted",
     }
 }
@@ -171,7 +174,7 @@ fn text(run: &Run) -> String {
     }
     let sli = match act.cause {
         Cause::Regressed(sli) | Cause::Suspect(sli) | Cause::CommonMode(sli) => Some(sli),
-        Cause::Invalid | Cause::StillServed | Cause::LeftToPeople | Cause::Drill => None,
+        Cause::Invalid | Cause::StillServed | Cause::LeftToPeople | Cause::Refused | Cause::Drill => None,
     };
     if let Some(sli) = sli.map(Sli::name) {
         lines.push(format!("What was seen: {sli}"));
@@ -186,4 +189,40 @@ fn text(run: &Run) -> String {
         lines.push("Nothing comes back by itself: a person turns it on again.".to_owned());
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject_of(flag: Option<&str>, cause: Cause) -> String {
+        let act = Act {
+            app: AppKey::new("shop").expect("a key"),
+            flag: flag.map(|flag| FlagKey::new(flag).expect("a key")),
+            environment: None,
+            guardrail: None,
+            variant: None,
+            cause,
+            measured: None,
+            evidence: None,
+            lowered: Vec::new(),
+            effects: Vec::new(),
+        };
+        subject(&act)
+    }
+
+    #[test]
+    fn a_subject_says_what_is_wrong_of_the_app_or_of_a_flag() {
+        let of_app = |cause| subject_of(None, cause);
+        assert_eq!(
+            subject_of(Some("checkout"), Cause::Suspect(Sli::ErrorRate)),
+            "[tidegate] checkout of shop: looks worse; the rollout is held"
+        );
+        assert_eq!(
+            of_app(Cause::Suspect(Sli::MonthlySpend)),
+            "[tidegate] shop: the month is going to cost nearly all that it may"
+        );
+        assert_eq!(of_app(Cause::Suspect(Sli::Availability)), "[tidegate] shop: the app itself does badly");
+        assert_eq!(of_app(Cause::Refused), "[tidegate] shop: what a guardrail asks for is refused");
+    }
 }

@@ -1,0 +1,196 @@
+//! Keeps the evaluator going: what it knew is read, closed slots are followed, and what comes of them is asked for.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use metrics::counter;
+use rollout_rules::sli::{SLOT, Slot};
+use rollout_rules::time::DurationMs;
+
+use super::kept::Kept;
+use super::watching::Watching;
+use super::{Due, Evaluator, MAX_CAUGHT_UP, again, settle};
+use crate::clock::Clock;
+use crate::sli::{Follower, Sli};
+use crate::state::{CommandHandle, Live, Readiness, SubmitError};
+
+/// What takes something back and finds too many commands waiting is asked for again after so long.
+const WAIT: DurationMs = DurationMs(100);
+/// Most times that it waits so, for one slot of all apps: for a second in all.
+const MAX_WAITS: u32 = 10;
+
+impl Evaluator {
+    /// Watches for as long as it is polled.
+    pub async fn keep(self, live: Arc<Live>, commands: CommandHandle, sli: Sli, clock: Clock) {
+        if live.settled().await != Readiness::Ready {
+            return;
+        }
+        self.load(&clock).await;
+        let left = self.left_over(&live.load_full().folded, clock.now());
+        self.carry_out(left, &commands, &clock).await;
+        let mut follower = self.follow(&sli, &clock).await;
+        loop {
+            // What was reported before is judged, and what came of it is in the log.
+            if !follower.is_behind() {
+                live.rollouts_may_go_on();
+            }
+            let closed = match follower.next().await {
+                Ok(closed) => closed,
+                Err(error) => {
+                    tracing::error!(
+                        "outcomes cannot be read, and rollouts are not watched meanwhile: {error}"
+                    );
+                    clock.pass(SLOT).await;
+                    follower = self.follow(&sli, &clock).await;
+                    continue;
+                }
+            };
+            let (evaluator, folded, now) = (self.clone(), Arc::clone(&live.load().folded), clock.now());
+            let until = sli.closed_until();
+            // Folding takes a while where there are many flags, and kills are handed out by this thread.
+            let work = tokio::task::spawn_blocking(move || evaluator.fold(&closed, until, &folded, now));
+            match work.await {
+                Ok(due) => self.carry_out(due, &commands, &clock).await,
+                Err(error) => tracing::error!(%error, "a slot was not judged"),
+            }
+        }
+    }
+
+    /// Goes on with what is in the folder; tries again for as long as that cannot be read.
+    async fn load(&self, clock: &Clock) {
+        loop {
+            let evaluator = self.clone();
+            // There may be much of it.
+            let work = tokio::task::spawn_blocking(move || evaluator.read());
+            match work.await.map_err(io::Error::other).flatten() {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!("what is known of rollouts cannot be read, and they are not watched meanwhile: {error}");
+                    clock.pass(SLOT).await;
+                }
+            }
+        }
+    }
+
+    /// Reads what is in the folder.
+    pub(super) fn read(&self) -> io::Result<()> {
+        let Some(folder) = &self.0.folder else { return Ok(()) };
+        for (kept, base, inputs) in Kept::load_all(folder)? {
+            let (app, environment) = (base.app.clone(), base.environment.clone());
+            let restore = || Watching::restored(kept, base, &inputs);
+            let Ok(watching) = catch_unwind(AssertUnwindSafe(restore)) else {
+                counter!("tidegate_evaluation_failures_total").increment(1);
+                tracing::error!(%app, %environment, "what was known of an app cannot be judged, and is given up");
+                continue;
+            };
+            self.0.views.put(&app, &environment, watching.watch());
+            self.watches().insert((app, environment), watching);
+        }
+        Ok(())
+    }
+
+    /// Follows closed slots from where the watches are; tries again for as long as they cannot be read.
+    async fn follow(&self, sli: &Sli, clock: &Clock) -> Follower {
+        loop {
+            let until = sli.closed_until();
+            let oldest = Slot(until.0.saturating_sub(MAX_CAUGHT_UP));
+            let next = self.watches().values().map(Watching::next).min();
+            let from = next.unwrap_or(until).max(oldest).min(until);
+            let sli = sli.clone();
+            // It reads files.
+            let work = tokio::task::spawn_blocking(move || sli.follow(from));
+            match work.await.map_err(io::Error::other).flatten() {
+                Ok(follower) => return follower,
+                Err(error) => {
+                    tracing::error!(
+                        "outcomes cannot be read, and rollouts are not watched meanwhile: {error}"
+                    );
+                    clock.pass(SLOT).await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn carry_out(&self, due: Vec<Due>, commands: &CommandHandle, clock: &Clock) {
+        let mut waits = 0..MAX_WAITS;
+        for Due { app, environment, ask, pending } in due {
+            let mut answer = commands.submit(ask.clone().request(&app)).await;
+            while pending.is_some() && matches!(answer, Err(SubmitError::Busy)) && waits.next().is_some() {
+                clock.pass(WAIT).await;
+                answer = commands.submit(ask.clone().request(&app)).await;
+            }
+            self.with(&app, &environment, |watching| match pending {
+                Some(pending) => settle(watching, &pending, &answer, clock.now()),
+                None => again(watching, &ask, &answer),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_rules::change::Command;
+    use rollout_rules::flag::Tier;
+    use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+    use rollout_rules::ids::{AppKey, LogId};
+    use tokio::task::JoinSet;
+
+    use super::super::tests::found_out;
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::log::memory::MemoryLog;
+    use crate::state::{MAX_WAITING, Request, State, StateConfig};
+
+    fn create_app(nth: usize) -> Request {
+        let key = AppKey::new(&format!("app-{nth}")).expect("a key");
+        let (owner, tier) = ("ada".to_owned(), Tier::Zero);
+        let (name, monthly_budget_micros, currency, environments) = Default::default();
+        let actor = Actor::Human { name: owner.clone() };
+        Request {
+            caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
+            command: Command::CreateApp {
+                key,
+                name,
+                owner,
+                tier,
+                monthly_budget_micros,
+                currency,
+                environments,
+            },
+            seen: None,
+            gate: GateStanding::NotRequired,
+            reason: String::new(),
+            idempotency_key: None,
+            plan: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_takes_something_back_is_asked_for_again_while_too_many_commands_wait() {
+        let (evaluator, due) = found_out();
+        let clock = TestClock::at(rollout_rules::time::UnixMs(1_800_000_000_000));
+        let log = MemoryLog::new(LogId::new("test").expect("a name"));
+        let state = State::start(StateConfig::default(), Arc::new(log.clone()), clock.clock());
+        let state = state.expect("starts");
+        state.live.settled().await;
+        log.hold();
+        let mut waiting = JoinSet::new();
+        for nth in 0..3 * MAX_WAITING {
+            let commands = state.commands.clone();
+            waiting.spawn(async move { commands.submit(create_app(nth)).await });
+            tokio::task::yield_now().await;
+        }
+        let its_clock = clock.clock();
+        let acts = evaluator.carry_out(due, &state.commands, &its_clock);
+        let room_again = async {
+            log.release();
+            waiting.join_all().await;
+            clock.advance(WAIT);
+        };
+        tokio::join!(acts, room_again);
+        // There is no such app, which is an answer.
+        assert!(evaluator.watches().values().all(|watching| watching.pending.is_empty()));
+        state.stop().await;
+    }
+}
