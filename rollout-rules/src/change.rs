@@ -33,6 +33,7 @@ use crate::ids::{
     SegmentKey, TokenId, WebhookId,
 };
 use crate::percent::Exposure;
+use crate::release::ArtifactDigest;
 use crate::rollout::{Rollout, RolloutEnd};
 use crate::runbook::{Act, Channel, EffectId, Job};
 use crate::sli::guardrail::Guardrail;
@@ -403,6 +404,18 @@ pub enum Change {
     GuardrailActed {
         /// What it did.
         act: Box<Act>,
+    },
+    /// An artifact was deployed: what the app runs there from now on.
+    ReleaseDeployed {
+        /// The app.
+        app: AppKey,
+        /// The environment.
+        environment: EnvKey,
+        /// What runs.
+        artifact: ArtifactDigest,
+        /// What people call it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
     },
     /// What an act asked for and was given up is tried again, under the same id.
     EffectReplayed {

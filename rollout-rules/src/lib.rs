@@ -35,6 +35,7 @@ pub mod plan;
 #[cfg(feature = "regex-build")]
 pub mod project;
 pub mod proposal;
+pub mod release;
 pub mod rollout;
 pub mod runbook;
 #[cfg(feature = "schema")]

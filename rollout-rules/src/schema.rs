@@ -8,6 +8,7 @@ use crate::condition::{AttributePath, Condition, Operator, SegmentRef};
 use crate::flag::Tier;
 use crate::ids::Digest;
 use crate::percent::Exposure;
+use crate::release::ArtifactDigest;
 use crate::sli::{Histogram, SlowUnits, UnitList};
 use crate::time::UnixMs;
 
@@ -47,6 +48,11 @@ by_hand! {
     Digest as "Digest" = {
         "description": "A SHA-256 digest.",
         "type": "string", "pattern": "^[0-9a-fA-F]{64}$"
+    };
+    ArtifactDigest as "ArtifactDigest" = {
+        "description": "Names an artifact by its content, as registries do.",
+        "examples": ["sha256:0f8a2b5c1d3e4f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8"],
+        "type": "string", "pattern": "^sha256:[0-9a-f]{64}$"
     };
     Histogram as "Histogram" = {
         "description": "How many requests took how long: pairs of a latency in microseconds and a number of requests, at most 459.",

@@ -185,6 +185,55 @@ fn a_harmless_rollout_is_left_alone_and_one_without_a_word_is_held_and_goes_on_w
 }
 
 #[test]
+fn a_rollout_that_is_held_is_not_let_go_by_a_watch_that_has_seen_nothing_yet() {
+    let mut shop = Shop::open();
+    let seen = shop.served.get(FLAG).header("etag").to_owned();
+    let started = format!("{LIVE}/rollout");
+    let body = json!({ "plan": "50%/30m,100%" });
+    shop.served.call(&shop.served.admin, "POST", &started, &[("If-Match", seen.as_str())], &body).expect(200);
+    let status = |shop: &Shop| shop.served.get(&started).expect(200)["rollout"]["status"].clone();
+    for _ in 0..3 {
+        shop.pass(HARMLESS);
+    }
+    for _ in 0..3 {
+        shop.close();
+    }
+    shop.until("the rollout is held", |shop| (status(shop) == "held").then_some(()));
+    // Another rule is another watch, and few requests tell it nothing.
+    shop.guard(&json!(["error_rate > 50% -> flag off"]));
+    for _ in 0..3 {
+        shop.pass(Slots { users: 10, bad_on: 0, bad_off: 0 });
+        assert_eq!((&shop.verdict()["state"], status(&shop)), (&json!("warming"), json!("held")));
+    }
+    shop.pass(HARMLESS);
+    shop.until("it goes on", |shop| (status(shop) == "running").then_some(()));
+}
+
+#[test]
+fn a_release_that_is_reverted_has_the_owner_told_though_nobody_wrote_so() {
+    let mut shop = Shop::open();
+    // The flag has its own rule: that of the app is about the app alone.
+    shop.guard(&json!(["error_rate worse than control -> flag off"]));
+    let receiver = Receiver::start();
+    let job = json!({"name": "revert-release", "url": receiver.url});
+    shop.served.post("/v1/apps/shop/jobs", &job).expect(201);
+    let path = "/v1/apps/shop/guardrails";
+    let seen = shop.served.get(path).header("etag").to_owned();
+    let body = json!({ "guardrails": ["error_rate > 30% for 20s -> revert release"] });
+    shop.served.call(&shop.served.admin, "PUT", path, &[("If-Match", seen.as_str())], &body).expect(200);
+    for _ in 0..4 {
+        shop.pass(Slots { users: 200, bad_on: 100, bad_off: 100 });
+    }
+    receiver.next();
+    let effects = shop.served.get("/v1/apps/shop/effects").expect(200)["items"].clone();
+    let actions: Vec<&str> =
+        effects.as_array().expect("items").iter().filter_map(|one| one["action"].as_str()).collect();
+    assert_eq!(actions.len(), 2, "once: {effects}");
+    assert!(actions.contains(&"revert release") && actions.contains(&"notify owner"), "{effects}");
+    receiver.hears_nothing();
+}
+
+#[test]
 fn what_was_taken_back_and_is_served_all_the_same_wakes_somebody() {
     let mut shop = Shop::open();
     for _ in 0..3 {
@@ -265,4 +314,79 @@ fn an_app_whose_requests_fail_has_its_owner_told_although_no_flag_is_checked_in_
     assert!(why.contains("error_rate 10% past 3%"), "{why}");
     let requests = why.split("in ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a count");
     assert!(requests.parse::<u64>().is_ok_and(|requests| requests <= 900), "told twice, counted once: {why}");
+}
+
+/// Tells that an artifact was deployed.
+fn deployed(shop: &Shop, nth: u8) -> String {
+    let artifact = format!("sha256:{nth:064x}");
+    let body = json!({ "artifact": artifact, "version": format!("1.{nth}") });
+    shop.served.post("/v1/apps/shop/environments/live/releases", &body).expect(200);
+    artifact
+}
+
+#[test]
+fn the_same_artifact_tried_again_is_taken_back_with_the_next_slot_and_another_is_judged_by_itself() {
+    let mut shop = Shop::open();
+    deployed(&shop, 1);
+    for _ in 0..4 {
+        shop.pass(HARMLESS);
+    }
+    shop.pass(HARMFUL);
+    let held = |shop: &Shop| shop.state().get("hold").filter(|hold| !hold.is_null()).cloned();
+    shop.until("the flag is held", held);
+    // While it is off nobody watches it.
+    shop.close();
+    shop.change(&json!({ "on": true }));
+    assert_eq!(held(&shop), None);
+    shop.pass(HARMLESS);
+    let hold = shop.until("the flag is held again", held);
+    let why = hold["reason"].as_str().expect("words");
+    assert!(why.contains("is of the same artifact, and goes on counting"), "{why}");
+    shop.close();
+    deployed(&shop, 2);
+    shop.change(&json!({ "on": true }));
+    for _ in 0..4 {
+        shop.pass(HARMLESS);
+    }
+    assert_eq!((held(&shop), &shop.verdict()["state"]), (None, &json!("ok")), "{}", shop.verdict());
+}
+
+#[test]
+fn an_app_that_fails_has_its_release_reverted_by_name_and_the_one_it_goes_back_to_is_left_alone() {
+    const BROKEN: Slots = Slots { users: 200, bad_on: 100, bad_off: 100 };
+    let mut shop = Shop::open();
+    let receiver = Receiver::start();
+    shop.served
+        .post("/v1/apps/shop/jobs", &json!({"name": "revert-release", "url": receiver.url}))
+        .expect(201);
+    let path = "/v1/apps/shop/guardrails";
+    let seen = shop.served.get(path).header("etag").to_owned();
+    let body = json!({ "guardrails": ["error_rate > 20% for 1m -> revert release, run revert-release"] });
+    shop.served.call(&shop.served.admin, "PUT", path, &[("If-Match", seen.as_str())], &body).expect(200);
+    // The flag has none of its own: only the app is judged.
+    shop.guard(&json!([]));
+    let good = deployed(&shop, 1);
+    shop.pass(HARMLESS);
+    let bad = deployed(&shop, 2);
+    for _ in 0..7 {
+        shop.pass(BROKEN);
+    }
+    let called = receiver.next_while(|| shop.served.clock.advance(DurationMs(1_000)));
+    let told = called.json();
+    assert_eq!(told["type"], "revert_release", "{told}");
+    let release = json!({
+        "current": { "artifact": bad, "version": "1.2" }, "back_to": { "artifact": good, "version": "1.1" },
+    });
+    assert_eq!(told["data"]["release"], release);
+    let releases = shop.served.get("/v1/apps/shop/environments/live/releases").expect(200);
+    assert_eq!((&releases["current"], &releases["previous_good"]), (&json!(bad), &json!(good)));
+    assert!(releases["items"][0]["acted_on"].is_u64(), "{releases}");
+    receiver.next_while(|| shop.served.clock.advance(DurationMs(1_000)));
+    // The pipeline goes back to what was good, and says so.
+    shop.slot = Slot::at(shop.served.clock.clock().now());
+    deployed(&shop, 1);
+    for _ in 0..9 {
+        shop.pass(HARMLESS);
+    }
+    receiver.hears_nothing();
 }

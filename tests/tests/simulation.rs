@@ -81,6 +81,13 @@ mistakes! {
     a_node_that_misses_an_entry_differs: SkipEntry;
     a_node_that_steps_over_what_it_does_not_know_differs: SkipUnknownEntry;
     an_effect_claimed_without_deciding_runs_twice: ClaimWithoutDeciding;
+    an_act_on_what_is_served_now_acts_on_what_nobody_measured: ActOnWhatIs;
+    a_node_that_forgets_causes_acts_twice: ForgetCauses;
+    a_node_that_does_not_count_acts_leaves_nothing_to_people: ForgetCap;
+    a_checkpoint_without_acts_forgets_what_was_acknowledged: CheckpointWithoutActs;
+    an_evaluator_that_takes_its_hold_back_raises: GiveBack;
+    a_job_written_down_before_it_is_called_is_never_done: FinishBeforeCalling;
+    a_key_for_each_attempt_makes_a_job_run_twice: KeyOfTheAttempt;
     an_effect_run_before_it_is_durable_has_no_claim: RunBeforeDurable;
     an_anchor_on_what_may_never_be_does_not_hold: AnchorOnSpeculation;
     an_agent_that_passes_for_a_human_raises_in_production: AgentPassesForHuman;
@@ -117,6 +124,7 @@ fn everything_that_can_happen_does() {
     }
     for what in [
         "acknowledgements lost",
+        "acts asked for",
         "answers that it is done",
         "answers that nobody knows",
         "answers that nothing was left to do",
@@ -130,7 +138,10 @@ fn everything_that_can_happen_does() {
         "doubts resolved: it was written",
         "effects run",
         "entries of a newer program",
+        "harm found by rules",
         "harm seen",
+        "jobs called",
+        "jobs called in vain",
         "kills answered before they were durable",
         "kills asked for",
         "kills found in a journal",
@@ -151,6 +162,7 @@ fn everything_that_can_happen_does() {
         "effect_claimed",
         "expired",
         "killed",
+        "left_to_people",
         "own_approval",
         "proposal_closed",
         "stale",

@@ -15,6 +15,7 @@ use crate::ids::{
     VariantKey, WebhookId,
 };
 use crate::plan::RolloutPlan;
+use crate::release::Deployed;
 use crate::rollout::Finding;
 use crate::runbook::Acting;
 use crate::sli::guardrail::Guardrail;
@@ -425,6 +426,9 @@ pub enum Command {
         /// On what, why and how.
         acting: Box<Acting>,
     },
+    /// Tell which artifact was deployed.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    ReportRelease(Deployed),
     /// Do for real what a guardrail does, to see that it works.
     #[cfg_attr(feature = "schema", schemars(skip))]
     Drill {

@@ -49,6 +49,7 @@ pub enum ChangeKind {
     ChannelRemoved,
     GuardrailActed,
     EffectReplayed,
+    ReleaseDeployed,
 }
 
 impl ChangeKind {
@@ -91,6 +92,7 @@ impl ChangeKind {
         ChangeKind::ChannelRemoved,
         ChangeKind::GuardrailActed,
         ChangeKind::EffectReplayed,
+        ChangeKind::ReleaseDeployed,
     ];
 
     /// As it is written in the log.
@@ -133,6 +135,7 @@ impl ChangeKind {
             ChangeKind::ChannelRemoved => "channel_removed",
             ChangeKind::GuardrailActed => "guardrail_acted",
             ChangeKind::EffectReplayed => "effect_replayed",
+            ChangeKind::ReleaseDeployed => "release_deployed",
         }
     }
 }
@@ -184,6 +187,7 @@ impl Change {
             Change::ChannelRemoved { .. } => ChangeKind::ChannelRemoved,
             Change::GuardrailActed { .. } => ChangeKind::GuardrailActed,
             Change::EffectReplayed { .. } => ChangeKind::EffectReplayed,
+            Change::ReleaseDeployed { .. } => ChangeKind::ReleaseDeployed,
         }
     }
 }

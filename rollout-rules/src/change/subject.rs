@@ -31,6 +31,7 @@ impl Command {
             | Command::AdvanceRollout { app, .. }
             | Command::StepRollout { app, .. } => Some(app),
             Command::Act { acting } => Some(&acting.app),
+            Command::ReportRelease(deployed) => Some(&deployed.app),
             Command::Kill { reach, .. } | Command::Revive { reach, .. } => match reach {
                 Reach::Everything => None,
                 Reach::App { app } | Reach::Flag { app, .. } => Some(app),
@@ -68,6 +69,7 @@ impl Command {
             | Command::Kill { environment, .. }
             | Command::Revive { environment, .. } => environment.as_ref(),
             Command::Act { acting } => acting.environment.as_ref(),
+            Command::ReportRelease(deployed) => Some(&deployed.environment),
             Command::Propose { command, .. } => command.environment(),
             _ => None,
         }

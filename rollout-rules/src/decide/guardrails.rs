@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::authority::{Direction, Envs, Ground, Right};
 use super::direction::{drop_new_raises, to_come};
+use super::releases::reversal;
 use super::validate::{invalid, too_many};
 use super::{Case, Decided, Refusal, What};
 use crate::change::Change;
@@ -80,7 +81,7 @@ impl<'a> Case<'a> {
         let view = flag.as_ref().map(|flag| self.flag(app, flag)).transpose()?;
         let served = match (view, environment) {
             (Some(view), Some(environment)) => Some(self.state(view, environment)?.revision()),
-            _ => None,
+            _ => self.deployment_measured(found, acting)?,
         };
         // Without a word of it, what is served now was measured.
         let measured = acting.measured.or(served);
@@ -103,12 +104,13 @@ impl<'a> Case<'a> {
             return Err(Refusal::Stale { seen, current, changed: view.changed_since(seen) });
         }
         let current = view.map_or(found.revision(), |view| view.revision());
+        let actions = self.not_reverted_yet(found, acting, measured);
         let asked = Asked {
             flag: flag.as_ref(),
             environment: environment.as_ref(),
             guardrail: acting.guardrail.as_ref(),
             cause: *cause,
-            actions: &acting.actions,
+            actions: &actions,
         };
         let (lowered, effects) = self.carried_out(found, &asked)?;
         if lowered.is_empty() && effects.is_empty() {
@@ -124,6 +126,7 @@ impl<'a> Case<'a> {
             measured,
             evidence: acting.evidence.clone(),
             lowered,
+            release: reversal(found, environment.as_ref(), &effects),
             effects,
         };
         let until = found.left_to_people_until(environment.as_ref(), self.now);
@@ -175,6 +178,7 @@ impl<'a> Case<'a> {
             measured: Some(served),
             evidence: None,
             lowered,
+            release: reversal(view.app(), Some(environment), &effects),
             effects,
         };
         Ok(Decided::Change(Change::GuardrailActed { act: Box::new(act) }))

@@ -14,6 +14,7 @@ mod kills;
 mod previews;
 mod proposals;
 mod refusal;
+mod releases;
 mod rollouts;
 mod runbook;
 mod segments;
@@ -326,6 +327,7 @@ impl<'a> Case<'a> {
                 self.set_guardrails(app, flag.as_ref(), environment.as_ref(), guardrails.as_ref())
             }
             Command::Act { acting } => self.act(acting),
+            Command::ReportRelease(deployed) => self.report_release(deployed),
             Command::Runbook { app, change } => self.change_runbook(app, change),
             Command::Drill { .. }
             | Command::Propose { .. }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::flag::{Hold, Targeting};
 use crate::governance::Actor;
 use crate::ids::{AppKey, EnvKey, EvidenceId, FlagKey, InvalidKey, Revision, VariantKey};
+use crate::release::{ArtifactDigest, Reversal};
 use crate::sli::guardrail::{Action, Guardrail, Sli, Test};
 use crate::snapshot::Claim;
 use crate::time::UnixMs;
@@ -72,6 +73,9 @@ pub struct Acting {
     /// The last change of the flag in the environment, which was measured.
     #[serde(default)]
     pub measured: Option<Revision>,
+    /// The artifact that ran, of a whole app that was measured; none: it is not known which did.
+    #[serde(default)]
+    pub artifact: Option<ArtifactDigest>,
     /// Where the numbers are kept.
     #[serde(default)]
     pub evidence: Option<EvidenceId>,
@@ -126,7 +130,8 @@ pub struct Act {
     pub variant: Option<VariantKey>,
     /// Why.
     pub cause: Cause,
-    /// The last change of the flag in the environment, which was measured.
+    /// The last change of the flag in the environment, which was measured. Of a whole app: the deployment of the release that
+    /// was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Revision>,
     /// Where the numbers are kept.
@@ -139,6 +144,9 @@ pub struct Act {
     /// each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Action>,
+    /// What is to be reverted and what to go back to, if it asks for that and it is known what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Box<Reversal>>,
 }
 
 impl Act {
@@ -172,7 +180,7 @@ pub struct Acted {
     pub flag: Option<FlagKey>,
     /// Where.
     pub environment: Option<EnvKey>,
-    /// On which revision of the flag.
+    /// On which revision of the flag. Of a whole app: on which deployment.
     pub measured: Option<Revision>,
     /// Why.
     pub cause: Cause,

@@ -5,6 +5,8 @@
 //! flag, revision and cause, so many for an app and day. The fold holds integers only and reads no clock: the same slots
 //! make the same news to the bit, and a fold that was stored goes on where it was.
 
+mod releases;
+
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use super::intake::Part;
 use super::lately::{Lately, RECENT_SLOTS, Sums};
 use super::news::{Measurand, News, Page, Proposed};
 use super::outcomes::Outcomes;
+use super::parked::Parked;
 use super::running::Side;
 use super::slot::Slot;
 use super::spend::{Estimate, Spend};
@@ -27,6 +30,7 @@ use super::verdict::{State, Verdict};
 use super::watch::{Peers, Plan, Watch};
 use super::week::Week;
 use crate::ids::{FlagKey, SplitId};
+use crate::release::ArtifactDigest;
 
 /// Most splits of an app that are watched at once; further ones are not.
 pub const MAX_SPLITS: usize = 1_000;
@@ -103,6 +107,11 @@ pub struct AppWatch {
     silent: u32,
     /// When something was last wrong that somebody was woken for.
     incident: Option<Slot>,
+    /// What runs, if that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifact: Option<ArtifactDigest>,
+    #[serde(default, skip_serializing_if = "Parked::is_empty")]
+    parked: Parked,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +143,8 @@ impl AppWatch {
             elsewhere: Estimate::default(),
             silent: 0,
             incident: None,
+            artifact: None,
+            parked: Parked::default(),
         }
     }
 
@@ -181,14 +192,19 @@ impl AppWatch {
         self.splits[self.place(flag, split).ok()?].watch.needed()
     }
 
-    /// Begins to watch a split, with the rules of its flag; one that is watched already is begun anew. `usual` is what the flag's
+    /// Begins to watch a split, with the rules of its flag; one that is watched already is begun anew. With its first plan it goes
+    /// on where it was, if the same was asked before while the same artifact ran. `usual` is what the flag's
     /// requests were like at these hours before, for relative bounds without a control.
     pub fn watch(&mut self, flag: FlagKey, split: SplitId, rules: Vec<Guardrail>, usual: Option<Sums>) {
         let tests = rules.iter().map(Guardrail::when).collect();
         let watch = Watch::new(tests, usual, self.next);
         let new = Split { flag, split, rules, watch, alarmed: None };
         match self.place(&new.flag, &new.split) {
-            Ok(at) => self.splits[at] = new,
+            Ok(at) => {
+                let split = &mut self.splits[at];
+                split.begin(new.watch, self.artifact, &mut self.parked);
+                split.rules = new.rules;
+            }
             Err(at) if self.splits.len() < MAX_SPLITS => self.splits.insert(at, new),
             Err(_) => {}
         }
@@ -204,14 +220,19 @@ impl AppWatch {
     /// Ends the watch over a split.
     pub fn unwatch(&mut self, flag: &FlagKey, split: &SplitId) {
         if let Ok(at) = self.place(flag, split) {
-            self.splits.remove(at);
+            let Split { flag, split, watch, .. } = self.splits.remove(at);
+            self.parked.put(self.artifact, &flag, &split, watch);
         }
     }
 
     /// The watch over a split, to say what is served.
     pub fn plan(&mut self, flag: &FlagKey, split: &SplitId, plan: Plan) {
         if let Ok(at) = self.place(flag, split) {
+            let begins = self.splits[at].watch.revision().is_none();
             self.splits[at].watch.plan(plan);
+            if begins {
+                self.splits[at].inherit(self.artifact, &mut self.parked);
+            }
         }
     }
 
@@ -221,13 +242,6 @@ impl AppWatch {
         if let Ok(at) = self.place(flag, split) {
             self.splits[at].watch.rollout_runs(runs);
         }
-    }
-
-    /// Another release of the app runs from now on: its rules may act again, and it is compared with the one before.
-    pub fn released(&mut self) {
-        self.week.released();
-        self.usual = self.week.usual(self.next);
-        self.rules.iter_mut().for_each(|rule| rule.arm(false));
     }
 
     fn place(&self, flag: &FlagKey, split: &SplitId) -> Result<usize, usize> {

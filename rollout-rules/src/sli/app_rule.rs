@@ -122,7 +122,15 @@ impl AppRule {
         acts
     }
 
-    /// It may act again: another release runs, or another month has begun.
+    /// Another release runs: what was seen of the one before is not held against it, and the rule may act again. What the month
+    /// costs goes on.
+    pub(super) fn released(&mut self, at: Slot) {
+        if self.sli() != Sli::MonthlySpend {
+            *self = AppRule::new(self.rule.clone(), at);
+        }
+    }
+
+    /// It may act again: the app was well for long enough, or another month has begun.
     pub(super) fn arm(&mut self, of_spend: bool) {
         if (self.sli() == Sli::MonthlySpend) == of_spend {
             self.acted = false;

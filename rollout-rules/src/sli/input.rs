@@ -11,6 +11,7 @@ use super::news::News;
 use super::spend::Estimate;
 use super::watch::Plan;
 use crate::ids::{FlagKey, SplitId};
+use crate::release::ArtifactDigest;
 use crate::time::UnixMs;
 
 /// One thing that a watch over an app is told.
@@ -24,7 +25,8 @@ pub enum Input {
         /// What it promises.
         objectives: Objectives,
     },
-    /// A split is watched from now on; one that was already begins anew.
+    /// A split is watched from now on; one that was already begins anew. Where the same artifact runs as when it was watched
+    /// before, what was found then goes on counting.
     Watch {
         /// Of which flag.
         flag: FlagKey,
@@ -75,6 +77,11 @@ pub enum Input {
         /// Their sum.
         spend: Estimate,
     },
+    /// Another artifact runs from now on; none: it is not known which.
+    Released {
+        /// Which.
+        artifact: Option<ArtifactDigest>,
+    },
     /// A slot closed.
     Slot(AppSlot),
 }
@@ -103,6 +110,7 @@ impl AppWatch {
             Input::Plan { flag, split, plan } => self.plan(flag, split, plan.clone()),
             Input::RolloutRuns { flag, split, runs } => self.rollout_runs(flag, split, *runs),
             Input::Elsewhere { spend } => self.spent_elsewhere(*spend),
+            Input::Released { artifact } => self.released(*artifact),
             Input::Slot(slot) => return self.step(slot),
         }
         Vec::new()

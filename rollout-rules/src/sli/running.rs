@@ -136,6 +136,13 @@ impl Running {
         lists.map(|complete_below| complete_below != Some(UnitHash(0))).reduce(|a, b| a && b)
     }
 
+    /// What was passed for some time is not passed while nobody looks.
+    pub(super) fn stop_clock(&mut self) {
+        if let Kind::Sustained(..) = self.kind {
+            self.kind = Kind::Sustained(Clock::default(), None);
+        }
+    }
+
     /// Begins a slot.
     pub(super) fn begin(&mut self, slot: Slot) {
         match &mut self.kind {
@@ -242,7 +249,7 @@ impl Running {
             (Kind::Errors(errors), Test::WorseThanControl { sli, .. }) => {
                 let evidence = shared(errors.evidence(), sharing);
                 let (variant, control) = (part(sli, evidence.variant), part(sli, evidence.control));
-                Reason::Compared { sli, evidence, variant, control }
+                Reason::Compared { sli, evidence, variant, control, resumed: None }
             }
             (Kind::Latency { hold, act }, Test::WorseThanControl { sli, .. }) => {
                 let acts = act.reaches(Nats::of(f64::from(ACT_ODDS * sharing)));
@@ -255,6 +262,7 @@ impl Running {
                     evidence,
                     variant: variant.unwrap_or(0),
                     control: control.unwrap_or(0),
+                    resumed: None,
                 }
             }
             (Kind::Sustained(_, Some(measured)), Test::Threshold { sli, .. }) => {

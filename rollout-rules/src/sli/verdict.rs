@@ -57,6 +57,9 @@ pub enum Reason {
         variant: u64,
         /// What it is for the control.
         control: u64,
+        /// When it was begun to be watched again, if some of it was seen before that, of the same artifact.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumed: Option<Slot>,
     },
     /// A bound that was passed for some time.
     Threshold {
@@ -113,6 +116,14 @@ pub struct Verdict {
 }
 
 impl Reason {
+    /// The same, where the watch was begun again at a slot and some of it is from before.
+    pub(super) fn resumed_at(mut self, at: Option<Slot>) -> Reason {
+        if let Reason::Compared { evidence, resumed, .. } = &mut self {
+            *resumed = at.filter(|at| evidence.since < *at);
+        }
+        self
+    }
+
     /// What the numbers are of, if they are of anything.
     pub fn sli(&self) -> Option<Sli> {
         match self {
@@ -149,7 +160,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Nothing => Ok(()),
-            Reason::Compared { sli, evidence, variant, control } => {
+            Reason::Compared { sli, evidence, variant, control, resumed } => {
                 let (word, times) =
                     if evidence.occasion == 1 { ("new", "") } else { ("third-time", " thrice") };
                 write!(f, ": {} ", sli.name())?;
@@ -171,7 +182,14 @@ impl fmt::Display for Reason {
                     evidence.variant.requests,
                     evidence.control.requests,
                     evidence.since.starts_at()
-                )
+                )?;
+                resumed.map_or(Ok(()), |resumed| {
+                    let resumed = resumed.starts_at();
+                    write!(
+                        f,
+                        "; what was seen before {resumed} is of the same artifact, and goes on counting"
+                    )
+                })
             }
             Reason::Threshold { sli, measured } => write_threshold(f, *sli, measured),
             Reason::Absolute { sli, log, counted, bad } => write!(

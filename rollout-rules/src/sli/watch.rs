@@ -1,5 +1,7 @@
 //! Everything that is watched of one split of one flag, folded from its slots.
 
+mod again;
+
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,9 @@ pub struct Watch {
     /// Whether a rollout runs, and when a share was raised last.
     rollout_runs: bool,
     raised: Slot,
+    /// When it was begun again with what was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resumed: Option<Slot>,
 }
 
 impl Watch {
@@ -112,6 +117,7 @@ impl Watch {
             quiet: 0,
             rollout_runs: false,
             raised: began,
+            resumed: None,
         }
     }
 
@@ -419,7 +425,8 @@ impl Watch {
             _ => {
                 let side = self.side(&watched.lately);
                 let running = watched.tests.get(usize::from(test.unwrap_or(0)));
-                running.map_or(Reason::Nothing, |running| running.reason(&side, watched.sharing))
+                let reason = running.map(|running| running.reason(&side, watched.sharing));
+                reason.unwrap_or(Reason::Nothing).resumed_at(self.resumed)
             }
         };
         let variant = watched.variant.clone();

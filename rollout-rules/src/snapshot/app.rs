@@ -17,6 +17,7 @@ use crate::evaluate::{AppFlags, EnvironmentFlags};
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Kills, Segment};
 use crate::governance::Actor;
 use crate::ids::{EnvKey, FlagKey, Revision, SegmentKey};
+use crate::release::Releases;
 use crate::rollout::Rollout;
 use crate::time::UnixMs;
 
@@ -155,6 +156,8 @@ pub struct EnvironmentRecord {
     pub(super) revision: Revision,
     pub(super) instants: Instants,
     pub(super) flags: EnvironmentFlags,
+    /// None for most.
+    pub(super) releases: Option<Arc<Releases>>,
 }
 
 impl EnvironmentRecord {
@@ -166,6 +169,11 @@ impl EnvironmentRecord {
     /// Whether it is a preview whose end has come.
     pub fn ended(&self, now: UnixMs) -> bool {
         self.environment.ends_at.is_some_and(|ends_at| ends_at <= now)
+    }
+
+    /// What was deployed to it.
+    pub fn releases(&self) -> &Releases {
+        self.releases.as_deref().unwrap_or(Releases::none())
     }
 }
 

@@ -110,7 +110,7 @@ impl Snapshot {
         }
     }
 
-    /// Tokens, proposals, effects and webhooks.
+    /// Tokens, proposals, effects, releases and webhooks.
     fn fold_around_flags(&mut self, stamp: &Stamp<'_>) {
         match &stamp.entry.change {
             Change::TokenCreated { token } if !self.tokens.contains_key(&token.id) => {
@@ -132,6 +132,9 @@ impl Snapshot {
             }
             Change::EffectDone { request, nth: None, .. } => {
                 self.effects.remove_mut(request);
+            }
+            Change::ReleaseDeployed { app, environment, artifact, version } => {
+                self.release_deployed(app, environment, *artifact, version.as_deref(), stamp);
             }
             Change::WebhookPut { webhook } => self.webhook_put(webhook, stamp.revision()),
             Change::WebhookRemoved { id } => {

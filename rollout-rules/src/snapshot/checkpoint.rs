@@ -16,8 +16,9 @@ use super::{OpenEffect, PreviewEnd, Snapshot, Whole};
 use crate::evaluate::{AppFlags, SharedRules};
 use crate::flag::{AppInfo, Environment, Kills, Segment};
 use crate::governance::{Actor, Token};
-use crate::ids::{AppKey, Digest, KillId, ProposalId, Revision, SegmentKey};
+use crate::ids::{AppKey, Digest, EnvKey, KillId, ProposalId, Revision, SegmentKey};
 use crate::proposal::{Outcome, Proposal};
+use crate::release::Releases;
 use crate::runbook::{EffectId, Run};
 use crate::segment::SegmentTable;
 use crate::webhook::WebhookRecord;
@@ -27,7 +28,7 @@ use crate::webhook::WebhookRecord;
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
 /// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts; guardrails, whom
-/// they call, and what they did.
+/// they call, and what they did; releases.
 pub const CHECKPOINT_FORMAT: u16 = 3;
 
 /// A snapshot in the form that is stored.
@@ -75,6 +76,8 @@ struct AppPart {
     flags: Vec<Arc<FlagRecord>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     runbook: Option<Arc<Runbook>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    releases: Vec<(EnvKey, Arc<Releases>)>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -242,6 +245,11 @@ impl Snapshot {
         for (environment, revision) in &part.environments {
             self.put_environment(&mut app, environment, *revision);
         }
+        for (environment, releases) in part.releases {
+            if let Some(record) = app.environments.get_mut(&environment) {
+                Arc::make_mut(record).releases = Some(releases);
+            }
+        }
         for record in part.flags {
             let mut record = Arc::unwrap_or_clone(record);
             record.touches = actors.intern(record.touches);
@@ -272,6 +280,7 @@ impl Snapshot {
 impl AppPart {
     fn of(app: &App) -> AppPart {
         let environments = app.environments.values();
+        let releases = app.environments.iter();
         AppPart {
             info: Arc::clone(&app.info),
             kills: app.rules.kills.clone(),
@@ -283,6 +292,9 @@ impl AppPart {
             segments: app.segments.values().map(|record| SegmentPart::of(record)).collect(),
             flags: app.flags.values().cloned().collect(),
             runbook: app.runbook.clone(),
+            releases: releases
+                .filter_map(|(key, record)| Some((key.clone(), record.releases.clone()?)))
+                .collect(),
         }
     }
 }

@@ -112,9 +112,11 @@ impl Snapshot {
     pub(super) fn put_environment(&mut self, app: &mut App, environment: &Environment, revision: Revision) {
         let mut instants = Instants::default();
         let mut flags = FlagTable::default();
+        let mut releases = None;
         if let Some(before) = app.environments.get(&environment.key) {
             instants = before.instants.clone();
             flags = before.flags.flags.clone();
+            releases = before.releases.clone();
             if let Some(ends_at) = before.environment.ends_at {
                 instants.remove(ends_at);
                 self.instants.remove(ends_at);
@@ -131,6 +133,7 @@ impl Snapshot {
             revision,
             instants,
             flags: EnvironmentFlags { key: environment.key.clone(), ends_at: environment.ends_at, flags },
+            releases,
         };
         app.environments.insert(environment.key.clone(), Arc::new(record));
     }

@@ -108,6 +108,9 @@ impl Snapshot {
             }
         }
         if act.cause != Cause::Drill {
+            if let (Some(release), Some(environment)) = (&act.release, &act.environment) {
+                self.release_acted_on(&act.app, environment, release.current.revision, stamp.revision());
+            }
             self.change_runbook(&act.app, |runbook| {
                 if runbook.acted.len() == KEPT_ACTED {
                     // That somebody was told goes first: of what was done today it has to be known how often.

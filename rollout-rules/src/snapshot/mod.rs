@@ -14,6 +14,7 @@ mod fold_runbook;
 mod indexing;
 mod instants;
 mod recall;
+mod releases;
 mod rollouts;
 mod runbook;
 mod serving;

@@ -80,8 +80,8 @@ impl Runbook {
         self.channels.get(name).map(|kept| &**kept)
     }
 
-    /// The act of automation on one revision of a flag for a cause and by a rule, if it is remembered. One that is on no revision,
-    /// as on a whole app, is for what is found within an hour of it, that people were left to for a day.
+    /// The act of automation on one revision of a flag for a cause and by a rule, if it is remembered. One on a whole app, on the
+    /// deployment that was measured or on none, is for what is found within an hour of it, that people were left to for a day.
     pub fn acted(
         &self,
         (flag, environment): (Option<&FlagKey>, Option<&EnvKey>),
@@ -92,7 +92,7 @@ impl Runbook {
     ) -> Option<&Acted> {
         let again = if cause == Cause::LeftToPeople { DAY } else { HOUR };
         self.acted.iter().find(|acted| {
-            (measured.is_some() || acted.at.plus(again) > found)
+            ((flag.is_some() && measured.is_some()) || acted.at.plus(again) > found)
                 && acted.flag.as_ref() == flag
                 && acted.environment.as_ref() == environment
                 && acted.measured == measured
@@ -109,6 +109,16 @@ impl Runbook {
                 && acted.measured == Some(measured)
         };
         self.acted.iter().any(is_it)
+    }
+
+    /// Whether automation has acted on a whole app for a cause since a deployment.
+    pub fn acted_on(&self, environment: &EnvKey, deployed: Revision, cause: Cause) -> bool {
+        self.acted.iter().any(|acted| {
+            acted.flag.is_none()
+                && acted.environment.as_ref() == Some(environment)
+                && acted.measured == Some(deployed)
+                && acted.cause == cause
+        })
     }
 }
 

@@ -43,7 +43,8 @@ impl Subject {
             | Change::RolloutStarted { app, environment, .. }
             | Change::RolloutAdvanced { app, environment, .. }
             | Change::RolloutChanged { app, environment, .. }
-            | Change::RolloutEnded { app, environment, .. } => {
+            | Change::RolloutEnded { app, environment, .. }
+            | Change::ReleaseDeployed { app, environment, .. } => {
                 (Apps::One(app.clone()), Some(environment.clone()))
             }
             Change::FlagCreated { app, .. }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use rollout_rules::ids::{FlagKey, Revision, SplitId, VariantKey};
+use rollout_rules::release::ArtifactDigest;
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{
     AppSlot, AppWatch, BudgetState, Gauges, Held, Input, News, Objectives, Outcomes, Page, Part, Plan,
@@ -75,6 +76,10 @@ fn watched(flags: u32, percent: u32, texts: &[&str]) -> AppWatch {
         watch.plan(&flag(at), &split(), plan(1, percent));
     }
     watch
+}
+
+fn artifact(nth: u8) -> Option<ArtifactDigest> {
+    Some(format!("sha256:{nth:064x}").parse().expect("a digest"))
 }
 
 fn acts(news: &[News]) -> Vec<&Proposed> {
@@ -154,10 +159,44 @@ fn a_rule_of_the_app_acts_once_for_a_release() {
     // The minute that is measured is over 3 % in its second bad slot; thirty slots make five minutes.
     assert_eq!(first, [130]);
     assert_eq!(pages(&news), [Page::App]);
-    watch.released();
-    let again: Vec<News> = (400..402).flat_map(|number| watch.step(&own(number, 100, 9))).collect();
-    assert_eq!(acts(&again).len(), 1, "another release, another act");
+    watch.released(artifact(1));
+    let again: Vec<News> = (400..460).flat_map(|number| watch.step(&own(number, 100, 9))).collect();
+    let again_at: Vec<u32> = acts(&again).iter().map(|act| act.slot.since(START)).collect();
+    assert_eq!(again_at, [429], "another release, another act, once it did badly for five minutes itself");
     assert_eq!(pages(&again), [], "the same incident");
+}
+
+#[test]
+fn while_the_app_itself_does_badly_none_of_its_variants_is_blamed() {
+    let run = |own: u64| {
+        let mut watch = app(&["error_rate > 5% for 1m -> revert release"]);
+        watch.watch(flag(0), split(), rules(&[WORSE]), None);
+        watch.plan(&flag(0), &split(), plan(1, 10));
+        let news: Vec<News> = (0..90)
+            .flat_map(|number| {
+                let (own, bad) = if number < 60 { (0, 0) } else { (own, 6 * u64::from(number >= 75)) };
+                watch.step(&slot(number, outcomes(300, own, 0), vec![of_flag(0, number, 10, (bad, 1))]))
+            })
+            .collect();
+        acts(&news).iter().map(|act| act.measured.is_some()).collect::<Vec<bool>>()
+    };
+    assert_eq!(run(0), [true], "the variant alone is bad");
+    assert_eq!(run(60), [false], "the release is taken back, and the variant is not");
+}
+
+#[test]
+fn a_rule_of_the_app_that_stays_goes_on_when_others_are_written() {
+    let bad = "error_rate > 3% for 5m -> revert release";
+    let mut watch = app(&[bad]);
+    let mut news = vec![];
+    for number in 0..60 {
+        if number == 20 {
+            let rules = rules(&["cpu > 90% for 1m -> notify owner", bad]);
+            watch.fold(&Input::App { rules, objectives: Objectives::default() });
+        }
+        news.extend(watch.step(&own(number, 100, 9)));
+    }
+    assert_eq!(acts(&news).iter().map(|act| act.slot.since(START)).collect::<Vec<_>>(), [29]);
 }
 
 #[test]
@@ -169,7 +208,7 @@ fn an_hour_after_an_incident_the_next_one_wakes_somebody_anew() {
         let news = watch.step(&own(number, 100, if broken { 9 } else { 0 }));
         woken.extend(pages(&news).iter().map(|_| number));
         if number == 500 {
-            watch.released();
+            watch.released(artifact(1));
         }
     }
     assert_eq!(woken, [107, 907]);
@@ -311,7 +350,7 @@ fn without_a_control_the_release_before_says_what_is_usual_at_this_hour() {
         let us = if number % day < 8 * HOUR { 400_000 } else { 100_000 };
         assert_eq!(act(watch.step(&timed(number, us))), 0, "{number}");
     }
-    watch.released();
+    watch.released(artifact(1));
     assert_eq!((day..day + HOUR).map(|number| act(watch.step(&timed(number, 700_000)))).sum::<usize>(), 0);
     let later = day + 10 * HOUR;
     let found = (later..later + HOUR).find(|number| act(watch.step(&timed(*number, 400_000))) > 0);
@@ -325,13 +364,17 @@ fn a_week_forgets_what_is_older_and_other_hours() {
     let hour = |hour: u32| START.plus(hour * HOUR);
     (0..240).for_each(|at| week.add(hour(at), &one(u64::from(at) + 1)));
     assert_eq!(week.usual(hour(240)), None, "this release is not compared with itself");
-    week.released();
-    week.released();
+    week.released(artifact(1));
+    week.released(artifact(2));
     let sum = |sums: Option<Sums>| sums.map(|sums| sums.rate.requests);
     // Of the hours 72, 96 and so on until 216 the seven last at the same hour of the day.
     assert_eq!(sum(week.usual(hour(240))), Some((72..240).step_by(24).map(|at| at + 1).sum()));
-    assert_eq!(sum(week.usual(hour(240 + 144))), Some(217));
-    assert_eq!(sum(week.usual(hour(240 + 168))), None);
+    assert_eq!(
+        sum(week.usual(hour(240 + 24 * 30))),
+        sum(week.usual(hour(240))),
+        "however long the next one runs"
+    );
+    assert_eq!(sum(week.usual(hour(241))), Some((73..240).step_by(24).map(|at| at + 1).sum()));
 }
 
 #[test]

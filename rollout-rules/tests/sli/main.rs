@@ -6,6 +6,8 @@ mod comparison;
 mod guardrails;
 mod intake;
 mod others;
+mod releases;
 mod replay;
+mod states;
 mod summaries;
 mod watch;

@@ -21,6 +21,7 @@ use rollout_rules::ids::{
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::plan::RolloutPlan;
+use rollout_rules::release::{ArtifactDigest, Deployed};
 use rollout_rules::rollout::{Rollout, RolloutEnd, RolloutStatus, Suspicion, WaitsFor};
 use rollout_rules::runbook::{Acting, Cause, EffectId};
 use rollout_rules::sli::guardrail::{Guardrail, Sli};
@@ -147,6 +148,10 @@ fn nodes() -> impl Strategy<Value = NodeId> {
 /// One thing that was asked for, or which of several.
 fn nths() -> impl Strategy<Value = Option<u8>> {
     proptest::sample::select(&[None, Some(0), Some(1)][..])
+}
+
+fn artifacts() -> impl Strategy<Value = ArtifactDigest> {
+    (0_u8..20).prop_map(|nth| format!("sha256:{nth:064x}").parse().expect("a digest"))
 }
 
 fn effect_ids() -> impl Strategy<Value = EffectId> {
@@ -358,6 +363,7 @@ fn guardrails() -> BoxedStrategy<Command> {
                 variant: None,
                 cause,
                 measured: None,
+                artifact: None,
                 evidence: None,
                 found: None,
                 actions: guardrail.then().to_vec(),
@@ -370,7 +376,10 @@ fn guardrails() -> BoxedStrategy<Command> {
         .prop_map(|(app, flag, environment, guardrail)| Command::Drill { app, flag, environment, guardrail });
     let replay = (apps(), effect_ids())
         .prop_map(|(app, id)| Command::Runbook { app, change: RunbookCommand::ReplayEffect { id } });
-    prop_oneof![set, act, drill, replay].boxed()
+    let report = (apps(), environments(), artifacts()).prop_map(|(app, environment, artifact)| {
+        Command::ReportRelease(Deployed { app, environment, artifact, version: None })
+    });
+    prop_oneof![set, act, drill, replay, report].boxed()
 }
 
 fn effects() -> BoxedStrategy<Command> {

@@ -29,6 +29,7 @@ pub fn guardrail(world: &World, of_flag: bool, actions: &str) -> Command {
         variant: None,
         cause: Cause::Regressed(Sli::ErrorRate),
         measured: of_flag.then_some(served),
+        artifact: None,
         evidence: None,
         found: None,
         actions: guardrail.then().to_vec(),

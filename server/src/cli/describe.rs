@@ -153,6 +153,10 @@ fn change_around_guardrails(change: &Change) -> String {
         Change::GuardrailActed { act } => {
             format!("{} ({}{})", act.words(), whose(&act.app, &act.flag), place(&act.environment))
         }
+        Change::ReleaseDeployed { app, environment, artifact, version } => {
+            let version = version.as_ref().map_or_else(String::new, |version| format!("{version} "));
+            format!("{version}{artifact} of {app} runs in {environment}")
+        }
         Change::EffectReplayed { app, id } => format!("asked again for {id} of {app}"),
         other => other.kind().to_string(),
     }

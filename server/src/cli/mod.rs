@@ -30,6 +30,7 @@ mod outcomes;
 mod output;
 mod proposal;
 mod reading;
+mod release;
 mod rollout;
 mod rollout_view;
 mod rollout_watch;
@@ -169,6 +170,8 @@ pub enum ClientCommand {
     Flag(InApp<flag::FlagCommand>),
     /// A flag raised stage by stage, by a plan
     Rollout(InApp<rollout::RolloutCommand>),
+    /// What was deployed, and what to go back to
+    Release(InApp<release::ReleaseCommand>),
     /// Reusable sets of users, of an app or shared by all
     Segment(MaybeInApp<segment::SegmentCommand>),
     /// Who may act
@@ -234,6 +237,7 @@ impl ClientCommand {
             ClientCommand::Env(group) => &group.call,
             ClientCommand::Flag(group) => &group.call,
             ClientCommand::Rollout(group) => &group.call,
+            ClientCommand::Release(group) => &group.call,
             ClientCommand::Segment(group) => &group.call,
             ClientCommand::Token(group) => &group.call,
             ClientCommand::Webhook(group) => &group.call,
@@ -300,6 +304,7 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
             command => flag::run(session, &named(group.app)?, command),
         },
         ClientCommand::Rollout(group) => rollout::run(session, &named(group.app)?, group.command),
+        ClientCommand::Release(group) => release::run(session, &named(group.app)?, group.command),
         ClientCommand::Segment(group) => {
             segment::run(session, Given::named(group.app).filter(|_| !group.shared).as_ref(), group.command)
         }

@@ -21,7 +21,8 @@ use super::when;
 pub enum JobCommand {
     /// Make a job that guardrails run by its name; its secret is shown once
     ///
-    /// `revert-release` is the job that `revert release` runs. Calls are signed (Standard Webhooks) and carry the same id
+    /// `revert-release` is the job that `revert release` runs; it is told what runs and what to go back to, as far as `release
+    /// deployed` told. Calls are signed (Standard Webhooks) and carry the same id
     /// however often they come: a receiver that has done it says so again.
     Create(CreateJob),
     /// List the app's jobs, without secrets

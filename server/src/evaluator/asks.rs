@@ -70,6 +70,7 @@ pub(super) fn act(watching: &Watching, pending: &Pending) -> Option<Ask> {
         variant: measured.map(|measured| measured.variant.clone()),
         cause: Cause::Regressed(proposed.sli),
         measured: measured.map(|measured| measured.revision),
+        artifact: watching.told().artifact().filter(|_| measured.is_none()),
         evidence: pending.evidence.clone(),
         found: Some(proposed.slot.ends_at()),
         actions,
@@ -179,6 +180,7 @@ fn tell_in_words(
         variant: None,
         cause,
         measured: plan.map(|plan| plan.revision),
+        artifact: None,
         evidence: None,
         // The end of the last slot that was judged.
         found: Some(watching.next().starts_at()),

@@ -66,7 +66,9 @@ impl Evaluator {
             match work.await.map_err(io::Error::other).flatten() {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::error!("what is known of rollouts cannot be read, and they are not watched meanwhile: {error}");
+                    tracing::error!(
+                        "what is known of rollouts cannot be read, and they are not watched meanwhile: {error}"
+                    );
                     clock.pass(SLOT).await;
                 }
             }

@@ -197,7 +197,8 @@ impl Evaluator {
         now: UnixMs,
     ) -> Option<Judged> {
         let (app, environment) = &name;
-        let wanted = snapshot.app(app).and_then(|app| wanted::wanted(snapshot, app, environment, now));
+        let wanted =
+            snapshot.app(app).and_then(|app| wanted::wanted(snapshot, app, environment, &self.0.views, now));
         let Some(wanted) = wanted else {
             if let Some(mut gone) = known {
                 gone.forget();

@@ -1,19 +1,23 @@
+mod acts;
+mod releases;
+
 use std::path::Path;
 
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{
-    AppSlot, Estimate, Gauges, Input, News, Objectives, Outcomes, Part, Plan, Slot, SplitSlot, State, UnitHash,
+    AppSlot, Estimate, Gauges, Input, News, Objectives, Outcomes, Part, Plan, Slot, SplitSlot, State,
+    UnitHash,
 };
 use rollout_rules::time::UnixMs;
 
 use rollout_rules::snapshot::Snapshot;
 
-use super::{Evaluator, asks};
 use super::evidence::{Bounds, Store};
 use super::kept::Kept;
 use super::wanted::{Wanted, WantedSplit};
 use super::watching::{Done, Watching};
+use super::{Evaluator, asks};
 use crate::sli::ClosedSlot;
 
 const BEGAN: Slot = Slot(180_000_000);
@@ -37,7 +41,13 @@ fn wanted(revision: u64, rollout: u64) -> Wanted {
         runs: true,
     };
     let objectives = Objectives { good_millionths: Some(999_000), budget_micros: None };
-    Wanted { rules: Vec::new(), objectives, elsewhere: Estimate::default(), splits: vec![split] }
+    Wanted {
+        rules: Vec::new(),
+        objectives,
+        elsewhere: Estimate::default(),
+        artifact: None,
+        splits: vec![split],
+    }
 }
 
 fn part(variant: &str, slot: Slot, requests: u64, bad: u64, revision: u64) -> Part {

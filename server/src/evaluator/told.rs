@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rollout_rules::ids::{FlagKey, SplitId, VariantKey};
+use rollout_rules::release::ArtifactDigest;
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{Estimate, Input, Objectives, Plan};
 use rollout_rules::time::UnixMs;
@@ -14,6 +15,7 @@ use super::wanted::{Wanted, WantedSplit};
 pub(super) struct Told {
     app: Option<(Vec<Guardrail>, Objectives)>,
     elsewhere: Estimate,
+    artifact: Option<ArtifactDigest>,
     splits: BTreeMap<(FlagKey, SplitId), ToldSplit>,
 }
 
@@ -45,6 +47,7 @@ impl Told {
             }
             Input::RolloutRuns { flag, split, runs } => self.change(flag, split, |told| told.runs = *runs),
             Input::Elsewhere { spend } => self.elsewhere = *spend,
+            Input::Released { artifact } => self.artifact = *artifact,
             Input::Slot(_) => {}
         }
     }
@@ -66,6 +69,10 @@ impl Told {
         }
         if self.elsewhere != wanted.elsewhere {
             missing.push(Input::Elsewhere { spend: wanted.elsewhere });
+        }
+        // Before what is watched anew: whether it goes on where it was hangs on what runs.
+        if self.artifact != wanted.artifact {
+            missing.push(Input::Released { artifact: wanted.artifact });
         }
         for (flag, split) in self.splits.keys() {
             let at = wanted.splits.binary_search_by(|one| (&one.flag, &one.split).cmp(&(flag, split)));
@@ -89,6 +96,11 @@ impl Told {
     /// The revision whose plan was told last.
     pub(super) fn plan(&self, flag: &FlagKey, split: &SplitId) -> Option<&Plan> {
         self.splits.get(&(flag.clone(), split.clone()))?.plan.as_ref()
+    }
+
+    /// What runs, if that was told.
+    pub(super) fn artifact(&self) -> Option<ArtifactDigest> {
+        self.artifact
     }
 
     /// What is watched.
@@ -149,6 +161,7 @@ impl Told {
             [watch].into_iter().chain(plan).chain([runs]).collect::<Vec<_>>()
         });
         let elsewhere = [Input::Elsewhere { spend: self.elsewhere }];
-        app.chain(elsewhere).chain(splits).collect()
+        let released = self.artifact.map(|artifact| Input::Released { artifact: Some(artifact) });
+        app.chain(elsewhere).chain(released).chain(splits).collect()
     }
 }

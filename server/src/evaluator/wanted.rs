@@ -4,6 +4,7 @@ use rollout_rules::evaluate::EXPOSURE_SPLIT;
 use rollout_rules::flag::{Serve, Targeting, Tier};
 use rollout_rules::ids::{EnvKey, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::percent::Exposure;
+use rollout_rules::release::ArtifactDigest;
 use rollout_rules::runbook::{InForce, Source};
 use rollout_rules::sli::guardrail::{Action, Bound, Guardrail, Sli, Test};
 use rollout_rules::sli::{Estimate, MAX_SPLITS, Objectives, Plan};
@@ -20,6 +21,8 @@ pub(super) struct Wanted {
     pub(super) objectives: Objectives,
     /// What the month costs in the app's other environments.
     pub(super) elsewhere: Estimate,
+    /// What runs, if that was told.
+    pub(super) artifact: Option<ArtifactDigest>,
     /// By flag and split.
     pub(super) splits: Vec<WantedSplit>,
 }
@@ -45,7 +48,8 @@ pub(super) fn wanted(
     views: &Views,
     now: UnixMs,
 ) -> Option<Wanted> {
-    app.environment(environment).filter(|record| !record.ended(now))?;
+    let record = app.environment(environment).filter(|record| !record.ended(now))?;
+    let artifact = record.releases().current().map(|release| release.artifact);
     let mut splits = Vec::new();
     for record in app.flags(None) {
         let key = &record.flag().key;
@@ -67,7 +71,7 @@ pub(super) fn wanted(
     let others = others.filter(|other| *other != environment);
     let spent = others.filter_map(|other| views.get(&app.info().key, other)).map(|view| view.spend);
     let elsewhere = spent.reduce(Estimate::plus).unwrap_or_default();
-    Some(Wanted { rules, objectives, elsewhere, splits })
+    Some(Wanted { rules, objectives, elsewhere, artifact, splits })
 }
 
 /// The part of requests that should be good, in millionths: what the app's strictest rule on availability says, or else

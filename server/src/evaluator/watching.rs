@@ -6,7 +6,8 @@ use std::path::Path;
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::runbook::MAX_AUTOMATIC_A_DAY;
 use rollout_rules::sli::{
-    AppSlot, AppWatch, Input, News, Objectives, Part, Proposed, Recording, Slot, SlowUnits, Standing, UnitList,
+    AppSlot, AppWatch, Input, News, Objectives, Part, Proposed, Recording, Slot, SlowUnits, Standing,
+    UnitList,
 };
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -200,9 +201,13 @@ impl Watching {
         self.told.forget(flag, split);
     }
 
-    /// What was found of a split is not held against what it serves after it was turned off, or begun anew.
+    /// What was found of a split is not held against what it serves after it was turned off, or begun anew; nor what was found of
+    /// one release against another.
     fn note(&mut self, input: &Input) {
         self.told.note(input);
+        if let Input::Released { .. } = input {
+            self.pending.clear();
+        }
         if let Input::Watch { flag, split, .. } | Input::Unwatch { flag, split } = input {
             self.pending.retain(|pending| {
                 let measured = pending.proposed.measured.as_ref();

@@ -34,6 +34,7 @@ pub mod paging;
 pub mod problem;
 pub mod proposals;
 pub mod reading;
+pub mod releases;
 pub mod replays;
 pub mod revert;
 pub mod rollouts;
@@ -200,9 +201,8 @@ async fn keep_exposures(shared: web::Data<Shared>) {
 /// Closes slots of outcomes as their time comes.
 async fn keep_outcomes(shared: web::Data<Shared>) {
     let its = web::Data::clone(&shared);
-    let is_watched = move |watched: &Watched| {
-        outcomes::is_watched(&its.published().snapshot, watched, its.clock.now())
-    };
+    let is_watched =
+        move |watched: &Watched| outcomes::is_watched(&its.published().snapshot, watched, its.clock.now());
     shared.sli.clone().keep(shared.clock.clone(), is_watched).await;
 }
 

@@ -9,8 +9,8 @@ use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
     apps, backup, clients, delivery, effects, evidence, explain, exposures, feed, flags, guardrails, health,
-    history, kill, log, ofrep, outcomes, proposals, revert, rollouts, runbook, segments, server_info, tokens,
-    watched, webhooks, whoami,
+    history, kill, log, ofrep, outcomes, proposals, releases, revert, rollouts, runbook, segments,
+    server_info, tokens, watched, webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -157,6 +157,11 @@ fn apps_and_flags(config: &mut Places) {
             GET apps::get_environment,
             PATCH apps::update_environment,
             DELETE apps::remove_environment,
+        ))
+        .service(at!(
+            "/v1/apps/{app}/environments/{environment}/releases",
+            GET releases::list,
+            POST releases::deployed,
         ))
         .service(at!("/v1/apps/{app}/flags", GET flags::list, POST flags::create))
         .service(at!(flag, GET flags::get, PATCH flags::update, DELETE flags::archive))

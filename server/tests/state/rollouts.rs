@@ -105,7 +105,8 @@ async fn a_stage_that_is_due_waits_until_what_was_reported_before_the_start_is_j
     // When the second is told of the timer has looked at what was due at the first.
     for expiry in [40, 50] {
         bench.clock.set(minutes(expiry));
-        while !matches!(events.recv().await.expect("told"), Event::Boundary { at } if at == minutes(expiry)) {}
+        while !matches!(events.recv().await.expect("told"), Event::Boundary { at } if at == minutes(expiry)) {
+        }
     }
     assert!(stands(&bench.state.live.load(), 0, "running"));
     bench.state.live.rollouts_may_go_on();

@@ -1,9 +1,11 @@
-//! Who takes part, and what there is at the start: two apps, one of which asks for approvals, and everybody's tokens.
+//! Who takes part, and what there is at the start: two apps, one of which asks for approvals, flags that are on, and
+//! everybody's tokens.
 
-use rollout_rules::change::{Command, NewEnvironment};
+use rollout_rules::change::{Command, NewEnvironment, TargetingPatch};
 use rollout_rules::flag::{EnvironmentKind, Tier};
 use rollout_rules::governance::{Actor, Caller, Scope, Token};
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, NodeId, TokenId};
+use rollout_rules::percent::Exposure;
 
 use super::outside::START;
 use crate::ask::create_flag;
@@ -126,9 +128,18 @@ pub(super) fn prologue() -> Vec<Command> {
         create_flag(shop(), flag_key("cart")),
         create_flag(shop(), flag_key("search")),
         create_flag(bank(), flag_key("loan")),
+        turn_on(shop(), flag_key("cart"), production()),
+        turn_on(shop(), flag_key("search"), production()),
+        turn_on(bank(), flag_key("loan"), sandbox()),
     ];
     prologue.extend(Who::OUTSIDE.iter().filter_map(|who| token_of(&who.caller())));
     prologue
+}
+
+/// Serves a flag to everybody.
+fn turn_on(app: AppKey, flag: FlagKey, environment: EnvKey) -> Command {
+    let patch = TargetingPatch { on: Some(true), exposure: Some(Exposure::ALL), ..TargetingPatch::default() };
+    Command::SetTargeting { app, flag, environment, patch: Box::new(patch) }
 }
 
 fn token_of(caller: &Caller) -> Option<Command> {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use rollout_rules::decide::{Refusal, Request};
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, Revision};
+use rollout_rules::runbook::{Cause, EffectId};
+use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::time::UnixMs;
 
 use super::cast::Who;
@@ -20,6 +22,8 @@ pub(super) struct Ask {
     pub(super) answer: Option<Answer>,
     /// The harm that automation acts on.
     pub(super) breach: Option<usize>,
+    /// What a guardrail found, that this act answers.
+    pub(super) harm: Option<usize>,
     /// The request that this one repeats.
     pub(super) repeats: Option<usize>,
     /// The node that has it.
@@ -50,6 +54,30 @@ pub(super) struct Breach {
     pub(super) revision: Revision,
 }
 
+/// What a rule found, on every node that looks: it holds for a flag as one of its revisions serves it, or for a
+/// whole app.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Harm {
+    pub(super) app: AppKey,
+    /// The flag and the revision that was measured; none: the app itself.
+    pub(super) measured: Option<(FlagKey, Revision)>,
+    pub(super) environment: EnvKey,
+    pub(super) cause: Cause,
+    pub(super) rule: Guardrail,
+}
+
+/// That a node called for what an act asks to be done outside.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) id: EffectId,
+    /// The idempotency key that the receiver was shown.
+    pub(super) key: String,
+    /// Whether the receiver did it; its answer may have been lost.
+    pub(super) done: bool,
+    /// How many requests there were before.
+    pub(super) after_asks: usize,
+}
+
 /// That a node ran an effect.
 #[derive(Clone, Debug)]
 pub(super) struct EffectRun {
@@ -76,6 +104,8 @@ pub(super) struct History {
     pub(super) asks: Vec<Ask>,
     pub(super) breaches: Vec<Breach>,
     pub(super) runs: Vec<EffectRun>,
+    pub(super) harms: Vec<Harm>,
+    pub(super) calls: Vec<Call>,
     /// Kills that a node said are in effect, before the log had them.
     pub(super) promises: Vec<usize>,
     pub(super) violations: Vec<Violation>,

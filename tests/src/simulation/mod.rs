@@ -3,13 +3,14 @@
 //! One seed is one history: nodes that lag behind, appends and acknowledgements that are lost or late,
 //! nodes that restart from a checkpoint, clocks that jump, a log that goes away or loses what it has not
 //! flushed; people and agents who act on what they saw some time ago at another node; kills, proposals,
-//! schedules, automation and effects. What decides and folds is the real core: `decide`,
+//! schedules, automation that acts on what guardrails find, and effects. What decides and folds is the real core: `decide`,
 //! `Snapshot::apply`, `Entry::encode` and `decode`, checkpoints. The nodes around it are written here, in
 //! the shape of the server's `state`, so that a mistake can be put in ([`Mutation`]) and be seen to break
 //! a law ([`Law`]).
 
 mod cast;
 mod dice;
+mod harm;
 mod history;
 mod laws;
 mod log;

@@ -13,6 +13,8 @@ pub enum Law {
     DecidedWhereItStands,
     /// 3: one request makes at most one entry, whatever happened to its acknowledgements.
     OneRequestOneEntry,
+    /// 3: automation acts on what it measured; what somebody changed since is measured anew.
+    ActsOnMeasured,
     /// 4: a kill is never refused for want of a log, and in the end it is in the log.
     KillsArrive,
     /// 4: a kill takes effect once, however often it is in the log.
@@ -23,14 +25,26 @@ pub enum Law {
     PublishedIsDurable,
     /// 5: an answer says what the log says.
     AnswersAreTrue,
+    /// 5: an act that was acknowledged is in the log, and every node knows of it.
+    ActsArrive,
     /// 6: an effect runs after it is in the log, and by one node at a time.
     EffectsRunOnce,
     /// 6: one cause makes automation act once.
     AutomationActsOnce,
+    /// 6: guardrails act once for a cause on one revision of a flag, and on a whole app once in a day.
+    ActsOnceForACause,
+    /// 6: automation acts on an app so often within a day, and then leaves it to people.
+    LeftToPeople,
+    /// 6: what an act asks for is called before it is written down as done, once, and in the end it is.
+    JobsAreCalled,
+    /// 6: however often it is called, it is under one key of its own.
+    JobsKeepTheirKey,
     /// 7: every anchor names an earlier entry of the chain.
     AnchorsHold,
     /// 9: what an agent asks for raises nothing in production.
     AgentsOnlyPropose,
+    /// 9: an act raises nothing, and what automation took down stays down until people bring it back.
+    AutomationOnlyLowers,
     /// 9: raising in production takes the approvals of other people.
     OthersApprove,
     /// 9: a scheduled step is made so once, not before its time.
@@ -44,6 +58,7 @@ impl Law {
     pub const ALL: &[Law] = &[
         Law::FoldAlike,
         Law::NothingStale,
+        Law::ActsOnMeasured,
         Law::DecidedWhereItStands,
         Law::OneRequestOneEntry,
         Law::KillsArrive,
@@ -51,10 +66,16 @@ impl Law {
         Law::KillsHold,
         Law::PublishedIsDurable,
         Law::AnswersAreTrue,
+        Law::ActsArrive,
         Law::EffectsRunOnce,
         Law::AutomationActsOnce,
+        Law::ActsOnceForACause,
+        Law::LeftToPeople,
+        Law::JobsAreCalled,
+        Law::JobsKeepTheirKey,
         Law::AnchorsHold,
         Law::AgentsOnlyPropose,
+        Law::AutomationOnlyLowers,
         Law::OthersApprove,
         Law::StepsWhenDue,
         Law::StageByStage,
@@ -96,7 +117,7 @@ mutations! {
     /// Appends expect a position and not a predecessor, while several are under way.
     ExpectPositionOnly breaks DecidedWhereItStands;
     /// What automation asks for is appended at the new head when it lost the race.
-    AppendWithoutDecidingAgain breaks AutomationActsOnce;
+    AppendWithoutDecidingAgain breaks AutomationActsOnce | ActsOnceForACause;
     /// An append of unknown outcome is repeated without looking whether it is there.
     RepeatWithoutLooking breaks OneRequestOneEntry;
     /// Once one append has failed, a node does not recognise the others that it sent when the tail shows
@@ -124,6 +145,20 @@ mutations! {
     SkipUnknownEntry breaks FoldAlike;
     /// A node claims effects without asking whether somebody else does them.
     ClaimWithoutDeciding breaks EffectsRunOnce;
+    /// An act is decided as if what is served now had been measured.
+    ActOnWhatIs breaks ActsOnMeasured;
+    /// A node does not remember for which causes automation has acted.
+    ForgetCauses breaks ActsOnceForACause;
+    /// A node does not count how often automation has acted.
+    ForgetCap breaks LeftToPeople;
+    /// A checkpoint leaves out what guardrails did.
+    CheckpointWithoutActs breaks FoldAlike | ActsArrive;
+    /// An evaluator takes a hold back once nothing speaks against the flag any more.
+    GiveBack breaks AutomationOnlyLowers;
+    /// A node writes down that a job was done when it has claimed it.
+    FinishBeforeCalling breaks JobsAreCalled;
+    /// Each attempt of a job has a key of its own.
+    KeyOfTheAttempt breaks JobsKeepTheirKey;
     /// A node runs an effect when it is asked for, before that is in the log.
     RunBeforeDurable breaks EffectsRunOnce;
     /// Anchors name entries that may never be.

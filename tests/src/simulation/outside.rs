@@ -23,6 +23,8 @@ pub(super) struct Outside {
     pub(super) history: History,
     pub(super) rules: Rules,
     pub(super) checkpoints: Vec<(Revision, Vec<u8>)>,
+    /// Nothing goes wrong any more.
+    pub(super) mended: bool,
     mutation: Option<Mutation>,
 }
 
@@ -35,6 +37,7 @@ impl Outside {
             history: History::default(),
             rules: Rules::default(),
             checkpoints: Vec::new(),
+            mended: false,
             mutation,
         }
     }
@@ -83,6 +86,7 @@ impl Outside {
             shown: wish.shown,
             answer: None,
             breach: wish.breach,
+            harm: wish.harm,
             repeats: wish.repeats,
             node: None,
         });
@@ -119,11 +123,12 @@ pub(super) struct Wish {
     pub(super) key: Option<IdempotencyKey>,
     pub(super) shown: Option<Digest>,
     pub(super) breach: Option<usize>,
+    pub(super) harm: Option<usize>,
     pub(super) repeats: Option<usize>,
 }
 
 impl Wish {
     pub(super) fn new(who: Who, command: Command, seen: Option<Revision>) -> Wish {
-        Wish { who, command, seen, key: None, shown: None, breach: None, repeats: None }
+        Wish { who, command, seen, key: None, shown: None, breach: None, harm: None, repeats: None }
     }
 }

@@ -122,6 +122,7 @@ impl Person {
             key,
             shown: old.shown,
             breach: None,
+            harm: None,
             repeats: Some(ask),
         };
         outside.history.count("requests repeated");

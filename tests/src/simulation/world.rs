@@ -7,8 +7,8 @@ use rollout_rules::governance::{GateStanding, Rules, Scope};
 use rollout_rules::ids::KillId;
 use rollout_rules::time::DurationMs;
 
-use super::cast::{Who, apps, environments, flag_key, prologue, shop};
-use super::history::Breach;
+use super::cast::{Who, flag_key, prologue, shop};
+use super::harm;
 use super::laws;
 use super::log::{Append, Log, encode_newer};
 use super::mutation::Mutation;
@@ -17,9 +17,11 @@ use super::outside::{Outside, START};
 use super::people::Person;
 
 /// How many things happen before everything is mended.
-const STEPS: usize = 170;
-/// How many rounds mending may take.
+const STEPS: usize = 200;
+/// How many rounds mending takes.
 const MENDING_ROUNDS: usize = 45;
+/// How many it may take for what acts have asked to be done outside.
+const MOST_MENDING_ROUNDS: usize = 300;
 /// How many nodes there are at most.
 const MOST_NODES: usize = 4;
 /// How far clocks may be apart after a jump.
@@ -80,12 +82,12 @@ impl World {
             14..24 => self.several(World::deliver_ack),
             24..36 => self.outside.flush(),
             36..64 => self.nodes[node].work(&mut self.outside),
-            64..90 => {
+            64..87 => {
                 let person = self.outside.dice.below(self.people.len());
                 self.people[person].act(&mut self.nodes, &mut self.outside);
             }
             90 => self.nodes[node].store_checkpoint(&mut self.outside),
-            91 | 92 => self.see_harm(node),
+            87..90 | 91 | 92 => harm::see(&self.nodes[node].folded, &mut self.outside),
             _ if self.outside.dice.chance(self.storm / 2) => self.go_wrong(node),
             _ if self.outside.log.away && self.outside.dice.chance(50) => {
                 self.outside.log.away = false;
@@ -198,27 +200,6 @@ impl World {
         self.outside.note(|| format!("the clock of node {node} is {ahead_ms} ms ahead"));
     }
 
-    /// Every evaluator sees that a flag as it is now does harm, where it serves something.
-    fn see_harm(&mut self, node: usize) {
-        let snapshot = &self.nodes[node].folded;
-        let mut live = Vec::new();
-        for app in apps() {
-            let flags = snapshot.app(&app).into_iter().flat_map(|found| found.flags(None));
-            for flag in flags.map(|record| record.flag().key.clone()) {
-                for environment in environments() {
-                    if laws::level(snapshot, &app, &flag, &environment, self.outside.now) > 0 {
-                        live.push((app.clone(), flag.clone(), environment));
-                    }
-                }
-            }
-        }
-        let Some((app, flag, environment)) = self.outside.dice.pick(&live).cloned() else { return };
-        let Some(revision) = snapshot.flag(&app, &flag).map(|view| view.revision()) else { return };
-        self.outside.note(|| format!("harm is seen: {app}/{flag} in {environment} at revision {revision}"));
-        self.outside.history.count("harm seen");
-        self.outside.history.breaches.push(Breach { app, flag, environment, revision });
-    }
-
     /// A newer program, somewhere else, writes an entry that older ones do not know: a kill.
     fn write_newer(&mut self) {
         let log = &mut self.outside.log;
@@ -243,6 +224,7 @@ impl World {
     /// Everything works again, and everybody has time to finish.
     fn mend(&mut self) {
         self.outside.note(|| "everything is mended".to_owned());
+        self.outside.mended = true;
         self.outside.log.away = false;
         for node in &mut self.nodes {
             let stale = node.stuck || !node.newer;
@@ -255,7 +237,10 @@ impl World {
                 node.start(&mut self.outside);
             }
         }
-        for _ in 0..MENDING_ROUNDS {
+        for round in 0..MOST_MENDING_ROUNDS {
+            if round >= MENDING_ROUNDS && self.outside.log.truth().waiting_run_count() == 0 {
+                break;
+            }
             self.outside.now = self.outside.now.plus(DurationMs(1_500));
             while !self.outside.log.to_log.is_empty() {
                 self.deliver_append();
@@ -296,6 +281,9 @@ fn set_stage() -> Log {
         let anchor = Anchor { revision: truth.revision(), hash: truth.hash() };
         let mut request = plain_request(command);
         request.caller.scope = Scope::Admin;
+        if let Command::SetTargeting { app, flag, .. } = &request.command {
+            request.seen = truth.flag(app, flag).map(|view| view.revision());
+        }
         match decide(truth, &Rules::default(), &request, START) {
             Ok(Verdict::Change(draft)) => {
                 log.accept(draft.into_entry(anchor).encode().into(), None, None);

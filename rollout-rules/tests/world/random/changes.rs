@@ -2,6 +2,7 @@
 
 use rollout_rules::decide::PREVIEW_ENDED;
 use rollout_rules::ids::{ChannelName, JobName};
+use rollout_rules::release::{Release, Reversal};
 use rollout_rules::runbook::{Act, Channel, ChannelTarget, Credential, Job, Lowered, Payload};
 use rollout_rules::sli::guardrail::Action;
 
@@ -299,6 +300,7 @@ fn changes_around_guardrails() -> BoxedStrategy<Change> {
                 evidence: None,
                 lowered,
                 effects,
+                release: None,
             };
             Change::GuardrailActed { act: Box::new(act) }
         },
@@ -326,7 +328,46 @@ fn changes_around_guardrails() -> BoxedStrategy<Change> {
         channel: ChannelName::new("on-call").expect("a name"),
     });
     let replayed = (apps(), effect_ids()).prop_map(|(app, id)| Change::EffectReplayed { app, id });
-    prop_oneof![3 => set, 4 => acted, 1 => put, 1 => job, 1 => channel, 1 => silent, 1 => replayed].boxed()
+    prop_oneof![3 => set, 4 => acted, 1 => put, 1 => job, 1 => channel, 1 => silent, 1 => replayed, 3 => releases()].boxed()
+}
+
+/// Deployments, and acts that have what was deployed reverted, or was not.
+fn releases() -> BoxedStrategy<Change> {
+    let deployed = (apps(), environments(), artifacts(), proptest::option::of(Just("1.4.2".to_owned())))
+        .prop_map(|(app, environment, artifact, version)| Change::ReleaseDeployed {
+            app,
+            environment,
+            artifact,
+            version,
+        });
+    let release = || {
+        (artifacts(), revisions()).prop_map(|(artifact, revision)| Release {
+            artifact,
+            version: None,
+            revision,
+            deployed_at: START,
+            acted_on: None,
+        })
+    };
+    let reverted = (apps(), environments(), causes(), release(), proptest::option::of(release())).prop_map(
+        |(app, environment, cause, current, back_to)| {
+            let act = Act {
+                app,
+                flag: None,
+                environment: Some(environment),
+                guardrail: None,
+                variant: None,
+                cause,
+                measured: Some(current.revision),
+                evidence: None,
+                lowered: Vec::new(),
+                effects: vec![Action::RevertRelease],
+                release: Some(Box::new(Reversal { current, back_to })),
+            };
+            Change::GuardrailActed { act: Box::new(act) }
+        },
+    );
+    prop_oneof![3 => deployed, 1 => reverted].boxed()
 }
 
 /// Any change, about what is there or not.

@@ -1,6 +1,7 @@
 //! What jobs and people are told, in the form that each asks for.
 
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
+use rollout_rules::release::{Release, Reversal};
 use rollout_rules::runbook::{Act, Cause, Job, Lowered, Payload, Run, job_of};
 use rollout_rules::sli::guardrail::{Action, Sli};
 use rollout_rules::time::UnixMs;
@@ -18,6 +19,8 @@ pub(crate) struct Message {
     pub(crate) kind: &'static str,
     /// Everything that is known, by name.
     facts: Vec<(&'static str, Value)>,
+    /// What is to be reverted and to what; asked for and not known: nothing of both.
+    release: Option<Option<Reversal>>,
     /// In a line, for people.
     pub(crate) subject: String,
     /// In a few lines, for people.
@@ -51,7 +54,9 @@ impl Message {
             ("measured", json!(act.measured)),
             ("reason", run.reason.clone().into()),
         ];
-        Message { id, at: run.at, kind, facts, subject: subject(act), text: text(run) }
+        let reverts = matches!(action, Some(Action::RevertRelease));
+        let release = reverts.then(|| act.release.as_deref().cloned());
+        Message { id, at: run.at, kind, facts, release, subject: subject(act), text: text(run) }
     }
 
     /// That tells nothing but that it arrives.
@@ -65,11 +70,34 @@ impl Message {
         let text = format!(
             "Tidegate tests that {app} can tell you something when a guardrail acts. Nothing is wrong."
         );
-        Message { id, at: now, kind: "test", facts, subject: format!("[tidegate] a test for {app}"), text }
+        let subject = format!("[tidegate] a test for {app}");
+        Message { id, at: now, kind: "test", facts, release: None, subject, text }
     }
 
     fn known(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.facts.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (*name, value))
+    }
+
+    /// The releases of a reversal by what they are to it; null where none is known.
+    fn releases(&self) -> Option<Value> {
+        let release = self.release.as_ref()?;
+        let back_to = release.as_ref().and_then(|reversal| reversal.back_to.as_ref());
+        let of = |release: &Release| json!({ "artifact": release.artifact, "version": release.version });
+        let current = release.as_ref().map(|reversal| &reversal.current);
+        Some(json!({ "current": current.map(of), "back_to": back_to.map(of) }))
+    }
+
+    /// The same for who takes only texts; empty where none is known.
+    fn releases_as_texts(&self) -> Vec<(String, Value)> {
+        let Some(releases) = self.releases() else { return Vec::new() };
+        let names = [
+            ("ARTIFACT", "/current/artifact"),
+            ("VERSION", "/current/version"),
+            ("BACK_TO", "/back_to/artifact"),
+            ("BACK_TO_VERSION", "/back_to/version"),
+        ];
+        let text = |place: &str| releases.pointer(place).and_then(Value::as_str).unwrap_or_default().into();
+        names.into_iter().map(|(name, place)| (format!("TIDEGATE_{name}"), text(place))).collect()
     }
 
     /// The call of a job.
@@ -77,16 +105,22 @@ impl Message {
         let mut more = vec![("idempotency-key", self.id.clone())];
         let body = match &job.payload {
             Payload::Plain => {
-                let data: Map<String, Value> =
+                let mut data: Map<String, Value> =
                     self.known().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+                data.extend(self.releases().map(|releases| ("release".to_owned(), releases)));
                 json!({ "type": self.kind, "timestamp": self.at, "data": data })
             }
             Payload::RepositoryDispatch { event_type } => {
                 more.push(("accept", "application/vnd.github+json".to_owned()));
-                // GitHub takes ten members.
-                let told = self.known().filter(|(name, _)| !matches!(*name, "cause" | "measured" | "reason"));
-                let told: Map<String, Value> =
+                // GitHub takes ten members. Which job it is, is said by the action where a release is reverted.
+                let releases = self.releases();
+                let told = self.known().filter(|(name, _)| {
+                    let is_said = *name == "job" && releases.is_some();
+                    !is_said && !matches!(*name, "cause" | "measured" | "reason")
+                });
+                let mut told: Map<String, Value> =
                     told.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+                told.extend(releases.map(|releases| ("release".to_owned(), releases)));
                 json!({ "event_type": event_type, "client_payload": told })
             }
             Payload::PipelineTrigger { git_ref } => {
@@ -94,7 +128,8 @@ impl Message {
                     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     (format!("TIDEGATE_{}", name.to_uppercase()), text.into())
                 };
-                let variables: Map<String, Value> = self.known().map(variable).collect();
+                let variables: Map<String, Value> =
+                    self.known().map(variable).chain(self.releases_as_texts()).collect();
                 let token = job.credential.as_ref().map_or("", |credential| credential.reveal());
                 json!({ "token": token, "ref": git_ref, "variables": variables })
             }
@@ -179,6 +214,9 @@ fn text(run: &Run) -> String {
     if let Some(sli) = sli.map(Sli::name) {
         lines.push(format!("What was seen: {sli}"));
     }
+    if act.effects.contains(&Action::RevertRelease) {
+        lines.push(release_line(act.release.as_deref()));
+    }
     if let Some(evidence) = &act.evidence {
         lines.push(format!("Evidence: tidegate evidence show {evidence}"));
     }
@@ -189,6 +227,22 @@ fn text(run: &Run) -> String {
         lines.push("Nothing comes back by itself: a person turns it on again.".to_owned());
     }
     lines.join("\n")
+}
+
+/// What is to be reverted, and what to go back to.
+fn release_line(release: Option<&Reversal>) -> String {
+    match release {
+        Some(Reversal { current, back_to: Some(back_to) }) => {
+            format!("Release: {current}. To go back to: {back_to}")
+        }
+        Some(Reversal { current, back_to: None }) => {
+            format!("Release: {current}. No earlier one is known on which no guardrail acted")
+        }
+        None => {
+            "Release: not known. Have your pipeline tell what it deploys: tidegate release deployed DIGEST"
+                .to_owned()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +260,7 @@ mod tests {
             measured: None,
             evidence: None,
             lowered: Vec::new(),
+            release: None,
             effects: Vec::new(),
         };
         subject(&act)

@@ -300,7 +300,9 @@ pub(super) fn runbook() -> Vec<Operation> {
         Operation::new(Method::POST, JOBS, "create_job")
             .title("Make a job: an address that guardrails call")
             .about("Signed as webhooks are (Standard Webhooks): the answer holds the secret, this once. `revert-release` is \
-                    what `revert release` runs.")
+                    what `revert release` runs: it is told in `release` which artifact is `current` and which one to go \
+                    `back_to`, null where none is known; a pipeline trigger in the variables `TIDEGATE_ARTIFACT`, \
+                    `TIDEGATE_VERSION`, `TIDEGATE_BACK_TO` and `TIDEGATE_BACK_TO_VERSION`, empty where none is known.")
             .by(OPERATORS)
             .change()
             .body::<NewJob>(json!({

@@ -19,6 +19,7 @@ mod looking_back;
 mod operation;
 mod outcomes;
 pub(super) mod pages;
+mod releases;
 mod rollouts;
 mod serving;
 mod shapes;
@@ -34,10 +35,11 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 24] = [
+    let areas: [(&'static str, Vec<Operation>); 25] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
+        ("Apps", releases::releases()),
         ("Apps", evaluator::slo()),
         ("Flags", flags::flags()),
         ("Flags", flags::states()),

@@ -6,6 +6,7 @@ use rollout_rules::change::{Change, Command, Reach};
 use rollout_rules::decide::{Verdict, decide};
 use rollout_rules::ids::{AppKey, FlagKey, KillId, Revision};
 
+use super::acts::lowered;
 use super::{Scene, Step, Violate, concerns, flag_of, level};
 use crate::simulation::cast::environments;
 use crate::simulation::history::{Answer, Ask};
@@ -40,6 +41,7 @@ fn nothing_stale(scene: &Scene<'_>, violate: &mut Violate<'_>) {
     let mut first_kills: BTreeSet<&KillId> = BTreeSet::new();
     // Repeated kills change nothing.
     let mut changes: Vec<(Revision, &Change)> = Vec::new();
+    let mut taken_back: BTreeMap<(AppKey, FlagKey), Revision> = BTreeMap::new();
     for step in scene.steps() {
         let change = &step.row.entry.change;
         let repeated = matches!(change, Change::Killed { kill_id, .. } if !first_kills.insert(kill_id));
@@ -51,7 +53,8 @@ fn nothing_stale(scene: &Scene<'_>, violate: &mut Violate<'_>) {
                 earlier.find(|(_, change)| about(change)).map_or(Revision::ZERO, |(revision, _)| *revision)
             };
             if let Some((app, flag)) = flag_of(meant.command) {
-                let current = last(&|change| concerns(change, app, flag));
+                let acted = taken_back.get(&(app.clone(), flag.clone())).copied();
+                let current = last(&|change| concerns(change, app, flag)).max(acted.unwrap_or_default());
                 stale_about_flag(&step, &meant, (app, flag), current, violate);
             }
             if let Command::Revive { reach: reach @ (Reach::App { .. } | Reach::Everything), .. } =
@@ -69,6 +72,8 @@ fn nothing_stale(scene: &Scene<'_>, violate: &mut Violate<'_>) {
         if !repeated {
             changes.push((step.revision, change));
         }
+        let lowered = lowered(&step).into_iter();
+        taken_back.extend(lowered.map(|(app, flag, _)| ((app, flag), step.revision)));
     }
 }
 

@@ -1,8 +1,10 @@
 //! The laws, checked on the whole history by somebody who knows all of it.
 
+mod acts;
 mod authority;
 mod automation;
 mod commands;
+mod jobs;
 mod kills;
 mod rollouts;
 
@@ -56,6 +58,8 @@ pub(super) fn check(nodes: &[Node], outside: &mut Outside) {
     automation::check(&scene, &mut violate);
     authority::check(&scene, &mut violate);
     rollouts::check(&scene, &mut violate);
+    acts::check(nodes, &scene, &mut violate);
+    jobs::check(&scene, &mut violate);
     for (law, what) in found {
         outside.history.violate(law, what);
     }

@@ -60,9 +60,14 @@ impl Node {
                 self.apply_steps(outside);
                 self.step_rollouts(outside);
             }
-            1 => self.mend_breaches(outside),
+            1 => {
+                self.mend_breaches(outside);
+                self.guard(outside);
+            }
             _ => self.do_effects(outside),
         }
+        // What acts ask for outside takes many turns: it is looked at in each.
+        self.do_jobs(outside);
     }
 
     fn want(&mut self, wish: Wish, outside: &mut Outside) -> usize {

@@ -10,6 +10,7 @@ use rollout_rules::ids::Revision;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, UnixMs};
 
+use super::guards::measured_anew;
 use super::{Node, encode};
 use crate::simulation::cast::Who;
 use crate::simulation::history::Answer;
@@ -23,6 +24,8 @@ const MAX_ATTEMPTS: u8 = 20;
 const PATIENCE: DurationMs = DurationMs(3_000);
 /// How long the tail has to show an entry of unknown outcome.
 const DOUBT: DurationMs = DurationMs(20_000);
+/// How long the tail has to show what made an append lose its place: it may be lost before it is durable.
+const CATCH_UP: DurationMs = DurationMs(10_000);
 /// How far ahead a timer is that does not look at its clock.
 const AHEAD: DurationMs = DurationMs(3_600_000);
 
@@ -42,8 +45,9 @@ pub(super) struct Pipeline {
     doubts: Vec<Doubt>,
     /// Something under way failed: nothing is decided until all of it has come to an end.
     broken: bool,
-    /// Nothing is decided before the fold has come so far.
+    /// Nothing is decided before the fold has come so far, or this moment has.
     resume_at: Revision,
+    resume_by: UnixMs,
 }
 
 /// An entry that was sent, and the fold in which it stands.
@@ -150,7 +154,8 @@ impl Node {
         let hasty = outside.errs(Mutation::TimerAheadOfTime)
             && matches!(request.command, Command::ApplySchedule { .. } | Command::StepRollout { .. });
         let judged_at = if hasty { now.plus(AHEAD) } else { now };
-        let outcome = match decide(self.speculation(), &outside.rules, &request, judged_at) {
+        let remembered = self.remembered(&request.command, outside);
+        let outcome = match decide(&remembered, &outside.rules, &request, judged_at) {
             Ok(Verdict::Change(draft)) => {
                 let base = self.speculation();
                 let anchor = Anchor { revision: base.revision(), hash: base.hash() };
@@ -234,6 +239,9 @@ impl Node {
                 self.pipeline.broken = true;
             }
         }
+        if self.pipeline.resume_by < outside.now {
+            self.pipeline.resume_at = self.folded.revision().min(self.pipeline.resume_at);
+        }
         for doubt in std::mem::take(&mut self.pipeline.doubts) {
             if doubt.until < outside.now {
                 outside.answer(doubt.task.ask, Answer::Unknown);
@@ -282,6 +290,7 @@ impl Node {
             Progress::Failed(Failure::Conflict { head }) => {
                 outside.history.count("races lost");
                 self.pipeline.resume_at = self.pipeline.resume_at.max(head);
+                self.pipeline.resume_by = outside.now.plus(CATCH_UP);
                 self.again(task, outside);
             }
             Progress::Failed(Failure::Unknown) if blind => self.append_anyway(entry, task, outside),
@@ -359,6 +368,9 @@ impl Node {
         {
             request.seen = snapshot.flag(app, flag).map(|view| view.revision());
         }
+        if outside.errs(Mutation::ActOnWhatIs) {
+            measured_anew(&mut request.command, snapshot);
+        }
         let who = &mut request.caller;
         if outside.errs(Mutation::AgentPassesForHuman) && *who == Who::Agent.caller() {
             *who = Who::Ada.caller();
@@ -378,6 +390,10 @@ impl Node {
 fn is_automation(task: &Task) -> bool {
     matches!(
         task.request.command,
-        Command::Hold { .. } | Command::RequestEffect { .. } | Command::ApplySchedule { .. }
+        Command::Hold { .. }
+            | Command::RequestEffect { .. }
+            | Command::ApplySchedule { .. }
+            | Command::Act { .. }
+            | Command::FinishEffect { nth: Some(_), .. }
     )
 }

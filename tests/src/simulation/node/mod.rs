@@ -3,6 +3,8 @@
 
 mod chores;
 mod commit;
+mod guards;
+mod jobs;
 mod kills;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,9 @@ use rollout_rules::time::UnixMs;
 
 use self::chores::Chores;
 use self::commit::{Pipeline, Task};
+pub(in crate::simulation) use self::guards::served;
+use self::guards::{Guards, without_acts};
+use self::jobs::Jobs;
 use self::kills::{Kept, Waiting};
 use super::history::Answer;
 use super::log::{Ack, Append, Expect, Route, Row};
@@ -44,6 +49,8 @@ pub(super) struct Node {
     /// On its disk.
     journal: BTreeMap<KillId, Kept>,
     chores: Chores,
+    guards: Guards,
+    jobs: Jobs,
 }
 
 impl Node {
@@ -63,6 +70,8 @@ impl Node {
             waiting: BTreeMap::new(),
             journal: BTreeMap::new(),
             chores: Chores::default(),
+            guards: Guards::default(),
+            jobs: Jobs::default(),
         }
     }
 
@@ -194,6 +203,8 @@ impl Node {
         self.pipeline = Pipeline::default();
         self.waiting.clear();
         self.chores = Chores::default();
+        self.guards.clear();
+        self.jobs.clear();
     }
 
     /// It starts, from a checkpoint if there is one, and from its journal.
@@ -202,6 +213,7 @@ impl Node {
         self.life += 1;
         self.stuck = false;
         self.folded = match choose_checkpoint(outside) {
+            Some(bytes) if outside.errs(Mutation::CheckpointWithoutActs) => without_acts(&bytes),
             Some(bytes) => {
                 let checkpoint = Checkpoint::decode(&bytes).expect("a stored checkpoint is whole");
                 Snapshot::from_checkpoint(checkpoint)

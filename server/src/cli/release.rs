@@ -1,0 +1,206 @@
+//! `tidegate release`: which artifact runs, and which one to go back to.
+
+use clap::{Args, Subcommand};
+use rollout_rules::ids::{AppKey, EnvKey};
+use rollout_rules::release::ArtifactDigest;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::app;
+use super::client::encoded;
+use super::failure::Failure;
+use super::output::{Table, Tone};
+use super::reading::{items, moment, text};
+use super::session::Session;
+use super::when;
+
+/// Fewer digits than this name no release, however few there are.
+const LEAST_DIGITS: usize = 4;
+/// So many digits of a digest are shown in a table.
+const SHOWN_DIGITS: usize = 12;
+
+/// What can be done with releases.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ReleaseCommand {
+    /// Tell that an artifact was deployed: it is what the app runs there from now on
+    ///
+    /// For the last step of a pipeline. Jobs of `revert release` are told what runs and what to go back to, and each release is
+    /// judged by itself. The current one again changes nothing.
+    #[command(disable_version_flag = true)]
+    Deployed {
+        /// Which: sha256: and 64 hexadecimal digits, as the registry names it
+        digest: ArtifactDigest,
+        #[command(flatten)]
+        place: Place,
+        /// What people call it: 1.4.2
+        #[arg(long, value_name = "VERSION")]
+        version: Option<String>,
+    },
+    /// List what was deployed, the newest first
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show one release
+    Show {
+        /// Its digest, or as much of it as names no other
+        digest: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the digest of what runs; ends with 3 if nobody told
+    Current {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the digest of what to go back to: the newest earlier release on which no guardrail acted; ends with 3 if there is none
+    PreviousGood {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// The environment
+    #[arg(long = "env", short = 'e', value_name = "ENV")]
+    environment: EnvKey,
+}
+
+/// Carries a command out.
+pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) -> Result<(), Failure> {
+    match command {
+        ReleaseCommand::Deployed { digest, place, version } => {
+            let body = session.with_reason(json!({ "artifact": digest, "version": version }));
+            let answer = session.client.change(Method::POST, &path(app, &place), &body, None)?.body;
+            let runs = if answer["already"] == true { "runs already" } else { "runs" };
+            let line = format!("{} {runs} in {} of {app}", name(&answer), place.environment);
+            session.answer(&answer, line)
+        }
+        ReleaseCommand::List { place } => list(session, app, &place),
+        ReleaseCommand::Show { digest, place } => {
+            let all = session.client.get(&path(app, &place))?.body;
+            let found = named(&all, &digest, &place)?.clone();
+            show(session, &found)
+        }
+        ReleaseCommand::Current { place } => {
+            let missing = format!("nobody told what runs in {} of {app}", place.environment);
+            one(session, app, &place, "current", missing)
+        }
+        ReleaseCommand::PreviousGood { place } => {
+            let missing = format!(
+                "no earlier release is known on which no guardrail acted, in {} of {app}",
+                place.environment
+            );
+            one(session, app, &place, "previous_good", missing)
+        }
+    }
+}
+
+fn path(app: &AppKey, place: &Place) -> String {
+    format!("{}/environments/{}/releases", app::path(app), encoded(place.environment.as_str()))
+}
+
+/// What people call a release, with its digest.
+fn name(release: &Value) -> String {
+    let (artifact, version) = (text(release, "artifact"), text(release, "version"));
+    if version.is_empty() { artifact } else { format!("{version} ({artifact})") }
+}
+
+fn list(session: &mut Session, app: &AppKey, place: &Place) -> Result<(), Failure> {
+    let all = session.client.get(&path(app, place))?.body;
+    if session.json {
+        return session.print_json(&all);
+    }
+    let mut table = Table::new(["ARTIFACT", "VERSION", "DEPLOYED", "REVISION", "IS"]);
+    for release in items(&all) {
+        let (is, tone) = standing(release);
+        let short: String = text(release, "artifact").chars().take("sha256:".len() + SHOWN_DIGITS).collect();
+        table.toned_row(vec![
+            (short, Tone::Plain),
+            (text(release, "version"), Tone::Plain),
+            (moment(release, "deployed_at").map_or_else(String::new, when::minute), Tone::Plain),
+            (text(release, "revision"), Tone::Plain),
+            (is, tone),
+        ]);
+    }
+    let nothing = "nobody told of a deployment: tidegate release deployed DIGEST";
+    Ok(table.write(&mut *session.out, session.style, nothing)?)
+}
+
+/// What a release is to the others, in words.
+fn standing(release: &Value) -> (String, Tone) {
+    let acted = text(release, "acted_on");
+    let mut words = Vec::new();
+    if release["current"] == true {
+        words.push("current".to_owned());
+    }
+    if release["previous_good"] == true {
+        words.push("previous good".to_owned());
+    }
+    if !acted.is_empty() {
+        words.push(format!("a guardrail acted on it (revision {acted})"));
+    }
+    let tone = match (acted.is_empty(), release["current"] == true) {
+        (false, _) => Tone::Alarm,
+        (true, true) => Tone::Live,
+        (true, false) => Tone::Plain,
+    };
+    (words.join("; "), tone)
+}
+
+/// The release of a digest, or of the only one that begins so.
+fn named<'a>(all: &'a Value, typed: &str, place: &Place) -> Result<&'a Value, Failure> {
+    let digits = typed.strip_prefix("sha256:").unwrap_or(typed).to_ascii_lowercase();
+    if digits.len() < LEAST_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Failure::usage(format!(
+            "`{typed}` is no part of a digest: write at least {LEAST_DIGITS} of its hexadecimal digits, from the first on"
+        )));
+    }
+    let is_it =
+        |release: &&Value| text(release, "artifact").trim_start_matches("sha256:").starts_with(&digits);
+    let mut found = items(all).iter().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(Failure::missing(format!(
+            "no release `{typed}` is remembered in {}: `tidegate release list` shows those that are",
+            place.environment
+        ))),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("`{typed}` begins more than one digest: write more of it")))
+        }
+    }
+}
+
+fn show(session: &mut Session, release: &Value) -> Result<(), Failure> {
+    if session.json {
+        return session.print_json(release);
+    }
+    let (is, _) = standing(release);
+    let deployed = moment(release, "deployed_at").map_or_else(String::new, when::second);
+    let lines = [
+        ("artifact", text(release, "artifact")),
+        ("version", text(release, "version")),
+        ("deployed", format!("{deployed}, revision {}", text(release, "revision"))),
+        ("is", is),
+    ];
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        session.say(format_args!("{name:<9} {value}"))?;
+    }
+    Ok(())
+}
+
+/// Prints the digest alone, for scripts.
+fn one(
+    session: &mut Session,
+    app: &AppKey,
+    place: &Place,
+    which: &str,
+    missing: String,
+) -> Result<(), Failure> {
+    let all = session.client.get(&path(app, place))?.body;
+    let found = items(&all).iter().find(|release| release[which] == true);
+    let found = found.ok_or_else(|| Failure::missing(missing))?;
+    session.answer(found, text(found, "artifact"))
+}
