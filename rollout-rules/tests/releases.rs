@@ -61,6 +61,7 @@ fn acting(nth: Option<u8>, then: &str, cause: Cause) -> Command {
         measured: None,
         artifact: nth.map(artifact),
         evidence: None,
+        found: None,
     };
     Command::Act { acting: Box::new(acting) }
 }

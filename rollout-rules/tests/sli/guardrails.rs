@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rollout_rules::ids::{ChannelName, JobName};
 use rollout_rules::sli::guardrail::{Action, Bound, Guardrail, MAX_RULE_BYTES, Operator, Sli, Test};
+use rollout_rules::sli::{Measured, Rate, Reason};
 use rollout_rules::time::DurationMs;
 use serde_json::json;
 
@@ -205,6 +206,21 @@ fn some_rule() -> impl Strategy<Value = Guardrail> {
     });
     (prop_oneof![1 => compared, 4 => threshold], vec(action, 1..5))
         .prop_filter_map("the parts fit", |(when, then)| Guardrail::new(when, then).ok())
+}
+
+#[test]
+fn what_was_measured_is_said_as_it_is() {
+    let said = |sli, value, bound, seconds: u64, requests| {
+        let (passed, counted) = (DurationMs(seconds * 1_000), Rate { requests, bad: requests / 10 });
+        Reason::Threshold { sli, measured: Measured { value, bound, passed, counted } }.to_string()
+    };
+    let spend = |value| said(Sli::MonthlySpend, value, 100_000_000, 0, 0);
+    assert_eq!(spend(85_000_000), ": monthly_spend 85 of 100");
+    assert_eq!(spend(120_000_000), ": monthly_spend 120 past 100");
+    assert_eq!(said(Sli::Cpu, 900_000, 800_000, 60, 0), ": cpu 90% past 80% for 60 s");
+    let errors = |value, seconds, requests| said(Sli::ErrorRate, value, 30_000, seconds, requests);
+    assert_eq!(errors(100_000, 300, 50), ": error_rate 10% past 3% for 300 s, in 50 requests (5 bad)");
+    assert_eq!(errors(10_000, 0, 0), ": error_rate 1% of 3%");
 }
 
 proptest! {

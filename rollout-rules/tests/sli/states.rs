@@ -50,7 +50,6 @@ struct Does {
 const NEW: Does = Does { requests: 10, bad: 0, slow: 1, us: 300_000 };
 const OLD: Does = Does { requests: 90, bad: 1, slow: 9, us: 300_000 };
 const BROKEN: Does = Does { bad: 5, slow: 4, us: 900_000, ..NEW };
-const NOTHING: Does = Does { requests: 0, bad: 0, slow: 0, us: 0 };
 
 fn hash(unit: u64) -> UnitHash {
     UnitHash(unit.wrapping_mul(0x9e37_79b9_7f4a_7c15))

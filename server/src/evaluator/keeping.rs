@@ -132,17 +132,17 @@ impl Evaluator {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use rollout_rules::change::Command;
     use rollout_rules::flag::Tier;
     use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
     use rollout_rules::ids::{AppKey, LogId};
-    use tokio::task::JoinSet;
 
     use super::super::tests::found_out;
     use super::*;
     use crate::clock::TestClock;
     use crate::log::memory::MemoryLog;
-    use crate::state::{MAX_WAITING, Request, State, StateConfig};
+    use crate::state::{MAX_UNDER_WAY, MAX_WAITING, Request, State, StateConfig};
 
     fn create_app(nth: usize) -> Request {
         let key = AppKey::new(&format!("app-{nth}")).expect("a key");
@@ -177,17 +177,25 @@ mod tests {
         let state = state.expect("starts");
         state.live.settled().await;
         log.hold();
-        let mut waiting = JoinSet::new();
-        for nth in 0..3 * MAX_WAITING {
+        let submit = |nth: usize| {
             let commands = state.commands.clone();
-            waiting.spawn(async move { commands.submit(create_app(nth)).await });
-            tokio::task::yield_now().await;
+            async move { commands.submit(create_app(nth)).await }
+        };
+        // None more is decided on until the log takes these, and no more than so many wait for that.
+        let mut waiting = Vec::new();
+        for nth in 0..MAX_UNDER_WAY + MAX_WAITING {
+            let mut one = Box::pin(submit(nth));
+            assert!((&mut one).now_or_never().is_none(), "{nth}");
+            waiting.push(one);
+            if nth + 1 == MAX_UNDER_WAY {
+                log.held(MAX_UNDER_WAY).await;
+            }
         }
         let its_clock = clock.clock();
         let acts = evaluator.carry_out(due, &state.commands, &its_clock);
         let room_again = async {
             log.release();
-            waiting.join_all().await;
+            futures_util::future::join_all(waiting).await;
             clock.advance(WAIT);
         };
         tokio::join!(acts, room_again);

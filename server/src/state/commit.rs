@@ -17,7 +17,7 @@ use super::published::Readiness;
 use crate::log::{AppendError, BoxFuture, Expect};
 
 /// Most entries under way at one time. More commands wait in their queue.
-const MAX_UNDER_WAY: usize = 512;
+pub(crate) const MAX_UNDER_WAY: usize = 512;
 /// How often a command that lost the race is decided again before its caller is told to come back later.
 const MAX_ATTEMPTS: u8 = 20;
 /// How long the log has to show an entry of which the append did not say whether it was written.

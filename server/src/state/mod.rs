@@ -29,6 +29,8 @@ mod rollouts;
 mod timers;
 
 pub use command::{Applied, CommandHandle, MAX_WAITING, MAX_WAITING_KILLS, Refusal, Request, SubmitError};
+#[cfg(test)]
+pub(crate) use commit::MAX_UNDER_WAY;
 pub use killjournal::MAX_KILLS;
 pub use kills::{MAX_OVERLAYS, PATIENCE as KILL_PATIENCE};
 pub use past::{MAX_AT_ONCE, MAX_FOLDED, Moment, Past, PastError, PastState};

@@ -28,7 +28,7 @@ fn what_is_refused_as_stale_is_watched_anew_and_asked_for_no_more() {
     let (pending, now) = (watching.pending[0].clone(), BEGAN.plus(1).starts_at());
     let stale = Refusal::Stale { seen: Revision(7), current: Revision(9), changed: Vec::new() };
     settle(&mut watching, &pending, &Err(SubmitError::Refused(stale)), now);
-    assert!(watching.pending.is_empty() && watching.notices.is_empty());
+    assert!(watching.pending.is_empty() && watching.notices().is_empty());
     watching.step(&wanted(9, 1), slot(1, 1, 9), None);
     let states: Vec<State> = watching.watch().verdicts().map(|(.., verdict)| verdict.state).collect();
     assert_eq!(states, [State::Ok]);
@@ -46,11 +46,11 @@ fn what_the_log_does_not_take_now_is_asked_for_again_and_what_is_left_to_people_
     let until = now;
     settle(&mut watching, &pending, &Err(SubmitError::Refused(Refusal::LeftToPeople { until })), now);
     assert_eq!(acts(&mut watching).len(), 0);
-    assert_eq!(watching.notices.len(), 1);
+    assert_eq!(watching.notices().len(), 1);
     assert!(
-        watching.notices[0].reason.contains("leaves the app to people until"),
+        watching.notices()[0].reason.contains("leaves the app to people until"),
         "{}",
-        watching.notices[0].reason
+        watching.notices()[0].reason
     );
 }
 
@@ -73,16 +73,15 @@ fn whether_what_was_taken_back_is_served_is_looked_at_after_a_crash_too_and_told
         flag: key("checkout"),
         split: key(".exposure"),
         variant: key("on"),
-        revision: Revision(7),
         taken_back: Revision(8),
         at: BEGAN.ends_at(),
     });
     let none = Wanted { splits: Vec::new(), ..wanted(8, 1) };
     // Clients have half a minute to hear of it.
-    assert!(watching.step(&none, slot(1, 0, 7), None).still_served.is_empty());
+    assert!(watching.step(&none, slot(1, 0, 7), None).is_empty());
     let mut watching = reloaded(folder.path());
     for (number, revision, told) in [(2, 7, 0), (3, 7, 0), (4, 9, 0), (5, 7, 1), (6, 7, 0)] {
-        let found = watching.step(&none, slot(number, 0, revision), None).still_served;
+        let found = watching.step(&none, slot(number, 0, revision), None);
         assert_eq!(found.len(), told, "slot {number} of revision {revision}");
     }
 }
@@ -97,9 +96,21 @@ fn a_clock_that_was_set_back_begins_the_watch_anew_where_it_is() {
         let closed = ClosedSlot { slot: BEGAN.plus(closed), apps: Vec::new() };
         let now = closed.slot.ends_at();
         let snapshot = Snapshot::default();
-        let judged = Evaluator::in_memory().judge(Some(ahead), &name, &wanted(7, 1), &closed, &snapshot, now);
+        let judged = Evaluator::in_memory().judge(Some(ahead), &name, &wanted(7, 1), (&closed, closed.slot.plus(1)), &snapshot, now);
         judged.0.next()
     };
     assert_eq!(next_after(95), BEGAN.plus(101), "a slot that comes late");
     assert_eq!(next_after(5), BEGAN.plus(6));
+}
+
+#[test]
+fn a_server_that_starts_again_shows_what_it_knew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let watches = folder.path().join("watches");
+    std::fs::create_dir_all(&watches).expect("a folder");
+    found(&watches);
+    let again = Evaluator::open(folder.path()).expect("opens");
+    again.read().expect("reads");
+    let view = again.view(&key("shop"), &key("live")).expect("it is known");
+    assert_eq!(view.splits[0].verdicts[0].state, State::Regressed);
 }
