@@ -1,6 +1,7 @@
 //! A check allocates nothing, whatever the flag is made of.
 #![allow(clippy::unwrap_used, unsafe_code, reason = "tests; an allocator cannot be written without")]
 
+#[path = "all/flags/mod.rs"]
 mod flags;
 
 use std::alloc::{GlobalAlloc, Layout, System};

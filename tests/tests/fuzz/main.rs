@@ -12,7 +12,7 @@ mod context;
 mod entry;
 mod feed;
 // The flags that golden vectors describe.
-#[path = "../../../rollout-rules/tests/flags/mod.rs"]
+#[path = "../../../rollout-rules/tests/all/flags/mod.rs"]
 mod flags;
 mod mutate;
 mod reach;

@@ -96,7 +96,14 @@ fn a_clock_that_was_set_back_begins_the_watch_anew_where_it_is() {
         let closed = ClosedSlot { slot: BEGAN.plus(closed), apps: Vec::new() };
         let now = closed.slot.ends_at();
         let snapshot = Snapshot::default();
-        let judged = Evaluator::in_memory().judge(Some(ahead), &name, &wanted(7, 1), (&closed, closed.slot.plus(1)), &snapshot, now);
+        let judged = Evaluator::in_memory().judge(
+            Some(ahead),
+            &name,
+            &wanted(7, 1),
+            (&closed, closed.slot.plus(1)),
+            &snapshot,
+            now,
+        );
         judged.0.next()
     };
     assert_eq!(next_after(95), BEGAN.plus(101), "a slot that comes late");

@@ -1,0 +1,30 @@
+//! What the core decides, folds and answers. One program, since what they share is compiled once then.
+
+mod authority;
+mod conditions;
+mod decide_properties;
+mod effects;
+mod evaluate_properties;
+mod explain;
+mod feed_golden;
+mod feed_machine;
+mod flags;
+mod fold_properties;
+mod golden;
+mod golden_entries;
+mod guardrails;
+mod holds;
+mod kills;
+mod lives;
+mod plans;
+mod previews;
+mod proposals;
+mod releases;
+mod rollout_ends;
+mod rollout_guardrails;
+mod rollout_properties;
+mod rollouts;
+mod tokens;
+mod webhooks;
+mod world;
+mod writing;
