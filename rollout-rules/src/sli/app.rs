@@ -26,7 +26,7 @@ use super::running::Side;
 use super::slot::Slot;
 use super::spend::{Estimate, Spend};
 use super::standing::{Held, Standing};
-use super::verdict::{State, Verdict};
+use super::verdict::{Reason, State, Verdict};
 use super::watch::{Peers, Plan, Watch};
 use super::week::Week;
 use crate::ids::{FlagKey, SplitId};
@@ -382,6 +382,22 @@ impl AppWatch {
         self.place(flag, split).map_or(&[], |at| &self.splits[at].rules)
     }
 
+    /// What each rule of the app itself is held to be, in their order, with the numbers.
+    pub fn own(&self) -> impl Iterator<Item = (State, Reason)> {
+        let side = Side { variant: &self.lately, control: None, now: self.next };
+        self.rules.iter().map(move |rule| (rule.state, rule.reason(&side)))
+    }
+
+    /// What each split was told: its rules, who serves what, and whether its rollout runs.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&FlagKey, &SplitId, &[Guardrail], (&[Plan], bool))> {
+        self.splits.iter().map(|split| (&split.flag, &split.split, &split.rules[..], split.watch.told()))
+    }
+
+    /// The rules of the app itself.
+    pub(super) fn own_rules(&self) -> impl Iterator<Item = &Guardrail> {
+        self.rules.iter().map(|rule| &rule.rule)
+    }
+
     /// The errors that the objective allows and what was used of them, if something is promised.
     pub fn errors(&self) -> Option<&ErrorBudget> {
         self.errors.as_ref()
@@ -439,14 +455,18 @@ impl Split {
 }
 
 /// What became of the requests of the flag that was asked for most.
-fn most_asked(splits: &[SplitSlot]) -> Outcomes {
-    let mut most = Outcomes::default();
-    for of_flag in splits.chunk_by(|a, b| a.flag == b.flag) {
-        let mut sum = Outcomes::default();
-        of_flag.iter().flat_map(|split| &split.parts).for_each(|part| sum.merge(&part.outcomes));
-        if sum.requests > most.requests {
-            most = sum;
+pub(super) fn most_asked<'a>(splits: impl IntoIterator<Item = &'a SplitSlot>) -> Outcomes {
+    let (mut most, mut sum) = (Outcomes::default(), Outcomes::default());
+    let mut of: Option<&FlagKey> = None;
+    for split in splits {
+        if of.is_some_and(|flag| *flag != split.flag) {
+            let done = core::mem::take(&mut sum);
+            if done.requests > most.requests {
+                most = done;
+            }
         }
+        of = Some(&split.flag);
+        split.parts.iter().for_each(|part| sum.merge(&part.outcomes));
     }
-    most
+    if sum.requests > most.requests { sum } else { most }
 }

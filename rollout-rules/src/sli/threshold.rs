@@ -78,9 +78,21 @@ impl Clock {
         bound: u64,
         counted: Rate,
     ) -> Option<Measured> {
+        self.step_slots(1, value, operator, bound, counted)
+    }
+
+    /// The same for what is measured over so many slots at once.
+    pub fn step_slots(
+        &mut self,
+        slots: u32,
+        value: Option<u64>,
+        operator: Operator,
+        bound: u64,
+        counted: Rate,
+    ) -> Option<Measured> {
         let value = value?;
         if operator.holds(value, bound) {
-            self.slots += 1;
+            self.slots = self.slots.saturating_add(u64::from(slots));
             self.counted = self.counted.plus(counted);
         } else {
             *self = Clock::default();

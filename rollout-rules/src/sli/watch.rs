@@ -1,6 +1,7 @@
 //! Everything that is watched of one split of one flag, folded from its slots.
 
 mod again;
+mod whole;
 
 use alloc::vec::Vec;
 
@@ -434,7 +435,7 @@ impl Watch {
     }
 
     /// Whether written thresholds act.
-    fn is_guarded(&self) -> bool {
+    pub(super) fn is_guarded(&self) -> bool {
         self.rollout_runs || self.next.since(self.raised) <= GUARDED_SLOTS
     }
 

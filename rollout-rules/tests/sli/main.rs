@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod app;
+mod backtest;
 mod comparison;
 mod guardrails;
 mod intake;

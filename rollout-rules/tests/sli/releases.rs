@@ -273,13 +273,13 @@ fn what_is_remembered_is_bounded_and_the_oldest_goes() {
 
 #[test]
 fn a_release_that_is_gone_back_to_is_not_reverted_for_what_the_bad_one_did() {
-    let mut told = Told::begin(&["error_rate > 3% for 1m -> revert release"]);
+    let mut told = Told::begin(&["error_rate > 3% for 30s -> revert release"]);
     told.released(Some(artifact(1)));
     let whole = |told: &mut Told, bad: u64| acted(&told.slot(1, 7, "old", (bad, bad)));
     (0..60).for_each(|_| assert_eq!(whole(&mut told, 1), 0));
     told.released(Some(artifact(2)));
     let found = (0..30).find(|_| whole(&mut told, 9) > 0);
-    assert_eq!(found, Some(5));
+    assert_eq!(found, Some(2));
     assert_eq!((0..30).map(|_| whole(&mut told, 9)).sum::<usize>(), 0, "once for a release");
     told.released(Some(artifact(1)));
     assert_eq!((0..60).map(|_| whole(&mut told, 2)).sum::<usize>(), 0, "two in a hundred are no reason");

@@ -4,6 +4,7 @@
 //! where the apps do. What a file leaves out of a flag or a state stays as it is on the server.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use rollout_rules::condition::Condition;
@@ -12,6 +13,7 @@ use rollout_rules::flag::{
 };
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, PlanId, SegmentKey, VariantKey};
 use rollout_rules::percent::Exposure;
+use rollout_rules::sli::guardrail::{Guardrail, NotARule};
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,9 @@ pub(super) struct AppFile {
     pub format: String,
     /// The app itself.
     pub app: AppPart,
+    /// Its default rules, which judge the app itself, too. None: they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardrails: Option<GuardrailsPart>,
     /// Its environments; an export leaves previews out.
     #[serde(default)]
     pub environments: BTreeMap<EnvKey, EnvironmentPart>,
@@ -96,9 +101,58 @@ pub(super) struct FlagPart {
     pub owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
+    /// Its own rules. None: they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardrails: Option<GuardrailsPart>,
     #[serde(default)]
     pub environments: BTreeMap<EnvKey, StatePart>,
 }
+
+/// The rules of a flag, or the defaults of an app. An empty list: nothing is watched. A list that is not here stays as it is, and
+/// is cleared with `--prune`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GuardrailsPart {
+    /// In every environment that has no list of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub everywhere: Option<Vec<RuleText>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environments: BTreeMap<EnvKey, Vec<RuleText>>,
+}
+
+/// A rule in its short form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct RuleText(pub Guardrail);
+
+impl TryFrom<String> for RuleText {
+    type Error = NotARuleText;
+
+    fn try_from(text: String) -> Result<RuleText, NotARuleText> {
+        text.parse().map(RuleText).map_err(|wrong| NotARuleText { text, wrong })
+    }
+}
+
+impl From<RuleText> for String {
+    fn from(rule: RuleText) -> String {
+        rule.0.to_string()
+    }
+}
+
+/// A text in a file that is no rule.
+#[derive(Debug)]
+pub(super) struct NotARuleText {
+    text: String,
+    wrong: NotARule,
+}
+
+impl fmt::Display for NotARuleText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no rule: {}", self.text, self.wrong)
+    }
+}
+
+impl std::error::Error for NotARuleText {}
 
 /// What a flag does in an environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -150,13 +150,13 @@ impl Progress {
 }
 
 /// A stream that fails when it has said nothing for a while: reads of the network have no bound of their own.
-struct Steady {
+pub(super) struct Steady {
     blocks: Receiver<io::Result<Vec<u8>>>,
     block: io::Cursor<Vec<u8>>,
 }
 
 impl Steady {
-    fn over(mut stream: impl Read + Send + 'static) -> Steady {
+    pub(super) fn over(mut stream: impl Read + Send + 'static) -> Steady {
         let (sender, blocks) = sync_channel(BLOCKS_AHEAD);
         // A read that hangs can only be left behind.
         std::thread::spawn(move || {

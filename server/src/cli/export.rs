@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, SegmentKey, VariantKey};
+use rollout_rules::runbook::{OWNER, job_of};
+use rollout_rules::sli::guardrail::Action;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::app;
-use super::app_file::{AppFile, AppPart, EnvironmentPart, FORMAT, FlagPart, SegmentPart, StatePart};
+use super::app_file::{
+    AppFile, AppPart, EnvironmentPart, FORMAT, FlagPart, GuardrailsPart, RuleText, SegmentPart, StatePart,
+};
 use super::client::encoded;
 use super::failure::Failure;
 use super::output::note;
@@ -28,7 +32,7 @@ pub struct ExportOptions {
 
 /// Writes an app.
 pub(super) fn run(session: &mut Session, app: &AppKey, options: &ExportOptions) -> Result<(), Failure> {
-    let (file, shared) = read(session, app)?;
+    let (file, left_out) = read(session, app)?;
     let text = file.text();
     match options.file.as_deref().filter(|path| *path != Path::new("-")) {
         None => {
@@ -52,15 +56,72 @@ pub(super) fn run(session: &mut Session, app: &AppKey, options: &ExportOptions) 
             session.answer(&answer, said)?;
         }
     }
-    if !shared.is_empty() && !session.json {
-        let keys: Vec<&str> = shared.iter().map(String::as_str).collect();
-        note(format_args!("it uses segments that all apps share, which are not in it: {}", keys.join(", ")));
+    if !session.json {
+        left_out.say();
     }
     Ok(())
 }
 
-/// Reads an app as the server has it, and which shared segments it uses.
-fn read(session: &Session, app: &AppKey) -> Result<(AppFile, BTreeSet<String>), Failure> {
+/// What the app uses and its file leaves out.
+#[derive(Default)]
+struct LeftOut {
+    /// Segments that all apps share.
+    shared: BTreeSet<String>,
+    /// Jobs and channels that its rules name: they hold secrets and addresses.
+    called: BTreeSet<String>,
+}
+
+impl LeftOut {
+    fn say(&self) {
+        let listed =
+            |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if !self.shared.is_empty() {
+            let keys = listed(&self.shared);
+            note(format_args!("it uses segments that all apps share, which are not in it: {keys}"));
+        }
+        if !self.called.is_empty() {
+            let names = listed(&self.called);
+            note(format_args!(
+                "its rules name jobs and channels, which are not in it since they hold secrets and addresses: {names}"
+            ));
+        }
+    }
+
+    fn note_called(&mut self, part: &GuardrailsPart) {
+        let lists = part.everywhere.iter().chain(part.environments.values());
+        for action in lists.flatten().flat_map(|RuleText(rule)| rule.then()) {
+            self.called.extend(called(action));
+        }
+    }
+}
+
+/// The job or channel that an action names: `job rollback`. Every app has the channel that is its owner.
+pub(super) fn called(action: &Action) -> Option<String> {
+    match action {
+        Action::Notify(channel) if channel.as_str() != OWNER => Some(format!("channel {channel}")),
+        other => job_of(other).map(|job| format!("job {job}")),
+    }
+}
+
+/// What is written for a flag or an app, as the server shows it.
+pub(super) fn guardrails_part(session: &Session, shown: &Value) -> Result<GuardrailsPart, Failure> {
+    let list = |shown: &Value| -> Result<Vec<RuleText>, Failure> {
+        let rules = shown.as_array().into_iter().flatten();
+        rules.map(|rule| member(session, rule, "rule")).collect()
+    };
+    let mut part = GuardrailsPart::default();
+    if let Some(everywhere) = shown.get("everywhere") {
+        part.everywhere = Some(list(everywhere)?);
+    }
+    for (environment, rules) in shown["environments"].as_object().into_iter().flatten() {
+        let strange = |_| session.client.strange("guardrails of an environment whose key is none");
+        part.environments.insert(EnvKey::new(environment).map_err(strange)?, list(rules)?);
+    }
+    Ok(part)
+}
+
+/// Reads an app as the server has it, and what it uses that is left out.
+fn read(session: &Session, app: &AppKey) -> Result<(AppFile, LeftOut), Failure> {
     let path = app::path(app);
     let shown = session.client.get(&path)?.body;
     let mut environments: BTreeMap<EnvKey, EnvironmentPart> = BTreeMap::new();
@@ -83,6 +144,15 @@ fn read(session: &Session, app: &AppKey) -> Result<(AppFile, BTreeSet<String>), 
         segments.insert(key, part);
     }
     let mut flags = BTreeMap::new();
+    let mut left_out = LeftOut::default();
+    let mut guardrails = |path: &str| {
+        let mut part = guardrails_part(session, &session.client.get(&format!("{path}/guardrails"))?.body)?;
+        // As the environments themselves.
+        part.environments.retain(|key, _| environments.contains_key(key));
+        left_out.note_called(&part);
+        Ok::<_, Failure>(part)
+    };
+    let of_app = guardrails(&path)?;
     let mut shared = BTreeSet::new();
     for flag in items(&session.client.list(&format!("{path}/flags"))?) {
         collect_shared(&flag["environments"], &mut shared);
@@ -103,6 +173,7 @@ fn read(session: &Session, app: &AppKey) -> Result<(AppFile, BTreeSet<String>), 
             description: Some(view.description),
             owner: Some(view.owner),
             critical: Some(view.critical),
+            guardrails: Some(guardrails(&format!("{path}/flags/{}", encoded(&view.key)))?),
             environments: states,
         };
         flags.insert(FlagKey::new(&view.key).map_err(strange)?, part);
@@ -115,7 +186,9 @@ fn read(session: &Session, app: &AppKey) -> Result<(AppFile, BTreeSet<String>), 
         monthly_budget_micros: member(session, &shown, "monthly_budget_micros")?,
         currency: member(session, &shown, "currency")?,
     };
-    Ok((AppFile { format: FORMAT.to_owned(), app, environments, segments, flags }, shared))
+    left_out.shared = shared;
+    let (format, guardrails) = (FORMAT.to_owned(), Some(of_app));
+    Ok((AppFile { format, app, guardrails, environments, segments, flags }, left_out))
 }
 
 fn state_part(state: &StateView) -> StatePart {

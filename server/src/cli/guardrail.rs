@@ -9,6 +9,7 @@ use rollout_rules::sli::guardrail::Guardrail;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
+use super::backtest::BacktestOptions;
 use super::client::{Call, encoded, with_query};
 use super::confirm::Sure;
 use super::failure::Failure;
@@ -50,6 +51,15 @@ pub enum GuardrailCommand {
         /// The file; - is standard input
         file: PathBuf,
     },
+    /// Say what rules would have done on what was recorded: when each would have acted, and on what evidence
+    ///
+    /// Of a server's records of the last days (--last), or of a file: what --save wrote, a recording of evidence, or JSON lines of
+    /// the batches that POST /v1/outcomes takes. Without --rule, the rules that are in force are tried. Slots of ten seconds are
+    /// kept for two days while a flag divides units, sums of five minutes for 31. On sums only written bounds with a duration are
+    /// judged, by whole sums: a bound is passed for all of the five minutes or for none of them. What cannot be judged is said
+    /// to be not judged. A line of a file that cannot be read is named and left out; then it ends with 1, unless
+    /// --skip-bad-lines is given.
+    Backtest(BacktestOptions),
     /// Do for real what a rule does, to see that it works: the flag goes off, jobs are called, people are told
     ///
     /// Everybody who is called or told learns that it is a drill. Nothing comes back by itself: turn the flag on again
@@ -125,7 +135,9 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: GuardrailCommand
         }
         GuardrailCommand::Set(options) => set(session, app, options),
         GuardrailCommand::Clear { key, environment, seen } => clear(session, app, key, environment, &seen),
-        GuardrailCommand::Check { .. } => Err(Failure::usage("a file is checked without a server")),
+        GuardrailCommand::Check { .. } | GuardrailCommand::Backtest(_) => {
+            Err(Failure::usage("a file is checked without a server"))
+        }
         GuardrailCommand::Drill(options) => drill(session, app, &options),
     }
 }
@@ -157,7 +169,7 @@ fn show(session: &mut Session, answer: &Value) -> Result<(), Failure> {
 }
 
 /// Reads a rule; a mistake is shown at its place.
-fn rule(written: &str, json: bool) -> Result<Guardrail, Failure> {
+pub(super) fn rule(written: &str, json: bool) -> Result<Guardrail, Failure> {
     written.parse::<Guardrail>().map_err(|wrong| {
         if !json {
             wrong.pointed_at(written).lines().for_each(|line| note(format_args!("  {line}")));

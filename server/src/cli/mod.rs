@@ -2,6 +2,7 @@
 
 mod app;
 mod app_file;
+mod backtest;
 mod backup;
 mod client;
 mod clients;
@@ -210,8 +211,8 @@ pub enum ClientCommand {
     /// Write an app with its environments, segments and flags into a readable file
     ///
     /// The file is JSON, sorted, and the same as long as the app is: fit for a Git repository. Revisions, kills, tokens,
-    /// previews and archived flags are not in it, nor are segments that all apps share. `tidegate import` makes
-    /// a server be as the file says.
+    /// previews and archived flags are not in it, nor are segments that all apps share, nor jobs and channels, which hold
+    /// secrets and addresses. `tidegate import` makes a server be as the file says.
     Export(ForApp<export::ExportOptions>),
     /// Make an app be as a file of `tidegate export` says: shows the plan, asks, then makes one change after another
     ///
@@ -313,6 +314,9 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         ClientCommand::Guardrail(group) => match group.command {
             // Asks no server.
             guardrail::GuardrailCommand::Check { file } => guardrail::check(&file, session.json),
+            guardrail::GuardrailCommand::Backtest(options) => {
+                backtest::run(session, named(group.app), &options)
+            }
             command => guardrail::run(session, &named(group.app)?, command),
         },
         ClientCommand::Evidence(group) => evidence::run(session, named(group.app), group.command),

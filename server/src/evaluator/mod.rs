@@ -12,6 +12,7 @@ mod asks;
 pub mod evidence;
 mod keeping;
 mod kept;
+pub mod recorded;
 mod told;
 mod view;
 mod wanted;

@@ -6,8 +6,8 @@ use rollout_rules::ids::{EnvKey, FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::percent::Exposure;
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::runbook::{InForce, Source};
-use rollout_rules::sli::guardrail::{Action, Bound, Guardrail, Sli, Test};
-use rollout_rules::sli::{Estimate, MAX_SPLITS, Objectives, Plan};
+use rollout_rules::sli::guardrail::{Bound, Guardrail, Sli, Test};
+use rollout_rules::sli::{Estimate, MAX_SPLITS, Objectives, Plan, RulesInForce};
 use rollout_rules::snapshot::{App, FlagView, Snapshot};
 use rollout_rules::time::{DAY, UnixMs};
 
@@ -50,28 +50,72 @@ pub(super) fn wanted(
 ) -> Option<Wanted> {
     let record = app.environment(environment).filter(|record| !record.ended(now))?;
     let artifact = record.releases().current().map(|release| release.artifact);
+    let splits = divided(snapshot, app, environment, true, now);
+    let of_app = app.guardrails(None, environment).rules;
+    let rules: Vec<Guardrail> = of_app.iter().filter_map(Guardrail::of_the_app).collect();
+    let others = app.environments().map(|record| &record.environment().key);
+    let others = others.filter(|other| *other != environment);
+    let spent = others.filter_map(|other| views.get(&app.info().key, other)).map(|view| view.spend);
+    let elsewhere = spent.reduce(Estimate::plus).unwrap_or_default();
+    Some(Wanted { rules, objectives: objectives(app, environment), elsewhere, artifact, splits })
+}
+
+/// What the app promises and may cost.
+pub(super) fn objectives(app: &App, environment: &EnvKey) -> Objectives {
+    let of_app = app.guardrails(None, environment).rules;
+    Objectives {
+        good_millionths: Some(promised(&of_app, app.info().tier)),
+        budget_micros: app.info().monthly_budget_micros,
+    }
+}
+
+/// The splits that divide units now; with `only_guarded` those alone that there are rules for.
+pub(super) fn divided(
+    snapshot: &Snapshot,
+    app: &App,
+    environment: &EnvKey,
+    only_guarded: bool,
+    now: UnixMs,
+) -> Vec<WantedSplit> {
     let mut splits = Vec::new();
     for record in app.flags(None) {
         let key = &record.flag().key;
         let Some(view) = snapshot.flag(&app.info().key, key) else { continue };
-        add_splits(&mut splits, view, environment, now);
+        let rules = rules_of(app, key, environment);
+        if !only_guarded || !rules.is_empty() {
+            add_splits(&mut splits, view, &rules, environment, now);
+        }
         if splits.len() >= MAX_SPLITS {
             break;
         }
     }
     splits.truncate(MAX_SPLITS);
     splits.sort_by(|a, b| (&a.flag, &a.split).cmp(&(&b.flag, &b.split)));
+    splits
+}
+
+/// The rules that the splits of a flag are judged by.
+fn rules_of(app: &App, flag: &FlagKey, environment: &EnvKey) -> Vec<Guardrail> {
+    let InForce { rules, source } = app.guardrails(Some(flag), environment);
+    let is_its_own = matches!(source, Source::Flag | Source::FlagInEnvironment);
+    // What is judged for the whole app is not judged for each flag as well: nothing is done twice for one thing.
+    let of_flag =
+        |rule: &&Guardrail| !rule.when().sli().is_of_app() && (is_its_own || rule.of_the_app().is_none());
+    rules.iter().filter(of_flag).cloned().collect()
+}
+
+/// The rules that the app and its flags are judged by.
+pub(super) fn in_force(app: &App, environment: &EnvKey) -> RulesInForce {
     let of_app = app.guardrails(None, environment).rules;
-    let rules: Vec<Guardrail> = of_app.iter().filter(|rule| is_of_the_app(rule)).cloned().collect();
-    let objectives = Objectives {
-        good_millionths: Some(promised(&of_app, app.info().tier)),
-        budget_micros: app.info().monthly_budget_micros,
-    };
-    let others = app.environments().map(|record| &record.environment().key);
-    let others = others.filter(|other| *other != environment);
-    let spent = others.filter_map(|other| views.get(&app.info().key, other)).map(|view| view.spend);
-    let elsewhere = spent.reduce(Estimate::plus).unwrap_or_default();
-    Some(Wanted { rules, objectives, elsewhere, artifact, splits })
+    let live = app.flags(None).filter(|record| !record.is_archived());
+    let flags = live.map(|record| {
+        let key = &record.flag().key;
+        (key.clone(), rules_of(app, key, environment))
+    });
+    RulesInForce {
+        app: of_app.iter().filter_map(Guardrail::of_the_app).collect(),
+        flags: flags.filter(|(_, rules)| !rules.is_empty()).collect(),
+    }
 }
 
 /// The part of requests that should be good, in millionths: what the app's strictest rule on availability says, or else
@@ -88,20 +132,13 @@ fn promised(rules: &[Guardrail], tier: Tier) -> u64 {
     })
 }
 
-/// Whether a rule that is written for an app is judged by all of its requests: it compares nothing and lowers no flag. Else it is
-/// judged for each flag, so that nothing is done twice for one thing.
-fn is_of_the_app(rule: &Guardrail) -> bool {
-    let Test::Threshold { sli, .. } = rule.when() else { return false };
-    let lowers = |action: &Action| matches!(action, Action::FlagOff | Action::RolloutToZero);
-    is_of_app(sli) || !rule.then().iter().any(lowers)
-}
-
-/// What no variant has of its own.
-fn is_of_app(sli: Sli) -> bool {
-    matches!(sli, Sli::Cpu | Sli::Memory | Sli::MonthlySpend)
-}
-
-fn add_splits(splits: &mut Vec<WantedSplit>, view: FlagView<'_>, environment: &EnvKey, now: UnixMs) {
+fn add_splits(
+    splits: &mut Vec<WantedSplit>,
+    view: FlagView<'_>,
+    rules: &[Guardrail],
+    environment: &EnvKey,
+    now: UnixMs,
+) {
     let record = view.record();
     let Some(state) = record.state(environment) else { return };
     let is_off = record.is_archived()
@@ -120,13 +157,6 @@ fn add_splits(splits: &mut Vec<WantedSplit>, view: FlagView<'_>, environment: &E
     let by_hand = by_hand.into_iter().find(|touch| touch.revision == set).map(|touch| touch.at);
     let raised = rollout.map(|rollout| rollout.raised_at).into_iter().chain(by_hand).max();
     let lately = raised.is_some_and(|raised| raised.plus(DAY) > now);
-    let InForce { rules, source } = view.app().guardrails(Some(&record.flag().key), environment);
-    let is_its_own = matches!(source, Source::Flag | Source::FlagInEnvironment);
-    let of_flag = |rule: &&Guardrail| !is_of_app(rule.when().sli()) && (is_its_own || !is_of_the_app(rule));
-    let rules: Vec<Guardrail> = rules.iter().filter(of_flag).cloned().collect();
-    if rules.is_empty() {
-        return;
-    }
     let mut add = |split: SplitId, control: Option<VariantKey>, weights: Vec<(VariantKey, u32)>| {
         let is_new = splits.iter().rev().take_while(|known| known.flag == record.flag().key);
         if is_new.into_iter().any(|known| known.split == split) {
@@ -135,7 +165,7 @@ fn add_splits(splits: &mut Vec<WantedSplit>, view: FlagView<'_>, environment: &E
         splits.push(WantedSplit {
             flag: record.flag().key.clone(),
             split,
-            rules: rules.clone(),
+            rules: rules.to_vec(),
             plan: Plan { revision: state.revision(), control, weights },
             rollout: rollout.map(|rollout| rollout.started_at),
             runs,

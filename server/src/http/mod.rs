@@ -34,6 +34,7 @@ pub mod paging;
 pub mod problem;
 pub mod proposals;
 pub mod reading;
+pub mod recording;
 pub mod releases;
 pub mod replays;
 pub mod revert;

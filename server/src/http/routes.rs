@@ -9,7 +9,7 @@ use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
     apps, backup, clients, delivery, effects, evidence, explain, exposures, feed, flags, guardrails, health,
-    history, kill, log, ofrep, outcomes, proposals, releases, revert, rollouts, runbook, segments,
+    history, kill, log, ofrep, outcomes, proposals, recording, releases, revert, rollouts, runbook, segments,
     server_info, tokens, watched, webhooks, whoami,
 };
 
@@ -180,6 +180,7 @@ fn watching(config: &mut Places) {
     let evidence = "/v1/apps/{app}/evidence";
     config
         .service(at!("/v1/apps/{app}/environments/{environment}/slo", GET watched::slo))
+        .service(at!("/v1/apps/{app}/environments/{environment}/recording", GET recording::recording))
         .service(at!(evidence, GET evidence::list))
         .service(at!(&format!("{evidence}/{{evidence}}"), GET evidence::get))
         .service(at!(&format!("{evidence}/{{evidence}}/recording"), GET evidence::recording));

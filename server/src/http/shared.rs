@@ -129,6 +129,8 @@ pub struct Shared {
     pub open_streams: Arc<AtomicUsize>,
     /// Backups that are being sent.
     pub open_backups: Arc<AtomicUsize>,
+    /// Recordings that are being sent.
+    pub open_recordings: Arc<AtomicUsize>,
     /// Set once the node was ready for the first time.
     was_ready: AtomicBool,
     /// Set when the server shuts down.
@@ -164,6 +166,7 @@ impl Shared {
             in_flight: AtomicUsize::new(0),
             open_streams: Arc::new(AtomicUsize::new(0)),
             open_backups: Arc::new(AtomicUsize::new(0)),
+            open_recordings: Arc::new(AtomicUsize::new(0)),
             was_ready: AtomicBool::new(false),
             closing: watch::Sender::new(false),
             settings,

@@ -210,8 +210,13 @@ pub(super) fn rows_of<'r>(block: &'r str, beginnings: &'r [String]) -> impl Iter
 /// How the rows of an app environment, and those of one of its flags, begin.
 pub(super) fn beginnings(app: &AppKey, environment: &EnvKey, flag: &FlagKey) -> [String; 2] {
     // Keys are made of characters that JSON writes as they are.
-    let of_app = format!("{{\"app\":\"{app}\",\"environment\":\"{environment}\",");
+    let of_app = beginning(app, environment);
     [format!("{of_app}\"slot\":"), format!("{of_app}\"flag\":\"{flag}\",")]
+}
+
+/// How all rows of an app environment begin.
+pub(super) fn beginning(app: &AppKey, environment: &EnvKey) -> String {
+    format!("{{\"app\":\"{app}\",\"environment\":\"{environment}\",")
 }
 
 /// What is left of requests where units are no longer told apart.

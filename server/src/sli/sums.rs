@@ -9,8 +9,8 @@ use rollout_rules::time::DurationMs;
 
 use super::{Place, Sli, Watched};
 
-/// Longest time that is summed at once.
-pub const MAX_LOOKED_BACK: DurationMs = super::KEPT_SUMS;
+/// Longest time that is summed at once: every file of it is read for one answer.
+pub const MAX_LOOKED_BACK: DurationMs = DurationMs(8 * 24 * 3_600_000);
 
 /// What a variant of a split did.
 #[derive(Clone, Debug, PartialEq, Eq)]

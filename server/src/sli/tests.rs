@@ -360,3 +360,39 @@ fn what_became_of_all_requests_and_what_processes_used_is_on_disk_and_in_sums_la
     close(&again, after_grace(later).plus(DurationMs(3 * 86_400_000)));
     assert_eq!(told(&again), [(30, Some((20, 36)), gauges(8))]);
 }
+
+#[test]
+fn five_minutes_are_told_by_slots_where_those_are_kept_by_sums_where_not_and_with_what_the_app_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let sli = Sli::open(folder.path(), NOW).unwrap();
+    let slot = Slot::at(NOW);
+    let used = Gauges { cpu_millionths: Some(700_000), ..Gauges::default() };
+    for flag in ["watched", "other"] {
+        sli.add("a", flag, &summary(flag, slot, 10), NOW).unwrap();
+    }
+    sli.0.open.with(&app("shop"), &live(), |of_app| sli.0.open.measured(of_app, used, slot, NOW));
+    close(&sli, after_grace(slot));
+    let later = NOW.plus(DurationMs(SLOT.0 * u64::from(WINDOW_SLOTS))).plus(GRACE);
+    close(&sli, later);
+    // One that starts anew reads what the other wrote.
+    drop(sli);
+    let sli = Sli::open(folder.path(), later).unwrap();
+    let first = Slot(slot.0 / WINDOW_SLOTS * WINDOW_SLOTS);
+    assert_eq!(sli.windows(first.plus(WINDOW_SLOTS), Slot(u32::MAX)).unwrap(), []);
+    assert_eq!(sli.windows(slot, Slot(u32::MAX)).unwrap(), [first]);
+    let of = |flag: Option<&FlagKey>| {
+        let window = sli.window((&app("shop"), &live()), flag, first, Slot(u32::MAX)).unwrap();
+        let flags = |splits: &[rollout_rules::sli::SplitSlot]| -> Vec<String> {
+            splits.iter().map(|split| split.flag.to_string()).collect()
+        };
+        let slots: Vec<_> =
+            window.slots.iter().map(|told| (told.slot, told.gauges, flags(&told.splits))).collect();
+        (slots, window.sum.map(|sum| (sum.slot, flags(&sum.splits))))
+    };
+    let watched = (slot, used, vec!["watched".to_owned()]);
+    assert_eq!(of(None), (vec![watched.clone()], Some((first, vec!["other".to_owned()]))));
+    let (one, other) = (FlagKey::new("watched").unwrap(), FlagKey::new("other").unwrap());
+    assert_eq!(of(Some(&one)), (vec![watched], None));
+    assert_eq!(of(Some(&other)), (vec![(slot, used, vec![])], Some((first, vec!["other".to_owned()]))));
+    assert!(sli.window((&app("other"), &live()), None, first, Slot(u32::MAX)).unwrap().slots.is_empty());
+}

@@ -356,3 +356,78 @@ fn variants_are_renamed_though_states_use_them_and_what_cannot_be_is_said() {
     let file = written(&here, "none.json", "{\"format\":\"tidegate-app-9\",\"app\":{\"key\":\"shop\"}}");
     import(&server, &file, "--dry-run").ends(2).complains("this program reads `tidegate-app-1`");
 }
+
+#[test]
+fn rules_travel_in_their_short_form_and_prune_clears_what_the_file_does_not_have() {
+    let server = Server::first_start();
+    for line in [
+        "app create shop --monthly-budget 49.90 --currency EUR",
+        "flag create checkout -a shop",
+        "flag create base -a shop",
+        "guardrail set -a shop 'monthly_spend > 80% of budget -> notify owner' 'error_rate > 3% for 5m -> flag off'",
+        "guardrail set -a shop -f checkout 'error_rate worse than control by 1.5x -> flag off'",
+        "guardrail set -a shop -f checkout -e sandbox --none",
+    ] {
+        server.tool(line).ends(0);
+    }
+    let text = export(&server);
+    assert!(text.contains("\"error_rate > 3% for 5m -> flag off\""), "{text}");
+    let here = folder();
+    let file = written(&here, "shop.json", &text);
+    let other = Server::first_start();
+    let dry = import(&other, &file, "--dry-run").ends(0).says("guardrails of the app");
+    dry.says("guardrails of flag checkout").says("nothing is watched").says("worse than control by 1.5x");
+    import(&other, &file, "--yes").ends(0);
+    assert_eq!(export(&other), text);
+    import(&other, &file, "--dry-run --exit-code").ends(0);
+
+    // A file that says nothing of rules changes none, whatever else it does.
+    let older = edited(&text, |file| {
+        file.as_object_mut().expect("an object").remove("guardrails");
+        for flag in file["flags"].as_object_mut().expect("flags").values_mut() {
+            flag.as_object_mut().expect("an object").remove("guardrails");
+        }
+    });
+    let older = written(&here, "older.json", &older);
+    import(&other, &older, "--prune --dry-run --exit-code").ends(0);
+
+    let less = edited(&text, |file| {
+        file["guardrails"]["everywhere"] = json!(["error_rate > 5% for 5m -> flag off"]);
+        file["flags"]["checkout"]["guardrails"] = json!({});
+    });
+    let less = written(&here, "less.json", &less);
+    let said = import(&other, &less, "--yes").ends(0).says("left alone").says("not in the file");
+    said.says("'error_rate > 3% for 5m -> flag off' -> 'error_rate > 5% for 5m -> flag off'");
+    other.tool("guardrail list checkout -a shop").ends(0).says("worse than control by 1.5x");
+    import(&other, &less, "--yes --prune").ends(0).says("2 to change");
+    let listed = other.tool("guardrail list checkout -a shop").ends(0).says("error_rate > 5% for 5m");
+    assert!(!listed.out.contains("1.5x") && !listed.out.contains("nothing is watched"), "{listed:?}");
+    import(&other, &less, "--prune --dry-run --exit-code").ends(0);
+}
+
+#[test]
+fn a_rule_that_cannot_be_is_named_with_its_place_and_one_that_calls_a_missing_job_with_what_makes_it() {
+    let server = Server::first_start();
+    server.tool("app create shop").ends(0);
+    server.tool("flag create checkout -a shop").ends(0);
+    let text = export(&server);
+    let here = folder();
+    let with = |name: &str, rule: &str| {
+        let text =
+            edited(&text, |file| file["flags"]["checkout"]["guardrails"] = json!({ "everywhere": [rule] }));
+        written(&here, name, &text)
+    };
+    let wrong = with("wrong.json", "error_rate > 3 -> flag off");
+    let said = import(&server, &wrong, "--yes").ends(2);
+    let said = said.complains("flags.checkout.guardrails.everywhere[0]").complains("at byte 13");
+    said.complains("a percentage up to 100%");
+
+    let calls = with("calls.json", "error_rate > 3% for 5m -> flag off, run rollback");
+    let makes = "tidegate job create rollback URL --app shop";
+    import(&server, &calls, "--dry-run").ends(1).says("cannot be").says(makes);
+    import(&server, &calls, "--yes").ends(1).says(makes);
+    server.tool("job create rollback https://ci.example.org/rollback --app shop").ends(0);
+    import(&server, &calls, "--yes").ends(0).says("1 to change");
+    let export = server.tool("export --app shop").ends(0).complains("job rollback");
+    assert!(!export.out.contains("ci.example.org"), "{}", export.out);
+}

@@ -2,6 +2,7 @@
 //! file of tests by itself took longer than running it.
 
 mod attacks;
+mod backtest;
 mod backup;
 mod cli;
 mod cli_delivery;

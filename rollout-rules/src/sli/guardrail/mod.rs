@@ -208,9 +208,21 @@ impl Guardrail {
     pub fn then(&self) -> &[Action] {
         &self.then
     }
+
+    /// The rule, if it is judged by all requests of the app that it is written for: it compares nothing and lowers no flag.
+    pub fn of_the_app(&self) -> Option<Guardrail> {
+        let Test::Threshold { sli, .. } = self.when else { return None };
+        let lowers = |action: &Action| matches!(action, Action::FlagOff | Action::RolloutToZero);
+        (sli.is_of_app() || !self.then.iter().any(lowers)).then(|| self.clone())
+    }
 }
 
 impl Sli {
+    /// What no variant has of its own.
+    pub fn is_of_app(self) -> bool {
+        matches!(self, Sli::Cpu | Sli::Memory | Sli::MonthlySpend)
+    }
+
     /// Its name, as it is written.
     pub fn name(self) -> &'static str {
         match self {

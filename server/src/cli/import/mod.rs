@@ -4,6 +4,7 @@ mod compare;
 mod perform;
 mod plan;
 mod plan_flags;
+mod plan_guardrails;
 mod propose;
 mod seen;
 
@@ -33,7 +34,7 @@ pub struct ImportOptions {
     /// With --dry-run: end with 8 if there is anything to change
     #[arg(long, requires = "dry_run")]
     exit_code: bool,
-    /// Archive flags and delete segments of the app that are not in the file; environments stay
+    /// Archive flags and delete segments of the app that are not in the file, and clear rules that are not; environments stay
     #[arg(long)]
     prune: bool,
     /// Raise also what is off since its rollout was aborted, taken back or killed

@@ -85,6 +85,8 @@ pub(super) enum Phase {
     Segments,
     Flags,
     Lives,
+    /// Before anything is raised.
+    Guardrails,
     States,
     /// Variants that no state names any more.
     Leftovers,
@@ -131,6 +133,7 @@ impl Plan {
         maker.environments();
         maker.segments();
         maker.flags();
+        maker.guardrails();
         let mut plan = maker.plan;
         plan.steps.sort_by_key(|step| step.phase);
         Ok(plan)

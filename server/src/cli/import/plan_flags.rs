@@ -47,6 +47,8 @@ impl Maker<'_> {
         let mut body = json!(part);
         if let Some(members) = body.as_object_mut() {
             members.remove("environments");
+            // Written by themselves, once the flag is there.
+            members.remove("guardrails");
             members.insert("key".to_owned(), json!(key));
         }
         // All begin with the shortest life; those that are to live longer are extended.
@@ -184,7 +186,13 @@ impl Maker<'_> {
     }
 
     /// A request about a flag as the command that it asks for.
-    fn command(&self, does: &str, key: &FlagKey, environment: Option<&EnvKey>, body: &Value) -> Value {
+    pub(super) fn command(
+        &self,
+        does: &str,
+        key: &FlagKey,
+        environment: Option<&EnvKey>,
+        body: &Value,
+    ) -> Value {
         let mut command = body.clone();
         command["do"] = json!(does);
         command["app"] = json!(self.file.app.key);

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::cli::app;
-use crate::cli::app_file::AppFile;
+use crate::cli::app_file::{AppFile, GuardrailsPart};
 use crate::cli::client::{encoded, with_query};
+use crate::cli::export::guardrails_part;
 use crate::cli::failure::Failure;
 use crate::cli::reading::{items, text};
 use crate::cli::session::Session;
@@ -25,6 +26,10 @@ pub(super) struct Seen {
     pub flags: BTreeMap<String, FlagView>,
     /// Keys that stay taken.
     pub archived: BTreeSet<String>,
+    /// What is written for flags, by key; for the app, by none. Read only where the file says something of it.
+    pub guardrails: BTreeMap<Option<String>, GuardrailsPart>,
+    /// Jobs and channels that rules may name: `job rollback`.
+    pub called: BTreeSet<String>,
 }
 
 /// A segment as the server has it.
@@ -68,6 +73,28 @@ impl Seen {
             let archived = session.client.list(&with_query(&format!("{path}/flags"), "archived", "true"))?;
             seen.archived.extend(items(&archived).iter().map(|flag| text(flag, "key")));
         }
+        seen.read_guardrails(session, file, &path)?;
         Ok(seen)
+    }
+
+    fn read_guardrails(&mut self, session: &Session, file: &AppFile, path: &str) -> Result<(), Failure> {
+        let flags = file
+            .flags
+            .iter()
+            .filter(|(key, part)| part.guardrails.is_some() && self.flags.contains_key(key.as_str()));
+        let of_flags: Vec<_> = flags.map(|(key, _)| Some(key.to_string())).collect();
+        let of_app = file.guardrails.is_some().then_some(None);
+        let named: Vec<Option<String>> = of_app.into_iter().chain(of_flags).collect();
+        for key in &named {
+            let of = key.as_ref().map_or_else(String::new, |key| format!("/flags/{}", encoded(key)));
+            let shown = session.client.get(&format!("{path}{of}/guardrails"))?.body;
+            self.guardrails.insert(key.clone(), guardrails_part(session, &shown)?);
+        }
+        let says = file.guardrails.is_some() || file.flags.values().any(|part| part.guardrails.is_some());
+        for (kind, list) in [("job", "jobs"), ("channel", "channels")].into_iter().filter(|_| says) {
+            let list = session.client.list(&format!("{path}/{list}"))?;
+            self.called.extend(items(&list).iter().map(|one| format!("{kind} {}", text(one, "name"))));
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use actix_web::http::Method;
 use rollout_rules::ids::{AppKey, EnvKey, EvidenceId, FlagKey, SplitId, VariantKey};
 use rollout_rules::sli::BURN_RULES;
+use rollout_rules::time::UnixMs;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
@@ -10,9 +11,11 @@ use super::operation::{Operation, READERS};
 use super::views::{OrNull, Page, Time};
 use crate::evaluator::evidence::MAX_KEPT;
 use crate::http::problem;
+use crate::http::recording::MAX_RECORDINGS;
 
 const VERDICTS: &str = "/v1/apps/{app}/flags/{flag}/environments/{environment}/verdicts";
 const SLO: &str = "/v1/apps/{app}/environments/{environment}/slo";
+const RECORDING: &str = "/v1/apps/{app}/environments/{environment}/recording";
 const ALL_EVIDENCE: &str = "/v1/apps/{app}/evidence";
 const EVIDENCE: &str = "/v1/apps/{app}/evidence/{evidence}";
 
@@ -341,5 +344,30 @@ pub(super) fn evidence() -> Vec<Operation> {
                 "news": [{ "act": { "slot": 180_000_000, "rule": { "when": {}, "then": ["flag_off"] } } }],
                 "recording": { "base": { "next": 179_999_970 }, "inputs": [{ "slot": { "slot": 179_999_970 } }] },
             })),
+        Operation::new(Method::GET, RECORDING, "get_recording")
+            .title("Get what was recorded of an app in an environment")
+            .about(format!(
+                "What rules are tried on: `tidegate guardrail backtest` reads it. JSON lines in the order of time, each an object of one \
+                 member: `recording` is the first, with the rules in force; `app` says what the app promises, `serves` what a split \
+                 serves from a slot on, `ends` that it serves nobody any more; `slot` is what was reported for ten seconds, `sum` for \
+                 five minutes where no slots are kept, without units; `acted` is what a guardrail did; `end` is the last, and a \
+                 recording without it is not whole. Slots are kept for two days while a flag divides units, sums for 31. At most \
+                 {MAX_RECORDINGS} are sent at once. It has counts and hashes of units, and no unit's key.",
+            ))
+            .by(READERS)
+            .query::<UnixMs>("since", "From when on: a moment of the last 31 days; a day ago if not said.")
+            .query::<FlagKey>("flag", "Only of this flag; what the app does as a whole is not known then.")
+            .refused(&[
+                problem::INVALID_PARAMETER,
+                problem::NOT_FOUND,
+                problem::PAST_TOO_FAR,
+                problem::LOG_UNAVAILABLE,
+            ])
+            .answers_text(
+                "The lines.",
+                "application/x-ndjson",
+                "{\"recording\":{\"version\":1,\"app\":\"shop\",\"environment\":\"production\",…}}\n\
+                 {\"end\":{\"until\":\"2027-01-17T18:00:10.000Z\"}}\n",
+            ),
     ]
 }

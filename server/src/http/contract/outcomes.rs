@@ -155,7 +155,7 @@ pub(super) fn outcomes() -> Vec<Operation> {
         .title("Show what a flag's variants did to requests")
         .about(
             "Requests, errors, latency and cost by split and variant, of the slots that are closed. Each slot is kept for two days \
-             while the flag divides units, and for five minutes otherwise; of what is older there are sums of five minutes, for eight \
+             while the flag divides units, and for five minutes otherwise; of what is older there are sums of five minutes, for 31 \
              days, which count where they begin.",
         )
         .by(READERS)
