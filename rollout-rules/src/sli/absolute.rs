@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::EPOCH_SLOTS;
+use super::bets::EPOCH_SLOTS;
 use super::nats::{Nats, log_mean};
 use super::slot::Slot;
 

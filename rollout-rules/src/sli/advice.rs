@@ -45,7 +45,7 @@ pub fn needed(traffic: Traffic, share: Share, effect_thousandths: u64) -> Option
     // What one bad unit says on average, with the bet on this effect.
     let each = labelled * libm::log(effect) - libm::log(worse);
     // The bet on one effect has about a third of its epoch's stake.
-    let asked = libm::log(f64::from(ACT_ODDS) * 3.0 / 0.54);
+    let asked = libm::log(f64::from(ACT_ODDS) * 3.0 / 0.627);
     let bad_users = libm::ceil(asked / each);
     let bad_part = to_f64(traffic.bad_millionths) / 1_000_000.0 * worse;
     let users = bad_users / bad_part.min(1.0);

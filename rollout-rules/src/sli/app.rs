@@ -6,6 +6,7 @@
 //! make the same news to the bit, and a fold that was stored goes on where it was.
 
 mod releases;
+mod slots;
 
 use alloc::vec::Vec;
 
@@ -15,12 +16,9 @@ use super::advice::Needed;
 use super::app_rule::{AppRule, AppSeen};
 use super::burn::ErrorBudget;
 use super::comparison::Rate;
-use super::gauges::Gauges;
 use super::guardrail::Guardrail;
-use super::intake::Part;
 use super::lately::{Lately, RECENT_SLOTS, Sums};
 use super::news::{Measurand, News, Page, Proposed};
-use super::outcomes::Outcomes;
 use super::parked::Parked;
 use super::running::Side;
 use super::slot::Slot;
@@ -31,6 +29,9 @@ use super::watch::{Peers, Plan, Watch};
 use super::week::Week;
 use crate::ids::{FlagKey, SplitId};
 use crate::release::ArtifactDigest;
+
+pub(super) use self::slots::most_asked;
+pub use self::slots::{AppSlot, SplitSlot};
 
 /// Most splits of an app that are watched at once; further ones are not.
 pub const MAX_SPLITS: usize = 1_000;
@@ -43,37 +44,6 @@ const INCIDENT_SLOTS: u32 = 360;
 /// What a month is going to cost is estimated every so many slots: a minute.
 const ESTIMATED_SLOTS: u32 = 6;
 const SLOTS_OF_AN_HOUR: u32 = 360;
-
-/// One slot of an app in an environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AppSlot {
-    /// Which.
-    pub slot: Slot,
-    /// How many processes of the app reported anything, requests or not.
-    pub sources: u32,
-    /// What became of all of the app's requests. Absent, or fewer than those of one flag, since not all processes tell it:
-    /// then those of the flag with most requests in the slot stand for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub all: Option<Outcomes>,
-    /// What the app said of itself.
-    #[serde(default)]
-    pub gauges: Gauges,
-    /// Splits with requests, each once, in the order of flags and splits; what is out of order does not count.
-    pub splits: Vec<SplitSlot>,
-}
-
-/// One split of one flag in a slot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SplitSlot {
-    /// The flag.
-    pub flag: FlagKey,
-    /// The split.
-    pub split: SplitId,
-    /// What became of its requests, by revision and variant.
-    pub parts: Vec<Part>,
-}
 
 /// What an app promises and may cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -428,14 +398,6 @@ impl AppWatch {
     }
 }
 
-impl AppSlot {
-    /// What became of all of the app's requests, as far as it is known.
-    pub fn whole(&self) -> Outcomes {
-        let most = most_asked(&self.splits);
-        self.all.as_ref().filter(|all| all.requests >= most.requests).cloned().unwrap_or(most)
-    }
-}
-
 impl Split {
     fn proposed(&self, verdict: &Verdict) -> Option<Proposed> {
         if verdict.state != State::Regressed {
@@ -452,21 +414,4 @@ impl Split {
         let (slot, reason) = (verdict.slot, verdict.reason.clone());
         Some(Proposed { slot, measured: Some(measured), sli, rule, reason })
     }
-}
-
-/// What became of the requests of the flag that was asked for most.
-pub(super) fn most_asked<'a>(splits: impl IntoIterator<Item = &'a SplitSlot>) -> Outcomes {
-    let (mut most, mut sum) = (Outcomes::default(), Outcomes::default());
-    let mut of: Option<&FlagKey> = None;
-    for split in splits {
-        if of.is_some_and(|flag| *flag != split.flag) {
-            let done = core::mem::take(&mut sum);
-            if done.requests > most.requests {
-                most = done;
-            }
-        }
-        of = Some(&split.flag);
-        split.parts.iter().for_each(|part| sum.merge(&part.outcomes));
-    }
-    if sum.requests > most.requests { sum } else { most }
 }

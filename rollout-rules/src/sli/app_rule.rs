@@ -101,7 +101,7 @@ impl AppRule {
 
     /// Ends a slot, which `lately` includes now. `true`: the rule acts.
     pub(super) fn end(&mut self, lately: &Side<'_>, usual: Option<&Sums>) -> bool {
-        self.running.end(lately, usual);
+        self.running.end(lately, usual, Marks::shared(1));
         self.state = match self.rule.when() {
             Test::Threshold { sli: sli @ (Sli::Cpu | Sli::Memory), sustained_ms, .. } => {
                 let sustained = sustained_ms.unwrap_or(DurationMs(0));

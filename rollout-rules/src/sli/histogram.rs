@@ -1,7 +1,6 @@
 //! Latencies, counted in fixed buckets whose width grows with the latency.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 use core::fmt;
 
 use serde::de::{Error as _, SeqAccess};
@@ -55,11 +54,43 @@ impl Bucket {
     }
 }
 
+/// A bucket with how many it counted, in one number: most histograms are many and small, and so hold half as much. They are
+/// in the order of their buckets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Counted(u64);
+
+/// Bits of a count. The rest tells the bucket.
+const COUNT_BITS: u32 = 55;
+/// The largest count of one bucket, 36 million times a billion; it stays at this.
+const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
+const _: () = assert!(BUCKETS < 1 << (u64::BITS - COUNT_BITS));
+
+impl Counted {
+    fn new(bucket: Bucket, count: u64) -> Counted {
+        Counted(u64::from(bucket.0) << COUNT_BITS | count.min(MAX_COUNT))
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "nine bits are left")]
+    fn bucket(self) -> Bucket {
+        Bucket((self.0 >> COUNT_BITS) as u16)
+    }
+
+    fn count(self) -> u64 {
+        self.0 & MAX_COUNT
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {} us", self.count(), self.bucket().from_us())
+    }
+}
+
 /// How many requests took how long. Holds only buckets that counted something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// By bucket, each once, none of them zero.
-    counts: Vec<(Bucket, u64)>,
+    counts: Vec<Counted>,
     /// Their sum.
     total: u64,
 }
@@ -67,70 +98,91 @@ pub struct Histogram {
 impl Histogram {
     /// Counts `count` requests of a latency in microseconds.
     pub fn add(&mut self, us: u64, count: u64) {
-        self.add_to(Bucket::of(us), count);
-    }
-
-    fn add_to(&mut self, bucket: Bucket, count: u64) {
-        if count == 0 {
-            return;
-        }
-        self.total = self.total.saturating_add(count);
-        match self.counts.binary_search_by_key(&bucket, |(known, _)| *known) {
-            Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(count),
-            Err(at) => self.counts.insert(at, (bucket, count)),
+        let bucket = Bucket::of(us);
+        if count > 0 {
+            let at = self.counts.partition_point(|known| known.bucket() < bucket);
+            self.add_at(at, Counted::new(bucket, count));
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.counts.clear();
-        self.total = 0;
+    /// Adds to the bucket that is or should be at a place.
+    fn add_at(&mut self, at: usize, more: Counted) {
+        self.total = self.total.saturating_add(more.count());
+        match self.counts.get_mut(at) {
+            Some(known) if known.bucket() == more.bucket() => *known = both(*known, more),
+            _ => self.counts.insert(at, more),
+        }
+    }
+
+    /// The place of a bucket that is no faster than the one at a place. What is asked for one after the other takes one way
+    /// through memory.
+    fn place_from(&self, from: usize, bucket: Bucket) -> usize {
+        let first = Counted::new(bucket, 0);
+        from + self.counts[from..].iter().take_while(|known| **known < first).count()
+    }
+
+    /// What it counted, by bucket.
+    pub(super) fn counted(&self) -> &[Counted] {
+        &self.counts
     }
 
     /// Adds what another counted. The order of merging does not matter.
     pub fn merge(&mut self, other: &Histogram) {
-        if self.counts.is_empty() {
-            self.counts.clone_from(&other.counts);
-            self.total = other.total;
+        self.merge_counted(other.counts.iter().copied());
+    }
+
+    /// The same for what comes by bucket, each once.
+    pub(super) fn merge_counted(&mut self, other: impl DoubleEndedIterator<Item = Counted> + Clone) {
+        let length = other.clone().count();
+        // A few are put in place one by one.
+        if length * 4 < self.counts.len() {
+            let mut at = 0;
+            for more in other {
+                at = self.place_from(at, more.bucket());
+                self.add_at(at, more);
+            }
             return;
         }
-        // A few are put in place, without a new list.
-        if other.counts.len() * 4 < self.counts.len() {
-            other.counts.iter().for_each(|(bucket, count)| self.add_to(*bucket, *count));
-            return;
-        }
-        self.total = self.total.saturating_add(other.total);
-        let ours = core::mem::take(&mut self.counts);
-        self.counts.reserve(ours.len() + other.counts.len());
-        let (mut ours, mut theirs) = (ours.into_iter().peekable(), other.counts.iter().copied().peekable());
-        while let (Some((our, count)), Some((their, more))) = (ours.peek().copied(), theirs.peek().copied()) {
-            match our.cmp(&their) {
-                Ordering::Less => self.counts.extend(ours.next()),
-                Ordering::Greater => self.counts.extend(theirs.next()),
-                Ordering::Equal => {
-                    self.counts.push((our, count.saturating_add(more)));
-                    ours.next();
-                    theirs.next();
-                }
+        let known = self.counts.len();
+        self.total = other.clone().fold(self.total, |sum, more| sum.saturating_add(more.count()));
+        // From the slow end into the room behind, so that nothing is overwritten that is still to be read.
+        self.counts.resize(known + length, Counted(0));
+        let (mut to, mut ours) = (known + length, known);
+        for more in other.rev() {
+            while ours > 0 && self.counts[ours - 1].bucket() > more.bucket() {
+                (to, ours) = (to - 1, ours - 1);
+                self.counts[to] = self.counts[ours];
+            }
+            to -= 1;
+            self.counts[to] = more;
+            if ours > 0 && self.counts[ours - 1].bucket() == more.bucket() {
+                ours -= 1;
+                self.counts[to] = both(self.counts[ours], more);
             }
         }
-        self.counts.extend(ours);
-        self.counts.extend(theirs);
+        self.counts.drain(ours..to);
     }
 
     /// Takes away what was merged before, as a window does with what leaves it.
     pub fn remove(&mut self, other: &Histogram) {
-        let mut emptied = false;
-        for (bucket, count) in &other.counts {
-            if let Ok(at) = self.counts.binary_search_by_key(bucket, |(known, _)| *known) {
-                let gone = self.counts[at].1.min(*count);
-                self.counts[at].1 -= gone;
-                self.total = self.total.saturating_sub(gone);
-                emptied |= self.counts[at].1 == 0;
+        self.remove_counted(other.counts.iter().copied());
+    }
+
+    /// The same for what comes by bucket.
+    pub(super) fn remove_counted(&mut self, other: impl Iterator<Item = Counted>) {
+        let mut at = 0;
+        for less in other {
+            at = self.place_from(at, less.bucket());
+            let Some(known) = self.counts.get_mut(at).filter(|known| known.bucket() == less.bucket()) else {
+                continue;
+            };
+            let gone = known.count().min(less.count());
+            self.total = self.total.saturating_sub(gone);
+            if known.count() == gone {
+                self.counts.remove(at);
+            } else {
+                *known = Counted::new(less.bucket(), known.count() - gone);
             }
-        }
-        if emptied {
-            self.counts.retain(|(_, count)| *count > 0);
         }
     }
 
@@ -141,8 +193,8 @@ impl Histogram {
 
     /// How many requests were in this bucket or a slower one.
     pub fn count_from(&self, bucket: Bucket) -> u64 {
-        let at = self.counts.partition_point(|(known, _)| *known < bucket);
-        self.counts[at..].iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+        let slow = self.counts.iter().rev().take_while(|known| known.bucket() >= bucket);
+        slow.fold(0, |sum, known| sum.saturating_add(known.count()))
     }
 
     /// The bucket of the fastest request that at least `per_mille` thousandths of all are not slower than:
@@ -165,14 +217,20 @@ impl Histogram {
         let rank = (all * u128::from(per_mille.min(1_000))).div_ceil(1_000).max(1);
         // From the slow end, which is where people look.
         let mut below = all;
-        for (bucket, count) in self.counts.iter().rev() {
-            below = below.saturating_sub(u128::from(*count));
+        for known in self.counts.iter().rev() {
+            let count = known.count();
+            below = below.saturating_sub(u128::from(count));
             if below < rank {
-                return Some((*bucket, u64::try_from(rank - below).unwrap_or(*count), *count));
+                return Some((known.bucket(), u64::try_from(rank - below).unwrap_or(count), count));
             }
         }
         None
     }
+}
+
+/// What two counts of a bucket are together.
+fn both(one: Counted, other: Counted) -> Counted {
+    Counted::new(one.bucket(), one.count() + other.count())
 }
 
 /// Pairs of a latency in microseconds and how many took it; so the form does not tell of buckets. Each bucket
@@ -180,8 +238,8 @@ impl Histogram {
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut pairs = serializer.serialize_seq(Some(self.counts.len()))?;
-        for (bucket, count) in &self.counts {
-            pairs.serialize_element(&(bucket.from_us(), count))?;
+        for known in &self.counts {
+            pairs.serialize_element(&(known.bucket().from_us(), known.count()))?;
         }
         pairs.end()
     }

@@ -1,11 +1,12 @@
 //! What a variant did lately: the last ten minutes slot by slot, the hour before as sums.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::comparison::Rate;
-use super::histogram::Histogram;
+use super::histogram::{Counted, Histogram};
 use super::outcomes::Outcomes;
 
 /// Slots that are kept one by one: ten minutes.
@@ -36,6 +37,12 @@ impl Sums {
         self.latency.merge(&outcomes.latency);
     }
 
+    fn add_kept(&mut self, slot: &Kept) {
+        self.rate = self.rate.plus(slot.rate);
+        self.units = self.units.saturating_add(slot.units);
+        self.cost_micros = self.cost_micros.saturating_add(slot.cost_micros);
+    }
+
     /// Adds another sum.
     pub fn merge(&mut self, other: &Sums) {
         self.rate = self.rate.plus(other.rate);
@@ -43,41 +50,66 @@ impl Sums {
         self.cost_micros = self.cost_micros.saturating_add(other.cost_micros);
         self.latency.merge(&other.latency);
     }
-
-    fn remove(&mut self, other: &Sums) {
-        self.rate = self.rate.since(other.rate);
-        self.units = self.units.saturating_sub(other.units);
-        self.cost_micros = self.cost_micros.saturating_sub(other.cost_micros);
-        self.latency.remove(&other.latency);
-    }
 }
 
 /// What a variant did in the last hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Form", into = "Form")]
 pub struct Lately {
-    slots: VecDeque<Sums>,
+    slots: VecDeque<Kept>,
+    /// The latencies of all slots, one slot after the other: a list for each would take far more room.
+    latencies: VecDeque<Counted>,
     sum: Sums,
     older: VecDeque<Sums>,
     /// Slots since the last ten-minute sum was put aside.
     since_sum: usize,
 }
 
+/// The sums of a slot, whose latencies are kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kept {
+    rate: Rate,
+    units: u64,
+    cost_micros: u64,
+    /// How many buckets its latencies have.
+    buckets: usize,
+}
+
 impl Lately {
     /// Adds a slot with what became of its requests. Each slot has to be added, empty ones too.
     pub fn push<'a>(&mut self, outcomes: impl IntoIterator<Item = &'a Outcomes>) {
-        let mut slot = Sums::default();
+        let mut outcomes = outcomes.into_iter();
+        let first = outcomes.next();
+        match (first, outcomes.next()) {
+            // Mostly one revision is served.
+            (Some(one), None) => self.push_slot(kept(one), one.latency.counted()),
+            (first, second) => {
+                let mut slot = Sums::default();
+                first.into_iter().chain(second).chain(outcomes).for_each(|outcomes| slot.add(outcomes));
+                self.push_sums(&slot);
+            }
+        }
+    }
+
+    fn push_sums(&mut self, slot: &Sums) {
+        let Sums { rate, units, cost_micros, ref latency } = *slot;
+        let buckets = latency.counted().len();
+        self.push_slot(Kept { rate, units, cost_micros, buckets }, latency.counted());
+    }
+
+    fn push_slot(&mut self, slot: Kept, latencies: &[Counted]) {
         if self.slots.len() == RECENT_SLOTS
             && let Some(oldest) = self.slots.pop_front()
         {
-            self.sum.remove(&oldest);
-            // Its room is used again.
-            slot.latency = oldest.latency;
-            slot.latency.clear();
+            self.sum.rate = self.sum.rate.since(oldest.rate);
+            self.sum.units = self.sum.units.saturating_sub(oldest.units);
+            self.sum.cost_micros = self.sum.cost_micros.saturating_sub(oldest.cost_micros);
+            self.sum.latency.remove_counted(self.latencies.drain(..oldest.buckets));
         }
-        outcomes.into_iter().for_each(|outcomes| slot.add(outcomes));
-        self.sum.merge(&slot);
+        self.sum.add_kept(&slot);
+        self.sum.latency.merge_counted(latencies.iter().copied());
         self.slots.push_back(slot);
+        self.latencies.extend(latencies);
         self.since_sum += 1;
         if self.since_sum == RECENT_SLOTS {
             self.since_sum = 0;
@@ -95,9 +127,21 @@ impl Lately {
 
     /// The last so many slots, at most ten minutes.
     pub fn last(&self, slots: usize) -> Sums {
+        let mut sum = self.last_counts(slots);
+        let from = self.slots.len().saturating_sub(slots);
+        let mut at = self.latencies.len() - self.slots.range(from..).map(|slot| slot.buckets).sum::<usize>();
+        for slot in self.slots.range(from..) {
+            sum.latency.merge_counted(self.latencies.range(at..at + slot.buckets).copied());
+            at += slot.buckets;
+        }
+        sum
+    }
+
+    /// The same without latencies, which are most of the work.
+    pub(super) fn last_counts(&self, slots: usize) -> Sums {
         let mut sum = Sums::default();
         let from = self.slots.len().saturating_sub(slots);
-        self.slots.range(from..).for_each(|slot| sum.merge(slot));
+        self.slots.range(from..).for_each(|slot| sum.add_kept(slot));
         sum
     }
 
@@ -114,10 +158,56 @@ impl Lately {
         sum
     }
 
+    /// Requests and bad ones of [`earlier`](Lately::earlier).
+    pub(super) fn earlier_rate(&self) -> Rate {
+        self.older.iter().fold(Rate::default(), |sum, older| sum.plus(older.rate))
+    }
+
     /// The ten-minute sums of up to fifty minutes, without what came after the last of them.
     pub fn earlier(&self) -> Sums {
         let mut sum = Sums::default();
         self.older.iter().for_each(|older| sum.merge(older));
         sum
+    }
+}
+
+fn kept(outcomes: &Outcomes) -> Kept {
+    Kept {
+        rate: Rate { requests: outcomes.requests, bad: outcomes.bad_requests },
+        units: outcomes.units,
+        cost_micros: outcomes.cost_micros,
+        buckets: outcomes.latency.counted().len(),
+    }
+}
+
+/// How it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename = "what was lately")]
+struct Form {
+    slots: Vec<Sums>,
+    sum: Sums,
+    older: VecDeque<Sums>,
+    since_sum: usize,
+}
+
+impl From<Lately> for Form {
+    fn from(lately: Lately) -> Form {
+        let mut latencies = lately.latencies.iter().copied();
+        let slots = lately.slots.iter().map(|slot| {
+            let mut sums = Sums::default();
+            sums.add_kept(slot);
+            sums.latency.merge_counted(latencies.by_ref().take(slot.buckets).collect::<Vec<_>>().into_iter());
+            sums
+        });
+        let slots = slots.collect();
+        Form { slots, sum: lately.sum, older: lately.older, since_sum: lately.since_sum }
+    }
+}
+
+impl From<Form> for Lately {
+    fn from(form: Form) -> Lately {
+        let mut lately = Lately::default();
+        form.slots.iter().for_each(|slot| lately.push_sums(slot));
+        Lately { sum: form.sum, older: form.older, since_sum: form.since_sum, ..lately }
     }
 }

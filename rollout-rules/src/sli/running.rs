@@ -1,7 +1,5 @@
 //! The tests that run for one variant.
 
-use alloc::boxed::Box;
-
 use serde::{Deserialize, Serialize};
 
 use super::absolute::Absolute;
@@ -13,8 +11,9 @@ use super::nats::Nats;
 use super::outcomes::Outcomes;
 use super::slot::Slot;
 use super::stakes::Share;
-use super::threshold::{Clock, Measured, measure};
+use super::threshold::{Clock, Measured, last_minute, measure};
 use super::units::{Listed, Sample, UnitHash, UnitList, lower};
+use super::unusual::{is_unusual, looks_unusual};
 use super::verdict::{Reason, State};
 use super::watch::{ACT_ODDS, HOLD_ODDS};
 use crate::time::DurationMs;
@@ -22,8 +21,8 @@ use crate::time::DurationMs;
 /// The variant may be so much slower than the control before its units count for acting, in thousandths, rounded up to the
 /// edge of a bucket. For holding they count at once.
 const TOLERATED_THOUSANDTHS: u64 = 1_250;
-/// Fewer requests of the control in ten minutes do not tell what is slow.
-const LEAST_TO_KNOW_SLOW: u64 = 40;
+/// Fewer requests of the control in ten minutes do not tell what is slow: of these the P95 is not the slowest any more.
+const LEAST_TO_KNOW_SLOW: u64 = 20;
 /// Fewer requests of the variant in ten minutes do not tell its latency; then the last hour has to.
 const LEAST_TO_MEASURE: u64 = 20;
 /// An error rate so much higher than the control's is worth acting on, whatever the control's is: 3 %.
@@ -34,15 +33,18 @@ pub const LARGE_DIFFERENCE_MILLIONTHS: u64 = 30_000;
 pub(super) struct Running {
     pub(super) test: Test,
     kind: Kind,
+    /// Until when the control did worse than it usually does: what began to count before may say as much of the outage as of
+    /// the variant.
+    troubled_until: Slot,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
-    Errors(Box<Comparison>),
+    Errors(Comparison),
     /// Slow by the same measure as the control, and by a more generous one.
     Latency {
-        hold: Box<Comparison>,
-        act: Box<Comparison>,
+        hold: Comparison,
+        act: Comparison,
     },
     Sustained(Clock, Option<Measured>),
     Absolute(Absolute),
@@ -86,19 +88,18 @@ impl Running {
     pub(super) fn new(test: Test, began: Slot) -> Running {
         let kind = match test {
             Test::WorseThanControl { sli: Sli::ErrorRate | Sli::Availability, .. } => {
-                Kind::Errors(Box::new(Comparison::new(began)))
+                Kind::Errors(Comparison::new(began))
             }
-            Test::WorseThanControl { sli: Sli::LatencyP95 | Sli::LatencyP99, .. } => Kind::Latency {
-                hold: Box::new(Comparison::new(began)),
-                act: Box::new(Comparison::new(began)),
-            },
+            Test::WorseThanControl { sli: Sli::LatencyP95 | Sli::LatencyP99, .. } => {
+                Kind::Latency { hold: Comparison::new(began), act: Comparison::new(began) }
+            }
             Test::Threshold { sli: Sli::Cpu | Sli::Memory | Sli::MonthlySpend, .. } => Kind::Elsewhere,
             Test::Threshold { sustained_ms: Some(_), .. } => Kind::Sustained(Clock::default(), None),
             Test::Threshold { sli, operator, bound, sustained_ms: None } => allowed(sli, operator, bound)
                 .map_or(Kind::Elsewhere, |part| Kind::Absolute(Absolute::new(part, began))),
             Test::WorseThanControl { .. } => Kind::Elsewhere,
         };
-        Running { test, kind }
+        Running { test, kind, troubled_until: Slot(0) }
     }
 
     /// Whether it shares alpha with others: it compares.
@@ -200,16 +201,36 @@ impl Running {
     }
 
     /// Ends a slot, which `lately` now includes.
-    pub(super) fn end(&mut self, lately: &Side<'_>, usual: Option<&Sums>) {
+    pub(super) fn end(&mut self, lately: &Side<'_>, usual: Option<&Sums>, Marks { hold_at, .. }: Marks) {
+        // What the control's latency is takes long to find out; so that is asked only where it matters.
+        let asked = match &self.kind {
+            Kind::Errors(_) => true,
+            Kind::Latency { hold, act } => hold.reaches(hold_at) || act.reaches(hold_at),
+            _ => false,
+        };
+        if asked && lately.control.is_some_and(|control| is_unusual(self.test.sli(), control)) {
+            self.troubled_until = lately.now;
+        }
         if let (Kind::Sustained(clock, last), Test::Threshold { sli, operator, bound, .. }) =
             (&mut self.kind, self.test)
         {
-            let control = lately.control.map(|control| control.last(super::threshold::MEASURED_SLOTS));
+            let control = lately.control.map(|control| last_minute(sli, control));
             let baseline = control.as_ref().or(usual).and_then(|sums| measure(sli, sums));
             if let Some(measured) = clock.step(sli, operator, bound, lately.variant, baseline) {
                 *last = Some(measured);
             }
         }
+    }
+
+    /// Whether what makes it act can be laid to the variant's charge: the control does not do badly, and the evidence is not of
+    /// a time when it did.
+    pub(super) fn blames_the_variant(&self, lately: &Side<'_>, Marks { act_at, .. }: Marks) -> bool {
+        let (Kind::Errors(comparison) | Kind::Latency { act: comparison, .. }) = &self.kind else {
+            return true;
+        };
+        let unusual =
+            |control: &Lately| self.troubled_until == lately.now || looks_unusual(self.test.sli(), control);
+        !lately.control.is_some_and(unusual) && comparison.reaches_from(self.troubled_until, act_at)
     }
 
     /// How bad it looks. `None`: the test has nothing to say.
@@ -243,17 +264,24 @@ impl Running {
         }
     }
 
+    /// The evidence that it acts on, or the strongest if there is none.
+    fn strongest(&self, comparison: &Comparison, sharing: u32) -> Evidence {
+        let clear = comparison.reaches_from(self.troubled_until, Nats::of(f64::from(ACT_ODDS * sharing)));
+        comparison.evidence_from(if clear { self.troubled_until } else { Slot(0) })
+    }
+
     /// The numbers that it says so from.
     pub(super) fn reason(&self, lately: &Side<'_>, sharing: u32) -> Reason {
         match (&self.kind, self.test) {
             (Kind::Errors(errors), Test::WorseThanControl { sli, .. }) => {
-                let evidence = shared(errors.evidence(), sharing);
+                let evidence = shared(self.strongest(errors, sharing), sharing);
                 let (variant, control) = (part(sli, evidence.variant), part(sli, evidence.control));
                 Reason::Compared { sli, evidence, variant, control, resumed: None }
             }
             (Kind::Latency { hold, act }, Test::WorseThanControl { sli, .. }) => {
                 let acts = act.reaches(Nats::of(f64::from(ACT_ODDS * sharing)));
-                let evidence = shared(if acts { act.evidence() } else { hold.evidence() }, sharing);
+                let evidence = if acts { self.strongest(act, sharing) } else { hold.evidence() };
+                let evidence = shared(evidence, sharing);
                 let (variant, control) = latencies(lately, evidence.since);
                 let (variant, control) =
                     (variant.quantile_us(per_mille(self.test)), control.quantile_us(per_mille(self.test)));
@@ -355,11 +383,13 @@ fn slower(units: &[(UnitHash, Bucket)], from: Bucket) -> impl Iterator<Item = Un
     units.iter().filter(move |(_, slowest)| *slowest >= from).map(|(unit, _)| *unit)
 }
 
-/// Whether the variant's latency, as far as it is known, is so many times the control's.
+/// Whether the variant's latency may be so many times the control's, as far as buckets tell: between the fastest that the
+/// control's can be and the slowest that the variant's can. (Of what takes exactly so many times as long, the middle of the
+/// buckets says so only every other time, however much is known.)
 fn is_longer(variant: &Histogram, control: &Histogram, test: Test, by_thousandths: u64) -> bool {
-    let us = |histogram: &Histogram| histogram.quantile_us(per_mille(test)).map(u128::from);
-    let (Some(variant), Some(control)) = (us(variant), us(control)) else { return false };
-    variant * 1_000 >= control * u128::from(by_thousandths)
+    let bucket = |histogram: &Histogram| histogram.quantile(per_mille(test));
+    let (Some(variant), Some(control)) = (bucket(variant), bucket(control)) else { return false };
+    u128::from(variant.until_us()) * 1_000 >= u128::from(control.from_us()) * u128::from(by_thousandths)
 }
 
 /// The latencies of the variant and the control since the evidence counts, as long as that is ten minutes at most, or for the

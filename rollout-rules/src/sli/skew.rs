@@ -5,12 +5,12 @@
 //! shares around the planned ones (a Dirichlet prior), against that of the planned shares. It reaches 1/alpha with a
 //! probability of at most alpha, ever, if the shares are as planned.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::nats::Nats;
+use super::seen::Seen;
 use super::units::UnitHash;
 
 /// One in so many splits that are served as planned is called skewed, at most.
@@ -19,11 +19,13 @@ pub const SKEW_ODDS: u32 = 1_000;
 pub const MAX_SERVED: usize = 32_768;
 /// How closely the prior keeps to the planned shares: as if so many units had been seen.
 const PRIOR_UNITS: f64 = 100.0;
+/// A little less than the logarithm of [`SKEW_ODDS`].
+const NEAR_SKEWED: f64 = 6.9;
 
 /// The running test of one split. Every unit counts once, for the variant that it was served first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skew {
-    seen: BTreeSet<UnitHash>,
+    seen: Seen,
     /// Units with a hash from here on do not count.
     below: u64,
     /// The planned weights, and the units counted since they were planned.
@@ -31,14 +33,14 @@ pub struct Skew {
     counts: Vec<u64>,
     /// What the counts at earlier weights said.
     before: Nats,
-    /// The most that was ever said.
+    /// The most that was ever said, of what came near to being too much.
     most: Nats,
 }
 
 impl Default for Skew {
     fn default() -> Self {
         Skew {
-            seen: BTreeSet::new(),
+            seen: Seen::default(),
             below: u64::MAX,
             weights: Vec::new(),
             counts: Vec::new(),
@@ -49,7 +51,7 @@ impl Default for Skew {
 }
 
 impl Skew {
-    /// Counts the units that a slot served, for each variant its planned weight and its units. All lists have to be
+    /// Counts the units that a slot served, for each variant its planned weight and its units by hash. All lists have to be
     /// complete below the same hash.
     pub fn count<T>(&mut self, variants: &[(u32, &[(UnitHash, T)])]) {
         if !self.is_planned(variants.iter().map(|(weight, _)| *weight)) {
@@ -57,31 +59,42 @@ impl Skew {
             self.weights = variants.iter().map(|(weight, _)| *weight).collect();
             self.counts = variants.iter().map(|_| 0).collect();
         }
-        let all = variants.iter().enumerate();
-        let mut units: Vec<(UnitHash, usize)> = all
-            .flat_map(|(at, (_, units))| units.iter().map(move |(unit, _)| (*unit, at)))
-            .filter(|(unit, _)| unit.0 < self.below)
-            .collect();
-        if units.is_empty() {
-            return;
-        }
-        units.sort_unstable();
-        for same in units.chunk_by(|(a, _), (b, _)| a == b) {
-            // A unit that was served several variants at once says nothing of the split.
-            if let [(unit, at), rest @ ..] = same
-                && self.seen.insert(*unit)
-                && rest.is_empty()
-            {
-                self.counts[*at] += 1;
+        let mut counted = false;
+        for (at, (_, units)) in variants.iter().enumerate() {
+            if self.seen.has_all_at_hand(units) {
+                continue;
+            }
+            for (unit, _) in units.iter().take_while(|(unit, _)| unit.0 < self.below) {
+                // A unit that was served several variants at once says nothing of the split.
+                let elsewhere = |(other, (_, units)): (usize, &(u32, &[(UnitHash, T)]))| {
+                    other != at && units.binary_search_by_key(unit, |(unit, _)| *unit).is_ok()
+                };
+                if self.seen.insert(*unit) && !variants.iter().enumerate().any(elsewhere) {
+                    self.counts[at] += 1;
+                    counted = true;
+                }
             }
         }
         while self.seen.len() > MAX_SERVED {
             self.below /= 2;
-            let below = UnitHash(self.below);
-            self.seen =
-                core::mem::take(&mut self.seen).into_iter().take_while(|unit| *unit < below).collect();
+            self.seen.keep_below(self.below);
         }
-        self.most = self.most.max(self.log());
+        if counted && self.could_be_skewed() {
+            self.most = self.most.max(self.log());
+        }
+    }
+
+    /// Whether the counts lie so far off that they are worth a closer look: no prior says more against the planned shares than
+    /// the shares that fit best, and these no more than Pearson's sum of squares.
+    fn could_be_skewed(&self) -> bool {
+        let total: u64 = self.weights.iter().map(|weight| u64::from(*weight)).sum();
+        let units: u64 = self.counts.iter().sum();
+        let off = self.weights.iter().zip(&self.counts).map(|(weight, count)| {
+            let expected = to_f64(units) * f64::from(*weight) / to_f64(total);
+            let by = to_f64(*count) - expected;
+            if *count == 0 && *weight == 0 { 0.0 } else { by * by / expected }
+        });
+        self.before.to_f64() + off.sum::<f64>() * 1.001 >= NEAR_SKEWED
     }
 
     /// Whether these are the weights that were planned last.
@@ -113,9 +126,9 @@ impl Skew {
         self.most >= Nats::of(f64::from(SKEW_ODDS))
     }
 
-    /// The most that ever spoke against the planned shares.
+    /// The most that ever spoke against the planned shares if that came near to being too much, or else what does so now.
     pub fn evidence(&self) -> Nats {
-        self.most
+        self.most.max(self.log())
     }
 
     /// The planned weights and how many units have been counted at them.

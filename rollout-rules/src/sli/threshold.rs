@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::comparison::Rate;
-use super::lately::Lately;
+use super::lately::{Lately, Sums};
 use super::slot::SLOT;
 use crate::sli::guardrail::{Bound, Operator, Sli};
 use crate::time::DurationMs;
@@ -39,7 +39,7 @@ pub struct Measured {
 }
 
 /// What an SLI is in some sums. `None` if nothing was counted that tells.
-pub fn measure(sli: Sli, sums: &super::lately::Sums) -> Option<u64> {
+pub fn measure(sli: Sli, sums: &Sums) -> Option<u64> {
     let Rate { requests, bad } = sums.rate;
     let part = |part: u64, of: u64| {
         let millionths = u128::from(part) * 1_000_000 / u128::from(of);
@@ -55,6 +55,14 @@ pub fn measure(sli: Sli, sums: &super::lately::Sums) -> Option<u64> {
     }
 }
 
+/// What is measured, for what an SLI needs of it.
+pub(super) fn last_minute(sli: Sli, lately: &Lately) -> Sums {
+    match sli {
+        Sli::LatencyP95 | Sli::LatencyP99 => lately.last(MEASURED_SLOTS),
+        _ => lately.last_counts(MEASURED_SLOTS),
+    }
+}
+
 impl Clock {
     /// Goes on by one slot. `baseline` is what the SLI is at the same time where it is normal: for the control, or for the
     /// release before.
@@ -66,7 +74,7 @@ impl Clock {
         lately: &Lately,
         baseline: Option<u64>,
     ) -> Option<Measured> {
-        let value = measure(sli, &lately.last(MEASURED_SLOTS));
+        let value = measure(sli, &last_minute(sli, lately));
         self.step_value(value, operator, bound.value(baseline)?, lately.last_rate(1))
     }
 

@@ -1,10 +1,11 @@
 //! One variant that is watched, with its tests.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::EPOCH_SLOTS;
+use super::bets::EPOCH_SLOTS;
 use super::guardrail::{Sli, TWICE, Test};
 use super::lately::Lately;
 use super::mirror::Mirror;
@@ -31,7 +32,7 @@ pub(super) struct Watched {
     /// What was told last.
     pub(super) told: Option<(State, Option<u8>)>,
     /// What a rule acted on. It stays: nothing becomes good again by waiting.
-    pub(super) regressed: Option<Verdict>,
+    pub(super) regressed: Option<Box<Verdict>>,
     /// The tests that were told to hold, a bit each: each acts once.
     #[serde(default)]
     acted: u16,

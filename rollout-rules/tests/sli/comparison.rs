@@ -34,7 +34,7 @@ fn run(slots: &[BadUnits], share: Share) -> Comparison {
 fn by_definition(slots: &[BadUnits], share: Share) -> f64 {
     let pi = share.probability();
     let mut best = f64::MIN;
-    for (occasion, part) in [(1, 0.9), (3, 0.1)] {
+    for (occasion, part) in [(1, 0.95), (3, 0.05)] {
         for (epoch, start) in (0..slots.len()).step_by(EPOCH_SLOTS as usize).enumerate() {
             let mut times = std::collections::HashMap::<u64, u32>::new();
             let (mut k, mut k1) = (0, 0);
@@ -52,7 +52,7 @@ fn by_definition(slots: &[BadUnits], share: Share) -> f64 {
             }
             let bet = |(psi, part): (f64, f64)| part * psi.powi(k1) / (1.0 - pi + pi * psi).powi(k);
             let number = epoch as f64 + 1.0;
-            let weight = if epoch == 0 { 0.6 } else { 0.4 * 6.0 / ((number + 4.0) * (number + 5.0)) };
+            let weight = if epoch == 0 { 0.66 } else { 0.34 * 6.0 / ((number + 4.0) * (number + 5.0)) };
             best = best.max((part * weight * EFFECTS.map(bet).iter().sum::<f64>()).ln());
         }
     }
@@ -109,7 +109,7 @@ proptest! {
         }
         let sum: f64 = expected.iter().zip(EFFECTS).map(|(log, (_, part))| part * log.exp()).sum();
         // The bet on third times has seen nothing, and is worth what was put on it.
-        let expected = (0.54 * sum).max(0.06).ln();
+        let expected = (0.627 * sum).max(0.033).ln();
         prop_assert!((moved.evidence().log.to_f64() - expected).abs() < 1e-6);
     }
 }
@@ -132,7 +132,7 @@ fn numbers_of_the_evidence_are_those_that_people_would_count() {
     assert_eq!((evidence.since, evidence.occasion), (START, 1));
     assert_eq!((evidence.variant.requests, evidence.control.bad), (440, 28));
     let bet = |(psi, part): (f64, f64)| part * psi.powi(12) / (0.9 + 0.1 * psi).powi(40);
-    let worth = 0.54 * EFFECTS.map(bet).iter().sum::<f64>() * 1_000.0;
+    let worth = 0.627 * EFFECTS.map(bet).iter().sum::<f64>() * 1_000.0;
     assert!(evidence.log.in_thousandths().abs_diff(worth as u64) <= 1, "{worth}");
 }
 
@@ -208,7 +208,7 @@ fn bets_of_days_take_the_room_of_a_few_dozen() {
     let mut comparison = Comparison::new(START);
     (0..60 * 8_640).for_each(|number| comparison.begin(START.plus(number)));
     let written = serde_json::to_value(&comparison).unwrap();
-    let starts = written["epochs"].as_array().unwrap();
+    let starts = written["bets"]["epochs"].as_array().unwrap();
     assert!((60..=128).contains(&starts.len()), "{}", starts.len());
     assert_eq!(starts[0]["rest"]["number"], 1, "the first is kept");
     // Whenever something breaks, a bet began not long before, for its age.

@@ -19,7 +19,7 @@ use super::watching::{Done, Pending};
 /// A tail that is longer than this, and than its base, is long: reading it takes longer than the base.
 const LONG_TAIL_BYTES: u64 = 8 << 20;
 /// The form of these files.
-const FORM: u16 = 1;
+const FORM: u16 = 2;
 
 /// A watch as it was.
 #[derive(Serialize, Deserialize)]

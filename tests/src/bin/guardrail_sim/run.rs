@@ -74,7 +74,7 @@ impl Acted {
         (acted as f64 / runs as f64, upper_bound(acted, runs))
     }
 
-    fn merge(&mut self, other: Acted) {
+    pub(crate) fn merge(&mut self, other: Acted) {
         self.runs += other.runs;
         self.after.extend(other.after);
         self.let_through.extend(other.let_through);

@@ -31,6 +31,8 @@ pub(crate) struct Traffic {
     pub(crate) broken: Option<(f64, f64)>,
     /// Whether latencies are measured, and how many times as long the variant takes from which second on.
     pub(crate) slow: Option<(f64, f64)>,
+    /// Where latencies are measured: whether requests fail as well, and units that were served are listed.
+    pub(crate) listed: bool,
 }
 
 impl Traffic {
@@ -45,6 +47,7 @@ impl Traffic {
             outage: None,
             broken: None,
             slow: None,
+            listed: false,
         }
     }
 
@@ -97,6 +100,7 @@ struct Side {
     bad_requests: u64,
     bad: Vec<(UnitHash, ())>,
     slow: Vec<(UnitHash, Bucket)>,
+    served: Vec<(UnitHash, ())>,
     latency: Histogram,
 }
 
@@ -136,7 +140,9 @@ impl World {
             let of_users = self.traffic.users as f64 * share / 100.0;
             let met = of_users * (1.0 - (-(side.requests as f64) / of_users.max(1.0)).exp());
             let (bad, slow) = (UnitList::from_iter(side.bad), SlowUnits::from_iter(side.slow));
-            let least = bad.units().len().max(slow.units().len()) as u64;
+            let served =
+                if self.traffic.listed { UnitList::from_iter(side.served) } else { Sample::unknown() };
+            let least = bad.units().len().max(slow.units().len()).max(served.units().len()) as u64;
             let outcomes = Outcomes {
                 units: (met.round() as u64).max(least).min(side.requests),
                 requests: side.requests,
@@ -144,7 +150,7 @@ impl World {
                 bad,
                 slow,
                 slow_from_us: LISTED_FROM_US,
-                served: Sample::unknown(),
+                served,
                 latency: side.latency,
                 cost_micros: 0,
             };
@@ -221,6 +227,13 @@ impl World {
             let unit = self.unit(user);
             let side = &mut sides[usize::from(!is_variant)];
             side.requests += 1;
+            if self.traffic.listed {
+                side.served.push((unit, ()));
+                if self.dice.chance(self.traffic.errors) {
+                    side.bad_requests += 1;
+                    side.bad.push((unit, ()));
+                }
+            }
             side.latency.add(us, 1);
             if us >= LISTED_FROM_US {
                 side.slow.push((unit, Bucket::of(us)));

@@ -148,13 +148,14 @@ fn arrive(nodes: &[Node], scene: &Scene<'_>, violate: &mut Violate<'_>) {
         else {
             continue;
         };
-        let Harm { app, measured, environment, cause, .. } = &scene.history.harms[harm];
+        let Harm { app, measured, environment, cause, rule, .. } = &scene.history.harms[harm];
         let (flag, measured) = measured.clone().unzip();
         let at = scene.step(*revision).map_or(UnixMs(0), |step| step.entry().at);
         for node in nodes {
             let runbook = node.folded.app(app).and_then(|app| app.runbook());
-            let acted = runbook
-                .and_then(|runbook| runbook.acted(flag.as_ref(), Some(environment), measured, *cause, at));
+            let place = (flag.as_ref(), Some(environment));
+            let rule = Some(rule.when());
+            let acted = runbook.and_then(|runbook| runbook.acted(place, measured, *cause, rule, at));
             if acted.is_none_or(|acted| acted.revision != *revision) {
                 let what = format!("node {} does not know the act at {revision}: {acted:?}", node.index);
                 violate(Law::ActsArrive, what);

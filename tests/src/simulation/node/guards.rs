@@ -131,7 +131,9 @@ fn acting(harm: &Harm) -> Command {
             variant: None,
             cause: harm.cause,
             measured,
+            artifact: None,
             evidence: None,
+            found: None,
             actions: harm.rule.then().to_vec(),
         }),
     }
