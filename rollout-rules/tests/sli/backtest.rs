@@ -104,6 +104,8 @@ fn live(rules: &[&str], slots: &[AppSlot]) -> Vec<Proposed> {
             _ => None,
         }));
     }
+    // Both rules turn the flag off, after which it is watched no more.
+    proposed.truncate(1);
     proposed
 }
 
@@ -177,7 +179,7 @@ fn a_stricter_rule_acts_earlier_and_a_laxer_one_says_how_near_it_came() {
     assert_eq!(second.alone[0].found.slot.since(START.plus(40)), 4 + 29);
     assert_eq!(third.outcome(), Outcome::NotFired);
     let nearest = third.nearest.as_ref().expect("it was near");
-    assert!(nearest.found.reason.to_string().contains("error_rate 4% past 5% for 0 s"), "{nearest:?}");
+    assert!(nearest.found.reason.to_string().contains("error_rate 4% of 5%"), "{nearest:?}");
     let served = first.fired[0].served;
     assert_eq!(served.first, Some(START.starts_at()));
     let slots_until = u64::from(first.fired[0].found.slot.since(START)) + 1;

@@ -133,33 +133,27 @@ impl Evaluator {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use rollout_rules::change::Command;
-    use rollout_rules::flag::Tier;
     use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
-    use rollout_rules::ids::{AppKey, LogId};
+    use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, LogId, SplitId};
+    use rollout_rules::plan::RolloutPlan;
+    use rollout_rules::sli::{GRACE, Gauges, Part, Summary};
+    use rollout_rules::time::UnixMs;
+    use serde_json::{Value, json};
 
-    use super::super::tests::found_out;
+    use super::super::tests::{found_out, part};
     use super::*;
     use crate::clock::TestClock;
     use crate::log::memory::MemoryLog;
-    use crate::state::{MAX_UNDER_WAY, MAX_WAITING, Request, State, StateConfig};
+    use crate::sli::Batch;
+    use crate::state::{Event, MAX_UNDER_WAY, MAX_WAITING, Published, Request, State, StateConfig};
 
-    fn create_app(nth: usize) -> Request {
-        let key = AppKey::new(&format!("app-{nth}")).expect("a key");
-        let (owner, tier) = ("ada".to_owned(), Tier::Zero);
-        let (name, monthly_budget_micros, currency, environments) = Default::default();
-        let actor = Actor::Human { name: owner.clone() };
+    const START: UnixMs = UnixMs(1_800_000_000_000);
+
+    fn request(command: Value) -> Request {
+        let actor = Actor::Human { name: "ada".to_owned() };
         Request {
             caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
-            command: Command::CreateApp {
-                key,
-                name,
-                owner,
-                tier,
-                monthly_budget_micros,
-                currency,
-                environments,
-            },
+            command: serde_json::from_value(command).expect("a command"),
             seen: None,
             gate: GateStanding::NotRequired,
             reason: String::new(),
@@ -168,18 +162,102 @@ mod tests {
         }
     }
 
+    fn create_app(name: &str) -> Request {
+        request(json!({ "do": "create_app", "key": name, "owner": "ada", "tier": 0 }))
+    }
+
+    async fn started(log: &MemoryLog, clock: &TestClock, rollouts_wait: bool) -> State {
+        let config = StateConfig { rollouts_wait, ..StateConfig::default() };
+        let state = State::start(config, Arc::new(log.clone()), clock.clock()).expect("starts");
+        state.live.settled().await;
+        state
+    }
+
+    /// Starts a rollout that is due in half an hour, of a variant whose users fail in its first slot.
+    async fn rolling(state: &State, sli: &Sli) {
+        let submit = |request| async { state.commands.submit(request).await.expect("is done").published };
+        submit(create_app("shop")).await;
+        submit(request(json!({ "do": "create_flag", "app": "shop", "key": "checkout" }))).await;
+        let (app, flag) = (AppKey::new("shop").expect("a key"), FlagKey::new("checkout").expect("a key"));
+        let revision = |published: &Published| published.folded.flag(&app, &flag).map(|view| view.revision());
+        let plan: RolloutPlan = "50%/30m,100%".parse().expect("a plan");
+        let start = request(json!({
+            "do": "start_rollout", "app": app, "flag": flag, "environment": "production", "plan": plan,
+        }));
+        let seen = revision(&state.live.load());
+        let started = submit(Request { seen, ..start }).await;
+        let slot = Slot::at(START);
+        let summary = |part: Part| {
+            let (flag, flag_revision) = (flag.clone(), part.revision);
+            let split = SplitId::new(".exposure").expect("an id");
+            let summary =
+                Summary { flag, flag_revision, split, variant: part.variant, slot, outcomes: part.outcomes };
+            serde_json::value::to_raw_value(&summary).expect("is written")
+        };
+        let revision = revision(&started).expect("is there").0;
+        let parts = [part("off", slot, 200, 2, revision), part("on", slot, 200, 100, revision)];
+        let batch = Batch {
+            instance: InstanceId::new("web-1").expect("a name"),
+            batch: IdempotencyKey::new("1").expect("a name"),
+            slot: None,
+            gauges: Gauges::default(),
+            all: None,
+            summaries: parts.into_iter().map(summary).collect(),
+            app: None,
+            environment: None,
+        };
+        let production = EnvKey::new("production").expect("a key");
+        let taken = sli.take(&app, &production, &batch, &started.folded, START);
+        assert_eq!(taken.added, 2, "{taken:?}");
+        sli.close(&|_| true, slot.ends_at().plus(GRACE));
+    }
+
+    #[tokio::test]
+    async fn a_rollout_that_does_harm_is_held_before_its_next_stage_that_came_due_while_the_server_was_down()
+    {
+        let folder = tempfile::tempdir().expect("a folder");
+        let outcomes = folder.path().join("outcomes");
+        let (clock, log) = (TestClock::at(START), MemoryLog::new(LogId::new("test").expect("a name")));
+        let state = started(&log, &clock, true).await;
+        // It ends before the slot is judged.
+        rolling(&state, &Sli::open(&outcomes, START).expect("opens")).await;
+        let evaluator = Evaluator::open(folder.path()).expect("opens");
+        let (app, production) =
+            (AppKey::new("shop").expect("a key"), EnvKey::new("production").expect("a key"));
+        drop(Watching::new(evaluator.0.folder.as_deref(), &app, &production, Slot::at(START)));
+        state.stop().await;
+        clock.set(START.plus(DurationMs(31 * 60_000)));
+        let state = started(&log, &clock, true).await;
+        let sli = Sli::open(&outcomes, clock.clock().now()).expect("opens");
+        let (mut published, mut events) = state.live.subscribe();
+        let watching =
+            tokio::spawn(evaluator.keep(Arc::clone(&state.live), state.commands.clone(), sli, clock.clock()));
+        let flag = FlagKey::new("checkout").expect("a key");
+        let (stage, is_held) = loop {
+            let view = published.folded.flag(&app, &flag).expect("is there");
+            let stage = view.record().rollout(&production).expect("is there").stage;
+            let is_held = view.record().state(&production).is_some_and(|state| state.state().hold.is_some());
+            if is_held || stage > 0 {
+                break (stage, is_held);
+            }
+            if let Event::Entry { published: new, .. } = events.recv().await.expect("the state runs") {
+                published = new;
+            }
+        };
+        assert_eq!((stage, is_held), (0, true));
+        watching.abort();
+        state.stop().await;
+    }
+
     #[tokio::test]
     async fn what_takes_something_back_is_asked_for_again_while_too_many_commands_wait() {
         let (evaluator, due) = found_out();
-        let clock = TestClock::at(rollout_rules::time::UnixMs(1_800_000_000_000));
-        let log = MemoryLog::new(LogId::new("test").expect("a name"));
-        let state = State::start(StateConfig::default(), Arc::new(log.clone()), clock.clock());
-        let state = state.expect("starts");
-        state.live.settled().await;
+        let (clock, log) = (TestClock::at(START), MemoryLog::new(LogId::new("test").expect("a name")));
+        let state = started(&log, &clock, false).await;
         log.hold();
         let submit = |nth: usize| {
             let commands = state.commands.clone();
-            async move { commands.submit(create_app(nth)).await }
+            async move { commands.submit(create_app(&format!("app-{nth}"))).await }
         };
         // None more is decided on until the log takes these, and no more than so many wait for that.
         let mut waiting = Vec::new();

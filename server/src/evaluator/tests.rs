@@ -50,7 +50,7 @@ fn wanted(revision: u64, rollout: u64) -> Wanted {
     }
 }
 
-fn part(variant: &str, slot: Slot, requests: u64, bad: u64, revision: u64) -> Part {
+pub(super) fn part(variant: &str, slot: Slot, requests: u64, bad: u64, revision: u64) -> Part {
     let unit = |nth: u64| UnitHash::of(&format!("{variant}-{}-{nth}", slot.0));
     let mut outcomes = Outcomes { units: requests, requests, bad_requests: bad, ..Outcomes::default() };
     let listed = |count: u64| (0..count).map(|nth| (unit(nth), ())).collect();

@@ -105,7 +105,8 @@ fn what_cannot_be_told_or_read_is_refused_in_words() {
     served.call(&served.admin, "POST", LIVE, &[("If-Match", seen.as_str())], &late).refused(412, "stale");
     let made = json!({ "key": "pr-7", "kind": "preview" });
     served.post("/v1/apps/shop/environments", &made).expect(201);
-    served.clock.advance(DurationMs::days(3));
+    // It has ended, and is still there for a day.
+    served.clock.advance(DurationMs::days(2));
     let ended = "/v1/apps/shop/environments/pr-7/releases";
     tell(&served, &served.admin, ended, 1).refused(409, "environment_ended");
 }

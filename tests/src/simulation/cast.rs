@@ -128,18 +128,17 @@ pub(super) fn prologue() -> Vec<Command> {
         create_flag(shop(), flag_key("cart")),
         create_flag(shop(), flag_key("search")),
         create_flag(bank(), flag_key("loan")),
-        turn_on(shop(), flag_key("cart"), production()),
-        turn_on(shop(), flag_key("search"), production()),
-        turn_on(bank(), flag_key("loan"), sandbox()),
+        turn_on(flag_key("cart")),
+        turn_on(flag_key("search")),
     ];
     prologue.extend(Who::OUTSIDE.iter().filter_map(|who| token_of(&who.caller())));
     prologue
 }
 
-/// Serves a flag to everybody.
-fn turn_on(app: AppKey, flag: FlagKey, environment: EnvKey) -> Command {
+/// Serves a flag of the first app to everybody. (One of the other is for people to turn on, with approvals.)
+fn turn_on(flag: FlagKey) -> Command {
     let patch = TargetingPatch { on: Some(true), exposure: Some(Exposure::ALL), ..TargetingPatch::default() };
-    Command::SetTargeting { app, flag, environment, patch: Box::new(patch) }
+    Command::SetTargeting { app: shop(), flag, environment: production(), patch: Box::new(patch) }
 }
 
 fn token_of(caller: &Caller) -> Option<Command> {

@@ -25,7 +25,7 @@ const OF_APPS: &[(&str, Cause)] = &[
     ("monthly_spend > budget -> disable non-critical", Cause::Regressed(Sli::MonthlySpend)),
 ];
 /// Most that is seen at one time.
-const MOST_AT_ONCE: usize = 4;
+const MOST_AT_ONCE: usize = 5;
 
 /// Harm is seen of what a node serves; seldom of one thing alone.
 pub(super) fn see(snapshot: &Snapshot, outside: &mut Outside) {

@@ -17,7 +17,7 @@ use super::outside::{Outside, START};
 use super::people::Person;
 
 /// How many things happen before everything is mended.
-const STEPS: usize = 200;
+const STEPS: usize = 220;
 /// How many rounds mending takes.
 const MENDING_ROUNDS: usize = 45;
 /// How many it may take for what acts have asked to be done outside.
@@ -82,12 +82,12 @@ impl World {
             14..24 => self.several(World::deliver_ack),
             24..36 => self.outside.flush(),
             36..64 => self.nodes[node].work(&mut self.outside),
-            64..87 => {
+            64..89 => {
                 let person = self.outside.dice.below(self.people.len());
                 self.people[person].act(&mut self.nodes, &mut self.outside);
             }
             90 => self.nodes[node].store_checkpoint(&mut self.outside),
-            87..90 | 91 | 92 => harm::see(&self.nodes[node].folded, &mut self.outside),
+            89 | 91 | 92 => harm::see(&self.nodes[node].folded, &mut self.outside),
             _ if self.outside.dice.chance(self.storm / 2) => self.go_wrong(node),
             _ if self.outside.log.away && self.outside.dice.chance(50) => {
                 self.outside.log.away = false;

@@ -9,7 +9,7 @@ use super::whole::{Seen, Whole};
 use crate::ids::{FlagKey, SplitId, VariantKey};
 use crate::sli::app::{AppSlot, AppWatch, Objectives, SplitSlot, most_asked};
 use crate::sli::gauges::Gauges;
-use crate::sli::guardrail::{Guardrail, Sli, Test};
+use crate::sli::guardrail::{Action, Guardrail, Sli, Test};
 use crate::sli::input::Input;
 use crate::sli::news::{Measurand, News};
 use crate::sli::outcomes::Outcomes;
@@ -47,8 +47,8 @@ pub(super) struct Trial {
     /// The slots of the current five minutes, as far as they tell of the app itself.
     window: Vec<AppSlot>,
     whole: Whole,
-    /// Of a variant that was acted on, nothing more is said.
-    acted: BTreeSet<(FlagKey, SplitId, VariantKey)>,
+    /// Variants that a rule took back: nothing more is said of them.
+    taken_back: BTreeSet<(FlagKey, SplitId, VariantKey)>,
     /// Whether it is looked how near the only rule comes.
     looks: bool,
     pub(super) nearest: Option<(Closeness, Near)>,
@@ -65,7 +65,7 @@ impl Trial {
             own: None,
             began: None,
             window: Vec::new(),
-            acted: BTreeSet::new(),
+            taken_back: BTreeSet::new(),
             looks,
             nearest: None,
             acts: Vec::new(),
@@ -91,7 +91,7 @@ impl Trial {
         let goes_on = before.filter(|before| serves.goes_on_from(before));
         self.whole.serves(rules, serves, goes_on.is_none());
         if goes_on.is_none() {
-            self.acted.retain(|(flag, split, _)| *flag != serves.flag || *split != serves.split);
+            self.taken_back.retain(|(flag, split, _)| *flag != serves.flag || *split != serves.split);
         }
         let rules = rules.to_vec();
         if let Some(watch) = &mut self.watch {
@@ -228,10 +228,13 @@ impl Trial {
     }
 
     fn act(&mut self, rule: Guardrail, measured: Option<Measurand>, found: Found) {
-        let is_new = measured
-            .as_ref()
-            .is_none_or(|of| self.acted.insert((of.flag.clone(), of.split.clone(), of.variant.clone())));
-        if is_new && self.acts.len() < super::MAX_FIRED {
+        let place = measured.as_ref().map(|of| (of.flag.clone(), of.split.clone(), of.variant.clone()));
+        if place.as_ref().is_some_and(|place| self.taken_back.contains(place)) {
+            return;
+        }
+        let lowers = |action: &Action| matches!(action, Action::FlagOff | Action::RolloutToZero);
+        self.taken_back.extend(place.filter(|_| rule.then().iter().any(lowers)));
+        if self.acts.len() < super::MAX_FIRED {
             self.acts.push(Acts { rule, measured, found });
         }
     }

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollout_rules::change::{Change, Reach};
 use rollout_rules::evaluate::{Reason, evaluate};
+use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use rollout_rules::rollout::{RolloutEnd, RolloutStatus};
 use rollout_rules::runbook::{Act, Cause, Lowered};
-use rollout_rules::time::{DAY, DurationMs, UnixMs};
+use rollout_rules::sli::guardrail::{Guardrail, Test};
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::{DAY, DurationMs, HOUR, UnixMs};
 
 use super::{PROBES, Scene, Step, Violate, all_flags, level, reaches, serves};
 use crate::simulation::cast::{Who, environments};
@@ -37,20 +40,25 @@ fn acts<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (Step<'a>, &'a Act)> {
     })
 }
 
-type Subject<'a> = (&'a AppKey, Option<&'a FlagKey>, Option<&'a EnvKey>, Option<Revision>, Cause);
+type Subject<'a> =
+    (&'a AppKey, Option<&'a FlagKey>, Option<&'a EnvKey>, Option<Revision>, Cause, Option<Test>);
 
 fn subject(act: &Act) -> Subject<'_> {
-    (&act.app, act.flag.as_ref(), act.environment.as_ref(), act.measured, act.cause)
+    let rule = act.guardrail.as_ref().map(Guardrail::when);
+    (&act.app, act.flag.as_ref(), act.environment.as_ref(), act.measured, act.cause, rule)
 }
 
-/// On a revision of a flag once for a cause; on a whole app once in a day.
+/// On a revision of a flag once for a cause, by each rule; on a whole app once in an hour.
 fn once_for_a_cause(scene: &Scene<'_>, violate: &mut Violate<'_>) {
-    let mut last: BTreeMap<Subject<'_>, UnixMs> = BTreeMap::new();
+    let mut last: Vec<(Subject<'_>, UnixMs)> = Vec::new();
     for (step, act) in acts(scene) {
-        let at = step.entry().at;
-        if let Some(before) = last.insert(subject(act), at)
-            && (act.measured.is_some() || at < before.plus(DAY))
-        {
+        let (at, of_flag) = (step.entry().at, act.flag.is_some() && act.measured.is_some());
+        let again = |(before, then): &(Subject<'_>, UnixMs)| {
+            *before == subject(act) && (of_flag || at < then.plus(HOUR))
+        };
+        let acted_before = last.iter().any(again);
+        last.push((subject(act), at));
+        if acted_before {
             let what = format!("entry {} acts again: {:?}", step.revision, subject(act));
             violate(Law::ActsOnceForACause, what);
         }
@@ -58,10 +66,12 @@ fn once_for_a_cause(scene: &Scene<'_>, violate: &mut Violate<'_>) {
 }
 
 fn left_to_people(scene: &Scene<'_>, violate: &mut Violate<'_>) {
-    let mut acted: BTreeMap<&AppKey, Vec<UnixMs>> = BTreeMap::new();
+    let mut acted: BTreeMap<(&AppKey, bool), Vec<UnixMs>> = BTreeMap::new();
     for (step, act) in acts(scene).filter(|(_, act)| act.is_action()) {
         let at = step.entry().at;
-        let before = acted.entry(&act.app).or_default();
+        let is_live =
+            act.environment.as_ref().is_none_or(|there| is_production(step.before, &act.app, there));
+        let before = acted.entry((&act.app, is_live)).or_default();
         let today = before.iter().filter(|before| before.plus(DAY) > at).count();
         if today >= MOST_A_DAY {
             let what =
@@ -70,6 +80,12 @@ fn left_to_people(scene: &Scene<'_>, violate: &mut Violate<'_>) {
         }
         before.push(at);
     }
+}
+
+/// Acts elsewhere are counted by themselves.
+fn is_production(snapshot: &Snapshot, app: &AppKey, environment: &EnvKey) -> bool {
+    let record = snapshot.app(app).and_then(|app| app.environment(environment));
+    record.is_some_and(|record| record.environment().kind == EnvironmentKind::Production)
 }
 
 /// Between what was measured and the act nobody changed what is served, but for a rollout that brought it further.
