@@ -108,7 +108,9 @@ impl Lately {
         }
         self.sum.add_kept(&slot);
         self.sum.latency.merge_counted(latencies.iter().copied());
+        make_room(&mut self.slots, 1, RECENT_SLOTS);
         self.slots.push_back(slot);
+        make_room(&mut self.latencies, latencies.len(), usize::MAX);
         self.latencies.extend(latencies);
         self.since_sum += 1;
         if self.since_sum == RECENT_SLOTS {
@@ -168,6 +170,15 @@ impl Lately {
         let mut sum = Sums::default();
         self.older.iter().for_each(|older| sum.merge(older));
         sum
+    }
+}
+
+/// Makes room for so many more, and for an eighth besides: twice as much as there is would stay half empty. Never for more than
+/// `most` in all; what comes then lies where what went lay, which is at hand.
+fn make_room<T>(ring: &mut VecDeque<T>, more: usize, most: usize) {
+    let wanted = ring.len() + more;
+    if wanted > ring.capacity() {
+        ring.reserve_exact((wanted + wanted / 8 + 3).min(most.max(wanted)) - ring.len());
     }
 }
 

@@ -66,10 +66,8 @@ impl Skew {
             }
             for (unit, _) in units.iter().take_while(|(unit, _)| unit.0 < self.below) {
                 // A unit that was served several variants at once says nothing of the split.
-                let elsewhere = |(other, (_, units)): (usize, &(u32, &[(UnitHash, T)]))| {
-                    other != at && units.binary_search_by_key(unit, |(unit, _)| *unit).is_ok()
-                };
-                if self.seen.insert(*unit) && !variants.iter().enumerate().any(elsewhere) {
+                let mut others = variants.iter().enumerate().filter(|(other, _)| *other != at);
+                if self.seen.insert(*unit) && !others.any(|(_, (_, units))| has(units, *unit)) {
                     self.counts[at] += 1;
                     counted = true;
                 }
@@ -135,6 +133,10 @@ impl Skew {
     pub fn counts(&self) -> impl Iterator<Item = (u32, u64)> {
         self.weights.iter().copied().zip(self.counts.iter().copied())
     }
+}
+
+fn has<T>(units: &[(UnitHash, T)], unit: UnitHash) -> bool {
+    units.binary_search_by_key(&unit, |(unit, _)| *unit).is_ok()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

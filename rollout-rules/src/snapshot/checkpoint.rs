@@ -28,8 +28,8 @@ use crate::webhook::WebhookRecord;
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
 /// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts; guardrails, whom
-/// they call, and what they did; releases.
-pub const CHECKPOINT_FORMAT: u16 = 3;
+/// they call, and what they did. 4: releases; by which rule a guardrail acted.
+pub const CHECKPOINT_FORMAT: u16 = 4;
 
 /// A snapshot in the form that is stored.
 #[derive(Clone, Serialize, Deserialize)]

@@ -191,6 +191,35 @@ fn when_the_control_breaks_too_or_many_flags_alarm_a_compared_rule_only_holds() 
 }
 
 #[test]
+fn what_an_outage_said_of_a_variant_does_not_act_when_the_outage_is_over() {
+    let mut watch = watch(&[ERRORS]);
+    calm(&mut watch, 0..100);
+    let mut step = |number: u32, new_bad: u64, old_bad: u64| {
+        watch.step(&slot(number, new_bad, old_bad), Peers::default());
+        state(&watch)
+    };
+    let outage: Vec<_> = (100..112).map(|number| step(number, 9, 20)).collect();
+    assert!(outage.contains(&State::CommonMode) && !outage.contains(&State::Regressed), "{outage:?}");
+    let after: Vec<_> = (112..180).map(|number| step(number, u64::from(number % 10 == 0), 1)).collect();
+    assert!(!after.contains(&State::Regressed), "{after:?}");
+    // What breaks now is found by bets that began since.
+    let broken: Vec<_> = (180..190).map(|number| step(number, 5, 1)).collect();
+    assert_eq!(broken.last(), Some(&State::Regressed), "{broken:?}");
+}
+
+#[test]
+fn the_first_slot_of_an_outage_takes_nothing_back() {
+    let run = |old_bad: u64| {
+        let mut watch = watch(&[ERRORS]);
+        calm(&mut watch, 0..91);
+        watch.step(&slot(91, 10, old_bad), Peers::default());
+        state(&watch)
+    };
+    assert_eq!(run(1), State::Regressed);
+    assert_eq!(run(4), State::CommonMode, "the control fails four times as often");
+}
+
+#[test]
 fn a_variant_is_shown_to_be_good_by_units_that_had_not_been_bad() {
     // 20 units of the variant and 180 of the control, of which one in ten has turned bad by the end of each.
     let run = |new: &dyn Fn(u64) -> bool, old: &dyn Fn(u64) -> bool| {
