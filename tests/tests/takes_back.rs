@@ -2,11 +2,15 @@
 //! was found from comes to the same verdict wherever it is folded again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "crash_guardrails/receiver.rs"]
+mod receiver;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use receiver::{Does, Receiver};
 use rollout_rules::sli::{News, Recording};
 use serde_json::{Value, json};
 use tidegate_sdk::{Client, Context, Outcome};
@@ -57,10 +61,16 @@ fn hold(admin: &Api) -> Option<Value> {
 
 #[test]
 fn what_fails_is_taken_back_once_though_the_server_is_killed_and_its_evidence_says_so_again() {
-    let server = Server::start();
+    let server = Server::start_with(&[("TIDEGATE_WEBHOOKS_ALLOW_PRIVATE", "true")]);
     let admin = server.admin();
     admin.create_app("shop", &[("live", "production")]);
     admin.create_flag("shop", &json!({"key": "checkout"}));
+    let pipeline = Receiver::that(&[Does::Answers(503), Does::Answers(503), Does::Answers(200)]);
+    admin.post("/v1/apps/shop/jobs", &json!({"name": "rollback", "url": pipeline.url})).expect(201);
+    let path = format!("{FLAG}/guardrails");
+    let seen = admin.get(&path).header("etag").to_owned();
+    let rules = json!({ "guardrails": ["error_rate worse than control -> flag off, run rollback"] });
+    admin.send("PUT", &path, &[("If-Match", &seen)], &rules).expect(200);
     let half = json!({"on": true, "exposure": 50, "serve": {"variant": "on"}});
     admin.set_flag("shop", "checkout", "live", &half);
     let key = admin.create_token("sdk-server", "shop", "live");
@@ -99,4 +109,10 @@ fn what_fails_is_taken_back_once_though_the_server_is_killed_and_its_evidence_sa
     assert!(kept.iter().any(|one| matches!(one, News::Act(_))), "{kept:?}");
     assert_eq!(news, kept, "folded again it says something else");
     drop(traffic);
+
+    // The pipeline that rolls back fails twice, and is called under one key until it does not.
+    let key = format!("{}.0", acts[0]["revision"]);
+    let calls: Vec<String> = (0..3).map(|_| pipeline.called()).collect();
+    assert!(calls.iter().all(|call| call.ends_with(&key) && *call == calls[0]), "{calls:?}");
+    pipeline.is_left_alone();
 }
