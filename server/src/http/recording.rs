@@ -72,7 +72,8 @@ pub async fn recording(
         Some((piece, sending))
     });
     Ok(HttpResponse::Ok()
-        .content_type("application/x-ndjson")
+        // Lines of JSON have no media type that generators of clients know.
+        .content_type("text/plain")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .streaming(pieces))
 }

@@ -365,7 +365,7 @@ pub(super) fn evidence() -> Vec<Operation> {
             ])
             .answers_text(
                 "The lines.",
-                "application/x-ndjson",
+                "text/plain",
                 "{\"recording\":{\"version\":1,\"app\":\"shop\",\"environment\":\"production\",…}}\n\
                  {\"end\":{\"until\":\"2027-01-17T18:00:10.000Z\"}}\n",
             ),
