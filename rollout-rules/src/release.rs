@@ -112,7 +112,7 @@ impl fmt::Display for Release {
 pub struct Reversal {
     /// The release that was current.
     pub current: Release,
-    /// The release to go back to; none: no earlier one is known on which no guardrail acted.
+    /// The release to go back to; none: no earlier one is known that no guardrail had reverted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_to: Option<Release>,
 }
@@ -144,7 +144,7 @@ impl Releases {
         self.0.last()
     }
 
-    /// The one to go back to: the newest before the current one on which no guardrail acted.
+    /// The one to go back to: the newest before the current one that no guardrail had reverted.
     pub fn previous_good(&self) -> Option<&Release> {
         self.newest_first().skip(1).find(|release| release.acted_on.is_none())
     }

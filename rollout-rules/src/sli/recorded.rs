@@ -138,10 +138,18 @@ pub struct Acted {
     pub measured: Option<Revision>,
     /// Why.
     pub cause: Cause,
+    /// Whether it did more than tell somebody, and was no drill.
+    #[serde(default = "did_something")]
+    pub is_action: bool,
     /// What was done, in words.
     pub words: String,
     /// What it was found from, in words.
     pub reason: String,
+}
+
+/// Of what was recorded before that was noted.
+fn did_something() -> bool {
+    true
 }
 
 impl Recording {

@@ -111,6 +111,11 @@ impl Estimate {
     }
 }
 
+/// When a moment's month began (UTC).
+pub(super) fn month_began(at: UnixMs) -> UnixMs {
+    UnixMs(month(at).0.saturating_mul(DAY.0))
+}
+
 /// The first day of a moment's month, and the first of the next, counted from 1970-01-01.
 fn month(now: UnixMs) -> (u64, u64) {
     let seconds = i64::try_from(now.0 / 1_000).unwrap_or(i64::MAX);

@@ -226,6 +226,10 @@ fn what_cannot_be_judged_is_said_to_be_so_and_why() {
     let alone =
         of(&[WORSE], begins(false).into_iter().chain(slots.iter().cloned().map(Recorded::Slot)).collect());
     assert_eq!((alone.outcome(), why(&alone)), (Outcome::NotJudged, vec![WhyNot::NoControl]));
+    let nobody = Plan { weights: vec![(key("on"), 100), (key("off"), 0)], ..plan(1, true) };
+    let nobody = [serves(START, nobody)].into_iter().chain(slots.iter().cloned().map(Recorded::Slot));
+    let nobody = of(&[WORSE], nobody.collect());
+    assert_eq!((nobody.outcome(), why(&nobody)), (Outcome::NotJudged, vec![WhyNot::NoControl]));
     let unplanned = of(&[WORSE], slots.iter().cloned().map(Recorded::Slot).collect());
     assert_eq!((unplanned.outcome(), why(&unplanned)), (Outcome::NotJudged, vec![WhyNot::NotDivided]));
     let silent = slots.iter().cloned().map(|mut slot| {
@@ -238,6 +242,10 @@ fn what_cannot_be_judged_is_said_to_be_so_and_why() {
     assert_eq!((silent.outcome(), why(&silent)), (Outcome::NotJudged, vec![WhyNot::NoUnits]));
     let cpu = of(&["cpu > 80% for 1m -> notify owner"], recorded(&slots));
     assert_eq!((cpu.outcome(), why(&cpu)), (Outcome::NotJudged, vec![WhyNot::NotReported]));
+    let cpu = of(&["cpu > 80% for 1m -> notify owner"], begins(true).into_iter().chain(sums()).collect());
+    assert_eq!((cpu.outcome(), why(&cpu)), (Outcome::NotJudged, vec![WhyNot::NotKept]));
+    let before = of(&["latency_p95 > 1.5x baseline for 1m -> notify owner"], recorded(&slots));
+    assert_eq!((before.outcome(), why(&before)), (Outcome::NotJudged, vec![WhyNot::NoReleases]));
     let spend = of(&["monthly_spend > budget -> notify owner"], recorded(&slots));
     assert_eq!((spend.outcome(), why(&spend)), (Outcome::NotJudged, vec![WhyNot::NoBudget]));
     let nothing = of(&[WORSE], Vec::new());
@@ -306,7 +314,8 @@ fn a_rule_of_the_app_itself_acts_as_it_does_live_and_on_sums() {
     let acts: Vec<_> = acts.collect();
     assert_eq!(acts.len(), 1);
     let report = tried(&[own], recorded(&slots));
-    let of_app = report.rules.iter().find(|rule| rule.tried.of_app).expect("a rule of the app");
+    let [of_app] = &report.rules[..] else { panic!("what judges the app judges no flag: {report:#?}") };
+    assert!(of_app.tried.of_app);
     assert_eq!(fired(of_app), acts);
 
     let lines = (0..20).map(|at| sum(at, (1_000, 200), (1_000, 200)));
@@ -325,9 +334,14 @@ fn a_month_that_is_going_to_cost_too_much_is_found_from_sums_and_slots_alike() {
         sum.splits[0].parts[0].outcomes.cost_micros = 10_000;
         Recorded::Sum(sum)
     };
-    let report = tried(&[spend], [budget.clone()].into_iter().chain((0..20).map(costs)));
+    // Five minutes before February and after it began: of January only its end is known.
+    let (february, sums) = (4_800, 4_790..4_810);
+    let report = tried(&[spend], [budget.clone()].into_iter().chain(sums.clone().map(costs)));
     assert_eq!(report.rules[0].fired.len(), 1, "{report:#?}");
-    let cheap = (0..20).map(|at| sum(at, (1_000, 0), (1_000, 0)));
+    assert_eq!(report.rules[0].fired[0].found.slot, START.plus(february * SUM_SLOTS));
+    let account = &report.rules[0].account;
+    assert_eq!((account.judged.sums, account.not_judged[&WhyNot::MonthNotWhole].sums), (10, 10));
+    let cheap = sums.map(|at| sum(at, (1_000, 0), (1_000, 0)));
     let report = tried(&[spend], [budget].into_iter().chain(cheap));
     assert_eq!(report.rules[0].outcome(), Outcome::NotFired);
 }

@@ -53,7 +53,7 @@ pub enum ReleaseCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Print the digest of what to go back to: the newest earlier release on which no guardrail acted; ends with 3 if there is none
+    /// Print the digest of what to go back to: the newest earlier release that no guardrail had reverted; ends with 3 if there is none
     PreviousGood {
         #[command(flatten)]
         place: Place,
@@ -90,7 +90,7 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) 
         }
         ReleaseCommand::PreviousGood { place } => {
             let missing = format!(
-                "no earlier release is known on which no guardrail acted, in {} of {app}",
+                "no earlier release is known that no guardrail had reverted, in {} of {app}",
                 place.environment
             );
             one(session, app, &place, "previous_good", missing)
@@ -140,7 +140,7 @@ fn standing(release: &Value) -> (String, Tone) {
         words.push("previous good".to_owned());
     }
     if !acted.is_empty() {
-        words.push(format!("a guardrail acted on it (revision {acted})"));
+        words.push(format!("a guardrail had it reverted (revision {acted})"));
     }
     let tone = match (acted.is_empty(), release["current"] == true) {
         (false, _) => Tone::Alarm,

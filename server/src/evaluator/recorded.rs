@@ -194,6 +194,7 @@ impl Recorder {
             variant: act.variant.clone(),
             measured: act.measured,
             cause: act.cause,
+            is_action: act.is_action() && act.cause != rollout_rules::runbook::Cause::Drill,
             words: act.words(),
             reason: entry.reason.clone(),
         })

@@ -16,7 +16,7 @@ use super::auth::Principal;
 use super::body::Json;
 use super::flags::find;
 use super::problem::{self, Problem};
-use super::reading::Reading;
+use super::reading::{CLOCKS_APART, Reading};
 use crate::sli::{Batch, MAX_LOOKED_BACK, MAX_SUMMARIES, Place, Taken, VariantSums, Watched};
 
 /// How far sums look back if nothing is said.
@@ -90,7 +90,7 @@ pub async fn show(
     reading.query.only(&["since"])?;
     let now = reading.now;
     let since = reading.query.moment("since")?.unwrap_or(UnixMs(now.0.saturating_sub(LOOKED_BACK.0)));
-    if since > now || now.since(since) > MAX_LOOKED_BACK {
+    if since > now || now.since(since).0 > MAX_LOOKED_BACK.0 + CLOCKS_APART.0 {
         let days = MAX_LOOKED_BACK.0 / 86_400_000;
         let detail = format!("the parameter `since` has to be a moment of the last {days} days");
         return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "since"));

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use rollout_rules::time::UnixMs;
+use rollout_rules::time::{DurationMs, UnixMs};
 
 use super::audience::Query;
 use super::auth::{self, Principal};
 use super::problem::Problem;
 use crate::state::Published;
+
+/// Whoever counts back from now asks a little later, and has another clock: so much before the earliest moment that is
+/// looked back to is not refused. Five minutes.
+pub(super) const CLOCKS_APART: DurationMs = DurationMs(300_000);
 
 /// A request that only reads.
 pub struct Reading {

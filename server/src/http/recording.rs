@@ -15,7 +15,7 @@ use super::auth;
 use super::explain::no_past;
 use super::feed::stream::StreamPlace;
 use super::problem::{self, Problem};
-use super::reading::Reading;
+use super::reading::{CLOCKS_APART, Reading};
 use crate::evaluator::recorded::{Broken, Recorder, Wanted};
 use crate::sli::KEPT_SUMS;
 use crate::state::Moment;
@@ -37,7 +37,7 @@ pub async fn recording(
     let flag: Option<FlagKey> = reading.query.parse("flag")?;
     let now = reading.now;
     let since = reading.query.moment("since")?.unwrap_or(UnixMs(now.0.saturating_sub(DAY.0)));
-    if since > now || now.since(since) > KEPT_SUMS {
+    if since > now || now.since(since).0 > KEPT_SUMS.0 + CLOCKS_APART.0 {
         let days = KEPT_SUMS.0 / DAY.0;
         let detail = format!("the parameter `since` has to be a moment of the last {days} days");
         return Err(Problem::new(problem::INVALID_PARAMETER, detail).with("parameter", "since"));

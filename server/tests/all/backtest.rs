@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rollout_rules::sli::{GRACE, Slot, UnitHash};
+use rollout_rules::time::{DurationMs, UnixMs};
 use running::{Said, folder, run, tidegate};
 use serde_json::{Value, json};
 use served::{START, Served};
@@ -208,6 +209,10 @@ fn a_viewer_reads_a_recording_line_by_line_and_it_says_where_it_ends() {
     assert_eq!(lines[2]["serves"]["plan"]["control"], "off");
     let refused =
         |query: &str| shop.served.call(&viewer, "GET", &format!("{path}{query}"), &[], &Value::Null);
+    // The clock of whoever counts thirty-one days back may be another.
+    let since = UnixMs(START.0 - DurationMs::days(31).0 - 200_000);
+    let taken = refused(&format!("?since={since}"));
+    assert_eq!(taken.status, 200, "{taken:?}");
     refused("?since=2026-11-01T00:00:00Z").refused(400, "invalid_parameter");
     refused("?flag=nothing").refused(404, "not_found");
     shop.served.get("/v1/apps/shop/environments/mars/recording").refused(404, "not_found");
@@ -238,8 +243,37 @@ fn a_file_of_batches_is_judged_by_the_control_and_the_shares_that_are_typed() {
     let said = on_file(&file, &[&rule[..], &shares].concat()).ends(0).json();
     assert_eq!(said["rules"][0]["fired"][0]["slot"], json!(Slot(178_000_006).starts_at()), "{said}");
     assert_eq!(said["rules"][0]["judged"]["requests"], 12 * 400, "what comes twice counts once");
+    for shares in ["on=50,off=0", "on=50", "off=50,on=0"] {
+        let wrong = ["--control", "off", "--shares", shares];
+        on_file(&file, &[&rule[..], &wrong].concat()).ends(2).complains("weight above 0");
+    }
+    let words = ["guardrail", "backtest", "--app", "shop", "--rule", WORSE];
+    run(tidegate().args(words).args(shares)).ends(2).complains("FILE");
+    let many = ["--rule", WORSE].repeat(17);
+    on_file(&file, &many).ends(2).complains("at most 16");
     on_file(&file, &[]).ends(2).complains("--rule");
     on_file(&file, &["--rule", "error_rate > 3 -> flag off"]).ends(2).complains("^");
+}
+
+#[test]
+fn batches_tell_what_became_of_all_requests_once_and_a_rule_of_the_app_goes_by_it() {
+    let served = Served::start();
+    let contract = served.send("GET", "/openapi.json", &[], "").expect(200);
+    let body = &contract["paths"]["/v1/outcomes"]["post"]["requestBody"]["content"]["application/json"];
+    let example = body["example"].to_string().replace("2027-", "2020-");
+    let example: Value = serde_json::from_str(&example).expect("JSON");
+    assert_eq!(example["all"]["requests"], 90, "{body}");
+    let here = folder();
+    let file = here.path().join("load.jsonl");
+    fs::write(&file, format!("{example}\n{example}\n")).expect("written");
+    let words = ["--rule", "error_rate > 1% for 5m -> revert release", "--json"];
+    let said = on_file(&file, &words).ends(0).json();
+    assert_eq!(said["rules"][0]["of"], "app", "{said}");
+    assert_eq!(said["rules"][0]["judged"]["requests"], 90, "{said}");
+    let mut nowhere = example.clone();
+    nowhere.as_object_mut().expect("an object").remove("slot");
+    fs::write(&file, nowhere.to_string()).expect("written");
+    on_file(&file, &words[..2]).ends(1).complains("`all` is of the batch's `slot`");
 }
 
 #[test]
@@ -258,6 +292,21 @@ fn a_bad_line_is_named_with_its_place_and_loses_nothing_but_itself() {
     let said = said.complains(&format!("load.jsonl:9:{column}: ")).complains("expected a summary");
     said.complains("2 lines could not be read");
     on_file(&file, &[&words[..], &["--skip-bad-lines"]].concat()).ends(0).complains("load.jsonl:5:");
+    let said = on_file(&file, &[&words[..], &["--json"]].concat()).ends(1);
+    assert!(!said.err.contains("load.jsonl:5"), "what a program reads is in the object: {said:?}");
+    let told = said.json();
+    assert_eq!((&told["bad_lines"][0]["line"], &told["bad_lines_in_all"]), (&json!(5), &json!(2)), "{told}");
+    assert_eq!(told["bad_lines"][1]["column"], column);
+    lines[4] = "\u{0}".to_owned();
+    let mut bytes = lines.join("\n").into_bytes();
+    let place = bytes.iter().position(|byte| *byte == 0).expect("it is there");
+    bytes[place] = 0xff;
+    fs::write(&file, &bytes).expect("written");
+    let said = on_file(&file, &words).ends(1).says("would have acted once");
+    said.complains("load.jsonl:5:1: this is no text in UTF-8").complains("load.jsonl:9:");
+    fs::write(&file, "{\"level\":\"info\"}\n").expect("written");
+    on_file(&file, &words).ends(1).complains("load.jsonl:1:1: an object without any member that is known");
+    on_file(Path::new("checkout"), &words).ends(2).complains("--flag checkout");
     fs::write(&file, "neither\nthis nor that\n").expect("written");
     on_file(&file, &words).ends(1).complains("load.jsonl:1:2: ").complains("is a line of a recording");
 }

@@ -214,6 +214,9 @@ fn only_who_serves_or_changes_says_what_became_of_requests_and_only_of_its_envir
     served.get("/v1/apps/shop/flags/nope/environments/live/outcomes").refused(404, "not_found");
     served.get("/v1/apps/shop/flags/checkout/environments/nope/outcomes").refused(404, "not_found");
     served.get(&format!("{CHECKOUT}?since=yesterday")).refused(400, "invalid_parameter");
+    // The clock of whoever counts eight days back may be another.
+    let old = UnixMs(START.0 - DurationMs::days(8).0 - 60_000);
+    served.get(&format!("{CHECKOUT}?since={old}")).expect(200);
     let too_old = UnixMs(START.0 - DurationMs::days(9).0);
     served.get(&format!("{CHECKOUT}?since={too_old}")).refused(400, "invalid_parameter");
 }

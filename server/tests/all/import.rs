@@ -403,6 +403,11 @@ fn rules_travel_in_their_short_form_and_prune_clears_what_the_file_does_not_have
     let listed = other.tool("guardrail list checkout -a shop").ends(0).says("error_rate > 5% for 5m");
     assert!(!listed.out.contains("1.5x") && !listed.out.contains("nothing is watched"), "{listed:?}");
     import(&other, &less, "--prune --dry-run --exit-code").ends(0);
+
+    // What is under review is no part of a file, and its rules are not, either.
+    other.tool("env create pr-7 -a shop --kind preview").ends(0);
+    other.tool("guardrail set -a shop -f checkout -e pr-7 --none").ends(0);
+    import(&other, &less, "--prune --dry-run --exit-code").ends(0).says("previews are no part");
 }
 
 #[test]
@@ -413,8 +418,10 @@ fn a_rule_that_cannot_be_is_named_with_its_place_and_one_that_calls_a_missing_jo
     let text = export(&server);
     let here = folder();
     let with = |name: &str, rule: &str| {
-        let text =
-            edited(&text, |file| file["flags"]["checkout"]["guardrails"] = json!({ "everywhere": [rule] }));
+        let text = edited(&text, |file| {
+            file["flags"]["checkout"]["guardrails"] = json!({ "everywhere": [rule] });
+            file["flags"]["checkout"]["environments"]["sandbox"]["on"] = json!(true);
+        });
         written(&here, name, &text)
     };
     let wrong = with("wrong.json", "error_rate > 3 -> flag off");
@@ -425,9 +432,11 @@ fn a_rule_that_cannot_be_is_named_with_its_place_and_one_that_calls_a_missing_jo
     let calls = with("calls.json", "error_rate > 3% for 5m -> flag off, run rollback");
     let makes = "tidegate job create rollback URL --app shop";
     import(&server, &calls, "--dry-run").ends(1).says("cannot be").says(makes);
-    import(&server, &calls, "--yes").ends(1).says(makes);
+    import(&server, &calls, "--yes").ends(1).says(makes).complains("its guardrails are not there");
+    let shown = server.tool("flag show checkout -a shop --json").ends(0).json();
+    assert_eq!(shown["environments"]["sandbox"]["on"], false, "nothing is raised that nobody watches");
     server.tool("job create rollback https://ci.example.org/rollback --app shop").ends(0);
-    import(&server, &calls, "--yes").ends(0).says("1 to change");
+    import(&server, &calls, "--yes").ends(0).says("2 to change");
     let export = server.tool("export --app shop").ends(0).complains("job rollback");
     assert!(!export.out.contains("ci.example.org"), "{}", export.out);
 }

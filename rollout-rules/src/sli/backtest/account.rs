@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use super::rules::Tried;
-use super::whole::is_told_by_sums;
+use super::whole::{is_month_known, is_told_by_sums};
 use crate::ids::FlagKey;
 use crate::sli::app::{AppSlot, Objectives, SplitSlot};
 use crate::sli::guardrail::{Bound, Sli, Test};
@@ -12,6 +12,7 @@ use crate::sli::outcomes::Outcomes;
 use crate::sli::recorded::{AppSum, Serves};
 use crate::sli::slot::Slot;
 use crate::sli::units::UnitHash;
+use crate::time::UnixMs;
 
 /// Why something that was recorded does not tell a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,14 +21,20 @@ pub enum WhyNot {
     SumsHaveNoUnits,
     /// The app did not say which units failed or were slow.
     NoUnits,
-    /// No variant is the control.
+    /// No variant is the control, or units were not divided between it and another.
     NoControl,
     /// The bound is relative to the control, and there is none.
     NoBaseline,
+    /// The bound is relative to the release before, and recordings have no releases.
+    NoReleases,
     /// The split was not planned to divide anybody: the flag was off, or on for all without a rollout.
     NotDivided,
     /// The app did not say how much CPU or memory it used, or it was not recorded.
     NotReported,
+    /// How much CPU or memory an app used is kept for two days, and it is older.
+    NotKept,
+    /// The month began before what is known.
+    MonthNotWhole,
     /// The app has no budget.
     NoBudget,
 }
@@ -52,6 +59,10 @@ pub struct Account {
     pub judged: Amount,
     /// What could not be, by reason.
     pub not_judged: BTreeMap<WhyNot, Amount>,
+    /// The last slot that was counted.
+    last: Option<Slot>,
+    /// From when on everything is known.
+    known_from: Option<UnixMs>,
 }
 
 impl Amount {
@@ -73,6 +84,16 @@ impl Account {
         self.judged.range.is_some()
     }
 
+    pub(super) fn known_from(&mut self, known: UnixMs) {
+        self.known_from.get_or_insert(known);
+    }
+
+    fn of_app(&self, tried: &Tried, objectives: Objectives, slot: Slot, is_sum: bool) -> Option<WhyNot> {
+        let of_month = tried.rule.when().sli() == Sli::MonthlySpend;
+        let cut = (of_month && !is_month_known(self.known_from, slot)).then_some(WhyNot::MonthNotWhole);
+        of_app(tried, objectives, is_sum).or(cut)
+    }
+
     fn add(&mut self, why_not: Option<WhyNot>, range: (Slot, Slot), requests: u64) {
         match why_not {
             None => self.judged.add(range, requests),
@@ -89,17 +110,20 @@ impl Account {
         of: &dyn Fn(&SplitSlot) -> Option<Plans>,
     ) {
         let range = (slot.slot, slot.slot.plus(1));
+        self.last = Some(slot.slot);
         if !tried.of_app {
             return self.flags(tried, &slot.splits, range, of);
         }
         let sli = tried.rule.when().sli();
-        let requests = slot.all.as_ref().map_or_else(|| requests_of(&slot.splits), |all| all.requests);
+        let requests = slot.whole().requests;
         match sli {
             Sli::Cpu | Sli::Memory => {
                 let why = slot.gauges.value(sli).is_none().then_some(WhyNot::NotReported);
                 self.add(why, range, requests);
             }
-            _ if requests > 0 => self.add(of_app(tried, objectives, false), range, requests),
+            _ if requests > 0 => {
+                self.add(self.of_app(tried, objectives, slot.slot, false), range, requests);
+            }
             _ => {}
         }
     }
@@ -116,9 +140,15 @@ impl Account {
         if !tried.of_app {
             return self.flags(tried, &sum.splits, range, of);
         }
-        let requests = sum.all.as_ref().map_or_else(|| requests_of(&sum.splits), |all| all.requests);
-        if requests > 0 && !matches!(tried.rule.when().sli(), Sli::Cpu | Sli::Memory) {
-            self.add(of_app(tried, objectives, true), range, requests);
+        let requests = requests_of(&sum.splits).max(sum.all.as_ref().map_or(0, |all| all.requests));
+        match tried.rule.when().sli() {
+            // Where slots were told as well they had it.
+            Sli::Cpu | Sli::Memory if self.last.is_some_and(|last| last >= sum.slot) => {}
+            Sli::Cpu | Sli::Memory => self.add(Some(WhyNot::NotKept), range, requests),
+            _ if requests > 0 => {
+                self.add(self.of_app(tried, objectives, sum.slot, true), range, requests);
+            }
+            _ => {}
         }
     }
 
@@ -152,7 +182,7 @@ fn of_app(tried: &Tried, objectives: Objectives, is_sum: bool) -> Option<WhyNot>
         Test::Threshold { bound: Bound::OfBudget(_), .. } => {
             objectives.budget_micros.is_none().then_some(WhyNot::NoBudget)
         }
-        Test::Threshold { bound: Bound::TimesBaseline(_), .. } => Some(WhyNot::NoBaseline),
+        Test::Threshold { bound: Bound::TimesBaseline(_), .. } => Some(WhyNot::NoReleases),
         Test::Threshold { sli: Sli::MonthlySpend, .. } => None,
         _ => (is_sum && !is_told_by_sums(&tried.rule)).then_some(WhyNot::SumsHaveNoUnits),
     }
@@ -164,9 +194,15 @@ fn why_not(tried: &Tried, parts: &[Part], plans: &Plans, is_sum: bool) -> Option
         return Some(WhyNot::SumsHaveNoUnits);
     }
     let has_control = serves.plan.control.is_some();
+    let divides = serves.plan.control.as_ref().is_some_and(|control| {
+        let served = |is_control: bool| {
+            serves.plan.weights.iter().any(|(of, weight)| *weight > 0 && (of == control) == is_control)
+        };
+        served(true) && served(false)
+    });
     let units_are_told = |sli: Sli| parts.iter().all(|part| tells_units(sli, &part.outcomes));
     match tried.rule.when() {
-        Test::WorseThanControl { .. } if !has_control => Some(WhyNot::NoControl),
+        Test::WorseThanControl { .. } if !divides => Some(WhyNot::NoControl),
         Test::WorseThanControl { sli, .. } => (!units_are_told(sli)).then_some(WhyNot::NoUnits),
         Test::Threshold { bound: Bound::TimesBaseline(_), .. } if !has_control => Some(WhyNot::NoBaseline),
         Test::Threshold { sli: sli @ (Sli::ErrorRate | Sli::Availability), sustained_ms: None, .. } => {

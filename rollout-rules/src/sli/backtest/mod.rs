@@ -25,6 +25,7 @@ use super::app::{Objectives, SplitSlot};
 use super::recorded::{Acted, Recorded, Serves};
 use super::slot::Slot;
 use crate::ids::{FlagKey, SplitId, VariantKey};
+use crate::time::UnixMs;
 
 /// Most times that rules of one trial are said to have acted; further ones are left out.
 pub const MAX_FIRED: usize = 10_000;
@@ -84,7 +85,8 @@ impl Backtest {
     /// Takes in the next line.
     pub fn fold(&mut self, line: &Recorded) {
         match line {
-            Recorded::Recording(_) | Recorded::End { .. } => {}
+            Recorded::Recording(about) => self.known_from(about.since),
+            Recorded::End { .. } => {}
             Recorded::App(objectives) => {
                 self.objectives = *objectives;
                 self.trials.iter_mut().for_each(|trial| trial.objectives(*objectives));
@@ -106,6 +108,7 @@ impl Backtest {
                 self.ended.extend(ended.map(|serves| (place, (*from, serves))));
             }
             Recorded::Slot(slot) => {
+                self.known_from(slot.slot.starts_at());
                 self.spans.slot(slot.slot);
                 self.see(slot.slot, &slot.splits);
                 let (serving, objectives) = (&self.serving, self.objectives);
@@ -116,6 +119,7 @@ impl Backtest {
                 self.note();
             }
             Recorded::Sum(sum) => {
+                self.known_from(sum.slot.starts_at());
                 self.spans.sum(sum.slot);
                 self.see(sum.slot, &sum.splits);
                 // What ended within the five minutes was served in them.
@@ -136,6 +140,12 @@ impl Backtest {
                 }
             }
         }
+    }
+
+    /// Everything is known from the first such moment on.
+    fn known_from(&mut self, known: UnixMs) {
+        self.trials.iter_mut().for_each(|trial| trial.known_from(known));
+        self.accounts.iter_mut().for_each(|account| account.known_from(known));
     }
 
     /// Counts what was served.

@@ -121,14 +121,15 @@ impl RuleReport {
 }
 
 impl Fired {
-    /// Puts beside it what really happened: the act on the same flag that is nearest in time, within a day and not before
+    /// Puts beside it what really happened: the act, and no notice or drill, on the same flag that is nearest in time, within a day and not before
     /// the variant was served.
     pub(super) fn set_beside(&mut self, acted: &[Acted]) {
         let (at, first) = (self.found.at(), self.served.first);
         let flag = self.measured.as_ref().map(|measured| &measured.flag);
         let distance = |act: &Acted| act.at.since(at).0.max(at.since(act.at).0);
         let is_it = |act: &Acted| {
-            act.flag.as_ref() == flag && distance(act) <= DAY.0 && first.is_none_or(|first| act.at >= first)
+            let near = act.is_action && distance(act) <= DAY.0;
+            act.flag.as_ref() == flag && near && first.is_none_or(|first| act.at >= first)
         };
         let fitting = acted.iter().enumerate().filter(|(_, act)| is_it(act));
         self.really = fitting.min_by_key(|(_, act)| distance(act)).map(|(place, _)| place);

@@ -40,15 +40,18 @@ pub struct Tried {
 }
 
 impl Rules {
-    /// These rules, as if they were written for a flag; without a flag, as the app's defaults, which judge the app itself, too,
-    /// where they do more than one flag needs.
+    /// These rules, as if they were written for a flag; without a flag, as the app's defaults: those that lower no
+    /// flag judge the app itself, and no flag.  At most [`MAX_TESTS`]; further ones are left out.
     pub fn given(rules: &[Guardrail], flag: Option<FlagKey>) -> Rules {
         let of_app = |rule: &&Guardrail| flag.is_none() || rule.when().sli().is_of_app();
         let app: Vec<_> = rules.iter().filter(of_app).filter_map(Guardrail::of_the_app).collect();
-        let of_flags = of_flags(rules);
         let flags = match flag {
-            Some(flag) => OfFlags::Each(BTreeMap::from([(flag, of_flags)])),
-            None => OfFlags::All(of_flags),
+            Some(flag) => OfFlags::Each(BTreeMap::from([(flag, of_flags(rules))])),
+            None => {
+                // What is judged for the whole app is not judged for each flag as well.
+                let left = rules.iter().filter(|rule| rule.of_the_app().is_none());
+                OfFlags::All(of_flags(&left.cloned().collect::<Vec<_>>()))
+            }
         };
         Rules { app: first(app, MAX_APP_RULES), flags }
     }

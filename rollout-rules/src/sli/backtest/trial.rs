@@ -16,6 +16,7 @@ use crate::sli::outcomes::Outcomes;
 use crate::sli::recorded::{AppSum, SUM_SLOTS, Serves};
 use crate::sli::slot::Slot;
 use crate::sli::verdict::State;
+use crate::time::UnixMs;
 
 /// A pause of more slots is not gone through slot by slot, since nothing comes of it: two hours.
 const MAX_EMPTY: u32 = 720;
@@ -70,6 +71,11 @@ impl Trial {
             nearest: None,
             acts: Vec::new(),
         }
+    }
+
+    /// Everything is known from a moment on.
+    pub(super) fn known_from(&mut self, known: UnixMs) {
+        self.whole.known_from.get_or_insert(known);
     }
 
     pub(super) fn objectives(&mut self, objectives: Objectives) {
@@ -301,17 +307,17 @@ fn empty(slot: Slot) -> AppSlot {
     AppSlot { slot, sources: 0, all: None, gauges: Gauges::default(), splits: Vec::new() }
 }
 
-/// The requests of a window: all that the app told, else those of the flag that was asked for most in it.
+/// The requests of a window: all that the app told, or those of the flag that was asked for most, if those are more.
 fn all_requests(slots: &[AppSlot], sum: Option<&AppSum>) -> Outcomes {
-    let told = slots.iter().filter_map(|slot| slot.all.as_ref());
-    let told: Vec<&Outcomes> = told.chain(sum.and_then(|sum| sum.all.as_ref())).collect();
-    if !told.is_empty() {
-        let mut all = Outcomes::default();
-        told.into_iter().for_each(|outcomes| all.merge(outcomes));
-        return all;
-    }
+    let mut told = Outcomes::default();
+    let Some(sum) = sum else {
+        slots.iter().for_each(|slot| told.merge(&slot.whole()));
+        return told;
+    };
+    slots.iter().filter_map(|slot| slot.all.as_ref()).chain(&sum.all).for_each(|all| told.merge(all));
     let splits = slots.iter().flat_map(|slot| &slot.splits);
-    let mut splits: Vec<&SplitSlot> = splits.chain(sum.into_iter().flat_map(|sum| &sum.splits)).collect();
+    let mut splits: Vec<&SplitSlot> = splits.chain(&sum.splits).collect();
     splits.sort_by(|a, b| a.flag.cmp(&b.flag));
-    most_asked(splits)
+    let most = most_asked(splits);
+    if told.requests >= most.requests { told } else { most }
 }

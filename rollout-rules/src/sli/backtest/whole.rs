@@ -15,11 +15,11 @@ use crate::sli::news::Measurand;
 use crate::sli::outcomes::Outcomes;
 use crate::sli::recorded::{AppSum, SUM_SLOTS, Serves};
 use crate::sli::slot::Slot;
-use crate::sli::spend::Spend;
+use crate::sli::spend::{Spend, month_began};
 use crate::sli::threshold::{Clock, Measured, measure};
 use crate::sli::verdict::Reason;
 use crate::sli::watch::Watch;
-use crate::time::DurationMs;
+use crate::time::{DurationMs, UnixMs};
 
 /// A rule of the app that acted may do so again once the app was well for so many sums: an hour.
 const WELL_SUMS: u32 = 12;
@@ -31,6 +31,8 @@ pub(super) struct Whole {
     own: Vec<OwnRule>,
     spend: Spend,
     spent_micros: u64,
+    /// From when on everything is known.
+    pub(super) known_from: Option<UnixMs>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +144,7 @@ impl Whole {
         }
     }
 
-    /// What the month is going to cost after five more minutes.
+    /// What the month is going to cost after five more minutes. Of a month that began before what is known nothing is said.
     pub(super) fn spend(
         &mut self,
         first: Slot,
@@ -154,6 +156,9 @@ impl Whole {
         let estimate = self.spend.estimate(first.plus(SUM_SLOTS - 1).ends_at());
         let new_month = estimate.spent_micros < self.spent_micros;
         self.spent_micros = estimate.spent_micros;
+        if !is_month_known(self.known_from, first) {
+            return;
+        }
         for own in &mut self.own {
             let Test::Threshold { sli: Sli::MonthlySpend, operator, bound, .. } = own.rule.when() else {
                 continue;
@@ -167,6 +172,11 @@ impl Whole {
             each(seen_of(own.rule.clone(), None, first, measured, acts));
         }
     }
+}
+
+/// Whether all of a slot's month until then is known.
+pub(super) fn is_month_known(known_from: Option<UnixMs>, slot: Slot) -> bool {
+    known_from.is_some_and(|known| known <= month_began(slot.starts_at()))
 }
 
 /// Whether sums of five minutes can tell a rule: a written bound that has to hold for some time.

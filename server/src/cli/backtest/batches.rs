@@ -8,8 +8,8 @@ use rollout_rules::ids::{
     AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, Revision, SplitId, VariantKey,
 };
 use rollout_rules::sli::{
-    AppSlot, Gauges, Outcomes, Part, Plan, Recorded, SUM_SLOTS, Serves, Slot, SplitSlot, Summary,
-    Unacceptable,
+    AppSlot, Gauges, Outcomes, Part, Plan, Recorded, SUM_SLOTS, Serves, Slot, SlowUnits, SplitSlot, Summary,
+    Unacceptable, UnitList,
 };
 use rollout_rules::time::{DAY, UnixMs};
 use serde::Deserialize;
@@ -33,6 +33,9 @@ struct Batch<'a> {
     slot: Option<UnixMs>,
     #[serde(default)]
     gauges: Gauges,
+    /// What became of all requests of the slot.
+    #[serde(borrow, default)]
+    all: Option<&'a RawValue>,
     #[serde(borrow)]
     summaries: Vec<&'a RawValue>,
     #[serde(default, rename = "app")]
@@ -56,6 +59,8 @@ enum NotTaken {
     ToCome {
         slot: Slot,
     },
+    /// What became of all requests is told of no slot.
+    NoSlot,
     TooMany,
 }
 
@@ -70,6 +75,7 @@ impl fmt::Display for NotTaken {
                 newest.starts_at()
             ),
             NotTaken::ToCome { slot } => write!(f, "the slot {} is still to come", slot.starts_at()),
+            NotTaken::NoSlot => f.write_str("`all` is of the batch's `slot`, which is missing"),
             NotTaken::TooMany => {
                 write!(f, "more than {MAX_OPEN} variants of flags are told of within five minutes")
             }
@@ -83,6 +89,10 @@ struct Open {
     gauges: Gauges,
     /// What of which batches was added.
     added: BTreeSet<(InstanceId, IdempotencyKey, Place, Revision, VariantKey)>,
+    /// Of which batches all requests were added.
+    all_added: BTreeSet<(InstanceId, IdempotencyKey)>,
+    /// What became of all requests, if that was told.
+    all: Option<Outcomes>,
     parts: BTreeMap<Place, BTreeMap<(Revision, VariantKey), Outcomes>>,
 }
 
@@ -127,9 +137,20 @@ impl Batches {
                 Err(why) => bad.say(number, 1, why),
             }
         }
+        // What is read of a line lies within it.
+        let place = |raw: &RawValue| (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        if let Some(raw) = batch.all {
+            match serde_json::from_str(raw.get()) {
+                Ok(all) => {
+                    if let Err(why) = self.add_all(&batch, all) {
+                        bad.say(number, place(raw) + 1, why);
+                    }
+                }
+                Err(error) => bad.say_json(number, place(raw), &error, "what became of all requests"),
+            }
+        }
         for raw in &batch.summaries {
-            // A summary lies within its line.
-            let before = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+            let before = place(raw);
             let summary: Summary = match serde_json::from_str(raw.get()) {
                 Ok(summary) => summary,
                 Err(error) => {
@@ -154,6 +175,24 @@ impl Batches {
         let open = self.open.entry(slot).or_default();
         open.sources.insert(batch.instance.clone());
         Ok(open)
+    }
+
+    /// Adds what became of all requests, once for a batch.
+    fn add_all(&mut self, batch: &Batch<'_>, mut all: Outcomes) -> Result<(), NotTaken> {
+        all.check().map_err(NotTaken::Unacceptable)?;
+        let slot = batch.slot.map(Slot::at).ok_or(NotTaken::NoSlot)?;
+        if self.parts >= MAX_OPEN {
+            return Err(NotTaken::TooMany);
+        }
+        let open = self.hear(slot, batch)?;
+        if open.all_added.insert((batch.instance.clone(), batch.batch.clone())) {
+            all.complete_what_is_empty();
+            // An app is compared with nothing: who was served, or slow, is not asked.
+            (all.served, all.slow) = (UnitList::unknown(), SlowUnits::unknown());
+            open.all.get_or_insert_default().merge(&all);
+            self.parts += 1;
+        }
+        Ok(())
     }
 
     fn add(&mut self, batch: &Batch<'_>, summary: Summary) -> Result<(), NotTaken> {
@@ -195,7 +234,7 @@ impl Batches {
         let later = self.open.split_off(&until);
         let mut lines = Vec::new();
         for (slot, open) in std::mem::replace(&mut self.open, later) {
-            self.parts = self.parts.saturating_sub(open.added.len());
+            self.parts = self.parts.saturating_sub(open.added.len() + open.all_added.len());
             for (place, parts) in &open.parts {
                 for (revision, variant) in parts.keys() {
                     lines.extend(self.planned(place, *revision, variant, slot));
@@ -208,7 +247,7 @@ impl Batches {
             lines.push(Recorded::Slot(AppSlot {
                 slot,
                 sources: u32::try_from(open.sources.len()).unwrap_or(u32::MAX),
-                all: None,
+                all: open.all,
                 gauges: open.gauges,
                 splits: splits.collect(),
             }));

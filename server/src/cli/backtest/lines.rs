@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rollout_rules::sli::{Recorded, Recording, RulesInForce};
 use rollout_rules::time::UnixMs;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::BacktestOptions;
 use super::batches::Batches;
@@ -43,20 +43,44 @@ pub(super) enum Line {
 #[derive(Clone, Debug)]
 pub(super) struct Bad {
     file: String,
+    /// Whether a program reads what comes of it, and it is not noted as it is found.
+    for_programs: bool,
     pub(super) lines: u64,
+    /// The first of them.
+    pub(super) told: Vec<BadLine>,
+}
+
+/// A line, or a part of it, that could not be read.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct BadLine {
+    /// From 1 on; null for what is missing at the end, as `column` is.
+    line: Option<u64>,
+    /// In bytes, from 1 on.
+    column: Option<usize>,
+    problem: String,
 }
 
 impl Bad {
-    pub(super) fn of(file: &Path) -> Bad {
-        Bad { file: file.display().to_string(), lines: 0 }
+    pub(super) fn of(file: &Path, for_programs: bool) -> Bad {
+        Bad { file: file.display().to_string(), for_programs, lines: 0, told: Vec::new() }
+    }
+
+    fn note(&mut self, place: Option<(u64, usize)>, problem: String) {
+        self.lines += 1;
+        if self.lines > MAX_TOLD {
+            return;
+        }
+        if !self.for_programs {
+            let place = place.map_or_else(String::new, |(line, column)| format!("{line}:{column}:"));
+            note(format_args!("{}:{place} {problem}", self.file));
+        }
+        let (line, column) = place.unzip();
+        self.told.push(BadLine { line, column, problem });
     }
 
     /// Says what is wrong with a line, or with a part of it.
     pub(super) fn say(&mut self, line: u64, column: usize, problem: impl std::fmt::Display) {
-        self.lines += 1;
-        if self.lines <= MAX_TOLD {
-            note(format_args!("{}:{line}:{column}: {problem}", self.file));
-        }
+        self.note(Some((line, column)), problem.to_string());
     }
 
     pub(super) fn say_json(&mut self, line: u64, before: usize, error: &serde_json::Error, expected: &str) {
@@ -67,16 +91,14 @@ impl Bad {
 
     /// The file ends before what it tells of does.
     pub(super) fn say_unfinished(&mut self) {
-        self.lines += 1;
-        note(format_args!(
-            "{}: its last line, `{{\"end\":…}}`, is missing: it is not whole, and what is left was judged",
-            self.file
-        ));
+        let problem =
+            "its last line, `{\"end\":…}`, is missing: it is not whole, and what is left was judged";
+        self.note(None, problem.to_owned());
     }
 
     /// What the shell is told of it.
     pub(super) fn outcome(&self, skip: bool) -> Result<(), Failure> {
-        if self.lines > MAX_TOLD {
+        if self.lines > MAX_TOLD && !self.for_programs {
             note(format_args!("and {} more", self.lines - MAX_TOLD));
         }
         let detail = match self.lines {
@@ -96,6 +118,22 @@ struct Probe {
     proposed: Option<IgnoredAny>,
     /// Evidence as it lies on the server has a line about it first.
     found: Option<IgnoredAny>,
+    // What lines of a recording are named by.
+    recording: Option<IgnoredAny>,
+    app: Option<IgnoredAny>,
+    serves: Option<IgnoredAny>,
+    ends: Option<IgnoredAny>,
+    slot: Option<IgnoredAny>,
+    sum: Option<IgnoredAny>,
+    acted: Option<IgnoredAny>,
+    end: Option<IgnoredAny>,
+}
+
+impl Probe {
+    fn is_recorded(&self) -> bool {
+        let Probe { recording, app, serves, ends, slot, sum, acted, end, .. } = self;
+        [recording, app, serves, ends, slot, sum, acted, end].iter().any(|member| member.is_some())
+    }
 }
 
 #[derive(Deserialize)]
@@ -113,14 +151,20 @@ pub(super) fn read(
 ) -> Result<Form, Failure> {
     let mut form = None;
     let mut batches = Batches::new(options, now);
-    let mut line = String::new();
+    let mut line = Vec::new();
     let unreadable = |error: std::io::Error| Failure::misread(format!("it cannot be read: {error}"));
     for number in 1_u64.. {
         line.clear();
         if next_line(&mut source, &mut line).map_err(unreadable)? == 0 {
             break;
         }
-        let text = line.trim_end();
+        let text = match std::str::from_utf8(&line) {
+            Ok(text) => text.trim_end(),
+            Err(error) => {
+                bad.say(number, error.valid_up_to() + 1, "this is no text in UTF-8");
+                continue;
+            }
+        };
         if text.is_empty() {
             continue;
         }
@@ -158,11 +202,11 @@ pub(super) fn read(
     form.ok_or_else(|| Failure::misread(format!("{}: nothing in it is {EXPECTED}", bad.file)))
 }
 
-fn next_line(source: &mut impl BufRead, line: &mut String) -> std::io::Result<usize> {
+fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usize> {
     use std::io::Read as _;
     let most = u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX);
-    let read = source.by_ref().take(most).read_line(line)?;
-    if read == MAX_LINE_BYTES && !line.ends_with('\n') {
+    let read = source.by_ref().take(most).read_until(b'\n', line)?;
+    if read == MAX_LINE_BYTES && !line.ends_with(b"\n") {
         let problem = format!("a line is longer than {MAX_LINE_BYTES} bytes");
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem));
     }
@@ -174,7 +218,15 @@ fn form_of(text: &str, number: u64, bad: &mut Bad) -> Option<Form> {
         Ok(Probe { summaries: Some(_), .. }) => Some(Form::Batches),
         Ok(Probe { proposed: Some(_), .. }) => Some(Form::Evidence),
         Ok(Probe { found: Some(_), .. }) => None,
-        Ok(_) => Some(Form::Recording),
+        Ok(probe) if probe.is_recorded() => Some(Form::Recording),
+        Ok(_) => {
+            bad.say(
+                number,
+                1,
+                format_args!("an object without any member that is known; expected {EXPECTED}"),
+            );
+            None
+        }
         Err(error) => {
             bad.say_json(number, 0, &error, EXPECTED);
             None

@@ -15,7 +15,7 @@ use clap::Args;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, VariantKey};
 use rollout_rules::sli::backtest::{Backtest, Report, Rules};
 use rollout_rules::sli::guardrail::Guardrail;
-use rollout_rules::sli::{About, RECORDING_VERSION, Recorded, RulesInForce};
+use rollout_rules::sli::{About, MAX_TESTS, RECORDING_VERSION, Recorded, RulesInForce};
 use rollout_rules::time::UnixMs;
 
 use self::lines::{Bad, Form};
@@ -50,21 +50,45 @@ pub struct BacktestOptions {
     /// Only this flag
     #[arg(long, short = 'f', value_name = "KEY")]
     flag: Option<FlagKey>,
-    /// A rule to try, in quotes; may be repeated. Without it, those that are in force
+    /// A rule to try, in quotes; may be repeated, up to 16 times. Without it, those that are in force
     #[arg(long = "rule", value_name = "RULE")]
     rules: Vec<String>,
     /// Write what the server recorded into this file as well, to try other rules on it later
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     save: Option<PathBuf>,
     /// In a file of batches: the variant that others are compared with
-    #[arg(long, value_name = "VARIANT", requires = "shares")]
+    #[arg(long, value_name = "VARIANT", requires_all = ["shares", "file"])]
     control: Option<VariantKey>,
     /// In a file of batches: how units were divided, such as on=10,off=90
-    #[arg(long, value_name = "VARIANT=WEIGHT,…", value_delimiter = ',')]
+    #[arg(long, value_name = "VARIANT=WEIGHT,…", value_delimiter = ',', requires = "file")]
     shares: Vec<Weighed>,
     /// End with 0 although lines of the file could not be read
     #[arg(long, requires = "file")]
     skip_bad_lines: bool,
+}
+
+impl BacktestOptions {
+    /// What cannot be tried at all.
+    fn check(&self) -> Result<(), Failure> {
+        if self.rules.len() > MAX_TESTS {
+            return Err(Failure::usage(format!(
+                "{} rules are named with --rule, and at most {MAX_TESTS} are tried at once: leave some out",
+                self.rules.len()
+            )));
+        }
+        let Some(control) = &self.control else { return Ok(()) };
+        let served = |is_control: bool| {
+            self.shares.iter().any(|Weighed(of, weight)| *weight > 0 && (of == control) == is_control)
+        };
+        let problem = match (served(true), served(false)) {
+            (true, true) => return Ok(()),
+            (false, _) => format!("the control `{control}` has no weight above 0 in --shares"),
+            (true, false) => {
+                format!("no variant but the control `{control}` has a weight above 0 in --shares")
+            }
+        };
+        Err(Failure::usage(format!("{problem}: name both, such as --control off --shares on=10,off=90")))
+    }
 }
 
 /// One variant with its weight, as typed.
@@ -194,9 +218,10 @@ pub(super) fn run(
     app: Result<AppKey, Failure>,
     options: &BacktestOptions,
 ) -> Result<(), Failure> {
+    options.check()?;
     let trying = Trying::new(options, session.json)?;
     let tested = match &options.file {
-        Some(file) => from_file(trying, file, options, session.now)?,
+        Some(file) => from_file(trying, file, options, session.json, session.now)?,
         None => from_server(session, trying, &app?, options)?,
     };
     if session.json {
@@ -211,15 +236,23 @@ fn from_file(
     mut trying: Trying,
     path: &Path,
     options: &BacktestOptions,
+    json: bool,
     now: UnixMs,
 ) -> Result<Tested, Failure> {
-    let failed = |error: io::Error| Failure::misread(format!("{}: {error}", path.display()));
+    let failed = |error: io::Error| {
+        let named = path.to_str().and_then(|name| FlagKey::new(name).ok());
+        let hint =
+            named.filter(|_| error.kind() == io::ErrorKind::NotFound).map_or_else(String::new, |flag| {
+                format!(" (it is read as the name of a file; for the flag `{flag}` write --flag {flag})")
+            });
+        Failure::usage(format!("{}: {error}{hint}", path.display()))
+    };
     let source: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {
         Box::new(BufReader::with_capacity(BLOCK_BYTES, File::open(path).map_err(failed)?))
     };
-    let mut bad = Bad::of(path);
+    let mut bad = Bad::of(path, json);
     let mut each = |line| match line {
         lines::Line::InForce(rules) => trying.begin(Some(&rules)),
         lines::Line::Recorded(line) => trying.take(&line),
@@ -255,7 +288,7 @@ fn from_server(
     if let (Some(file), false) = (&options.save, session.json) {
         note(format_args!("what was recorded is in {}", file.display()));
     }
-    trying.end(None, Bad::of(Path::new("")))
+    trying.end(None, Bad::of(Path::new(""), session.json))
 }
 
 /// Tries rules on what the server sends, and keeps it.

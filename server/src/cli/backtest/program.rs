@@ -34,7 +34,8 @@ pub(super) fn answer(tested: &Tested) -> Value {
         "spans": spans.collect::<Vec<_>>(),
         "rules": report.rules.iter().map(|rule| rule_view(rule, report)).collect::<Vec<_>>(),
         "acted": acted.collect::<Vec<_>>(),
-        "bad_lines": tested.bad.lines,
+        "bad_lines": tested.bad.told,
+        "bad_lines_in_all": tested.bad.lines,
     })
 }
 
@@ -115,8 +116,11 @@ fn word(why: WhyNot) -> &'static str {
         WhyNot::NoUnits => "no_units",
         WhyNot::NoControl => "no_control",
         WhyNot::NoBaseline => "no_baseline",
+        WhyNot::NoReleases => "no_releases",
         WhyNot::NotDivided => "not_divided",
         WhyNot::NotReported => "not_reported",
+        WhyNot::NotKept => "not_kept",
+        WhyNot::MonthNotWhole => "month_not_whole",
         WhyNot::NoBudget => "no_budget",
     }
 }

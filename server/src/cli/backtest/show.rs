@@ -3,6 +3,7 @@
 use rollout_rules::sli::backtest::{
     Account, Amount, Fired, Near, Outcome, Report, Resolution, RuleReport, WhyNot,
 };
+use rollout_rules::sli::guardrail::Sli;
 use rollout_rules::sli::{Reason, State};
 
 use super::draw::drawing;
@@ -91,6 +92,9 @@ fn show_rule(session: &mut Session, nth: usize, rule: &RuleReport, report: &Repo
     }
     if let Some(near) = rule.nearest.as_ref().filter(|_| rule.outcome() == Outcome::NotFired) {
         show_nearest(session, near)?;
+    }
+    if rule.tried.rule.when().sli() == Sli::MonthlySpend {
+        session.say("  what the app's other environments cost is not in it")?;
     }
     show_account(session, &rule.account)
 }
@@ -181,11 +185,14 @@ pub(super) fn reason(why: WhyNot) -> &'static str {
         WhyNot::SumsHaveNoUnits => "sums have no units, which it counts",
         WhyNot::NoUnits => "the app did not say which units failed or were slow",
         WhyNot::NoControl => {
-            "no variant is the control (in a file of batches --control and --shares say which)"
+            "no variant is the control, or nobody was to get it or another (in a file of batches --control and --shares say which)"
         }
         WhyNot::NoBaseline => "its bound is relative to a control, and there is none",
+        WhyNot::NoReleases => "its bound is relative to the release before, and no releases are recorded",
         WhyNot::NotDivided => "the split divided nobody: the flag was off, or on for all without a rollout",
         WhyNot::NotReported => "the app did not say how much of it it used",
+        WhyNot::NotKept => "how much of it the app used is kept for two days",
+        WhyNot::MonthNotWhole => "the month began before what is known",
         WhyNot::NoBudget => "the app has no budget",
     }
 }
@@ -195,8 +202,13 @@ fn unforeseen(session: &mut Session, report: &Report) -> Result<(), Failure> {
     let foreseen = |place: usize| {
         report.rules.iter().flat_map(|rule| &rule.fired).any(|fired| fired.really == Some(place))
     };
-    let others: Vec<_> =
-        report.acted.iter().enumerate().filter(|(place, _)| !foreseen(*place)).map(|(_, act)| act).collect();
+    let others: Vec<_> = report
+        .acted
+        .iter()
+        .enumerate()
+        .filter(|(place, act)| act.is_action && !foreseen(*place))
+        .map(|(_, act)| act)
+        .collect();
     if others.is_empty() {
         return Ok(());
     }

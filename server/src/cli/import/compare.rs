@@ -19,6 +19,8 @@ pub(super) struct Difference {
     words: Vec<String>,
     /// What stays other than the file says, in words.
     left: Vec<String>,
+    /// Whether units may be served what they are not served now.
+    raises: bool,
 }
 
 impl Difference {
@@ -33,6 +35,11 @@ impl Difference {
     /// What stays other than the file says, and why; nothing, if nothing does.
     pub(super) fn left_alone(&self) -> Option<String> {
         (!self.left.is_empty()).then(|| self.left.join(", "))
+    }
+
+    /// Whether it may serve units what they are not served now: what it needs guardrails for.
+    pub(super) fn may_raise(&self) -> bool {
+        self.raises
     }
 
     fn set(&mut self, name: &str, value: &impl Serialize, words: String) {
@@ -222,9 +229,15 @@ pub(super) fn state(file: &StatePart, server: &StateView, raise_stopped: bool, n
         if wanted != standing {
             let before = standing.iter().map(|it| (it.id.to_string(), it)).collect();
             let after = wanted.iter().map(|it| (it.id.to_string(), it)).collect();
+            found.raises |= !wanted.is_empty();
             found.set("schedule", &wanted, format!("schedule: {}", changed(&before, &after)));
         }
     }
+    let lowers = file.exposure.is_none_or(|exposure| exposure <= server.exposure);
+    let only_lowers = !file.on.is_some_and(|on| on && !server.on)
+        && lowers
+        && found.body.keys().all(|name| name == "exposure");
+    found.raises |= file.on.unwrap_or(server.on) && !only_lowers;
     found
 }
 

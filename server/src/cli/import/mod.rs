@@ -34,7 +34,8 @@ pub struct ImportOptions {
     /// With --dry-run: end with 8 if there is anything to change
     #[arg(long, requires = "dry_run")]
     exit_code: bool,
-    /// Archive flags and delete segments of the app that are not in the file, and clear rules that are not; environments stay
+    /// Archive flags and delete segments of the app that are not in the file, and clear rules that are not; environments stay, and so do
+    /// rules of previews. A file without any `guardrails` clears no rules
     #[arg(long)]
     prune: bool,
     /// Raise also what is off since its rollout was aborted, taken back or killed

@@ -99,7 +99,7 @@ pub(super) fn perform(session: &mut Session, order: &Order<'_>) -> Result<Made, 
 }
 
 fn carry_out(session: &Session, order: &Order<'_>, outcomes: &mut [Option<Outcome>]) -> Result<(), Failure> {
-    let mut performer = Performer { revisions: revisions(order.seen), missing: BTreeSet::new() };
+    let mut performer = Performer { revisions: revisions(order.seen), missing: order.plan.missing.clone() };
     let mut to_propose: Vec<&Step> = Vec::new();
     let mut waiting: Vec<&Step> = order.plan.steps.iter().collect();
     // What stands in the way of one change may go by another of the same plan: that one gets another chance.
@@ -176,7 +176,7 @@ impl Performer {
     fn perform(&mut self, session: &Session, step: &Step) -> Result<Result<(), Undone>, Failure> {
         if let Some(thing) = step.needs.iter().find(|thing| self.missing.contains(thing)) {
             self.missing.extend(step.makes.clone());
-            return Ok(Err((Outcome::NotTried { because: format!("{} is not there", named(thing)) }, false)));
+            return Ok(Err((Outcome::NotTried { because: not_there(thing) }, false)));
         }
         match self.send(session, step) {
             Ok(answer) => {
@@ -210,12 +210,13 @@ impl Performer {
     }
 }
 
-fn named(thing: &Thing) -> String {
+fn not_there(thing: &Thing) -> String {
     match thing {
-        Thing::App => "the app".to_owned(),
-        Thing::Environment(key) => format!("environment {key}"),
-        Thing::Segment(key) => format!("segment {key}"),
-        Thing::Flag(key) => format!("flag {key}"),
+        Thing::App => "the app is not there".to_owned(),
+        Thing::Environment(key) => format!("environment {key} is not there"),
+        Thing::Segment(key) => format!("segment {key} is not there"),
+        Thing::Flag(key) => format!("flag {key} is not there"),
+        Thing::Guardrails(..) => "its guardrails are not there".to_owned(),
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) enum Thing {
     Environment(EnvKey),
     Segment(SegmentKey),
     Flag(FlagKey),
+    /// What is written for a flag, or for the app; everywhere, or in one environment.
+    Guardrails(Option<FlagKey>, Option<EnvKey>),
 }
 
 /// When a step is done: what others need comes first, what others may still use goes last.
@@ -117,6 +119,8 @@ pub(super) struct Step {
 pub(super) struct Plan {
     pub rows: Vec<Row>,
     pub steps: Vec<Step>,
+    /// What the file asks for and cannot be, as far as others need it.
+    pub missing: BTreeSet<Thing>,
 }
 
 impl Plan {
@@ -157,7 +161,7 @@ pub(super) struct Maker<'a> {
     pub prune: bool,
     pub raise_stopped: bool,
     pub session: &'a Session,
-    plan: Plan,
+    pub(super) plan: Plan,
 }
 
 impl Maker<'_> {

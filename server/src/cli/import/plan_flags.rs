@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::compare::{self, Difference};
-use super::plan::{Act, Maker, Phase, Thing};
+use super::plan::{Act, Maker, Phase, Step, Thing};
 use crate::cli::app_file::FlagPart;
 use crate::cli::client::encoded;
 use crate::cli::view::FlagView;
@@ -179,9 +179,18 @@ impl Maker<'_> {
         if act == Act::Change {
             let environments = format!("{}/environments", flag::path(&self.file.app.key, key));
             let path = format!("{environments}/{}", encoded(environment.as_str()));
+            let guarded = difference.may_raise();
             let body = Value::Object(difference.body);
             let command = self.command("set_targeting", key, Some(environment), &body);
-            self.of_state(row, Phase::States, Method::PATCH, path, body, command, (key, environment));
+            let step =
+                self.of_state(row, Phase::States, Method::PATCH, path, body, command, (key, environment));
+            if guarded {
+                for flag in [None, Some(key)] {
+                    for place in [None, Some(environment)] {
+                        step.needs.push(Thing::Guardrails(flag.cloned(), place.cloned()));
+                    }
+                }
+            }
         }
     }
 
@@ -213,9 +222,10 @@ impl Maker<'_> {
         body: Value,
         command: Value,
         (key, environment): (&FlagKey, &EnvKey),
-    ) {
+    ) -> &mut Step {
         let step = self.step(row, phase, method, path, body);
         (step.seen, step.command) = (Some(Thing::Flag(key.clone())), Some(command));
         step.needs.extend([Thing::Flag(key.clone()), Thing::Environment(environment.clone())]);
+        step
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::app_file::{GuardrailsPart, RuleText};
 use crate::cli::client::with_query;
 use crate::cli::export::called;
 use crate::cli::flag;
+use crate::cli::reading::text;
 
 /// What is written in one place: for all environments, or for one.
 type Written<'a> = Option<&'a Vec<RuleText>>;
@@ -67,8 +68,18 @@ impl Maker<'_> {
                 let details = format!("not in the file: {}", shown(standing));
                 self.row(what, &place, Act::LeftAlone, details);
             }
+            (None, Some(_)) if environment.is_some_and(|key| self.is_others_preview(key)) => {
+                self.row(what, &place, Act::LeftAlone, "previews are no part of an export");
+            }
             (None, Some(standing)) => self.clear(what, flag, environment, standing),
         }
+    }
+
+    /// Whether an environment is a preview that the file knows nothing of.
+    fn is_others_preview(&self, key: &EnvKey) -> bool {
+        let known = self.seen.environments.get(key.as_str());
+        !self.file.environments.contains_key(key)
+            && known.is_some_and(|known| text(known, "kind") == "preview")
     }
 
     fn put(
@@ -80,8 +91,10 @@ impl Maker<'_> {
         standing: Written<'_>,
     ) {
         let place = environment.map(ToString::to_string).unwrap_or_default();
+        let thing = Thing::Guardrails(flag.cloned(), environment.cloned());
         if let Some(problem) = self.problem(environment, wanted) {
             self.row(what, &place, Act::Impossible, problem);
+            self.plan.missing.insert(thing);
             return;
         }
         let details = match standing {
@@ -100,6 +113,7 @@ impl Maker<'_> {
         let step = self.step(row, Phase::Guardrails, Method::PUT, path, body);
         step.command = command;
         step.seen = flag.cloned().map(Thing::Flag);
+        step.makes = Some(thing);
         step.needs.extend(flag.cloned().map(Thing::Flag));
         step.needs.extend(environment.cloned().map(Thing::Environment));
     }

@@ -191,6 +191,9 @@ fn headline(act: &Act) -> &'static str {
         (None, Cause::StillServed) => "what was taken back is still served",
         (None, Cause::LeftToPeople) => "automation has acted as often as it may in a day",
         (None, Cause::Refused) => "what a guardrail asks for is refused",
+        (None, Cause::Regressed(_)) if act.effects.contains(&Action::RevertRelease) => {
+            "its release is to be reverted"
+        }
         (None, _) => "a guardrail acted",
     }
 }
@@ -236,7 +239,7 @@ fn release_line(release: Option<&Reversal>) -> String {
             format!("Release: {current}. To go back to: {back_to}")
         }
         Some(Reversal { current, back_to: None }) => {
-            format!("Release: {current}. No earlier one is known on which no guardrail acted")
+            format!("Release: {current}. No earlier one is known that no guardrail had reverted")
         }
         None => {
             "Release: not known. Have your pipeline tell what it deploys: tidegate release deployed DIGEST"
@@ -250,7 +253,11 @@ mod tests {
     use super::*;
 
     fn subject_of(flag: Option<&str>, cause: Cause) -> String {
-        let act = Act {
+        subject(&act_of(flag, cause))
+    }
+
+    fn act_of(flag: Option<&str>, cause: Cause) -> Act {
+        Act {
             app: AppKey::new("shop").expect("a key"),
             flag: flag.map(|flag| FlagKey::new(flag).expect("a key")),
             environment: None,
@@ -262,8 +269,7 @@ mod tests {
             lowered: Vec::new(),
             release: None,
             effects: Vec::new(),
-        };
-        subject(&act)
+        }
     }
 
     #[test]
@@ -278,6 +284,9 @@ mod tests {
             "[tidegate] shop: the month is going to cost nearly all that it may"
         );
         assert_eq!(of_app(Cause::Suspect(Sli::Availability)), "[tidegate] shop: the app itself does badly");
+        let mut act = act_of(None, Cause::Regressed(Sli::ErrorRate));
+        act.effects = vec![Action::RevertRelease];
+        assert_eq!(subject(&act), "[tidegate] shop: its release is to be reverted");
         assert_eq!(of_app(Cause::Refused), "[tidegate] shop: what a guardrail asks for is refused");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::operation::{Operation, READERS};
 use super::views::{OrNull, Page, Time};
-use crate::evaluator::evidence::MAX_KEPT;
+use crate::evaluator::evidence::{MAX_BYTES, MAX_BYTES_OF_APP, MAX_KEPT, MAX_KEPT_OF_APP};
 use crate::http::problem;
 use crate::http::recording::MAX_RECORDINGS;
 
@@ -32,7 +32,7 @@ enum VerdictState {
     Suspect,
     /// It is worse, and by so much that a rule acts.
     Regressed,
-    /// The app runs and nobody asks for the flag.
+    /// The app runs, and nobody asks for the flag, or it is not told which units failed or were slow.
     NoData,
     /// The app reports nothing any more.
     Stale,
@@ -55,7 +55,7 @@ struct VerdictView {
     shown_good: bool,
     /// The numbers, in words; empty if there are none.
     why: String,
-    /// The numbers, for programs: `nothing`, or an object of one member, `compared`, `threshold`, `absolute`, `skewed` or
+    /// The numbers, for programs: `nothing`, `unlisted`, or an object of one member, `compared`, `threshold`, `absolute`, `skewed` or
     /// `silence`.
     reason: Value,
 }
@@ -290,7 +290,8 @@ pub(super) fn slo() -> Vec<Operation> {
             .about(format!(
                 "Its target and how fast the errors are used up that it allows within thirty days; what the month has cost and is \
                  going to cost against the budget. People are told where errors are used up too fast: {}. What is not known yet \
-                 is null. What became of all of the app's requests is taken from the flag that was asked for most in each slot.",
+                 is null. What became of all of the app's requests is what its processes told as `all`; where none did, or fewer \
+                 requests than one flag had, the flag that was asked for most in a slot stands for them.",
                 rules.join("; "),
             ))
             .by(READERS)
@@ -315,8 +316,11 @@ pub(super) fn evidence() -> Vec<Operation> {
         Operation::new(Method::GET, ALL_EVIDENCE, "list_evidence")
             .title("List what guardrails acted on")
             .about(format!(
-                "The newest first. Evidence is stored with each act of a guardrail; the server keeps {MAX_KEPT} pieces, and the oldest \
-                 go when there are more. An entry of the log that a guardrail caused names its evidence.",
+                "The newest first. Evidence is stored with each act of a guardrail, of an app at most three pieces a slot; the server keeps \
+                 {MAX_KEPT} pieces and {} MiB of them, {MAX_KEPT_OF_APP} and {} MiB of one app, and the oldest go when there \
+                 are more. An entry of the log that a guardrail caused names its evidence.",
+                MAX_BYTES >> 20,
+                MAX_BYTES_OF_APP >> 20,
             ))
             .by(READERS)
             .query::<EnvKey>("environment", "Only of this environment.")

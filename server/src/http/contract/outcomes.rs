@@ -111,7 +111,7 @@ pub(super) fn outcomes() -> Vec<Operation> {
                  ```\n\n\
                  Only requests whose variant a split or an exposure chose are told of, under the flag revision and the variant that \
                  OFREP's metadata gave. Without the lists of units errors are counted and thresholds work; nothing is compared with the \
-                 control. `all` tells once for each slot what became of all requests, whether a flag was checked in them or not: rules \
+                 control, and rollouts whose rules compare are held. `all` tells once for each slot what became of all requests, whether a flag was checked in them or not: rules \
                  of the app itself and its spend go by it. Summaries are taken one by one, so the answer is 202 even if some are refused. They are in memory until \
                  their slot closes: a server that crashes loses those of slots that were open, {} s at most, and senders do not tell \
                  them again. Open slots hold {MAX_SERIES} variants and revisions of flags, {MAX_SERIES_OF_APP} of one app environment.",

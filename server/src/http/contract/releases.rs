@@ -28,7 +28,7 @@ struct ReleaseView {
     deployed_at: Time,
     /// Whether it runs now.
     current: bool,
-    /// Whether it is the one to go back to: the newest before the current one on which no guardrail acted.
+    /// Whether it is the one to go back to: the newest before the current one that no guardrail had reverted.
     previous_good: bool,
     /// The first act of a guardrail that asked for it to be reverted while it ran.
     acted_on: OrNull<Revision>,
@@ -70,7 +70,8 @@ pub(super) fn releases() -> Vec<Operation> {
         Operation::new(Method::GET, RELEASES, "list_releases")
             .title("List what was deployed to an environment")
             .about(
-                "Which artifact runs, and which one to go back to: this is what the job of `revert release` is told, as of the                  moment at which a guardrail asked for it.",
+                "Which artifact runs, and which one to go back to: this is what the job of `revert release` is told, as of the \
+                 moment at which a guardrail asked for it.",
             )
             .by(READERS)
             .answers::<ReleasesView>(
@@ -85,7 +86,9 @@ pub(super) fn releases() -> Vec<Operation> {
         Operation::new(Method::POST, RELEASES, "tell_deployment")
             .title("Tell that an artifact was deployed")
             .about(
-                "It is current from then on, until another is told of; the current one again changes nothing. Rules of the app                  may act anew, and what is watched is judged anew for another artifact. One that was deployed before goes on                  where it was: what a guardrail found of it counts. Agents tell of previews and sandboxes only.",
+                "It is current from then on, until another is told of; the current one again changes nothing. Rules of the app \
+                 may act anew, and what is watched is judged anew for another artifact. One that was deployed before goes on \
+                 where it was: what a guardrail found of it counts. Agents tell of previews and sandboxes only.",
             )
             .by(CHANGERS)
             .change()
