@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::authority::{Direction, Envs, Ground, Right};
 use super::direction::{drop_new_raises, to_come};
-use super::releases::reversal;
+use super::releases::{last_deployed, reversal};
 use super::validate::{invalid, too_many};
 use super::{Case, Decided, Refusal, What};
 use crate::change::Change;
@@ -85,10 +85,11 @@ impl<'a> Case<'a> {
         };
         // Without a word of it, what is served now was measured.
         let measured = acting.measured.or(served);
+        let deployed_at = environment.as_ref().and_then(|environment| last_deployed(found, environment));
         let past = runbook.and_then(|runbook| {
             let rule = acting.guardrail.as_ref().map(Guardrail::when);
             let found = acting.found.unwrap_or(self.now).min(self.now);
-            runbook.acted((flag.as_ref(), environment.as_ref()), measured, *cause, rule, found)
+            runbook.acted((flag.as_ref(), environment.as_ref()), measured, *cause, rule, (found, deployed_at))
         });
         if let Some(past) = past {
             return Ok(Decided::Already(past.revision));
@@ -104,7 +105,7 @@ impl<'a> Case<'a> {
             return Err(Refusal::Stale { seen, current, changed: view.changed_since(seen) });
         }
         let current = view.map_or(found.revision(), |view| view.revision());
-        let actions = self.not_reverted_yet(found, acting, measured);
+        let actions = self.not_reverted_yet(found, acting, measured)?;
         let asked = Asked {
             flag: flag.as_ref(),
             environment: environment.as_ref(),

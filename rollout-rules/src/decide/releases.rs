@@ -9,10 +9,11 @@ use super::{Case, Decided, Refusal};
 use crate::change::Change;
 use crate::flag::EnvironmentKind;
 use crate::ids::{EnvKey, Revision};
-use crate::release::{Deployed, Releases, Reversal, check_version};
+use crate::release::{Deployed, Release, Releases, Reversal, check_version};
 use crate::runbook::{Acting, Cause};
 use crate::sli::guardrail::Action;
 use crate::snapshot::App;
+use crate::time::UnixMs;
 
 impl Case<'_> {
     /// An artifact was deployed. The current one again is nothing new, whatever version it is told under.
@@ -58,26 +59,21 @@ impl Case<'_> {
         };
         let releases = releases(app, environment);
         let current = releases.current();
-        if acting.actions.contains(&Action::RevertRelease)
-            && acting.artifact != current.map(|current| current.artifact)
-        {
-            let seen = acting.artifact.and_then(|artifact| releases.get(&artifact));
-            return Err(Refusal::Stale {
-                seen: seen.map_or(Revision::ZERO, |seen| seen.revision),
-                current: current.map_or(Revision::ZERO, |current| current.revision),
-                changed: Vec::new(),
-            });
+        if acting.actions.contains(&Action::RevertRelease) && !is_current(releases, acting) {
+            return Err(not_current(releases, acting));
         }
-        Ok(current.map(|current| current.revision))
+        let measured = acting.artifact.and_then(|artifact| releases.get(&artifact));
+        Ok(measured.or(current).map(|measured| measured.revision))
     }
 
-    /// What is left to do for an act on a whole app: a release is reverted once for a cause, however long it stays.
+    /// What is left to do for an act: on a whole app a release is reverted once for a cause, however long it stays, and for what a
+    /// flag does none is that was not measured.
     pub(super) fn not_reverted_yet(
         &self,
         app: &App,
         acting: &Acting,
         deployed: Option<Revision>,
-    ) -> Vec<Action> {
+    ) -> Result<Vec<Action>, Refusal> {
         let mut actions = acting.actions.clone();
         if let (None, Some(environment), Some(deployed)) = (&acting.flag, &acting.environment, deployed)
             && releases(app, environment).current().is_some_and(|current| current.acted_on.is_some())
@@ -85,13 +81,39 @@ impl Case<'_> {
         {
             actions.retain(|action| *action != Action::RevertRelease);
         }
-        actions
+        if let (Some(_), Some(environment), Cause::Regressed(_)) =
+            (&acting.flag, &acting.environment, acting.cause)
+            && actions.contains(&Action::RevertRelease)
+            && !is_current(releases(app, environment), acting)
+        {
+            actions.retain(|action| *action != Action::RevertRelease);
+            if actions.is_empty() {
+                return Err(not_current(releases(app, environment), acting));
+            }
+        }
+        Ok(actions)
     }
+}
+
+/// Whether what was measured still runs.
+fn is_current(releases: &Releases, acting: &Acting) -> bool {
+    acting.artifact == releases.current().map(|current| current.artifact)
+}
+
+fn not_current(releases: &Releases, acting: &Acting) -> Refusal {
+    let seen = acting.artifact.and_then(|artifact| releases.get(&artifact));
+    let of = |release: Option<&Release>| release.map_or(Revision::ZERO, |release| release.revision);
+    Refusal::Stale { seen: of(seen), current: of(releases.current()), changed: Vec::new() }
 }
 
 /// What was deployed to an environment.
 fn releases<'a>(app: &'a App, environment: &EnvKey) -> &'a Releases {
     app.environment(environment).map_or(Releases::none(), |record| record.releases())
+}
+
+/// When what runs was deployed, if that was told.
+pub(super) fn last_deployed(app: &App, environment: &EnvKey) -> Option<UnixMs> {
+    releases(app, environment).current().map(|current| current.deployed_at)
 }
 
 /// What an act has reverted, if it asks for that.

@@ -73,7 +73,7 @@ pub struct Acting {
     /// The last change of the flag in the environment, which was measured.
     #[serde(default)]
     pub measured: Option<Revision>,
-    /// The artifact that ran, of a whole app that was measured; none: it is not known which did.
+    /// The artifact that ran while it was measured; none: it is not known which did.
     #[serde(default)]
     pub artifact: Option<ArtifactDigest>,
     /// Where the numbers are kept.
@@ -163,9 +163,13 @@ impl Act {
         format!("{head}{rule}: {}", done.join(", "))
     }
 
-    /// Whether it does more than tell somebody.
+    /// Whether it does more than tell somebody. That a budget holds what is not critical does not count: it is judged in every
+    /// environment, and would leave nothing of a day for what does harm.
     pub fn is_action(&self) -> bool {
-        !self.lowered.is_empty() || self.effects.iter().any(|effect| !matches!(effect, Action::Notify(_)))
+        let of_budget = self.cause == Cause::Regressed(Sli::MonthlySpend);
+        let counts = |lowered: &Lowered| !of_budget || !matches!(lowered, Lowered::NonCritical { .. });
+        self.lowered.iter().any(counts)
+            || self.effects.iter().any(|effect| !matches!(effect, Action::Notify(_)))
     }
 }
 
@@ -187,7 +191,7 @@ pub struct Acted {
     /// By which rule; none: by none, or it was not noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Test>,
-    /// Whether it did more than tell somebody.
+    /// Whether it did more than tell somebody, as far as that counts.
     pub is_action: bool,
 }
 

@@ -22,7 +22,7 @@ use super::news::{Measurand, News, Page, Proposed};
 use super::parked::Parked;
 use super::running::Side;
 use super::slot::Slot;
-use super::spend::{Estimate, Spend};
+use super::spend::{Estimate, Spend, month_of};
 use super::standing::{Held, Standing};
 use super::verdict::{Reason, State, Verdict};
 use super::watch::{Peers, Plan, Watch};
@@ -195,6 +195,14 @@ impl AppWatch {
         }
     }
 
+    /// Ends the watch over a split and forgets what was found of it while the current artifact ran.
+    pub(super) fn forget(&mut self, flag: &FlagKey, split: &SplitId) {
+        if let Ok(at) = self.place(flag, split) {
+            self.splits.remove(at);
+        }
+        self.parked.take(self.artifact, flag, split);
+    }
+
     /// The watch over a split, to say what is served.
     pub fn plan(&mut self, flag: &FlagKey, split: &SplitId, plan: Plan) {
         if let Ok(at) = self.place(flag, split) {
@@ -254,7 +262,8 @@ impl AppWatch {
             let mine = |told: &SplitSlot| (&told.flag, &told.split).cmp(&(&split.flag, &split.split));
             let parts = entry.splits.binary_search_by(mine).map_or(&nothing, |at| &entry.splits[at].parts);
             split.watch.take(entry.slot, entry.sources, parts);
-            if split.watch.alarms() {
+            // What goes on where it was alarms for what was seen at another time.
+            if split.watch.alarms() && !split.watch.resumed_within(SAME_TIME_SLOTS) {
                 split.alarmed = Some(entry.slot);
             }
         }
@@ -282,15 +291,15 @@ impl AppWatch {
         self.spend.add(all.cost_micros, entry.slot.starts_at());
         let (slots, at) = (entry.slot.since(self.began), entry.slot.ends_at());
         if slots.is_multiple_of(ESTIMATED_SLOTS) {
-            let before = self.estimate;
             self.estimate = self.spend.estimate(at);
-            if self.estimate.spent_micros < before.spent_micros {
-                // Another month has begun.
-                self.rules.iter_mut().for_each(|rule| rule.arm(true));
-            }
         }
         let hour = entry.slot.0 / SLOTS_OF_AN_HOUR;
         if self.hour != hour {
+            // An hour into another month all environments have said what it costs.
+            let month = |hour: u32| month_of(Slot(hour.saturating_sub(1) * SLOTS_OF_AN_HOUR).starts_at());
+            if month(self.hour) != month(hour) {
+                self.rules.iter_mut().for_each(|rule| rule.arm(true));
+            }
             self.hour = hour;
             self.usual = self.week.usual(entry.slot);
             let usual = &self.usual;

@@ -54,6 +54,14 @@ pub enum Input {
         /// Which.
         split: SplitId,
     },
+    /// A split is watched no more, and nothing that was found of it while the current artifact ran counts again: somebody
+    /// changed what it serves.
+    Forget {
+        /// Of which flag.
+        flag: FlagKey,
+        /// Which.
+        split: SplitId,
+    },
     /// What a revision of a flag serves the units of a split.
     Plan {
         /// Of which flag.
@@ -107,6 +115,7 @@ impl AppWatch {
             }
             Input::Rules { flag, split, rules } => self.act_by(flag, split, rules.clone()),
             Input::Unwatch { flag, split } => self.unwatch(flag, split),
+            Input::Forget { flag, split } => self.forget(flag, split),
             Input::Plan { flag, split, plan } => self.plan(flag, split, plan.clone()),
             Input::RolloutRuns { flag, split, runs } => self.rollout_runs(flag, split, *runs),
             Input::Elsewhere { spend } => self.spent_elsewhere(*spend),

@@ -36,9 +36,11 @@ impl Parked {
         artifact: Option<ArtifactDigest>,
         flag: &FlagKey,
         split: &SplitId,
-        watch: Watch,
+        mut watch: Watch,
     ) {
         let Some(artifact) = artifact.filter(|_| watch.has_seen()) else { return };
+        // Units are counted anew when it goes on: until then they would only take room.
+        watch.forget_units();
         self.take(Some(artifact), flag, split);
         if self.0.len() == MAX_PARKED {
             self.0.remove(0);

@@ -185,7 +185,7 @@ impl Recording {
                 Input::Rules { flag, rules: of_flag, .. } => {
                     rules.flags.insert(flag.clone(), of_flag.clone());
                 }
-                Input::Unwatch { flag, split } => {
+                Input::Unwatch { flag, split } | Input::Forget { flag, split } => {
                     known.remove(&(flag.clone(), split.clone()));
                     lines.push(Recorded::Ends { from, flag: flag.clone(), split: split.clone() });
                 }

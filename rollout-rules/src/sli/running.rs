@@ -59,6 +59,13 @@ pub(super) struct Served<'a> {
     pub(super) control: Option<&'a Outcomes>,
 }
 
+impl Served<'_> {
+    /// Requests of both.
+    pub(super) fn requests(&self) -> u64 {
+        self.variant.requests.saturating_add(self.control.map_or(0, |control| control.requests))
+    }
+}
+
 /// From which evidence on a comparison acts and holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Marks {

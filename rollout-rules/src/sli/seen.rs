@@ -39,7 +39,8 @@ impl Seen {
     /// Whether all of them are there, each just where its hash says. Nothing here waits for anything, so that all places are
     /// fetched from memory at once: whoever goes through the units next finds them near, whatever the answer is.
     pub(super) fn has_all_at_hand<T>(&self, units: &[(UnitHash, T)]) -> bool {
-        let at_hand = |unit: u64| self.places[self.first_place(unit)] == unit;
+        // A free place is no unit whose hash is zero.
+        let at_hand = |unit: u64| (self.places[self.first_place(unit)] == unit) & ((unit != 0) | self.zero);
         !self.places.is_empty() && units.iter().fold(true, |all, (unit, _)| all & at_hand(unit.0))
     }
 

@@ -113,7 +113,12 @@ impl Estimate {
 
 /// When a moment's month began (UTC).
 pub(super) fn month_began(at: UnixMs) -> UnixMs {
-    UnixMs(month(at).0.saturating_mul(DAY.0))
+    UnixMs(month_of(at).saturating_mul(DAY.0))
+}
+
+/// The first day of a moment's month, counted from 1970-01-01.
+pub(super) fn month_of(now: UnixMs) -> u64 {
+    month(now).0
 }
 
 /// The first day of a moment's month, and the first of the next, counted from 1970-01-01.

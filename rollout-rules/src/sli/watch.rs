@@ -42,8 +42,9 @@ pub(super) const LEAST_REQUESTS: u64 = 100;
 const SLOTS_OF_AN_HOUR: u64 = 360;
 /// After so many slots without a report the source is stale.
 const STALE_SLOTS: u32 = 2;
-/// After so many slots without requests, or sooner where many were expected, there is no data.
-const QUIET_SLOTS: u32 = 60;
+/// After so many slots without requests, or sooner where many were expected, there is no data; that units which turned bad were
+/// not told is over after so many without any.
+pub(super) const QUIET_SLOTS: u32 = 60;
 /// So many requests that are expected and do not come are no accident (one in ten thousand).
 const MISSED_REQUESTS: u64 = 9;
 
@@ -205,9 +206,14 @@ impl Watch {
         })
     }
 
-    /// Since when it is watched.
+    /// Since when it is watched, or was begun again with what was known.
     pub(super) fn began(&self) -> Slot {
-        self.began
+        self.resumed.unwrap_or(self.began)
+    }
+
+    /// Whether it was begun again with what was known, so many slots ago at most.
+    pub(super) fn resumed_within(&self, slots: u32) -> bool {
+        self.resumed.is_some_and(|resumed| self.next.since(resumed) <= slots)
     }
 
     /// Whether a rollout of the split may go on, as far as its variants and control tell.

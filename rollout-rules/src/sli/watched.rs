@@ -12,6 +12,7 @@ use super::mirror::Mirror;
 use super::running::{Marks, Running, Served, Side};
 use super::slot::Slot;
 use super::verdict::{State, Verdict};
+use super::watch::QUIET_SLOTS;
 use crate::ids::VariantKey;
 
 /// What is known of a variant.
@@ -39,6 +40,9 @@ pub(super) struct Watched {
     /// Whether units turned bad or slow, when any did last, and which was not told: then nothing is compared.
     #[serde(default)]
     pub(super) blind: bool,
+    /// For how many slots with requests nothing was bad since.
+    #[serde(default, skip_serializing_if = "is_none")]
+    clear_slots: u32,
 }
 
 impl Watched {
@@ -67,6 +71,7 @@ impl Watched {
             regressed: None,
             acted: 0,
             blind: false,
+            clear_slots: 0,
         }
     }
 
@@ -76,6 +81,14 @@ impl Watched {
             self.tests.iter_mut().for_each(|test| test.begin(slot));
             self.next_bets = self.began.plus((slot.since(self.began) / EPOCH_SLOTS + 1) * EPOCH_SLOTS);
         }
+    }
+
+    /// Goes on with what its tests found. All of them may act again, and clocks and requests are counted from now on.
+    pub(super) fn go_on(&mut self) {
+        self.tests.iter_mut().for_each(Running::stop_clock);
+        (self.told, self.regressed) = (None, None);
+        (self.acted, self.blind, self.clear_slots) = (0, false, 0);
+        (self.requests, self.control_requests) = (0, 0);
     }
 
     /// Notes that a test was told to hold.
@@ -96,11 +109,20 @@ impl Watched {
         // A slot in which nothing failed and nothing was slow says nothing of it.
         let told: Vec<bool> = self.tests.iter().filter_map(|running| running.is_told(served)).collect();
         if !told.is_empty() {
-            self.blind = told.contains(&false);
+            (self.blind, self.clear_slots) = (told.contains(&false), 0);
+        } else if self.blind && served.requests() > 0 {
+            // Long enough without, and it is as good as over.
+            self.clear_slots = self.clear_slots.saturating_add(1);
+            self.blind = self.clear_slots < QUIET_SLOTS;
         }
         let before = Side { variant: &self.lately, control: served.control.map(|_| control), now: slot };
         self.tests.iter_mut().for_each(|test| test.count(slot, served, &before));
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(slots: &u32) -> bool {
+    *slots == 0
 }
 
 /// Tests are [`MAX_TESTS`](super::watch::MAX_TESTS) at most: a bit each.

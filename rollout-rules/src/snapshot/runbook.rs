@@ -80,19 +80,22 @@ impl Runbook {
         self.channels.get(name).map(|kept| &**kept)
     }
 
-    /// The act of automation on one revision of a flag for a cause and by a rule, if it is remembered. One on a whole app, on the
-    /// deployment that was measured or on none, is for what is found within an hour of it, that people were left to for a day.
+    /// The act of automation on one revision of a flag for a cause and by a rule, if it is remembered; it is for no more than what is
+    /// found until another release is `deployed`. One on a whole app, on the deployment that was measured or on none, is for
+    /// what is found within an hour of it, that people were left to for a day.
     pub fn acted(
         &self,
         (flag, environment): (Option<&FlagKey>, Option<&EnvKey>),
         measured: Option<Revision>,
         cause: Cause,
         rule: Option<Test>,
-        found: UnixMs,
+        (found, deployed): (UnixMs, Option<UnixMs>),
     ) -> Option<&Acted> {
         let again = if cause == Cause::LeftToPeople { DAY } else { HOUR };
+        let deployed = deployed.filter(|deployed| flag.is_some() && *deployed <= found);
         self.acted.iter().find(|acted| {
-            ((flag.is_some() && measured.is_some()) || acted.at.plus(again) > found)
+            deployed.is_none_or(|deployed| acted.at >= deployed)
+                && ((flag.is_some() && measured.is_some()) || acted.at.plus(again) > found)
                 && acted.flag.as_ref() == flag
                 && acted.environment.as_ref() == environment
                 && acted.measured == measured

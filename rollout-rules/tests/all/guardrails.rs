@@ -72,6 +72,24 @@ fn acting(world: &World, actions: &[&str], cause: Cause) -> Command {
     Command::Act { acting: Box::new(acting) }
 }
 
+/// What the evaluator asks for where the month costs too much.
+fn out_of_budget() -> Command {
+    let acting = Acting {
+        app: app("shop"),
+        flag: None,
+        environment: None,
+        guardrail: None,
+        variant: None,
+        cause: Cause::Regressed(Sli::MonthlySpend),
+        measured: None,
+        artifact: None,
+        evidence: None,
+        found: None,
+        actions: vec![Action::DisableNonCritical],
+    };
+    Command::Act { acting: Box::new(acting) }
+}
+
 fn served(world: &World, key: &str) -> Revision {
     let view = world.snapshot.flag(&app("shop"), &flag(key)).expect("the flag");
     view.record().state(&env("production")).expect("its state").revision()
@@ -254,6 +272,10 @@ fn automation_acts_three_times_a_day_on_an_app_and_then_leaves_it_to_people() {
     assert_eq!(refusal.code(), "left_to_people");
     // To tell somebody is no action.
     world.done(&evaluator(), acting(&world, &["notify on-call"], Cause::Suspect(Sli::ErrorRate)));
+    // Nor is what a budget holds, which is judged in every environment.
+    world.done(&evaluator(), out_of_budget());
+    assert!(!world.is_on("production"));
+    world.done(&human("ann"), set("production", json!({"on": true})));
     // A person's drill is not automation's.
     let drill = drill(&mut world, &["flag off"]);
     world.done(&human("ann"), drill);
@@ -375,20 +397,7 @@ fn what_is_not_critical_goes_off_everywhere_at_once_and_what_is_stays() {
         let on = json!({"do": "set_targeting", "app": "shop", "flag": key, "environment": "production", "on": true});
         world.done(&human("ann"), command(on));
     }
-    let acting = Acting {
-        app: app("shop"),
-        flag: None,
-        environment: None,
-        guardrail: None,
-        variant: None,
-        cause: Cause::Regressed(Sli::MonthlySpend),
-        measured: None,
-        artifact: None,
-        evidence: None,
-        found: None,
-        actions: vec![Action::DisableNonCritical],
-    };
-    world.done(&evaluator(), Command::Act { acting: Box::new(acting) });
+    world.done(&evaluator(), out_of_budget());
     let answer = |key: &str| world.answer("production", key, "ann") == Some(json!(true));
     assert_eq!((answer("f"), answer("g"), answer("h")), (false, true, false));
     let held = |key: &str| {

@@ -298,10 +298,62 @@ fn a_rule_of_a_flag_that_reverts_marks_the_release_and_a_drill_does_not() {
     assert_eq!(releases(&world).current().and_then(|it| it.acted_on), None, "and holds nothing against it");
     let view = world.snapshot.flag(&app("shop"), &flag("f")).expect("the flag");
     let measured = view.record().state(&env("production")).expect("a state").revision();
-    let Command::Act { acting } = acting(None, "flag off, revert release", BAD) else { panic!() };
+    let Command::Act { acting } = acting(Some(2), "flag off, revert release", BAD) else { panic!() };
     let acting = Acting { flag: Some(flag("f")), measured: Some(measured), ..*acting };
     let act = world.done(&evaluator(), Command::Act { acting: Box::new(acting) });
     assert_eq!(releases(&world).current().and_then(|it| it.acted_on), Some(act));
+}
+
+/// What the evaluator asks for where a rule of a flag holds, measured as it is while an artifact ran.
+fn of_flag(world: &World, nth: u8, then: &str) -> Command {
+    let view = world.snapshot.flag(&app("shop"), &flag("f")).expect("the flag");
+    let measured = view.record().state(&env("production")).expect("a state").revision();
+    let Command::Act { acting } = acting(Some(nth), then, BAD) else { panic!() };
+    let acting =
+        Acting { flag: Some(flag("f")), measured: Some(measured), found: Some(world.now), ..*acting };
+    Command::Act { acting: Box::new(acting) }
+}
+
+#[test]
+fn what_a_flag_did_on_one_release_reverts_no_other_and_turns_the_flag_off_all_the_same() {
+    let mut world = shop();
+    deploy(&mut world, 1);
+    deploy(&mut world, 2);
+    let alone = of_flag(&world, 1, "revert release");
+    assert_eq!(world.refused(&evaluator(), alone), "stale");
+    let both = of_flag(&world, 1, "flag off, revert release, notify owner");
+    world.done(&evaluator(), both);
+    assert_eq!(effects(&world), [Action::Notify("owner".parse().expect("a name"))]);
+    let Change::GuardrailActed { act } = &world.entries.last().expect("an entry").change else { panic!() };
+    assert_eq!((act.lowered.len(), &act.release), (1, &None));
+    assert_eq!(releases(&world).current().and_then(|it| it.acted_on), None);
+}
+
+#[test]
+fn a_rule_of_a_flag_that_lowers_nothing_acts_again_on_another_release() {
+    let mut world = shop();
+    deploy(&mut world, 1);
+    let first = of_flag(&world, 1, "revert release");
+    let act = world.done(&evaluator(), first.clone());
+    world.wait_days(1);
+    deploy(&mut world, 2);
+    assert_eq!(world.done(&evaluator(), first), act, "what was found before is done already");
+    let next = of_flag(&world, 2, "revert release");
+    assert!(world.done(&evaluator(), next.clone()) > act);
+    assert_eq!(effects(&world), [Action::RevertRelease]);
+    let count = world.entries.len();
+    world.done(&evaluator(), next);
+    assert_eq!(world.entries.len(), count, "once for a release");
+}
+
+#[test]
+fn what_was_done_for_a_whole_app_is_not_done_twice_because_something_was_deployed_since() {
+    let mut world = shop();
+    deploy(&mut world, 1);
+    let first = world.done(&evaluator(), acting(Some(1), "notify owner", BAD));
+    deploy(&mut world, 2);
+    assert_eq!(world.done(&evaluator(), acting(Some(1), "notify owner", BAD)), first);
+    assert!(world.done(&evaluator(), acting(Some(2), "notify owner", BAD)) > first);
 }
 
 #[test]

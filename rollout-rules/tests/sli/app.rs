@@ -5,8 +5,8 @@ use rollout_rules::ids::{FlagKey, Revision, SplitId, VariantKey};
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::sli::{
-    AppSlot, AppWatch, BudgetState, Gauges, Held, Input, News, Objectives, Outcomes, Page, Part, Plan,
-    Proposed, Reason, Slot, SplitSlot, Standing, State, Sums, UnitHash, UnitList, Week,
+    AppSlot, AppWatch, BudgetState, Estimate, Gauges, Held, Input, News, Objectives, Outcomes, Page, Part,
+    Plan, Proposed, Reason, Slot, SplitSlot, Standing, State, Sums, UnitHash, UnitList, Week,
 };
 use rollout_rules::time::UnixMs;
 
@@ -269,6 +269,20 @@ fn a_budget_warns_at_80_percent_and_acts_once_in_a_month() {
     assert_eq!(told[0], (0, "suspect".to_owned()), "{told:?}");
     let acts: Vec<u32> = told.iter().filter(|(_, what)| what == "acts").map(|(day, _)| *day).collect();
     assert!(matches!(acts[..], [4..10, 31]), "once in each of two months: {told:?}");
+}
+
+#[test]
+fn a_budget_that_is_used_up_elsewhere_alone_acts_once_in_a_month_too() {
+    let first = Slot::at(UnixMs::parse_rfc3339("2027-03-30T00:00:00Z").unwrap());
+    let budget = Objectives { budget_micros: Some(1_000), ..Objectives::default() };
+    let mut watch = AppWatch::new(rules(&["monthly_spend > budget -> notify owner"]), budget, first);
+    watch.fold(&Input::Elsewhere { spend: Estimate { spent_micros: 2_000, expected_micros: 2_000 } });
+    let found = (0..4 * 24 * HOUR).filter(|number| {
+        let entry = AppSlot { slot: first.plus(*number), ..slot(0, outcomes(0, 0, 0), vec![]) };
+        !acts(&watch.step(&entry)).is_empty()
+    });
+    // With its second hour: until then others may still tell of the month before.
+    assert_eq!(found.collect::<Vec<_>>(), [0, 2 * 24 * HOUR + HOUR]);
 }
 
 #[test]

@@ -33,6 +33,16 @@ fn a_split_is_skewed_when_counts_say_so_at_whatever_shares_were_planned() {
 }
 
 #[test]
+fn a_unit_whose_hash_is_zero_counts_like_any_other() {
+    let mut skew = Skew::default();
+    skew.count(&[(1, &units(1..3)[..]), (1, &units(10..12))]);
+    for _ in 0..2 {
+        skew.count(&[(1, &[(UnitHash(0), ())][..]), (1, &[])]);
+        assert_eq!(skew.counts().collect::<Vec<_>>(), [(1, 3), (1, 2)]);
+    }
+}
+
+#[test]
 fn the_evidence_of_skew_is_that_of_the_dirichlet_prior() {
     let mut skew = Skew::default();
     skew.count(&[(1, &units(0..3)[..]), (3, &units(100..101))]);

@@ -167,6 +167,105 @@ fn the_same_artifact_tried_again_is_taken_back_with_the_next_slot_which_says_why
 }
 
 #[test]
+fn every_rule_acts_again_on_the_same_artifact_not_only_the_one_that_is_found_first() {
+    let texts = ["error_rate worse than control -> notify owner", "error_rate > 3% for 1m -> flag off"];
+    let mut told = Told::begin(&[]);
+    told.released(Some(artifact(1)));
+    for revision in [7, 9] {
+        told.rollout(0, revision, &texts, "old");
+        let news: Vec<News> = (0..20).flat_map(|_| told.slot(1, revision, "old", (30, 1))).collect();
+        let found: Vec<String> = acts(&news).iter().map(|act| act.rule.to_string()).collect();
+        assert_eq!(found, texts, "at {revision}");
+        told.ended(0);
+        told.quiet(10);
+    }
+    told.is_the_same_again();
+}
+
+#[test]
+fn what_is_forgotten_counts_no_more_although_the_same_artifact_runs() {
+    for watched in [false, true] {
+        let mut told = taken_back();
+        if watched {
+            told.rollout(0, 9, &[WORSE], "old");
+            assert_eq!(acted(&told.slot(1, 9, "old", (0, 0))), 1);
+        }
+        told.tell(Input::Forget { flag: flag(0), split: split() });
+        assert_eq!(told.watch.verdicts().count(), 0);
+        told.rollout(0, 11, &[WORSE], "old");
+        assert_eq!(acted(&told.slot(1, 11, "old", (0, 0))), 0);
+        assert!(told.knows_nothing(), "{:?}", told.verdict());
+        told.is_the_same_again();
+    }
+}
+
+#[test]
+fn what_is_gone_on_with_is_watched_since_then_and_warms_up_again() {
+    let mut told = Told::begin(&[]);
+    told.released(Some(artifact(1)));
+    told.rollout(0, 7, &[WORSE], "old");
+    (0..20).for_each(|_| drop(told.slot(1, 7, "old", (1, 1))));
+    assert_eq!(told.verdict().state, State::Ok);
+    told.ended(0);
+    told.quiet(10);
+    let again = START.plus(told.next);
+    told.rollout(0, 9, &[WORSE], "old");
+    told.quiet(1);
+    assert_eq!(told.watch.began(&flag(0), &split()), Some(again));
+    assert_eq!(told.verdict().state, State::Warming);
+    // Ended again before a request came: what was known is still known.
+    told.ended(0);
+    told.rollout(0, 11, &[WORSE], "old");
+    told.slot(1, 11, "old", (1, 1));
+    assert!(
+        matches!(told.verdict().reason, Reason::Compared { resumed: Some(_), .. }),
+        "{:?}",
+        told.verdict()
+    );
+}
+
+#[test]
+fn flags_that_were_bad_each_at_its_time_are_all_taken_back_when_the_same_artifact_runs_again() {
+    let mut told = Told::begin(&[]);
+    told.released(Some(artifact(1)));
+    (0..3).for_each(|nth| told.rollout(nth, 7, &[WORSE], "old"));
+    (0..20).for_each(|_| drop(told.slot(3, 7, "old", (1, 1))));
+    for flags in 1..=3 {
+        let found: usize = (0..5).map(|_| acted(&told.slot(flags, 7, "old", (30, 1)))).sum();
+        assert_eq!(found, 1, "{flags}");
+        told.quiet(10);
+    }
+    told.released(Some(artifact(2)));
+    told.slot(3, 7, "old", (1, 1));
+    told.released(Some(artifact(1)));
+    let news = told.slot(3, 7, "old", (0, 0));
+    assert_eq!(acted(&news), 3, "{news:?}");
+    told.is_the_same_again();
+}
+
+#[test]
+fn as_many_splits_as_are_remembered_all_go_on_when_the_release_before_is_gone_back_to() {
+    let mut told = Told::begin(&[]);
+    told.released(Some(artifact(1)));
+    (0..MAX_PARKED).for_each(|nth| told.rollout(nth, 7, &[WORSE], "old"));
+    for nth in [1, 2, 1] {
+        told.released(Some(artifact(nth)));
+        told.slot(MAX_PARKED, 7, "old", (1, 1));
+    }
+    let resumed = told
+        .watch
+        .verdicts()
+        .filter(|(_, _, verdict)| matches!(verdict.reason, Reason::Compared { resumed: Some(_), .. }));
+    assert_eq!(resumed.count(), MAX_PARKED);
+}
+
+#[test]
+fn which_units_were_served_is_not_kept_of_what_is_watched_no_more() {
+    let stored = serde_json::to_value(&taken_back().watch).expect("JSON");
+    assert_eq!(stored["parked"][0]["watch"]["skew"]["seen"], serde_json::json!([]));
+}
+
+#[test]
 fn another_artifact_or_none_known_begins_anew() {
     for next in [Some(artifact(2)), None] {
         let mut told = taken_back();

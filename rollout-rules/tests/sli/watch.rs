@@ -369,6 +369,14 @@ fn where_requests_fail_and_whose_is_not_told_nothing_is_compared_and_nobody_is_c
     // Once it is told, it is compared again.
     calm(&mut watch, 60..90);
     assert_eq!(state(&watch), State::Ok);
+    // So it is when nothing fails any more for ten minutes.
+    let mut watch = self::watch(&[ERRORS]);
+    watch.step(&silent(10)(0), Peers::default());
+    let lapsed = (1..200).find(|number| {
+        watch.step(&slot(*number, 0, 0), Peers::default());
+        *number > 20 && state(&watch) == State::Ok
+    });
+    assert_eq!(lapsed, Some(60));
     // A bound that is written holds by requests then.
     let above = Test::Threshold {
         sli: Sli::ErrorRate,

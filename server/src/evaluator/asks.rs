@@ -70,7 +70,7 @@ pub(super) fn act(watching: &Watching, pending: &Pending) -> Option<Ask> {
         variant: measured.map(|measured| measured.variant.clone()),
         cause: Cause::Regressed(proposed.sli),
         measured: measured.map(|measured| measured.revision),
-        artifact: watching.told().artifact().filter(|_| measured.is_none()),
+        artifact: watching.told().artifact(),
         evidence: pending.evidence.clone(),
         found: Some(proposed.slot.ends_at()),
         actions,
@@ -193,14 +193,20 @@ fn owner() -> Option<Action> {
     ChannelName::new(OWNER).ok().map(Action::Notify)
 }
 
-/// What rollouts are told of what was seen of their stages.
-pub(super) fn steps(watching: &Watching, snapshot: &Snapshot, now: UnixMs) -> Vec<Ask> {
+/// What rollouts are told of what was seen of their stages: all of it once slots are caught up on, until then what holds them.
+pub(super) fn steps(watching: &Watching, snapshot: &Snapshot, caught_up: bool, now: UnixMs) -> Vec<Ask> {
     let here = snapshot.rollouts(&watching.app, None);
     let here = here.filter(|(_, environment)| **environment == watching.environment);
-    here.filter_map(|(flag, _)| step(watching, snapshot, flag, now)).collect()
+    here.filter_map(|(flag, _)| step(watching, snapshot, flag, caught_up, now)).collect()
 }
 
-fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -> Option<Ask> {
+fn step(
+    watching: &Watching,
+    snapshot: &Snapshot,
+    flag: &FlagKey,
+    caught_up: bool,
+    now: UnixMs,
+) -> Option<Ask> {
     let (app, environment): (&AppKey, &EnvKey) = (&watching.app, &watching.environment);
     let view = snapshot.flag(app, flag)?;
     let rollout = view.record().rollout(environment).filter(|rollout| rollout.is_active())?;
@@ -216,6 +222,7 @@ fn step(watching: &Watching, snapshot: &Snapshot, flag: &FlagKey, now: UnixMs) -
     }
     let asks = match (&rollout.status, &finding) {
         (RolloutStatus::Running | RolloutStatus::Waiting { .. }, Finding::Held { .. }) => true,
+        _ if !caught_up => false,
         (RolloutStatus::Held { .. }, found) => !matches!(found, Finding::Held { .. }),
         (RolloutStatus::Waiting { why: WaitsFor::Outcomes, .. }, Finding::ShownGood) => true,
         _ => false,

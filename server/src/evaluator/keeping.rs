@@ -133,13 +133,16 @@ impl Evaluator {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use rollout_rules::change::Command;
     use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
     use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, LogId, SplitId};
     use rollout_rules::plan::RolloutPlan;
+    use rollout_rules::rollout::Finding;
     use rollout_rules::sli::{GRACE, Gauges, Part, Summary};
     use rollout_rules::time::UnixMs;
     use serde_json::{Value, json};
 
+    use super::super::asks::{self, Ask};
     use super::super::tests::{found_out, part};
     use super::*;
     use crate::clock::TestClock;
@@ -246,6 +249,35 @@ mod tests {
         };
         assert_eq!((stage, is_held), (0, true));
         watching.abort();
+        state.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_rollout_that_is_held_does_not_go_on_while_slots_are_caught_up_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (clock, log) = (TestClock::at(START), MemoryLog::new(LogId::new("test").expect("a name")));
+        let state = started(&log, &clock, false).await;
+        rolling(&state, &Sli::open(folder.path(), START).expect("opens")).await;
+        let (app, flag) = (AppKey::new("shop").expect("a key"), FlagKey::new("checkout").expect("a key"));
+        let production = EnvKey::new("production").expect("a key");
+        let folded = Arc::clone(&state.live.load_full().folded);
+        let view = folded.flag(&app, &flag).expect("is there");
+        let rollout = view.record().rollout(&production).expect("is there");
+        let command = Command::StepRollout {
+            app: app.clone(),
+            flag: flag.clone(),
+            environment: production.clone(),
+            started_at: rollout.started_at,
+            stage: rollout.stage,
+            finding: Finding::Held { reason: "on: regressed".to_owned() },
+        };
+        let ask = Ask { command, reason: "held".to_owned() };
+        state.commands.submit(ask.request(&app)).await.expect("is done");
+        let folded = Arc::clone(&state.live.load_full().folded);
+        // Nothing speaks against it as far as slots were judged.
+        let watching = Watching::new(None, &app, &production, Slot::at(START));
+        let steps = |caught_up: bool| asks::steps(&watching, &folded, caught_up, START).len();
+        assert_eq!((steps(false), steps(true)), (0, 1));
         state.stop().await;
     }
 

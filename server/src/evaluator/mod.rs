@@ -198,24 +198,29 @@ impl Evaluator {
         now: UnixMs,
     ) -> Option<Judged> {
         let (app, environment) = &name;
-        let wanted =
-            snapshot.app(app).and_then(|app| wanted::wanted(snapshot, app, environment, &self.0.views, now));
-        let Some(wanted) = wanted else {
-            if let Some(mut gone) = known {
-                gone.forget();
-                self.0.views.remove(app, environment);
-            }
-            return None;
-        };
         // What goes wrong with one app is no reason to leave the others alone: it is watched anew.
-        let judge = || self.judge(known, &name, &wanted, (closed, until), snapshot, now);
-        let Ok((watching, lowers, tells)) = catch_unwind(AssertUnwindSafe(judge)) else {
+        let judge = || {
+            let (views, slot) = (&self.0.views, closed.slot);
+            let found = snapshot.app(app);
+            let Some(wanted) =
+                found.and_then(|app| wanted::wanted(snapshot, app, environment, views, slot, now))
+            else {
+                if let Some(mut gone) = known {
+                    gone.forget();
+                    views.remove(app, environment);
+                }
+                return None;
+            };
+            let judged = self.judge(known, &name, &wanted, (closed, until), snapshot, now);
+            views.put(app, environment, judged.0.watch());
+            Some(judged)
+        };
+        let Ok(judged) = catch_unwind(AssertUnwindSafe(judge)) else {
             counter!("tidegate_evaluation_failures_total").increment(1);
             tracing::error!(%app, %environment, "what is known of an app could not be judged, and is given up");
             return None;
         };
-        self.0.views.put(app, environment, watching.watch());
-        Some(Judged { name, watching, lowers, tells })
+        judged.map(|(watching, lowers, tells)| Judged { name, watching, lowers, tells })
     }
 
     /// Folds a slot of one app in: what lowers, and what else there is to ask for.
@@ -245,7 +250,8 @@ impl Evaluator {
             tracing::error!(%app, %environment, flag = %still.done.flag, variant = %still.done.variant,
                 requests = still.requests, "what was taken back is still served");
         }
-        let (lowers, tells) = due(&mut watching, snapshot, now);
+        let caught_up = watching.next() >= until;
+        let (lowers, tells) = due(&mut watching, snapshot, caught_up, now);
         (watching, lowers, tells)
     }
 
@@ -253,7 +259,8 @@ impl Evaluator {
     fn left_over(&self, snapshot: &Snapshot, now: UnixMs) -> Vec<Due> {
         let (mut acts, mut told) = (Vec::new(), Vec::new());
         for watching in self.watches().values_mut() {
-            let (lowers, tells) = due(watching, snapshot, now);
+            // What was reported meanwhile may speak against it.
+            let (lowers, tells) = due(watching, snapshot, false, now);
             acts.extend(lowers);
             told.extend(tells);
         }
@@ -285,11 +292,17 @@ impl Evaluator {
     }
 }
 
-/// What there is to do for an app: what lowers, and what else there is to ask for.
-fn due(watching: &mut Watching, snapshot: &Snapshot, now: UnixMs) -> (Vec<Due>, Vec<Due>) {
-    let acts = acts(watching);
+/// What there is to do for an app: what lowers, and what else there is to ask for. Until it is caught up on no rollout goes on.
+/// What was found of a release is held against none that came after it: slots of that one say what becomes of it.
+fn due(watching: &mut Watching, snapshot: &Snapshot, caught_up: bool, now: UnixMs) -> (Vec<Due>, Vec<Due>) {
+    let releases = snapshot.releases(&watching.app, &watching.environment);
+    let runs = releases.and_then(|releases| releases.current()).map(|current| current.artifact);
+    let is_it = watching.told().artifact() == runs;
+    let acts = if is_it { acts(watching) } else { Vec::new() };
     let mut asks = watching.notices().to_vec();
-    asks.extend(asks::steps(watching, snapshot, now));
+    if is_it {
+        asks.extend(asks::steps(watching, snapshot, caught_up, now));
+    }
     let due = |(ask, pending)| {
         let (app, environment) = (watching.app.clone(), watching.environment.clone());
         Due { app, environment, ask, pending }

@@ -368,7 +368,7 @@ pub(super) fn found_out() -> (Evaluator, Vec<super::Due>) {
     let evaluator = Evaluator::in_memory();
     let mut watching = Watching::new(None, &key("shop"), &key("live"), BEGAN);
     watching.step(&wanted(7, 1), slot(0, 60, 7), None);
-    let (acts, _) = super::due(&mut watching, &Snapshot::default(), BEGAN.ends_at());
+    let (acts, _) = super::due(&mut watching, &Snapshot::default(), true, BEGAN.ends_at());
     assert_eq!(acts.len(), 1);
     evaluator.watches().insert((key("shop"), key("live")), watching);
     (evaluator, acts)

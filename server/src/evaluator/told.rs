@@ -39,7 +39,7 @@ impl Told {
             Input::Rules { flag, split, rules } => {
                 self.change(flag, split, |told| told.rules.clone_from(rules));
             }
-            Input::Unwatch { flag, split } => {
+            Input::Unwatch { flag, split } | Input::Forget { flag, split } => {
                 self.splits.remove(&(flag.clone(), split.clone()));
             }
             Input::Plan { flag, split, plan } => {
@@ -70,11 +70,15 @@ impl Told {
         if self.elsewhere != wanted.elsewhere {
             missing.push(Input::Elsewhere { spend: wanted.elsewhere });
         }
+        // Before another artifact is told: what is forgotten was found while the one before ran.
+        for (flag, split) in self.places(true) {
+            missing.push(Input::Forget { flag: flag.clone(), split: split.clone() });
+        }
         // Before what is watched anew: whether it goes on where it was hangs on what runs.
         if self.artifact != wanted.artifact {
             missing.push(Input::Released { artifact: wanted.artifact });
         }
-        for (flag, split) in self.splits.keys() {
+        for (flag, split) in self.places(false) {
             let at = wanted.splits.binary_search_by(|one| (&one.flag, &one.split).cmp(&(flag, split)));
             if at.is_err() {
                 missing.push(Input::Unwatch { flag: flag.clone(), split: split.clone() });
@@ -82,14 +86,21 @@ impl Told {
         }
         for one in &wanted.splits {
             let told = self.splits.get(&(one.flag.clone(), one.split.clone()));
+            let told = told.filter(|told| !told.is_forgotten());
             one.add_missing(told, &mut missing);
         }
         missing
     }
 
-    /// A split is watched anew from the next slot on, or no more, if nobody wants it then.
+    /// The splits that are to be forgotten, or those that are not.
+    fn places(&self, forgotten: bool) -> impl Iterator<Item = &(FlagKey, SplitId)> {
+        let some = self.splits.iter().filter(move |(_, told)| told.is_forgotten() == forgotten);
+        some.map(|(place, _)| place)
+    }
+
+    /// A split is watched anew from the next slot on, or no more, if nobody wants it then: nothing that was found of it counts.
     pub(super) fn forget(&mut self, flag: &FlagKey, split: &SplitId) {
-        // Without any rule it is no watch that goes on; it stays known, so that it can be ended.
+        // It stays known, so that it can be ended.
         self.change(flag, split, |told| *told = ToldSplit::default());
     }
 
@@ -106,6 +117,13 @@ impl Told {
     /// What is watched.
     pub(super) fn splits(&self) -> impl Iterator<Item = &(FlagKey, SplitId)> {
         self.splits.keys()
+    }
+}
+
+impl ToldSplit {
+    /// Whether what was found of it is to be forgotten: who is watched was told a plan.
+    fn is_forgotten(&self) -> bool {
+        self.plan.is_none()
     }
 }
 

@@ -7,7 +7,7 @@ use rollout_rules::percent::Exposure;
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::runbook::{InForce, Source};
 use rollout_rules::sli::guardrail::{Bound, Guardrail, Sli, Test};
-use rollout_rules::sli::{Estimate, MAX_SPLITS, Objectives, Plan, RulesInForce};
+use rollout_rules::sli::{Estimate, MAX_SPLITS, Objectives, Plan, RulesInForce, Slot};
 use rollout_rules::snapshot::{App, FlagView, Snapshot};
 use rollout_rules::time::{DAY, UnixMs};
 
@@ -40,16 +40,22 @@ pub(super) struct WantedSplit {
     pub(super) runs: bool,
 }
 
-/// What is to be watched of an app in an environment; none if there is no such thing.
+/// What is to be watched of an app in an environment in a slot; none if there is no such thing. What ran is what was deployed
+/// before the slot began: it is not held against what was deployed while the slot waited to be judged.
 pub(super) fn wanted(
     snapshot: &Snapshot,
     app: &App,
     environment: &EnvKey,
     views: &Views,
+    slot: Slot,
     now: UnixMs,
 ) -> Option<Wanted> {
     let record = app.environment(environment).filter(|record| !record.ended(now))?;
-    let artifact = record.releases().current().map(|release| release.artifact);
+    let mut releases = record.releases().newest_first();
+    // Where the clock was ahead and was set back, what was deployed is as good as long there.
+    let artifact =
+        releases.find(|release| release.deployed_at <= slot.starts_at() || release.deployed_at > now);
+    let artifact = artifact.map(|release| release.artifact);
     let splits = divided(snapshot, app, environment, true, now);
     let of_app = app.guardrails(None, environment).rules;
     let rules: Vec<Guardrail> = of_app.iter().filter_map(Guardrail::of_the_app).collect();

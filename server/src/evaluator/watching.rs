@@ -208,7 +208,10 @@ impl Watching {
         if let Input::Released { .. } = input {
             self.pending.clear();
         }
-        if let Input::Watch { flag, split, .. } | Input::Unwatch { flag, split } = input {
+        if let Input::Watch { flag, split, .. }
+        | Input::Unwatch { flag, split }
+        | Input::Forget { flag, split } = input
+        {
             self.pending.retain(|pending| {
                 let measured = pending.proposed.measured.as_ref();
                 measured.is_none_or(|measured| measured.flag != *flag || measured.split != *split)

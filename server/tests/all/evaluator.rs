@@ -68,6 +68,12 @@ impl Shop {
 
     /// Tells of a slot's requests, by users who were there in no slot before, and lets it close.
     fn pass(&mut self, what: Slots) {
+        self.tell(what);
+        self.close();
+    }
+
+    /// Tells of a slot's requests, which is not judged until it closes.
+    fn tell(&self, what: Slots) {
         let revision = self.served_revision();
         let mut summaries = Vec::new();
         for (variant, bad) in [("on", what.bad_on), ("off", what.bad_off)] {
@@ -92,7 +98,6 @@ impl Shop {
         let body = json!({ "instance": "web-1", "batch": batch, "slot": self.slot.starts_at(), "summaries": summaries });
         let told = self.served.call(&self.sdk, "POST", "/v1/outcomes", &[], &body).expect(202);
         assert_eq!(told["added"], 2, "{told}");
-        self.close();
     }
 
     /// Lets the slot close, and waits until it was judged.
@@ -390,5 +395,36 @@ fn an_app_that_fails_has_its_release_reverted_by_name_and_the_one_it_goes_back_t
     for _ in 0..9 {
         shop.pass(HARMLESS);
     }
+    receiver.hears_nothing();
+}
+
+#[test]
+fn what_was_served_before_a_deployment_reverts_nothing_though_it_is_judged_after_it() {
+    let mut shop = Shop::open();
+    let receiver = Receiver::start();
+    let job = json!({"name": "revert-release", "url": receiver.url});
+    shop.served.post("/v1/apps/shop/jobs", &job).expect(201);
+    let path = "/v1/apps/shop/guardrails";
+    let seen = shop.served.get(path).header("etag").to_owned();
+    let body = json!({ "guardrails": ["error_rate > 20% -> revert release"] });
+    shop.served.call(&shop.served.admin, "PUT", path, &[("If-Match", seen.as_str())], &body).expect(200);
+    // The flag has none of its own: only the app is judged.
+    shop.guard(&json!([]));
+    deployed(&shop, 1);
+    for _ in 0..3 {
+        shop.pass(HARMLESS);
+    }
+    // What mends it is deployed before the slot in which it broke is judged.
+    shop.tell(Slots { users: 200, bad_on: 100, bad_off: 100 });
+    shop.served.clock.set(shop.slot.ends_at());
+    deployed(&shop, 2);
+    shop.close();
+    for _ in 0..3 {
+        shop.pass(HARMLESS);
+    }
+    let effects = shop.served.get("/v1/apps/shop/effects").expect(200);
+    let items = effects["items"].as_array().expect("items");
+    // That errors use up what is promised is told.
+    assert!(items.iter().all(|effect| effect["action"] != "revert release"), "{effects}");
     receiver.hears_nothing();
 }

@@ -1,5 +1,6 @@
 //! What another release means for what is watched, and the same one again.
 
+use alloc::vec::Vec;
 use core::mem::replace;
 
 use super::{AppWatch, Split};
@@ -21,10 +22,14 @@ impl AppWatch {
         self.usual = self.week.usual(self.next);
         self.lately = Lately::default();
         self.rules.iter_mut().for_each(|rule| rule.released(self.next));
-        for split in &mut self.splits {
+        // What is known of the one that runs now is taken out before what was found of the other makes older things go.
+        let parked = &mut self.parked;
+        let known = self.splits.iter().map(|split| parked.take(artifact, &split.flag, &split.split));
+        let known: Vec<Option<Watch>> = known.collect();
+        for (split, known) in self.splits.iter_mut().zip(known) {
             let anew = split.watch.anew(self.usual.clone());
             split.begin(anew, before, &mut self.parked);
-            split.inherit(artifact, &mut self.parked);
+            split.go_on_from(known);
         }
     }
 }
@@ -38,7 +43,10 @@ impl Split {
 
     /// What begins goes on where it was, if the same was asked of the same artifact before.
     pub(super) fn inherit(&mut self, artifact: Option<ArtifactDigest>, parked: &mut Parked) {
-        let known = parked.take(artifact, &self.flag, &self.split);
+        self.go_on_from(parked.take(artifact, &self.flag, &self.split));
+    }
+
+    fn go_on_from(&mut self, known: Option<Watch>) {
         if let Some(mut known) = known.filter(|known| known.asks_the_same(&self.watch)) {
             known.go_on(self.watch.clone());
             self.watch = known;

@@ -1,9 +1,10 @@
 //! A watch that is begun again: anew, or from where it was.
 
-use super::Watch;
+use super::{MAX_WATCHED, Watch};
 use crate::ids::VariantKey;
 use crate::sli::lately::{RECENT_SLOTS, Sums};
 use crate::sli::skew::Skew;
+use crate::sli::watched::Watched;
 
 impl Watch {
     /// The same watch that has seen nothing: what is served is something else from now on.
@@ -17,8 +18,13 @@ impl Watch {
 
     /// Whether anything was seen that is worth being known later. Of units that were not divided as planned nothing is.
     pub(in crate::sli) fn has_seen(&self) -> bool {
-        let seen = self.variants.iter().any(|watched| watched.requests > 0);
+        let seen = self.resumed.is_some() || self.variants.iter().any(|watched| watched.requests > 0);
         seen && !self.skew.is_skewed()
+    }
+
+    /// Forgets which units were served what.
+    pub(in crate::sli) fn forget_units(&mut self) {
+        self.skew = Skew::default();
     }
 
     /// Whether the watch that begins asks the same: by the same tests, against the same control or none.
@@ -32,13 +38,18 @@ impl Watch {
         self.plans.iter().rev().find_map(|plan| plan.control.as_ref())
     }
 
-    /// Goes on in place of a watch that begins, with what was known. Clocks and what was told begin anew, so that a rule acts
-    /// again; and so does the look at how units are divided.
+    /// Goes on in place of a watch that begins, with what was known. Clocks, what was told and how many requests came begin anew, so
+    /// that every rule acts again; and so does the look at how units are divided.
     pub(in crate::sli) fn go_on(&mut self, begins: Watch) {
         let missing = usize::try_from(begins.next.since(self.next)).unwrap_or(RECENT_SLOTS);
         for _ in 0..missing.min(RECENT_SLOTS) {
             self.control.push([]);
             self.variants.iter_mut().for_each(|watched| watched.lately.push([]));
+        }
+        let is_new = |new: &&Watched| self.variants.iter().all(|known| known.variant != new.variant);
+        if self.variants.len() + begins.variants.iter().filter(is_new).count() > MAX_WATCHED {
+            // There is room for those that are served.
+            self.variants.retain(|watched| begins.serves(&watched.variant));
         }
         self.next = begins.next;
         self.resumed = Some(begins.next);
@@ -46,10 +57,7 @@ impl Watch {
         self.skew = Skew::default();
         (self.silent, self.quiet) = (0, 0);
         self.rollout_runs = begins.rollout_runs;
-        for watched in &mut self.variants {
-            watched.tests.iter_mut().for_each(|test| test.stop_clock());
-            (watched.told, watched.regressed) = (None, None);
-        }
+        self.variants.iter_mut().for_each(Watched::go_on);
         begins.plans.into_iter().for_each(|plan| self.plan(plan));
         self.raised = begins.raised;
     }

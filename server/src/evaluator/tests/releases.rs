@@ -61,6 +61,41 @@ fn the_same_artifact_tried_again_goes_on_where_it_was_whatever_is_restarted_in_b
 }
 
 #[test]
+fn what_somebody_changed_under_an_act_is_watched_anew_although_the_same_artifact_runs() {
+    for restarted in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watching = begin(folder.path());
+        watching.step(&while_runs(artifact(1), Some(7)), slot(0, 60, 7), None);
+        watching.begin_anew(&key("checkout"), &key(".exposure"));
+        if restarted {
+            watching.close();
+            watching = reloaded(folder.path());
+        }
+        let mut changed = while_runs(artifact(1), Some(9));
+        changed.splits[0].rollout = Some(UnixMs(7));
+        for number in 1..3 {
+            watching.step(&changed, slot(number, 1, 9), None);
+            assert!(watching.pending.is_empty(), "{:?}", watching.pending);
+            assert_same(&watching, &reloaded(folder.path()), "the same is known after a restart");
+        }
+        let states: Vec<State> = watching.watch().verdicts().map(|(.., verdict)| verdict.state).collect();
+        assert_eq!(states, [State::Ok]);
+    }
+}
+
+#[test]
+fn what_is_found_of_a_flag_names_what_ran_and_waits_where_something_else_does() {
+    let mut watching = Watching::new(None, &key("shop"), &key("live"), BEGAN);
+    watching.step(&while_runs(artifact(1), Some(7)), slot(0, 60, 7), None);
+    let ask = asks::act(&watching, &watching.pending[0]).expect("it is served");
+    let rollout_rules::change::Command::Act { acting } = ask.command else { panic!("{:?}", ask.command) };
+    assert_eq!((acting.flag.is_some(), acting.artifact), (true, artifact(1)));
+    // Nothing is known to run there.
+    let (lowers, tells) = super::super::due(&mut watching, &Snapshot::default(), true, BEGAN.ends_at());
+    assert_eq!((lowers.len(), tells.len(), watching.pending.len()), (0, 0, 1));
+}
+
+#[test]
 fn where_nobody_tells_what_runs_nothing_is_told_of_it_and_each_rollout_begins_anew() {
     let mut watching = Watching::new(None, &key("shop"), &key("live"), BEGAN);
     watching.step(&while_runs(None, Some(7)), slot(0, 60, 7), None);

@@ -93,7 +93,14 @@ fn on_what_was_measured(scene: &Scene<'_>, violate: &mut Violate<'_>) {
     for (step, act) in acts(scene) {
         let found = scene.ask_of(step.row).and_then(|ask| ask.harm).map(|harm| &scene.history.harms[harm]);
         let Some(Harm { app, measured: Some((flag, measured)), environment, .. }) = found else { continue };
-        let mut since = scene.steps().filter(|other| other.revision > *measured);
+        // What another rule took back for the same is nobody's change.
+        let is_alike = |other: &Step<'_>| {
+            let Change::GuardrailActed { act } = &other.row.entry.change else { return false };
+            act.flag.as_ref() == Some(flag)
+                && act.environment.as_ref() == Some(environment)
+                && act.measured == Some(*measured)
+        };
+        let mut since = scene.steps().filter(|other| other.revision > *measured && !is_alike(other));
         let changed =
             since.find(|other| other.revision < step.revision && changes(other, app, flag, environment));
         if let Some(changed) = changed {
