@@ -30,7 +30,8 @@ pub enum State {
     Stale,
     /// The split does not serve what was planned, so that nothing can be compared.
     Invalid,
-    /// It is worse, but something else is wrong at the same time that the variant cannot be blamed for.
+    /// It is worse, but something else is wrong at the same time that the variant cannot be blamed for, or was while the evidence
+    /// came together; what began to count since may still act.
     CommonMode,
 }
 

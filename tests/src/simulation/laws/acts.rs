@@ -178,7 +178,7 @@ fn arrive(nodes: &[Node], scene: &Scene<'_>, violate: &mut Violate<'_>) {
             let runbook = node.folded.app(app).and_then(|app| app.runbook());
             let place = (flag.as_ref(), Some(environment));
             let rule = Some(rule.when());
-            let acted = runbook.and_then(|runbook| runbook.acted(place, measured, *cause, rule, at));
+            let acted = runbook.and_then(|runbook| runbook.acted(place, measured, *cause, rule, (at, None)));
             if acted.is_none_or(|acted| acted.revision != *revision) {
                 let what = format!("node {} does not know the act at {revision}: {acted:?}", node.index);
                 violate(Law::ActsArrive, what);
