@@ -195,7 +195,7 @@ fn a_viewer_reads_a_recording_line_by_line_and_it_says_where_it_ends() {
     let path = "/v1/apps/shop/environments/live/recording";
     let since = format!("{path}?since=2027-01-15T00:00:00Z");
     let text = shop.served.call(&viewer, "GET", &since, &[], &Value::Null);
-    assert_eq!((text.status, text.header("content-type")), (200, "application/x-ndjson"));
+    assert_eq!((text.status, text.header("content-type")), (200, "text/plain"));
     // Between them are the lengths of chunks.
     let lines = text.text.lines().filter(|line| line.starts_with('{'));
     let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();

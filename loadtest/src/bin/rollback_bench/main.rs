@@ -92,7 +92,7 @@ impl App {
         let made = admin.send("POST", &path, &[], &json!({"key": "checkout"}));
         let seen = made.header("etag").to_owned();
         made.granted();
-        let patch = json!({"on": true, "exposure": 50});
+        let patch = json!({"on": true, "exposure": 50, "serve": {"variant": "on"}});
         let path = format!("{path}/checkout/environments/live");
         admin.send("PATCH", &path, &[("if-match", &seen)], &patch).granted();
         let wanted = json!({"scope": "sdk-server", "app": key, "environment": "live"});

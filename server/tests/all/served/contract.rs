@@ -57,9 +57,7 @@ pub(crate) fn hold(method: &str, path: &str, reply: &Reply) {
             problem["code"]
         );
     }
-    // JSON lines are no one value.
     if media.ends_with("json")
-        && media != "application/x-ndjson"
         && let Err(wrong) = fits(&form["schema"], &reply.json(), "")
     {
         panic!("{name} answered {}, and {WHERE} tells another form: {wrong}\n{}", reply.status, reply.text);
