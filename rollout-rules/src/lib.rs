@@ -27,6 +27,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod feed;
 pub mod flag;
+pub mod gate;
 pub mod governance;
 pub mod ids;
 mod name;

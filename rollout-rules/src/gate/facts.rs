@@ -1,0 +1,632 @@
+//! What was read from the evidence about a build. Readers turn untrusted bytes into these facts; judging looks at nothing else.
+//!
+//! Each scan says what it looked at: one that looked at nothing proves nothing. In what order evidence came never matters.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Digest;
+use crate::release::ArtifactDigest;
+use crate::time::UnixMs;
+
+/// Most pieces of evidence of one decision.
+pub const MAX_PIECES: usize = 50;
+/// Most findings of one piece that are kept, the worst first; how many there were is kept too.
+pub const MAX_FINDINGS: usize = 1_000;
+/// Longest text taken from evidence, in bytes; longer ones are cut.
+pub const MAX_FACT_BYTES: usize = 500;
+/// Most components of one SBOM that are kept by name; how many there were is kept too.
+pub const MAX_COMPONENTS: usize = 5_000;
+
+/// Everything that is known about a build.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    /// What was handed in, readable or not.
+    pub pieces: Vec<Piece>,
+    /// Test runs.
+    pub tests: Vec<TestRun>,
+    /// Which lines the tests ran.
+    pub coverage: Vec<Coverage>,
+    /// Which source files have tests.
+    pub presence: Vec<Presence>,
+    /// What the app's folder holds.
+    pub inventory: Vec<Inventory>,
+    /// Scans for secrets, faults in code, infrastructure and vulnerabilities.
+    pub scans: Vec<Scan>,
+    /// Plans of infrastructure.
+    pub plans: Vec<Plan>,
+    /// Lists of what the artifact is made of.
+    pub sboms: Vec<Sbom>,
+    /// What somebody says of vulnerabilities.
+    pub exploitability: Vec<Exploitability>,
+    /// What somebody signed, good or not.
+    pub attestations: Vec<Attestation>,
+    /// The pipeline, by its own token.
+    pub identity: Option<PipelineIdentity>,
+    /// The language models that had a part in it.
+    pub agents: Vec<AgentWork>,
+}
+
+/// A file that was handed in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// SHA-256 of its bytes as they came, after decompression.
+    pub digest: Digest,
+    /// What it was called.
+    pub name: String,
+    /// What it is; none: nothing that is known.
+    pub format: Option<Format>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Why nothing was taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+/// Formats of evidence, told apart by content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each is the name of a published format")]
+pub enum Format {
+    Junit,
+    Cobertura,
+    Lcov,
+    Sarif,
+    DetectSecrets,
+    Gitleaks,
+    Checkov,
+    TerraformPlan,
+    Cyclonedx,
+    Spdx,
+    Grype,
+    Trivy,
+    Osv,
+    Openvex,
+    CyclonedxVex,
+    CosignSignature,
+    SigstoreBundle,
+    Dsse,
+    TestPresence,
+    Inventory,
+    Diff,
+}
+
+/// Why a piece of evidence is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// What kind, for programs.
+    pub code: ProblemCode,
+    /// What is wrong and what to do, for people. Holds nothing secret.
+    pub detail: String,
+}
+
+/// Kinds of what can be wrong with a piece of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemCode {
+    /// It is nothing that is known.
+    UnknownFormat,
+    /// It is a known format in a version that is not taken.
+    UnsupportedVersion,
+    /// It is broken: not what its format says.
+    Malformed,
+    /// It is larger, deeper or longer than is taken.
+    TooLarge,
+    /// It tries what no honest report does: entities that expand, keys given twice.
+    Hostile,
+    /// Its totals are not what it lists.
+    Contradictory,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nobody said.
+    #[default]
+    Unknown,
+    /// Worth knowing.
+    Low,
+    /// Worth mending. SARIF's `note` and `warning` are `Low` and `Medium`.
+    Medium,
+    /// Has to be mended. SARIF's `error`.
+    High,
+    /// Has to be mended at once.
+    Critical,
+}
+
+/// A program that looked at something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Its name in lower case, such as `detect-secrets`.
+    pub name: String,
+    /// Its version, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A run of tests, every case counted anew from the report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestRun {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// Cases that ran and passed.
+    pub passed: u64,
+    /// Cases that failed, or broke before they could.
+    pub failed: u64,
+    /// Cases that did not run.
+    pub skipped: u64,
+    /// Whether the suite says that it holds contract tests: its name or a case's class has the word `contract` or `pact`.
+    pub contract: bool,
+    /// The cases that failed, at most [`MAX_FINDINGS`].
+    pub failures: Vec<Finding>,
+    /// Names of cases that ran, at most [`MAX_COMPONENTS`]: what presence of tests is checked against.
+    pub ran: Vec<String>,
+}
+
+/// Which lines of which files were run by tests. Files that are tests are left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// Lines that could run.
+    pub lines: u64,
+    /// Lines that did.
+    pub covered: u64,
+    /// The same of lines that the build changed, if it said which: a diff was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ChangedLines>,
+    /// By file, at most [`MAX_COMPONENTS`]: the least covered first.
+    pub files: Vec<FileCoverage>,
+}
+
+/// Lines that a build changed, and which of them tests ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedLines {
+    /// Changed lines that could run.
+    pub lines: u64,
+    /// Those that did.
+    pub covered: u64,
+}
+
+/// Coverage of one file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileCoverage {
+    /// Its path in the app's folder.
+    pub path: String,
+    /// Lines that could run.
+    pub lines: u64,
+    /// Lines that did.
+    pub covered: u64,
+}
+
+/// Which source files with functions have a test that names them, asserts something, and can be matched with one that ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// The files, at most [`MAX_COMPONENTS`].
+    pub files: Vec<SourceFile>,
+}
+
+/// A source file that holds at least one function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFile {
+    /// Its path in the app's folder.
+    pub path: String,
+    /// How many functions it holds.
+    pub functions: u32,
+    /// Names of tests that name the file or a function of it and assert something, at most 100.
+    pub tests: Vec<String>,
+}
+
+/// What an app's folder holds, as only the tool that runs in it can see.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// Files in it, those that Git ignores aside.
+    pub files: u64,
+    /// Source files of a language that is known, tests aside.
+    pub sources: u64,
+    /// Files that describe infrastructure, at most 100.
+    pub infrastructure: Vec<String>,
+    /// Files that name dependencies, at most 100.
+    pub manifests: Vec<String>,
+}
+
+/// What a scan looked for. Each kind is a check of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ScanKind {
+    /// Secrets in code.
+    Secrets,
+    /// Faults in code.
+    Code,
+    /// Faults in infrastructure.
+    Infrastructure,
+    /// Known vulnerabilities of what it is made of.
+    Vulnerabilities,
+}
+
+/// What a program looked for and found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scan {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// What it looked for.
+    pub kind: ScanKind,
+    /// With what.
+    pub tool: Tool,
+    /// Whether it shows that it looked at something, and with everything that belongs to it.
+    pub proof: Proof,
+    /// How many findings there were.
+    pub total: u64,
+    /// The findings, at most [`MAX_FINDINGS`], the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Whether a scan shows that it looked at something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// It says what it looked at, in a few words such as `12 rules over 3 files`.
+    Given(String),
+    /// It does not: nothing was scanned, a run failed, or a part of it was switched off. Why, and how to mend it.
+    Missing(String),
+}
+
+/// Something that a scan or a test run found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// The rule, such as `CKV_AWS_20` or `CVE-2020-14343`.
+    pub rule: String,
+    /// Names the finding from build to build: of the rule, the file or package and what was found, not of the line it stands on.
+    pub fingerprint: Digest,
+    /// What was found, in one line. Never a secret itself.
+    pub title: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// In which file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// On which line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// In which package or resource, as a purl or an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// How to mend it: the version that has it mended, or what to write instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// Other names of the same, such as `GHSA-…` of a CVE; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+}
+
+/// A plan of infrastructure, reduced to what policies look at; values marked sensitive are gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// How many resources it has.
+    pub resources: u64,
+    /// The input of the policy, as the policies shipped with the server expect it.
+    pub input: serde_json::Value,
+    /// What the policy said of it.
+    pub verdicts: Vec<PolicyFinding>,
+}
+
+/// What a policy of infrastructure says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFinding {
+    /// What to make of it at least, as the policy says; `None` leaves it to the tier.
+    pub effect: PolicyEffect,
+    /// Which part of infrastructure policy it belongs to.
+    pub concern: Concern,
+    /// What was found.
+    pub finding: Finding,
+}
+
+/// What a policy asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyEffect {
+    /// Worth knowing.
+    Note,
+    /// A warning.
+    Warn,
+    /// No.
+    Deny,
+}
+
+/// Parts of infrastructure policy. What a tier makes of each is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Concern {
+    /// Data that everybody can read.
+    PublicData,
+    /// Rights to everything. Never waived.
+    WildcardPrivileges,
+    /// Resources without the tags that say whose they are.
+    Tags,
+    /// More virtual CPUs than the tier or app has.
+    Size,
+    /// Data that is not encrypted.
+    Encryption,
+    /// A policy of the operator.
+    Custom,
+}
+
+/// What an artifact is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sbom {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// Format and version, such as `CycloneDX 1.6`.
+    pub format: String,
+    /// How many components it lists.
+    pub total: u64,
+    /// Digests that it names as its subject.
+    pub subjects: Vec<ArtifactDigest>,
+    /// The components, at most [`MAX_COMPONENTS`].
+    pub components: Vec<Component>,
+}
+
+/// Something an artifact is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// Its version, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its package URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purl: Option<String>,
+    /// What its licences ask for.
+    pub licence: Licence,
+    /// The licences as written, such as `MIT OR Apache-2.0`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licences: String,
+}
+
+/// What a licence asks for, as far as the gate tells them apart. Of a choice, the mildest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Licence {
+    /// MIT, Apache-2.0, BSD and the like.
+    Permissive,
+    /// What changes of the library itself have to be passed on: LGPL, MPL, EPL.
+    WeakCopyleft,
+    /// What everything that is linked with it falls under: GPL, AGPL, SSPL.
+    StrongCopyleft,
+    /// It is not said, or in words that are not known.
+    #[default]
+    Unknown,
+}
+
+/// What somebody says of a vulnerability in this artifact: a request for a waiver, unless security signed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exploitability {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// The vulnerability, such as `CVE-2020-14343`.
+    pub vulnerability: String,
+    /// The packages, as purls or references of an SBOM; empty: not said, and then it covers nothing.
+    pub products: Vec<String>,
+    /// What is said.
+    pub status: ExploitabilityStatus,
+    /// Why, in the words of the format, such as `code_not_reachable`; a `not_affected` without it counts for nothing.
+    pub justification: Option<String>,
+    /// The name of the trusted signer, if it was signed by one.
+    pub signer: Option<SignerId>,
+}
+
+/// What is said of a vulnerability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExploitabilityStatus {
+    /// The artifact is not affected.
+    NotAffected,
+    /// It is.
+    Affected,
+    /// It was, and is not any more.
+    Fixed,
+    /// Nobody knows yet.
+    UnderInvestigation,
+}
+
+/// A signed statement, or a signature of the artifact itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    /// The piece it was read from.
+    pub piece: Digest,
+    /// What it says.
+    pub claim: Claim,
+    /// The digests that it is about. A signature of the artifact names the digest that it was checked with.
+    pub subjects: Vec<ArtifactDigest>,
+    /// Who signed it, if somebody did who is trusted.
+    pub signer: Result<SignerId, Untrusted>,
+}
+
+/// Who signed something, as the policy knows them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignerId {
+    /// The name of the key or authority in the policy.
+    pub name: String,
+    /// SHA-256 of the public key that the signature was checked with.
+    pub key: Digest,
+    /// What a certificate says of the signer: identity and source; none for a bare key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateClaims>,
+}
+
+/// What a certificate says of a signer, by the extensions of Fulcio.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct CertificateClaims {
+    /// The subject's alternative name: the workflow, or a mail address.
+    pub identity: String,
+    /// Who vouched for it.
+    pub issuer: String,
+    /// The repository's URI.
+    pub repository: Option<String>,
+    /// The repository's number.
+    pub repository_id: Option<String>,
+    /// The owner's number.
+    pub owner_id: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
+    /// The branch or tag.
+    pub git_ref: Option<String>,
+    /// The workflow that signed, with its version.
+    pub signer_workflow: Option<String>,
+    /// What started it, such as `push`.
+    pub trigger: Option<String>,
+}
+
+/// Why nobody trusted signed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Untrusted {
+    /// There is no signature.
+    Unsigned,
+    /// A trusted key is meant, and the signature does not match: it was changed after signing.
+    Mismatch,
+    /// It is signed, by nobody whom the policy names.
+    Stranger,
+    /// The key or certificate was not valid when it was used.
+    OutOfTime,
+}
+
+/// What a signed statement says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Claim {
+    /// The artifact is signed.
+    Artifact,
+    /// How it was built.
+    Provenance(Provenance),
+    /// What another gate found.
+    Verification {
+        /// Who verified.
+        verifier: String,
+        /// Whether it passed.
+        passed: bool,
+    },
+    /// What tests found.
+    TestResult {
+        /// Whether they passed.
+        passed: bool,
+    },
+    /// What it is made of; the list itself is among [`Facts::sboms`].
+    Sbom,
+    /// What somebody says of vulnerabilities; the statements are among [`Facts::exploitability`].
+    Vex,
+    /// Something else.
+    Other {
+        /// Its predicate type.
+        predicate_type: String,
+    },
+}
+
+/// How an artifact was built, after SLSA.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The builder's URI.
+    pub builder: String,
+    /// The build type's URI.
+    pub build_type: String,
+    /// The repository's URI.
+    pub repository: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
+}
+
+/// Which pipeline asks, by a token of its own that was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PipelineIdentity {
+    /// The issuer's name in the policy.
+    pub issuer: String,
+    /// The subject of the token.
+    pub subject: String,
+    /// The repository, by name.
+    pub repository: Option<String>,
+    /// The repository's number.
+    pub repository_id: Option<String>,
+    /// The owner's number.
+    pub owner_id: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
+    /// The branch or tag.
+    pub git_ref: Option<String>,
+    /// The workflow that the job runs, with its version.
+    pub workflow: Option<String>,
+    /// The run, for people to look at.
+    pub run_id: Option<String>,
+    /// SHA-256 of the token's own name: it counts once.
+    pub token_id: Digest,
+    /// When the token ends.
+    pub expires_at: UnixMs,
+}
+
+/// What a language model did to the build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AgentWork {
+    /// The program, such as `claude-code`.
+    pub agent: String,
+    /// The model.
+    pub model: String,
+    /// SHA-256 of the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Digest>,
+    /// The files it wrote, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// Who looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewer: Option<String>,
+}

@@ -1,0 +1,6 @@
+//! The gate: what may exist in production, judged from evidence.
+//!
+//! [`facts`] is what readers of evidence found; everything here is a pure function of facts, policy and time.
+
+pub mod facts;
+pub mod trust;

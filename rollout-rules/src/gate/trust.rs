@@ -1,0 +1,167 @@
+//! Whose signatures and tokens count, and what an app may be built from.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::UnixMs;
+
+/// Most keys, authorities and issuers each that a policy names.
+pub const MAX_TRUSTED: usize = 64;
+
+/// Whose signatures and tokens count at all. What they count for is said by each app's [`Source`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Trust {
+    /// Public keys.
+    pub keys: Vec<TrustedKey>,
+    /// Private CAs whose short-lived certificates sign.
+    pub authorities: Vec<TrustedAuthority>,
+    /// Issuers of tokens by which pipelines say who they are.
+    pub issuers: Vec<TrustedIssuer>,
+}
+
+/// A public key. Two of one purpose may overlap in time: that is how they are rotated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TrustedKey {
+    /// What people call it.
+    pub name: String,
+    /// The key, `-----BEGIN PUBLIC KEY-----`: ECDSA P-256, Ed25519, or RSA of 2,048 to 8,192 bits.
+    pub pem: String,
+    /// What it may sign.
+    pub signs: Vec<Signs>,
+    /// It counts from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<UnixMs>,
+    /// It counts until then. What was signed before has to be signed anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<UnixMs>,
+}
+
+/// What a key or authority may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Signs {
+    /// Artifacts themselves.
+    Artifact,
+    /// How they were built.
+    Provenance,
+    /// What they are made of.
+    Sbom,
+    /// What tests found.
+    TestResult,
+    /// What other gates found.
+    Verification,
+    /// Which vulnerabilities do not affect them: the security role's key.
+    Vex,
+}
+
+/// A private CA, as the sigstore certificate authority is one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TrustedAuthority {
+    /// What people call it.
+    pub name: String,
+    /// The root certificate, `-----BEGIN CERTIFICATE-----`; intermediates come with the bundle.
+    pub pem: String,
+    /// What its certificates may sign.
+    pub signs: Vec<Signs>,
+    /// It counts from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<UnixMs>,
+    /// It counts until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<UnixMs>,
+}
+
+/// An issuer of OIDC tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuer {
+    /// What people call it.
+    pub name: String,
+    /// How its claims are called.
+    pub shape: IssuerShape,
+    /// `iss`, such as `https://token.actions.githubusercontent.com`.
+    pub issuer: String,
+    /// `aud`, which pipelines ask the issuer for; not a default that others use too.
+    pub audience: String,
+    /// The algorithms that count, whatever a token says.
+    #[serde(default = "rs256")]
+    pub algorithms: Vec<TokenAlgorithm>,
+    /// Where its keys are.
+    pub jwks: Jwks,
+}
+
+fn rs256() -> Vec<TokenAlgorithm> {
+    alloc::vec![TokenAlgorithm::RS256]
+}
+
+/// How an issuer calls its claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum IssuerShape {
+    /// GitHub Actions.
+    Github,
+    /// GitLab CI.
+    Gitlab,
+}
+
+/// Algorithms of tokens. None with a shared secret: a public key would be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[allow(missing_docs, reason = "each is the name in RFC 7518")]
+pub enum TokenAlgorithm {
+    RS256,
+    RS384,
+    RS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Jwks {
+    /// At an https address; read again every hour, and when a token names a key that is not known, at most once a minute.
+    Url(String),
+    /// In a file of the server; read again when it changes.
+    File(String),
+    /// Here: a JWK set as JSON.
+    Keys(serde_json::Value),
+}
+
+/// What an app may be built from, by whom. An empty list takes nothing where the tier asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// The repository's URI, such as `https://github.com/example/discount`; how it ends (`.git`, `/`) and a `git+` before it do not
+    /// matter.
+    pub repository: Option<String>,
+    /// The repository's number at its host: names can be taken over, numbers cannot.
+    pub repository_id: Option<String>,
+    /// The owner's number.
+    pub owner_id: Option<String>,
+    /// Builders by URI, exactly.
+    pub builders: Vec<String>,
+    /// Build types by URI, exactly.
+    pub build_types: Vec<String>,
+    /// Names of keys and authorities of the policy that may sign for this app; empty: all that the policy names.
+    pub signers: Vec<String>,
+    /// Workflows, with or without their version (`@refs/heads/main`), that may ask the gate: `job_workflow_ref` of GitHub,
+    /// `ci_config_ref_uri` of GitLab.
+    pub workflows: Vec<String>,
+    /// The most virtual CPUs of its infrastructure; none: what its tier has.
+    pub max_vcpus: Option<u32>,
+}
