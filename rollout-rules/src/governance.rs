@@ -142,6 +142,7 @@ pub struct Rules {
 
 /// One value for each tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ByTier<T> {
     /// Tier 0.

@@ -199,6 +199,10 @@ key!(/// Names whom a guardrail notifies: `owner` is the app's owner, other name
     ChannelName(EcoString), "channel name", is_name, NAME);
 key!(/// Names evidence that is kept: the numbers that a guardrail acted on.
     EvidenceId(EcoString), "evidence id", is_name, NAME);
+key!(/// Names a decision of the gate.
+    DecisionId(EcoString), "decision id", is_name, NAME);
+key!(/// Names a waiver.
+    WaiverId(EcoString), "waiver id", is_name, NAME);
 key!(/// Names an import: a plan of many commands that are shown together in the log.
     PlanId(EcoString), "plan id", is_name, NAME);
 

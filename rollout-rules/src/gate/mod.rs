@@ -2,5 +2,11 @@
 //!
 //! [`facts`] is what readers of evidence found; everything here is a pure function of facts, policy and time.
 
+pub mod decision;
 pub mod facts;
+mod judge;
+pub mod policy;
 pub mod trust;
+pub mod waiver;
+
+pub use self::judge::{Subject, judge};

@@ -1,0 +1,271 @@
+//! What is judged of the code itself: secrets, tests, coverage, and what analysers find.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Bench, Outcome};
+use crate::gate::decision::CheckName;
+use crate::gate::facts::{Coverage, Finding, Proof, Scan, ScanKind, Severity, TestRun};
+use crate::gate::policy::Level;
+use crate::ids::Digest;
+
+/// How many files or tests a sentence names.
+const NAMED: usize = 5;
+
+impl<'a> Bench<'a> {
+    /// The scans of a kind.
+    pub(super) fn scans(&self, kind: ScanKind) -> impl Iterator<Item = &'a Scan> + use<'a> {
+        let facts = self.facts;
+        facts.scans.iter().filter(move |scan| scan.kind == kind)
+    }
+
+    /// The different tools whose scans show that they looked at something.
+    pub(super) fn proven(&self, kind: ScanKind) -> BTreeSet<&'a str> {
+        let given = self.scans(kind).filter(|scan| matches!(scan.proof, Proof::Given(_)));
+        given.map(|scan| scan.tool.name.as_str()).collect()
+    }
+
+    /// Why scans of a kind show nothing, one after the other.
+    pub(super) fn lacking(&self, kind: ScanKind) -> Vec<String> {
+        let missing = self.scans(kind).filter_map(|scan| match &scan.proof {
+            Proof::Missing(why) => Some(format!("{}: {why}", scan.tool.name)),
+            Proof::Given(_) => None,
+        });
+        let mut missing: Vec<String> = missing.collect();
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+
+    pub(super) fn secrets(&mut self) -> Outcome {
+        let asked = self.policy.secrets;
+        if asked.level == Level::Off {
+            return Outcome::not_asked();
+        }
+        let found: Vec<_> = self.scans(ScanKind::Secrets).flat_map(|scan| &scan.findings).collect();
+        let total: u64 = self.scans(ScanKind::Secrets).map(|scan| scan.total).sum();
+        if total > 0 {
+            let (_, findings) =
+                self.weigh(CheckName::Secrets, found.into_iter().map(|it| (asked.level, it, true)));
+            let text = format!("{total} secrets in the code");
+            return Outcome { findings, total, ..Outcome::failed(asked.level, text) };
+        }
+        let tools = self.proven(ScanKind::Secrets);
+        if tools.len() >= usize::from(asked.scanners) {
+            return Outcome::passed(format!("none found by {}", joined(tools)));
+        }
+        let text = match (tools.len(), self.lacking(ScanKind::Secrets)) {
+            (0, why) if why.is_empty() => "no scan for secrets was handed in".into(),
+            (_, why) if !why.is_empty() => format!("a scan shows nothing: {}", why.join("; ")),
+            (have, _) => format!("{have} scanner looked, and {} have to", asked.scanners),
+        };
+        Outcome::no_proof(asked.level, text).fix(
+            "Scan in the pipeline, with all plugins and without exclusions: `detect-secrets scan --all-files \
+             --disable-filter detect_secrets.filters.allowlist.is_line_allowlisted . > secrets.json`; a second scanner is gitleaks.",
+        )
+    }
+
+    /// The cases of all runs together.
+    fn cases(&self) -> (u64, u64, u64) {
+        let sum = |of: fn(&TestRun) -> u64| self.facts.tests.iter().map(of).fold(0, u64::saturating_add);
+        (sum(|run| run.passed), sum(|run| run.failed), sum(|run| run.skipped))
+    }
+
+    pub(super) fn tests_pass(&mut self) -> Outcome {
+        let level = self.policy.tests_pass;
+        if level == Level::Off {
+            return Outcome::not_asked();
+        }
+        let (passed, failed, skipped) = self.cases();
+        if let Some(signer) = self.signed_failure() {
+            return Outcome::failed(level, format!("{signer} signed that tests failed"));
+        }
+        if failed > 0 {
+            let failures: Vec<_> = self.facts.tests.iter().flat_map(|run| &run.failures).collect();
+            let (worst, findings) =
+                self.weigh(CheckName::TestsPass, failures.into_iter().map(|it| (level, it, false)));
+            // Failures that are not listed cannot have been waived.
+            let listed = u64::try_from(findings.len()).unwrap_or(u64::MAX);
+            let worst = if listed < failed { level } else { worst };
+            let text = format!("{failed} of {} tests fail", failed.saturating_add(passed));
+            return Outcome { findings, total: failed, ..Outcome::failed(worst, text) };
+        }
+        if passed == 0 {
+            let text = if self.facts.tests.is_empty() { "no report of tests was handed in" } else { "no test ran" };
+            return Outcome::no_proof(level, text)
+                .fix("Run the tests in the pipeline and hand in the report: `pytest --junitxml=junit.xml`, or `node --test \
+                      --test-reporter=junit`.");
+        }
+        let also = if skipped > 0 { format!(", {skipped} did not run") } else { String::new() };
+        Outcome::passed(format!("{passed} tests pass{also}"))
+    }
+
+    pub(super) fn contract_tests(&mut self) -> Outcome {
+        let level = self.policy.contract_tests;
+        if level == Level::Off {
+            return Outcome::not_asked();
+        }
+        let runs: Vec<_> = self.facts.tests.iter().filter(|run| run.contract).collect();
+        let failed: u64 = runs.iter().map(|run| run.failed).sum();
+        let passed: u64 = runs.iter().map(|run| run.passed).sum();
+        match (failed, passed) {
+            (0, 0) => Outcome::no_proof(level, "no contract test ran"),
+            (0, passed) => Outcome::passed(format!("{passed} tests pass in suites with contract tests")),
+            (failed, _) => Outcome::failed(level, format!("{failed} tests fail in suites with contract tests")),
+        }
+    }
+
+    pub(super) fn tests_present(&mut self) -> Outcome {
+        let level = self.policy.tests_present;
+        if level == Level::Off {
+            return Outcome::not_asked();
+        }
+        if self.facts.presence.is_empty() {
+            return Outcome::no_proof(level, "it was not looked at which files have tests").fix(
+                "Run `tidegate gate check` in the app's folder: it looks at the code and tells the server which files have tests.",
+            );
+        }
+        let ran: Vec<&str> =
+            self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str).collect();
+        let ran: BTreeSet<&str> = ran.iter().map(|name| without_case(name)).collect();
+        let files = self.facts.presence.iter().flat_map(|presence| &presence.files);
+        let mut bare: Vec<Finding> = files
+            .filter(|file| !file.tests.iter().any(|test| has_run(&ran, test)))
+            .map(|file| Finding {
+                rule: "untested".into(),
+                fingerprint: Digest::of(format!("untested\n{}", file.path).as_bytes()),
+                title: if file.tests.is_empty() {
+                    format!("no test names it and asserts something ({} functions)", file.functions)
+                } else {
+                    format!("none of its {} tests ran", file.tests.len())
+                },
+                severity: Severity::Medium,
+                file: Some(file.path.clone()),
+                ..Finding::default()
+            })
+            .collect();
+        bare.sort_by(|one, other| one.file.cmp(&other.file));
+        bare.dedup();
+        if bare.is_empty() {
+            let count: usize = self.facts.presence.iter().map(|presence| presence.files.len()).sum();
+            return Outcome::passed(format!("{count} source files, each with a test that ran"));
+        }
+        let mut worst = Level::Off;
+        let mut findings = Vec::new();
+        let total = u64::try_from(bare.len()).unwrap_or(u64::MAX);
+        for finding in bare {
+            let waiver = self.waiver(CheckName::TestsPresent, Some(&finding), false);
+            let level = if waiver.is_some() { Level::Note } else { level };
+            worst = worst.max(level);
+            findings.push((level, finding, waiver.map(crate::gate::decision::Excuse::Waiver)));
+        }
+        let names: Vec<&str> =
+            findings.iter().filter_map(|(_, it, _)| it.file.as_deref()).take(NAMED).collect();
+        let text = format!("{total} source files without a test that ran, such as {}", names.join(", "));
+        Outcome { findings, total, ..Outcome::failed(worst, text) }
+    }
+
+    /// The worst report counts: that another one is added never makes it better.
+    pub(super) fn coverage(&mut self) -> Outcome {
+        let asked = self.policy.coverage;
+        let worst_level = if asked.deny_below_percent.is_some() {
+            Level::Deny
+        } else if asked.warn_below_percent.is_some() {
+            Level::Warn
+        } else {
+            Level::Note
+        };
+        if self.facts.coverage.is_empty() {
+            if asked.missing == Level::Off {
+                return Outcome::not_asked();
+            }
+            return Outcome::no_proof(asked.missing, "no report of coverage was handed in").fix(
+                "Have the tests write one: `pytest --cov=src --cov-report=xml`, or `node --test --experimental-test-coverage \
+                 --test-reporter=lcov`.",
+            );
+        }
+        let measured = |report: &Coverage| match report.changed {
+            Some(changed) => (changed.lines, changed.covered, "changed lines"),
+            None => (report.lines, report.covered, "lines"),
+        };
+        let reports = self.facts.coverage.iter().map(measured);
+        let judged = reports.filter(|(lines, _, _)| *lines >= u64::from(asked.ignored_below_lines));
+        // Hundredths of a percent, rounded down: what is below a bound by anything is below it.
+        let share = |lines: u64, covered: u64| covered.min(lines).saturating_mul(10_000) / lines.max(1);
+        let worst = judged.min_by_key(|(lines, covered, what)| (share(*lines, *covered), *what));
+        let Some((lines, covered, what)) = worst else {
+            if self.facts.coverage.iter().all(|report| report.lines == 0) {
+                return Outcome::no_proof(asked.missing.max(worst_level), "the report of coverage lists no line");
+            }
+            return Outcome::passed(format!(
+                "fewer than {} lines: too few to judge",
+                asked.ignored_below_lines
+            ));
+        };
+        let share = share(lines, covered);
+        let text = format!("tests run {}.{:02} % of {lines} {what}", share / 100, share % 100);
+        let below = |percent: Option<u8>| percent.is_some_and(|percent| share < u64::from(percent) * 100);
+        let level = match (below(asked.deny_below_percent), below(asked.warn_below_percent)) {
+            (true, _) => Level::Deny,
+            (false, true) => Level::Warn,
+            (false, false) if worst_level == Level::Note => Level::Note,
+            (false, false) => return Outcome::passed(text),
+        };
+        if level == Level::Note {
+            return Outcome { level, ..Outcome::passed(text) };
+        }
+        let asks = if level == Level::Deny { asked.deny_below_percent } else { asked.warn_below_percent };
+        Outcome::failed(level, format!("{text}; {} % are asked", asks.unwrap_or(0)))
+    }
+
+    pub(super) fn code(&mut self) -> Outcome {
+        let level = self.policy.code;
+        if level == Level::Off {
+            return Outcome::not_asked();
+        }
+        let tools = self.proven(ScanKind::Code);
+        let found: Vec<_> = self
+            .scans(ScanKind::Code)
+            .flat_map(|scan| &scan.findings)
+            .map(|it| (if it.severity >= Severity::High { level } else { Level::Note }, it, false))
+            .collect();
+        let total: u64 = self.scans(ScanKind::Code).map(|scan| scan.total).sum();
+        if total == 0 {
+            return match (tools.is_empty(), self.lacking(ScanKind::Code)) {
+                // No table of tiers asks for an analyser; what one says counts.
+                (true, why) if why.is_empty() => {
+                    Outcome { level: Level::Note, ..Outcome::no_proof(Level::Note, "no analyser of code looked at it") }
+                }
+                (true, why) => Outcome::no_proof(level, format!("a scan shows nothing: {}", why.join("; "))),
+                (false, _) => Outcome::passed(format!("nothing found by {}", joined(tools))),
+            };
+        }
+        let (worst, findings) = self.weigh(CheckName::Code, found);
+        let text = format!("{total} findings by {}", joined(self.scans(ScanKind::Code).map(|it| &*it.tool.name)));
+        Outcome { findings, total, ..Outcome::failed(worst, text) }
+    }
+}
+
+/// Names in order, each once.
+pub(super) fn joined<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// A parametrised case is one of the test without its parameters.
+fn without_case(name: &str) -> &str {
+    match name.find('[') {
+        Some(at) if name.ends_with(']') => &name[..at],
+        _ => name,
+    }
+}
+
+/// Whether a test is among those that ran. Reports put suites and files before its name, so it may be the end of one.
+fn has_run(ran: &BTreeSet<&str>, test: &str) -> bool {
+    let ends = |name: &&str| {
+        name.strip_suffix(test).is_some_and(|before| before.is_empty() || before.ends_with(['.', ' ', ':', '/']))
+    };
+    ran.contains(test) || ran.iter().any(ends)
+}

@@ -1,0 +1,357 @@
+//! What is judged of what the artifact is made of, who signed it, and how it was built.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use super::code::joined;
+use super::words::SET_SOURCE;
+use super::{Bench, Outcome};
+use crate::gate::decision::{CheckName, Excuse};
+use crate::gate::facts::{
+    Attestation, Claim, Component, ExploitabilityStatus, Finding, Licence, Provenance, ScanKind, Severity,
+    SignerId, Untrusted,
+};
+use crate::gate::policy::Level;
+use crate::gate::trust::Source;
+use crate::ids::Digest;
+
+impl<'a> Bench<'a> {
+    pub(super) fn sbom(&mut self) -> Outcome {
+        let asked = self.policy.sbom;
+        let listed: u64 = self.facts.sboms.iter().map(|sbom| sbom.total).max().unwrap_or(0);
+        if listed == 0 {
+            let text = if self.facts.sboms.is_empty() {
+                "no list of what it is made of was handed in"
+            } else {
+                "the list of what it is made of is empty"
+            };
+            return if asked.missing == Level::Off { Outcome::not_asked() } else { Outcome::no_proof(asked.missing, text) };
+        }
+        let signer = self.good(|claim| *claim == Claim::Sbom).map(|(_, signer)| signer.clone());
+        match signer {
+            Ok(signer) => {
+                let text = format!("{listed} components, signed by {} for this artifact", signer.name);
+                self.signers.push(signer);
+                Outcome::passed(text)
+            }
+            Err(_) if asked.unsigned == Level::Off => Outcome::passed(format!("{listed} components")),
+            Err(why) => {
+                let text = format!("{listed} components, not signed for this artifact: {why}");
+                if asked.unsigned == Level::Note {
+                    return Outcome { level: Level::Note, ..Outcome::passed(text) };
+                }
+                Outcome::failed(asked.unsigned, text).fix(
+                    "Sign the list as an attestation of the artifact: `cosign attest-blob --type cyclonedx --predicate sbom.json …`.",
+                )
+            }
+        }
+    }
+
+    pub(super) fn licences(&mut self) -> Outcome {
+        let asked = self.policy.licences;
+        if self.facts.sboms.iter().all(|sbom| sbom.total == 0) {
+            let level = asked.unknown.max(asked.strong_copyleft).min(self.policy.sbom.missing);
+            return Outcome::no_proof(level, "without a list of what it is made of, no licence is known");
+        }
+        let mut by_name: BTreeMap<(&str, &str), (&Component, Licence)> = BTreeMap::new();
+        for component in self.facts.sboms.iter().flat_map(|sbom| &sbom.components) {
+            let name = (&*component.name, component.version.as_deref().unwrap_or(""));
+            let seen = by_name.entry(name).or_insert((component, component.licence));
+            // Of several lists, one that knows tells more than one that does not; else the stricter counts.
+            if seen.1 == Licence::Unknown || (component.licence != Licence::Unknown && component.licence > seen.1) {
+                *seen = (component, component.licence);
+            }
+        }
+        let mut found = Vec::new();
+        for (component, licence) in by_name.values() {
+            let (level, rule) = match licence {
+                Licence::Permissive | Licence::WeakCopyleft => continue,
+                Licence::StrongCopyleft => (asked.strong_copyleft, "strong_copyleft"),
+                Licence::Unknown => (asked.unknown, "unknown_licence"),
+            };
+            found.push((level, of_component(component, rule)));
+        }
+        if found.is_empty() {
+            return Outcome::passed(format!("{} components, none with a licence that asks for more", by_name.len()));
+        }
+        let strong = found.iter().filter(|(_, it)| it.rule == "strong_copyleft").count();
+        let text = format!("{strong} components under strong copyleft, {} with no known licence", found.len() - strong);
+        self.outcome(CheckName::Licences, found, text)
+    }
+
+    /// Judges findings that were made up here.
+    fn outcome(&mut self, check: CheckName, found: Vec<(Level, Finding)>, text: String) -> Outcome {
+        let mut worst = Level::Off;
+        let mut findings = Vec::new();
+        for (level, finding) in found {
+            let waiver = if level > Level::Note { self.waiver(check, Some(&finding), false) } else { None };
+            let level = if waiver.is_some() { Level::Note } else { level };
+            worst = worst.max(level);
+            findings.push((level, finding, waiver.map(Excuse::Waiver)));
+        }
+        Outcome { findings, ..Outcome::failed(worst, text) }
+    }
+
+    pub(super) fn vulnerabilities(&mut self) -> Outcome {
+        let asked = self.policy.vulnerabilities;
+        let tools = self.proven(ScanKind::Vulnerabilities);
+        let mut merged: BTreeMap<(String, String), Finding> = BTreeMap::new();
+        let mut unlisted = 0_u64;
+        for scan in self.scans(ScanKind::Vulnerabilities) {
+            unlisted += scan.total.saturating_sub(u64::try_from(scan.findings.len()).unwrap_or(u64::MAX));
+            for finding in &scan.findings {
+                let key = (finding.rule.clone(), finding.subject.clone().unwrap_or_default());
+                let seen = merged.entry(key).or_insert_with(|| finding.clone());
+                // Of several scanners the sternest counts; that one knows of a fix, all do.
+                seen.severity = seen.severity.max(finding.severity);
+                seen.fix = seen.fix.take().or_else(|| finding.fix.clone());
+            }
+        }
+        if merged.is_empty() && unlisted == 0 {
+            if !tools.is_empty() {
+                return Outcome::passed(format!("none known to {}", joined(tools)));
+            }
+            let lacking = self.lacking(ScanKind::Vulnerabilities);
+            let text = if lacking.is_empty() {
+                "no scan for known vulnerabilities was handed in".to_string()
+            } else {
+                format!("a scan shows nothing: {}", lacking.join("; "))
+            };
+            return Outcome::no_proof(asked.missing, text)
+                .fix("Scan in the pipeline and hand in the report: `grype dir:. -o json > grype.json`, or trivy, or osv-scanner.");
+        }
+        let (mut worst, mut findings) = (Level::Off, Vec::new());
+        for finding in merged.into_values() {
+            let level = match finding.severity {
+                Severity::Critical => asked.critical,
+                Severity::High => asked.high,
+                // Nobody says how bad it is: it is not taken for mild.
+                Severity::Unknown => asked.high.min(Level::Warn),
+                Severity::Medium | Severity::Low => Level::Note,
+            };
+            let (level, excuse) = self.excused(level, &finding);
+            worst = worst.max(level);
+            findings.push((level, finding, excuse));
+        }
+        if unlisted > 0 {
+            worst = worst.max(asked.critical);
+        }
+        let listed = u64::try_from(findings.len()).unwrap_or(u64::MAX);
+        let asks = self.requests(&findings);
+        let text = format!("{} known vulnerabilities{asks}", listed.saturating_add(unlisted));
+        Outcome { findings, total: listed.saturating_add(unlisted), ..Outcome::failed(worst, text) }
+    }
+
+    /// Whether a waiver, or what security signed, stands for a vulnerability.
+    fn excused(&mut self, level: Level, finding: &Finding) -> (Level, Option<Excuse>) {
+        if level <= Level::Note {
+            return (level, None);
+        }
+        if let Some(signer) = self.signed_harmless(finding) {
+            let name = signer.name.clone();
+            self.signers.push(signer);
+            return (Level::Note, Some(Excuse::Signed(name)));
+        }
+        match self.waiver(CheckName::Vulnerabilities, Some(finding), false) {
+            Some(id) => (Level::Note, Some(Excuse::Waiver(id))),
+            None => (level, None),
+        }
+    }
+
+    /// Who of security signed that a vulnerability does no harm here, and nobody said that it does.
+    fn signed_harmless(&self, finding: &Finding) -> Option<SignerId> {
+        let about = self.facts.exploitability.iter().filter(|said| {
+            let is_it = said.vulnerability == finding.rule || finding.aliases.contains(&said.vulnerability);
+            let subject = finding.subject.as_deref().unwrap_or("");
+            is_it && !subject.is_empty() && said.products.iter().any(|product| is_product(product, subject))
+        });
+        let mut signed = None;
+        for said in about {
+            match (said.status, &said.signer) {
+                (ExploitabilityStatus::Affected, _) => return None,
+                (ExploitabilityStatus::NotAffected, Some(signer)) if said.justification.is_some() => {
+                    signed = signed.max(Some(signer.clone()));
+                }
+                _ => {}
+            }
+        }
+        signed
+    }
+
+    /// That somebody says of vulnerabilities that they do no harm, which is a request for a waiver.
+    fn requests(&self, findings: &[(Level, Finding, Option<Excuse>)]) -> String {
+        let asked = findings.iter().filter(|(level, finding, excuse)| {
+            let says = |said: &crate::gate::facts::Exploitability| {
+                said.status == ExploitabilityStatus::NotAffected
+                    && (said.vulnerability == finding.rule || finding.aliases.contains(&said.vulnerability))
+            };
+            *level > Level::Note && excuse.is_none() && self.facts.exploitability.iter().any(says)
+        });
+        match asked.count() {
+            0 => String::new(),
+            count => format!(
+                "; of {count} a VEX document says that they do no harm, which counts once security signed it or approved a waiver"
+            ),
+        }
+    }
+
+    pub(super) fn signature(&mut self) -> Outcome {
+        let level = self.policy.signature;
+        let found = self.good(|claim| *claim == Claim::Artifact).map(|(_, signer)| signer.clone());
+        match found {
+            Ok(signer) => {
+                let text = format!("signed by {}", signer.name);
+                self.signers.push(signer);
+                Outcome::passed(text)
+            }
+            Err(_) if level == Level::Off => Outcome::not_asked(),
+            Err(why) => Outcome::no_proof(level, format!("not signed by whom the app may use: {why}")),
+        }
+    }
+
+    pub(super) fn provenance(&mut self) -> Outcome {
+        let level = self.policy.provenance;
+        if let Some(text) = self.signed_denial() {
+            return Outcome::failed(level.max(Level::Warn), text);
+        }
+        let found = self.good(|claim| matches!(claim, Claim::Provenance(_)));
+        let found = found.map(|(attestation, signer)| (attestation, signer.clone()));
+        let (attestation, signer) = match found {
+            Ok(found) => found,
+            Err(_) if level == Level::Off => return Outcome::not_asked(),
+            Err(why) => return Outcome::no_proof(level, format!("nobody trusted attests how it was built: {why}")),
+        };
+        let Claim::Provenance(provenance) = &attestation.claim else {
+            return Outcome::no_proof(level, "nobody trusted attests how it was built");
+        };
+        let Some(source) = self.subject.source else {
+            return Outcome::failed(level, "nobody said what the app may be built from").fix(SET_SOURCE);
+        };
+        let wrong = self.foreign(provenance, source);
+        if wrong.is_empty() {
+            let text = format!("built by {} (signed by {})", provenance.builder, signer.name);
+            self.signers.push(signer);
+            return Outcome::passed(text);
+        }
+        Outcome::failed(level, format!("not built as the app may be: {}", wrong.join(", ")))
+    }
+
+    /// What of a provenance is not the app's.
+    fn foreign(&self, provenance: &Provenance, source: &Source) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if !source.builders.contains(&provenance.builder) {
+            wrong.push(format!("the builder is {}", provenance.builder));
+        }
+        if !source.build_types.contains(&provenance.build_type) {
+            wrong.push(format!("the build type is {}", provenance.build_type));
+        }
+        let (may, is) = (source.repository.as_deref(), provenance.repository.as_deref());
+        if may.is_none() || may.map(repository) != is.map(repository) {
+            wrong.push(format!("the repository is {}", is.unwrap_or("not said")));
+        }
+        let asked = self.facts.identity.as_ref().and_then(|identity| identity.commit.as_deref());
+        match (&provenance.commit, asked) {
+            (None, _) => wrong.push("the commit is not said".to_string()),
+            (Some(commit), Some(asked)) if commit != asked => {
+                wrong.push(format!("it was built from commit {commit}, and the pipeline runs {asked}"));
+            }
+            _ => {}
+        }
+        wrong
+    }
+
+    /// A statement about this artifact by somebody whom the app may use; else why there is none.
+    fn good(&self, is: impl Fn(&Claim) -> bool) -> Result<(&'a Attestation, &'a SignerId), String> {
+        let facts = self.facts;
+        let mut reasons: Vec<&'static str> = Vec::new();
+        let mut found: Option<(&Attestation, &SignerId)> = None;
+        for attestation in facts.attestations.iter().filter(|it| is(&it.claim)) {
+            match &attestation.signer {
+                Err(Untrusted::Unsigned) => reasons.push("it is not signed"),
+                Err(Untrusted::Mismatch) => reasons.push("it was changed after it was signed"),
+                Err(Untrusted::Stranger) => reasons.push("it is signed by somebody whom the policy does not name"),
+                Err(Untrusted::OutOfTime) => reasons.push("the key or certificate was not valid any more"),
+                Ok(_) if !attestation.subjects.contains(&self.subject.artifact) => {
+                    reasons.push("it is about another artifact");
+                }
+                Ok(signer) if !self.may_sign(signer) => reasons.push("its signer is not one of the app's"),
+                // Which of several counts does not depend on their order.
+                Ok(signer) if found.is_none_or(|(best, _)| attestation.piece < best.piece) => {
+                    found = Some((attestation, signer));
+                }
+                Ok(_) => {}
+            }
+        }
+        reasons.sort_unstable();
+        reasons.dedup();
+        let nothing = || if reasons.is_empty() { "none was handed in".to_string() } else { reasons.join(", ") };
+        found.ok_or_else(nothing)
+    }
+
+    /// Whether the app may use a signer. A certificate says which repository it was given to: that has to be the app's.
+    fn may_sign(&self, signer: &SignerId) -> bool {
+        let source = self.subject.source;
+        let named = source.is_none_or(|it| it.signers.is_empty() || it.signers.contains(&signer.name));
+        let Some(claims) = &signer.certificate else { return named };
+        let same = |may: Option<&String>, is: Option<&String>| may.is_none_or(|may| Some(may) == is);
+        named
+            && source.is_some_and(|source| {
+                let (may, is) = (source.repository.as_deref(), claims.repository.as_deref());
+                may.is_some()
+                    && may.map(repository) == is.map(repository)
+                    && same(source.repository_id.as_ref(), claims.repository_id.as_ref())
+                    && same(source.owner_id.as_ref(), claims.owner_id.as_ref())
+            })
+    }
+
+    /// That somebody trusted signed that tests of this artifact failed.
+    pub(super) fn signed_failure(&self) -> Option<&'a str> {
+        self.signed(|claim| *claim == Claim::TestResult { passed: false })
+    }
+
+    /// That somebody trusted signed that this artifact did not pass another gate.
+    fn signed_denial(&self) -> Option<String> {
+        let signer = self.signed(|claim| matches!(claim, Claim::Verification { passed: false, .. }))?;
+        Some(format!("{signer} signed that it failed verification"))
+    }
+
+    fn signed(&self, is: impl Fn(&Claim) -> bool) -> Option<&'a str> {
+        self.good(is).ok().map(|(_, signer)| signer.name.as_str())
+    }
+}
+
+/// What is wrong with a component. Its version is no part of the fingerprint: a waiver outlives an upgrade.
+fn of_component(component: &Component, rule: &str) -> Finding {
+    let written = if component.licences.is_empty() { "none given" } else { &component.licences };
+    Finding {
+        rule: rule.to_string(),
+        fingerprint: Digest::of(format!("{rule}\n{}", component.name).as_bytes()),
+        title: format!("{}: {written}", component.name),
+        severity: Severity::Medium,
+        subject: component.purl.clone().or_else(|| Some(component.name.clone())),
+        ..Finding::default()
+    }
+}
+
+/// A repository's address without what does not matter: `git+` before it, `.git`, `/` or `@ref` behind it, and case of the host.
+fn repository(uri: &str) -> String {
+    let uri = uri.strip_prefix("git+").unwrap_or(uri);
+    let end = uri.rfind('@').filter(|at| uri[*at..].contains("refs/")).unwrap_or(uri.len());
+    let uri = uri[..end].trim_end_matches('/');
+    let uri = uri.strip_suffix(".git").unwrap_or(uri);
+    match uri.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('/')?))) {
+        Some((scheme, (host, path))) => format!("{}://{}/{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase()),
+        None => uri.to_string(),
+    }
+}
+
+/// Whether a product of a VEX statement is the package of a finding: the same purl, or the same without qualifiers. A product
+/// without a version speaks of all of them.
+fn is_product(product: &str, subject: &str) -> bool {
+    let plain = |purl: &str| purl.split(['?', '#']).next().unwrap_or(purl).to_ascii_lowercase();
+    let (product, subject) = (plain(product), plain(subject));
+    let unversioned = subject.rsplit_once('@').map_or(&*subject, |(name, _)| name);
+    product == subject || (!product.contains('@') && product == unversioned && product.starts_with("pkg:"))
+}
