@@ -7,6 +7,7 @@
 mod codec;
 mod command;
 mod entry;
+mod gate;
 mod kind;
 mod patch;
 mod runbook;
@@ -23,16 +24,21 @@ use serde::{Deserialize, Serialize};
 pub use self::codec::UnknownEntry;
 pub use self::command::Command;
 pub use self::entry::{Anchor, Entry};
+pub use self::gate::{GateCommand, PolicySet, SourceSet};
 pub use self::kind::ChangeKind;
 pub use self::patch::{NewEnvironment, TargetingPatch};
 pub use self::runbook::RunbookCommand;
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Segment, SegmentScope, Targeting};
+use crate::gate::decision::Decision;
+use crate::gate::policy::RoleGrant;
+use crate::gate::waiver::Waiver;
 use crate::governance::Token;
 use crate::ids::{
     AppKey, ChannelName, Digest, EnvKey, FlagKey, JobName, KillId, NodeId, ProposalId, Revision, ScheduleId,
     SegmentKey, TokenId, WebhookId,
 };
 use crate::percent::Exposure;
+use crate::proposal::Approving;
 use crate::release::ArtifactDigest;
 use crate::rollout::{Rollout, RolloutEnd};
 use crate::runbook::{Act, Channel, EffectId, Job};
@@ -251,12 +257,7 @@ pub enum Change {
         expires_at: UnixMs,
     },
     /// Somebody approved a proposal.
-    ProposalApproved {
-        /// Which.
-        id: ProposalId,
-        /// The hash of what they saw.
-        hash: Digest,
-    },
+    ProposalApproved(Approving),
     /// A proposal was turned down or withdrawn.
     ProposalRejected {
         /// Which.
@@ -424,4 +425,16 @@ pub enum Change {
         /// Which.
         id: EffectId,
     },
+    /// The gate said of a build whether it may be where users are.
+    GateDecided(Box<Decision>),
+    /// The gate judges by another policy.
+    PolicySet(PolicySet),
+    /// It was said what an app may be built from.
+    SourceSet(SourceSet),
+    /// A waiver was asked for, approved or ended: as it is now.
+    WaiverPut(Box<Waiver>),
+    /// Somebody was given a role.
+    RoleGranted(RoleGrant),
+    /// A role was taken from somebody.
+    RoleRevoked(RoleGrant),
 }

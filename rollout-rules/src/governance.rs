@@ -108,15 +108,25 @@ pub struct Caller {
 }
 
 /// What the gate says of an app's current artifact in an environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateStanding {
     /// Nothing is asked. Previews and sandboxes are always here.
-    #[default]
     NotRequired,
     /// A decision passes until a date.
     PassingUntil(UnixMs),
-    /// There is no passing decision.
+    /// There is no passing decision: what is missing, and the command that gets it.
     Missing(Vec<String>),
+}
+
+/// Whether the gate's answer, and the roles that the policy asks for, bind anybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// Nothing is raised in production without them, and a build that is denied later is taken back.
+    #[default]
+    Enforce,
+    /// Decisions are made and shown, and nothing is refused or lowered for them.
+    Report,
 }
 
 /// How long flags live and how many approvals a raise needs, by tier. Settings of the server; what
@@ -138,6 +148,8 @@ pub struct Rules {
     pub default_preview_life: DurationMs,
     /// Longest life of a preview environment.
     pub longest_preview_life: DurationMs,
+    /// Whether the gate binds anybody.
+    pub gate: Enforcement,
 }
 
 /// One value for each tier.
@@ -209,6 +221,7 @@ impl Default for Rules {
             proposal_life: DurationMs::days(7),
             default_preview_life: DurationMs::days(2),
             longest_preview_life: DurationMs::days(14),
+            gate: Enforcement::Enforce,
         }
     }
 }

@@ -185,9 +185,10 @@ fn flag_ops(was: &View<'_>, is: &View<'_>, key: &FlagKey) -> Vec<Op> {
     ops
 }
 
-/// A guardrail lowers its flag, or every flag that is not critical.
+/// A guardrail lowers its flag, or every flag that is not critical; the gate, every flag.
 fn act_ops(was: &View<'_>, is: &View<'_>, act: &Act) -> Vec<Op> {
-    if !act.lowered.iter().any(|lowered| matches!(lowered, Lowered::NonCritical { .. })) {
+    let is_wide = |lowered: &Lowered| matches!(lowered, Lowered::NonCritical { .. } | Lowered::All { .. });
+    if !act.lowered.iter().any(is_wide) {
         return act.flag.iter().flat_map(|flag| flag_ops(was, is, flag)).collect();
     }
     let seen = |view: &View<'_>, key: &FlagKey| {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Command;
+use crate::gate::policy::Role;
 use crate::governance::Actor;
 use crate::ids::{AppKey, Digest, ProposalId, Revision, TokenId};
 use crate::time::UnixMs;
@@ -46,6 +47,23 @@ pub struct Proposal {
     pub approvals: Vec<Approval>,
 }
 
+/// An approval, as it is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Approving {
+    /// Which proposal.
+    pub id: ProposalId,
+    /// The hash of what was shown.
+    pub hash: Digest,
+    /// In which role; none: as anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// The points of the policy's checklist that were ticked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checked: Vec<String>,
+}
+
 /// That somebody approved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
@@ -57,6 +75,12 @@ pub struct Approval {
     pub at: UnixMs,
     /// The hash of what they saw.
     pub hash: Digest,
+    /// In which role; none: as anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// The points of the checklist that they ticked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checked: Vec<String>,
 }
 
 /// What became of a proposal, as the log tells it.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rollout_rules::change::Command;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope, Token};
+use rollout_rules::governance::{Actor, Caller, Scope, Token};
 
 use crate::clock::Clock;
 use crate::secret::{self, Minted};
@@ -82,7 +82,6 @@ pub async fn make(state: &State, occasion: Occasion, clock: &Clock) -> Result<Op
         },
         command: Command::CreateToken { token },
         seen: None,
-        gate: GateStanding::NotRequired,
         reason: reason.to_owned(),
         idempotency_key: None,
         plan: None,

@@ -2,7 +2,7 @@
 
 use rollout_rules::change::{Command, Reach};
 use rollout_rules::flag::FlagKind;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, FlagKey, KillId};
 use tidegate::state::Request;
 
@@ -14,7 +14,6 @@ pub fn request(test: &str, command: Command) -> Request {
         caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
         command,
         seen: None,
-        gate: GateStanding::NotRequired,
         reason: "to see what happens".to_owned(),
         idempotency_key: None,
         plan: None,

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NewEnvironment, Reach, RunbookCommand, TargetingPatch};
+use super::{GateCommand, NewEnvironment, Reach, RunbookCommand, TargetingPatch};
 use crate::flag::{FlagKind, HoldCause, Segment, SegmentScope, Tier, Variant};
 use crate::governance::Token;
 use crate::ids::{
@@ -15,6 +15,7 @@ use crate::ids::{
     VariantKey, WebhookId,
 };
 use crate::plan::RolloutPlan;
+use crate::proposal::Approving;
 use crate::release::Deployed;
 use crate::rollout::Finding;
 use crate::runbook::Acting;
@@ -250,12 +251,7 @@ pub enum Command {
     },
     /// Approve a proposal as it was shown.
     #[cfg_attr(feature = "schema", schemars(skip))]
-    ApproveProposal {
-        /// Which.
-        id: ProposalId,
-        /// The hash of what was shown.
-        hash: Digest,
-    },
+    ApproveProposal(Approving),
     /// Turn a proposal down, or withdraw one's own.
     #[cfg_attr(feature = "schema", schemars(skip))]
     RejectProposal {
@@ -429,6 +425,9 @@ pub enum Command {
     /// Tell which artifact was deployed.
     #[cfg_attr(feature = "schema", schemars(skip))]
     ReportRelease(Deployed),
+    /// Change what the gate says, or how it comes to it.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Gate(GateCommand),
     /// Do for real what a guardrail does, to see that it works.
     #[cfg_attr(feature = "schema", schemars(skip))]
     Drill {

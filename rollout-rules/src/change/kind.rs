@@ -50,6 +50,12 @@ pub enum ChangeKind {
     GuardrailActed,
     EffectReplayed,
     ReleaseDeployed,
+    GateDecided,
+    PolicySet,
+    SourceSet,
+    WaiverPut,
+    RoleGranted,
+    RoleRevoked,
 }
 
 impl ChangeKind {
@@ -93,6 +99,12 @@ impl ChangeKind {
         ChangeKind::GuardrailActed,
         ChangeKind::EffectReplayed,
         ChangeKind::ReleaseDeployed,
+        ChangeKind::GateDecided,
+        ChangeKind::PolicySet,
+        ChangeKind::SourceSet,
+        ChangeKind::WaiverPut,
+        ChangeKind::RoleGranted,
+        ChangeKind::RoleRevoked,
     ];
 
     /// As it is written in the log.
@@ -136,6 +148,12 @@ impl ChangeKind {
             ChangeKind::GuardrailActed => "guardrail_acted",
             ChangeKind::EffectReplayed => "effect_replayed",
             ChangeKind::ReleaseDeployed => "release_deployed",
+            ChangeKind::GateDecided => "gate_decided",
+            ChangeKind::PolicySet => "policy_set",
+            ChangeKind::SourceSet => "source_set",
+            ChangeKind::WaiverPut => "waiver_put",
+            ChangeKind::RoleGranted => "role_granted",
+            ChangeKind::RoleRevoked => "role_revoked",
         }
     }
 }
@@ -169,7 +187,7 @@ impl Change {
             Change::TokenCreated { .. } => ChangeKind::TokenCreated,
             Change::TokenRevoked { .. } => ChangeKind::TokenRevoked,
             Change::Proposed { .. } => ChangeKind::Proposed,
-            Change::ProposalApproved { .. } => ChangeKind::ProposalApproved,
+            Change::ProposalApproved(_) => ChangeKind::ProposalApproved,
             Change::ProposalRejected { .. } => ChangeKind::ProposalRejected,
             Change::EffectRequested { .. } => ChangeKind::EffectRequested,
             Change::EffectClaimed { .. } => ChangeKind::EffectClaimed,
@@ -188,6 +206,12 @@ impl Change {
             Change::GuardrailActed { .. } => ChangeKind::GuardrailActed,
             Change::EffectReplayed { .. } => ChangeKind::EffectReplayed,
             Change::ReleaseDeployed { .. } => ChangeKind::ReleaseDeployed,
+            Change::GateDecided(_) => ChangeKind::GateDecided,
+            Change::PolicySet(_) => ChangeKind::PolicySet,
+            Change::SourceSet(_) => ChangeKind::SourceSet,
+            Change::WaiverPut(_) => ChangeKind::WaiverPut,
+            Change::RoleGranted(_) => ChangeKind::RoleGranted,
+            Change::RoleRevoked(_) => ChangeKind::RoleRevoked,
         }
     }
 }

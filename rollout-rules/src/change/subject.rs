@@ -32,6 +32,7 @@ impl Command {
             | Command::StepRollout { app, .. } => Some(app),
             Command::Act { acting } => Some(&acting.app),
             Command::ReportRelease(deployed) => Some(&deployed.app),
+            Command::Gate(change) => change.app(),
             Command::Kill { reach, .. } | Command::Revive { reach, .. } => match reach {
                 Reach::Everything => None,
                 Reach::App { app } | Reach::Flag { app, .. } => Some(app),
@@ -70,6 +71,7 @@ impl Command {
             | Command::Revive { environment, .. } => environment.as_ref(),
             Command::Act { acting } => acting.environment.as_ref(),
             Command::ReportRelease(deployed) => Some(&deployed.environment),
+            Command::Gate(change) => change.environment(),
             Command::Propose { command, .. } => command.environment(),
             _ => None,
         }

@@ -1,9 +1,10 @@
 //! Who may lower and who may raise: law 9 in one table, and the checks that it leads to.
 
-use super::{Case, Mode, Refusal};
+use super::{Case, Mode, Refusal, Roles, What};
 use crate::flag::{EnvironmentKind, Tier};
-use crate::governance::{Actor, Caller, GateStanding, Scope};
+use crate::governance::{Actor, Caller, Enforcement, Scope};
 use crate::ids::{AppKey, EnvKey};
+use crate::snapshot::App;
 
 /// A row of the table: what kind of caller asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,8 +189,32 @@ impl Case<'_> {
         if in_app && in_environment { Ok(()) } else { refused }
     }
 
-    /// Whether the caller may take what is served in this direction there. `written` says that a human or
+    /// Whether the caller may take what an environment serves in this direction. `written` says that a human or
     /// pipeline wrote it for later.
+    pub(super) fn authorise_at(
+        &self,
+        direction: Direction,
+        (app, environment): (&App, &EnvKey),
+        written: bool,
+    ) -> Result<(), Refusal> {
+        let ground = Ground::of(self.environment_of(app, environment)?);
+        self.authorise(direction, ground, app.info().tier, written)?;
+        match (direction, ground, self.mode) {
+            (_, _, Mode::Proposing)
+            | (Direction::Lower | Direction::Neutral, _, _)
+            | (_, Ground::Trial, _) => Ok(()),
+            (Direction::Raise, Ground::Production, _) => self.gate_stands(&app.info().key, environment),
+        }
+    }
+
+    fn environment_of(&self, app: &App, environment: &EnvKey) -> Result<EnvironmentKind, Refusal> {
+        let what = || What::Environment(app.info().key.clone(), environment.clone());
+        let found = app.environment(environment).map(|record| record.environment().kind);
+        found.ok_or_else(|| Refusal::NotFound { what: what() })
+    }
+
+    /// Whether the caller may go in this direction, but for the gate: whoever may raise production asks
+    /// [`authorise_at`](Case::authorise_at), for each environment that is raised.
     pub(super) fn authorise(
         &self,
         direction: Direction,
@@ -202,14 +227,8 @@ impl Case<'_> {
         }
         match authority(self.row(), direction, ground) {
             Authority::Yes => Ok(()),
-            Authority::GateAndApprovals | Authority::GateApprovalsAndLimits => {
-                self.approved(tier)?;
-                self.gate_stands()
-            }
-            Authority::AsWritten if written => match (direction, ground) {
-                (Direction::Raise, Ground::Production) => self.gate_stands(),
-                _ => Ok(()),
-            },
+            Authority::GateAndApprovals | Authority::GateApprovalsAndLimits => self.approved(tier),
+            Authority::AsWritten if written => Ok(()),
             Authority::OnlyPropose => Err(Refusal::AgentsOnlyPropose),
             Authority::AsWritten | Authority::No => {
                 Err(Refusal::NotAllowed { who_may: "a human or pipeline of the app" })
@@ -219,25 +238,26 @@ impl Case<'_> {
 
     /// Whether enough other people approved, for a raise in production at this tier.
     pub(super) fn approved(&self, tier: Tier) -> Result<(), Refusal> {
-        self.approved_by(*self.rules.approvals.of(tier))
+        self.approved_by(*self.rules.approvals.of(tier))?;
+        if self.rules.gate == Enforcement::Report {
+            return Ok(());
+        }
+        let have = match self.mode {
+            Mode::Applying { roles, .. } => roles,
+            Mode::Direct | Mode::Proposing => Roles::default(),
+        };
+        let asked = &self.snapshot.policy().of(tier).approvers;
+        let roles: alloc::vec::Vec<_> = asked.iter().copied().filter(|role| !have.has(*role)).collect();
+        if roles.is_empty() { Ok(()) } else { Err(Refusal::RolesMissing { roles }) }
     }
 
     /// Whether so many other people approved.
     pub(super) fn approved_by(&self, needed: u8) -> Result<(), Refusal> {
         let have = match self.mode {
-            Mode::Applying { approvals } => approvals,
+            Mode::Applying { approvals, .. } => approvals,
             Mode::Direct | Mode::Proposing => 0,
         };
         if have >= needed { Ok(()) } else { Err(Refusal::ApprovalsNeeded { needed, have }) }
-    }
-
-    fn gate_stands(&self) -> Result<(), Refusal> {
-        match self.gate {
-            GateStanding::NotRequired => Ok(()),
-            GateStanding::PassingUntil(until) if *until > self.now => Ok(()),
-            GateStanding::PassingUntil(_) => Err(Refusal::GateMissing { missing: alloc::vec::Vec::new() }),
-            GateStanding::Missing(missing) => Err(Refusal::GateMissing { missing: missing.clone() }),
-        }
     }
 
     /// Whether Tidegate itself asks.

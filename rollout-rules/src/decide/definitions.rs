@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::authority::{Direction, Envs, Ground, Right};
+use super::authority::{Direction, Envs, Right};
 use super::flags::NAMED_USERS;
 use super::validate::{check_flag, check_variants};
 use super::{Case, Decided, Refusal, What};
@@ -47,15 +47,13 @@ impl<'a> Case<'a> {
         self.revision_named(view, Direction::Neutral)?;
         check_flag(&after)?;
         self.check_users(view, &after)?;
-        let tier = view.app().info().tier;
         for (environment, _) in view.record().states() {
-            let kind = self.environment(view.app(), environment)?.kind;
             let direction = match served_change(before, &after) {
                 ServedChange::Off => Direction::Raise,
                 ServedChange::On if self.is_live(view, environment) => Direction::Raise,
                 ServedChange::On | ServedChange::None => Direction::Neutral,
             };
-            self.authorise(direction, Ground::of(kind), tier, false)?;
+            self.authorise_at(direction, (view.app(), environment), false)?;
         }
         Ok(Decided::Change(Change::FlagUpdated { app: app.clone(), flag: after }))
     }

@@ -118,7 +118,7 @@ impl<'a> Case<'a> {
             let expired = expiry(&environment.key).is_some_and(|at| at <= self.now);
             let wakes = expired && self.is_live(view, &environment.key);
             let direction = if wakes { Direction::Raise } else { Direction::Neutral };
-            self.authorise(direction, Ground::of(environment.kind), view.app().info().tier, false)?;
+            self.authorise_at(direction, (view.app(), &environment.key), false)?;
         }
         Ok(Decided::Change(Change::FlagExtended { app: app.clone(), flag: flag.clone(), expires_at: lives }))
     }

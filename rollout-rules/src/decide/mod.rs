@@ -9,6 +9,7 @@ mod definitions;
 mod direction;
 mod effects;
 mod flags;
+mod gate;
 mod guardrails;
 mod kills;
 mod previews;
@@ -21,6 +22,7 @@ mod segments;
 mod targeting;
 mod tokens;
 mod validate;
+mod waivers;
 mod webhooks;
 
 use alloc::boxed::Box;
@@ -36,14 +38,15 @@ pub use self::refusal::{Refusal, What};
 pub use self::runbook::is_address;
 use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach, RunbookCommand};
 use crate::flag::{Environment, MAX_TEXT_BYTES};
-use crate::governance::{Caller, GateStanding, Rules};
+use crate::gate::policy::Role;
+use crate::governance::{Caller, Rules};
 use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, PlanId, ProposalId, Revision};
 use crate::runbook::JobPatch;
 use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
 use crate::time::UnixMs;
 use crate::webhook::{WebhookPatch, WebhookSecret};
 
-/// A command with who asks, what they saw, and what the gate says.
+/// A command with who asks, and what they saw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// Who asks.
@@ -52,8 +55,6 @@ pub struct Request {
     pub command: Command,
     /// The revision of the flag (or segment, or app) that they saw.
     pub seen: Option<Revision>,
-    /// What the gate says of the app's artifact in the environment.
-    pub gate: GateStanding,
     /// Why, in their words.
     pub reason: String,
     /// The caller's name for the request.
@@ -146,7 +147,6 @@ pub fn decide_under(
         rules,
         caller: &request.caller,
         seen: request.seen,
-        gate: &request.gate,
         reason: &request.reason,
         mode: Mode::Direct,
         now,
@@ -223,6 +223,20 @@ enum Decided {
     Already(Revision),
 }
 
+/// The roles in which people approved.
+#[derive(Clone, Copy, Debug, Default)]
+struct Roles(u8);
+
+impl Roles {
+    fn with(self, role: Role) -> Roles {
+        Roles(self.0 | 1 << role as u8)
+    }
+
+    fn has(self, role: Role) -> bool {
+        self.0 & (1 << role as u8) != 0
+    }
+}
+
 /// How a command is decided.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
@@ -230,8 +244,8 @@ enum Mode {
     Direct,
     /// To be stored for others: everything is checked but who may raise.
     Proposing,
-    /// As a proposal says, with so many valid approvals.
-    Applying { approvals: u8 },
+    /// As a proposal says, with so many valid approvals, in these roles.
+    Applying { approvals: u8, roles: Roles },
 }
 
 /// Everything that a decision looks at.
@@ -243,7 +257,6 @@ struct Case<'a> {
     rules: &'a Rules,
     caller: &'a Caller,
     seen: Option<Revision>,
-    gate: &'a GateStanding,
     reason: &'a str,
     mode: Mode,
     now: UnixMs,
@@ -257,7 +270,7 @@ impl<'a> Case<'a> {
         }
         let decided = match command {
             Command::Propose { id, command } => self.propose(id, command)?,
-            Command::ApproveProposal { id, hash } => self.approve_proposal(id, *hash)?,
+            Command::ApproveProposal(approving) => self.approve_proposal(approving)?,
             Command::RejectProposal { id } => self.reject_proposal(id)?,
             Command::Drill { app, flag, environment, guardrail } => {
                 let decided = self.drill(app, flag, environment, guardrail)?;
@@ -329,9 +342,10 @@ impl<'a> Case<'a> {
             Command::Act { acting } => self.act(acting),
             Command::ReportRelease(deployed) => self.report_release(deployed),
             Command::Runbook { app, change } => self.change_runbook(app, change),
+            Command::Gate(change) => self.change_gate(change),
             Command::Drill { .. }
             | Command::Propose { .. }
-            | Command::ApproveProposal { .. }
+            | Command::ApproveProposal(_)
             | Command::RejectProposal { .. }
             | Command::ApplyProposal { .. } => Err(Refusal::NotProposable),
         }

@@ -5,12 +5,15 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::authority::{Envs, Right, Row};
-use super::validate::too_many;
-use super::{Case, Decided, Mode, Refusal, What};
+use super::validate::{invalid, too_many};
+use super::{Case, Decided, Mode, Refusal, Roles, What};
 use crate::change::{Change, Command};
+use crate::gate::policy::Role;
 use crate::governance::{Actor, Rules};
 use crate::ids::{Digest, ProposalId};
-use crate::proposal::{Approval, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, same_person};
+use crate::proposal::{
+    Approval, Approving, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, same_person,
+};
 use crate::snapshot::Snapshot;
 use crate::time::UnixMs;
 
@@ -49,28 +52,49 @@ impl<'a> Case<'a> {
         of_app.any(|it| it.state(self.now) == ProposalState::Lapsed)
     }
 
-    pub(super) fn approve_proposal(&self, id: &ProposalId, hash: Digest) -> Result<Decided, Refusal> {
+    pub(super) fn approve_proposal(&self, approving: &Approving) -> Result<Decided, Refusal> {
+        let Approving { id, hash, role, checked } = approving;
         let proposal = self.open_proposal(id)?;
         self.may_settle(proposal)?;
         if !matches!(self.caller.actor, Actor::Human { .. }) {
             return Err(Refusal::NotAllowed { who_may: "a human" });
         }
-        if proposal.hash != hash {
+        if proposal.hash != *hash {
             return Err(Refusal::ProposalChanged { id: id.clone() });
         }
         if proposal.is_own(&self.caller.actor, self.caller.token.as_ref()) {
             return Err(Refusal::OwnApproval);
         }
+        if let Some(role) = role {
+            self.in_role(proposal, *role, checked)?;
+        }
         let mine = |approval: &&Approval| {
             same_person(&approval.actor, &self.caller.actor)
                 || (approval.token.is_some() && approval.token == self.caller.token)
         };
-        let standing = proposal.approvals.iter().filter(mine);
+        // Who approved as anybody may do so again in a role.
+        let standing = proposal.approvals.iter().filter(mine).filter(|it| role.is_none() || it.role == *role);
         if standing.filter(|it| stands(it, self.rules, self.snapshot, self.now)).count() > 0 {
             return Ok(Decided::Already(self.snapshot.revision()));
         }
         too_many("approvals of one proposal", proposal.approvals.len() + 1, MAX_APPROVALS)?;
-        Ok(Decided::Change(Change::ProposalApproved { id: id.clone(), hash }))
+        Ok(Decided::Change(Change::ProposalApproved(approving.clone())))
+    }
+
+    /// Whether the caller has the role for the app, and security ticked all that the policy asks it to.
+    fn in_role(&self, proposal: &Proposal, role: Role, checked: &[String]) -> Result<(), Refusal> {
+        let app = proposal.app.as_ref().and_then(|app| self.snapshot.app(app));
+        if !app.is_some_and(|app| self.snapshot.has_role(&self.caller.actor, role, app)) {
+            return Err(Refusal::RoleNeeded { role });
+        }
+        let checklist = &self.snapshot.policy().checklist;
+        too_many("points of a checklist", checked.len(), checklist.len())?;
+        if role == Role::Security
+            && let Some(open) = checklist.iter().find(|point| !checked.contains(*point))
+        {
+            return Err(invalid("checked", alloc::format!("the policy asks security to tick `{open}`")));
+        }
+        Ok(())
     }
 
     pub(super) fn reject_proposal(&self, id: &ProposalId) -> Result<Decided, Refusal> {
@@ -95,9 +119,12 @@ impl<'a> Case<'a> {
         if proposal.hash != hash || Proposal::hash_of(&proposal.command, proposal.seen) != hash {
             return Err(Refusal::ProposalChanged { id: id.clone() });
         }
-        let approvals = proposal.valid_approvals(self.rules, self.snapshot, self.now);
+        let approvals = proposal.standing_approvals(self.rules, self.snapshot, self.now);
         let reason = if self.reason.trim().is_empty() { &proposal.reason } else { self.reason };
-        let mode = Mode::Applying { approvals: u8::try_from(approvals).unwrap_or(u8::MAX) };
+        let mode = Mode::Applying {
+            approvals: u8::try_from(approvals.len()).unwrap_or(u8::MAX),
+            roles: approvals.iter().filter_map(|approval| approval.role).fold(Roles::default(), Roles::with),
+        };
         let case = Case { mode, seen: proposal.seen, reason, ..*self };
         let decided = case.decide_one(&proposal.command)?;
         Ok((decided, Some(id.clone()), reason.to_string()))
@@ -123,20 +150,30 @@ impl<'a> Case<'a> {
 impl Proposal {
     /// How many different people approved it as it is, not counting its proposer, whose approvals stand.
     pub fn valid_approvals(&self, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> usize {
+        self.standing_approvals(rules, snapshot, now).len()
+    }
+
+    /// The approvals that count: of each person the last one, in a role only while they have it.
+    fn standing_approvals(&self, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> Vec<&Approval> {
+        let app = self.app.as_ref().and_then(|app| snapshot.app(app));
         let mut counted: Vec<&Approval> = Vec::new();
-        for approval in &self.approvals {
+        for approval in self.approvals.iter().rev() {
             let again = |other: &&Approval| {
                 same_person(&other.actor, &approval.actor)
                     || (other.token.is_some() && other.token == approval.token)
             };
+            let has_role = approval
+                .role
+                .is_none_or(|role| app.is_some_and(|app| snapshot.has_role(&approval.actor, role, app)));
             let valid = approval.hash == self.hash
+                && has_role
                 && !self.is_own(&approval.actor, approval.token.as_ref())
                 && stands(approval, rules, snapshot, now);
             if valid && !counted.iter().any(again) {
                 counted.push(approval);
             }
         }
-        counted.len()
+        counted
     }
 }
 

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::flag::{Height, HoldCause, Tier};
-use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision};
+use crate::gate::policy::Role;
+use crate::gate::waiver::WaiverState;
+use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision, WaiverId};
 use crate::percent::Exposure;
 use crate::proposal::ProposalState;
 use crate::rollout::RolloutEnd;
@@ -84,6 +86,23 @@ pub enum Refusal {
         needed: u8,
         /// How many valid ones there are.
         have: u8,
+    },
+    /// Nobody approved in these roles.
+    RolesMissing {
+        /// Which.
+        roles: Vec<Role>,
+    },
+    /// It takes a role that the caller has not, or did not name.
+    RoleNeeded {
+        /// Which.
+        role: Role,
+    },
+    /// The waiver is over.
+    WaiverOver {
+        /// Which.
+        id: WaiverId,
+        /// How it ended.
+        state: WaiverState,
     },
     /// The gate does not stand.
     GateMissing {
@@ -240,6 +259,9 @@ impl Refusal {
             Refusal::NotAllowed { .. } => "not_allowed",
             Refusal::AgentsOnlyPropose => "agents_only_propose",
             Refusal::ApprovalsNeeded { .. } => "approvals_needed",
+            Refusal::RolesMissing { .. } => "roles_missing",
+            Refusal::RoleNeeded { .. } => "role_needed",
+            Refusal::WaiverOver { .. } => "waiver_over",
             Refusal::GateMissing { .. } => "gate_missing",
             Refusal::TierLimit { .. } => "tier_limit",
             Refusal::TooMany { .. } => "too_many",
@@ -294,6 +316,18 @@ impl fmt::Display for Refusal {
                 f,
                 "raising in production takes {needed} approval(s) by other people at this app's tier, and there are {have}: propose the change and ask for them"
             ),
+            Refusal::RolesMissing { roles } => {
+                let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+                let roles = roles.join(", ");
+                write!(f, "at this app's tier it takes approvals in these roles, by a person each: {roles}")
+            }
+            Refusal::RoleNeeded { role } => write!(
+                f,
+                "it takes a person with the role {role} for this app: `tidegate role list` says who has it"
+            ),
+            Refusal::WaiverOver { id, state } => {
+                write!(f, "waiver `{id}` is {}: ask for another one", state.as_str())
+            }
             Refusal::GateMissing { missing } if missing.is_empty() => {
                 f.write_str("the gate has no passing decision that still stands: run the gate for this release")
             }

@@ -69,7 +69,7 @@ impl<'a> Case<'a> {
         let (tier, ground) = self.tier_and_ground(view, environment)?;
         let after = Targeting { on: true, exposure: plan.highest(), ..before.clone() };
         self.within_tier_limits(&before, &after, tier, ground)?;
-        self.authorise(Direction::Raise, ground, tier, false)?;
+        self.authorise_at(Direction::Raise, (view.app(), environment), false)?;
         let rollout = Rollout {
             plan: plan.clone(),
             stage: 0,
@@ -203,7 +203,7 @@ impl<'a> Case<'a> {
         let before = self.standing(running.view, environment)?;
         let after = Targeting { exposure: next.exposure, ..before.clone() };
         self.within_tier_limits(&before, &after, tier, ground)?;
-        self.authorise(Direction::Raise, ground, tier, false)?;
+        self.authorise_at(Direction::Raise, (running.view.app(), environment), false)?;
         self.a_person_agrees(running.rollout, ground)?;
         Ok(running.advanced(next.exposure, self))
     }
@@ -285,7 +285,7 @@ impl<'a> Case<'a> {
         }
         // What an agent started in a preview or sandbox never becomes a raise in production.
         let written = ground == Ground::Trial || !matches!(rollout.started_by, Actor::Agent { .. });
-        self.authorise(Direction::Raise, ground, tier, written)?;
+        self.authorise_at(Direction::Raise, (running.view.app(), running.environment), written)?;
         Ok(running.advanced(next.exposure, self))
     }
 
@@ -353,8 +353,7 @@ impl<'a> Case<'a> {
     }
 
     fn authorise_in(&self, running: Running<'a>, direction: Direction) -> Result<(), Refusal> {
-        let (tier, ground) = self.tier_and_ground(running.view, running.environment)?;
-        self.authorise(direction, ground, tier, false)
+        self.authorise_at(direction, (running.view.app(), running.environment), false)
     }
 }
 

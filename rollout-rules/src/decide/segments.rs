@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::authority::{Direction, Envs, Ground, Right};
 use super::flags::NAMED_USERS;
 use super::validate::{check_text, check_unit, invalid, too_many};
-use super::{Case, Decided, Refusal, What};
+use super::{Case, Decided, Mode, Refusal, What};
 use crate::change::Change;
 use crate::condition::SegmentRef;
 use crate::flag::{MAX_SEGMENT_MEMBERS, MAX_SEGMENTS, Segment, SegmentScope, Tier};
@@ -140,6 +140,11 @@ impl<'a> Case<'a> {
                     tier = tier.max(view.app().info().tier);
                 }
                 worst = worst.max(Some((ground, direction)));
+                if (ground, direction) == (Ground::Production, Direction::Raise)
+                    && !matches!(self.mode, Mode::Proposing)
+                {
+                    self.gate_stands(&view.app().info().key, environment)?;
+                }
             }
         }
         let (ground, direction) = worst.unwrap_or((Ground::Trial, Direction::Neutral));

@@ -49,7 +49,7 @@ impl<'a> Case<'a> {
             self.can_be_raised(view, record, environment)?;
             self.within_tier_limits(&before, &after, tier, ground)?;
         }
-        self.authorise(direction, ground, tier, false)?;
+        self.authorise_at(direction, (view.app(), environment), false)?;
         let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, above.releases);
         Ok(Decided::Change(Change::TargetingChanged {
             app: app.clone(),
@@ -141,8 +141,7 @@ impl<'a> Case<'a> {
         }
         let raises = (after.on && !lowered.0) || after.exposure > lowered.1;
         let direction = if raises { Direction::Raise } else { Direction::Lower };
-        let ground = Ground::of(self.environment(view.app(), environment)?.kind);
-        self.authorise(direction, ground, view.app().info().tier, true)?;
+        self.authorise_at(direction, (view.app(), environment), true)?;
         let before = Targeting { schedule: after.schedule.clone(), ..state.targeting.clone() };
         let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, false);
         Ok(Decided::Change(Change::TargetingChanged {

@@ -264,6 +264,9 @@ pub struct Decision {
     pub tier: Tier,
     /// The policy it was made by.
     pub policy: Digest,
+    /// What the app could be built from; none: nobody had said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Digest>,
     /// What each check came to.
     pub checks: Vec<CheckSummary>,
     /// If it passes: until when it stands.
@@ -331,4 +334,23 @@ pub struct Decided {
     pub at: UnixMs,
     /// Who asked.
     pub by: Actor,
+}
+
+/// A decision with all that was found, as the server answers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "GateAnswer"))]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The decision, as the log keeps it.
+    pub decision: Decision,
+    /// What each check found.
+    pub judgement: Judgement,
+    /// Its entry.
+    pub revision: Revision,
+    /// When it was made.
+    pub at: UnixMs,
+    /// Who asked.
+    pub by: Actor,
+    /// Whether it is denied for nothing but evidence that is missing or cannot be read.
+    pub lacks_only_evidence: bool,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::trust::{MAX_TRUSTED, Trust};
 use crate::flag::Tier;
 use crate::governance::ByTier;
-use crate::ids::Digest;
+use crate::ids::{AppKey, Digest};
 use crate::time::{DAY, DurationMs, HOUR};
 
 /// Most modules of Rego that an operator adds.
@@ -237,6 +237,23 @@ pub struct WaiverPolicy {
     pub approver: Role,
 }
 
+/// That somebody has a role: for an app, or for all apps of a tier.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RoleGrant {
+    /// Which role.
+    pub role: Role,
+    /// Whose: the name that their token says.
+    pub person: String,
+    /// For this app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppKey>,
+    /// For the apps of this tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+}
+
 /// What is wrong with a policy, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPolicy {
@@ -260,7 +277,8 @@ impl Policy {
     /// Everything that is wrong with it, at once. What Rego and keys say is looked at by whoever compiles them.
     pub fn check(&self) -> Vec<BadPolicy> {
         let mut wrong = Vec::new();
-        let mut say = |field: String, problem: &str| wrong.push(BadPolicy { field, problem: problem.to_owned() });
+        let mut say =
+            |field: String, problem: &str| wrong.push(BadPolicy { field, problem: problem.to_owned() });
         for (name, tier) in
             [("tier0", &self.tiers.tier0), ("tier1", &self.tiers.tier1), ("tier2", &self.tiers.tier2)]
         {
@@ -274,7 +292,10 @@ impl Policy {
         }
         for (nth, module) in self.modules.iter().enumerate() {
             if !is_line(&module.name) || self.modules[..nth].iter().any(|other| other.name == module.name) {
-                say(alloc::format!("modules[{nth}].name"), "use one line that no other module has as its name");
+                say(
+                    alloc::format!("modules[{nth}].name"),
+                    "use one line that no other module has as its name",
+                );
             }
             if module.text.len() > MAX_MODULE_BYTES {
                 say(alloc::format!("modules[{nth}].text"), "use at most 16 KiB: divide it into several");
@@ -292,7 +313,10 @@ impl Policy {
         }
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |bytes| bytes.len());
         if bytes > MAX_POLICY_BYTES {
-            say("policy".to_string(), "it is longer than 48 KiB as JSON: shorten its modules, or drop old keys");
+            say(
+                "policy".to_string(),
+                "it is longer than 48 KiB as JSON: shorten its modules, or drop old keys",
+            );
         }
         wrong
     }

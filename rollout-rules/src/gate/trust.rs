@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::Digest;
 use crate::time::UnixMs;
 
 /// Most keys, authorities and issuers each that a policy names.
@@ -164,4 +165,11 @@ pub struct Source {
     pub workflows: Vec<String>,
     /// The most virtual CPUs of its infrastructure; none: what its tier has.
     pub max_vcpus: Option<u32>,
+}
+
+impl Source {
+    /// Names it by its content. It is hashed as the log writes it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(self).expect("a source has no map with keys other than text"))
+    }
 }

@@ -47,6 +47,10 @@ pub enum Cause {
     Refused,
     /// A person tries the runbook out.
     Drill,
+    /// The gate denies the build that runs.
+    GateDenied,
+    /// Somebody took a risk upon themselves that the gate denies.
+    GlassBroken,
 }
 
 /// What automation asks for.
@@ -107,6 +111,12 @@ pub enum Lowered {
         /// The hold.
         hold: Hold,
     },
+    /// Every flag of the app that is on, or will be on schedule, and not held is held, critical ones too, in the environment of the
+    /// act.
+    All {
+        /// The hold.
+        hold: Hold,
+    },
 }
 
 /// What a guardrail, or a drill of it, did.
@@ -152,20 +162,29 @@ pub struct Act {
 impl Act {
     /// In words, for who knows what it is about: `GUARDRAIL error_rate > 3% for 5m: held, run rollback`.
     pub fn words(&self) -> String {
-        let head = if self.cause == Cause::Drill { "drill of guardrail" } else { "GUARDRAIL" };
+        let head = match self.cause {
+            Cause::Drill => "drill of guardrail",
+            Cause::GateDenied => "GATE",
+            Cause::GlassBroken => "GLASS BROKEN",
+            _ => "GUARDRAIL",
+        };
         let rule = self.guardrail.as_ref().map_or_else(String::new, |rule| format!(" {}", rule.when()));
         let lowered = self.lowered.iter().map(|lowered| match lowered {
             Lowered::Held { .. } => "held".to_string(),
             Lowered::Targeted { .. } => "rollout to 0".to_string(),
             Lowered::NonCritical { .. } => "held all that is not critical".to_string(),
+            Lowered::All { .. } => "held all that was on".to_string(),
         });
         let done: Vec<String> = lowered.chain(self.effects.iter().map(ToString::to_string)).collect();
         format!("{head}{rule}: {}", done.join(", "))
     }
 
     /// Whether it does more than tell somebody. That a budget holds what is not critical does not count: it is judged in every
-    /// environment, and would leave nothing of a day for what does harm.
+    /// environment, and would leave nothing of a day for what does harm. What the gate denies is no matter of measuring.
     pub fn is_action(&self) -> bool {
+        if self.cause == Cause::GateDenied {
+            return false;
+        }
         let of_budget = self.cause == Cause::Regressed(Sli::MonthlySpend);
         let counts = |lowered: &Lowered| !of_budget || !matches!(lowered, Lowered::NonCritical { .. });
         self.lowered.iter().any(counts)

@@ -9,6 +9,7 @@ use core::ops::Bound;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
+use super::gate::{AppGate, Decisions};
 use super::instants::Instants;
 use super::runbook::Runbook;
 use super::uses::Uses;
@@ -73,6 +74,8 @@ pub struct App {
     pub(super) dependents: Uses<FlagKey, FlagKey>,
     /// None for most.
     pub(super) runbook: Option<Arc<Runbook>>,
+    /// None for most.
+    pub(super) gate: Option<Arc<AppGate>>,
 }
 
 impl App {
@@ -158,6 +161,8 @@ pub struct EnvironmentRecord {
     pub(super) flags: EnvironmentFlags,
     /// None for most.
     pub(super) releases: Option<Arc<Releases>>,
+    /// None for most.
+    pub(super) decisions: Option<Arc<Decisions>>,
 }
 
 impl EnvironmentRecord {

@@ -118,7 +118,7 @@ impl Snapshot {
             }
             Change::TokenRevoked { token } => self.token_revoked(token, stamp.entry.at),
             Change::Proposed { .. } => self.proposed(stamp.entry),
-            Change::ProposalApproved { id, hash } => self.proposal_approved(id, *hash, stamp.entry),
+            Change::ProposalApproved(approving) => self.proposal_approved(approving, stamp.entry),
             Change::ProposalRejected { id } => self.proposal_rejected(id),
             Change::EffectRequested { effect, payload } => self.effect_requested(effect, payload, stamp),
             Change::EffectClaimed { request, nth: None, node, lease_until } => {
@@ -140,6 +140,12 @@ impl Snapshot {
             Change::WebhookRemoved { id } => {
                 self.webhooks.remove_mut(id);
             }
+            Change::GateDecided(_)
+            | Change::PolicySet(_)
+            | Change::SourceSet(_)
+            | Change::WaiverPut(_)
+            | Change::RoleGranted(_)
+            | Change::RoleRevoked(_) => self.fold_gate(stamp),
             _ => self.fold_runbook(stamp),
         }
     }

@@ -9,6 +9,7 @@ use rpds::{QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
 use super::app::{App, FlagRecord, SegmentRecord, Touches};
+use super::gate::{AppGate, Decisions, Gate};
 use super::recall::{PastKill, PastRequest, RequestName};
 use super::runbook::Runbook;
 use super::uses::Uses;
@@ -28,8 +29,8 @@ use crate::webhook::WebhookRecord;
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
 /// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts; guardrails, whom
-/// they call, and what they did. 4: releases; by which rule a guardrail acted.
-pub const CHECKPOINT_FORMAT: u16 = 4;
+/// they call, and what they did. 4: releases; by which rule a guardrail acted. 5: the gate.
+pub const CHECKPOINT_FORMAT: u16 = 5;
 
 /// A snapshot in the form that is stored.
 #[derive(Clone, Serialize, Deserialize)]
@@ -52,6 +53,12 @@ pub struct Checkpoint {
     untold_ends: Vec<PreviewEnd>,
     requests: Vec<(RequestName, PastRequest)>,
     kill_ids: Vec<(KillId, PastKill)>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    gate: Arc<Gate>,
+}
+
+fn is_default(gate: &Gate) -> bool {
+    gate.is_default()
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -78,6 +85,10 @@ struct AppPart {
     runbook: Option<Arc<Runbook>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     releases: Vec<(EnvKey, Arc<Releases>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gate: Option<Arc<AppGate>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    decisions: Vec<(EnvKey, Arc<Decisions>)>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -177,6 +188,7 @@ impl Snapshot {
             untold_ends: self.untold_ends().collect(),
             requests: self.recalled.requests.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             kill_ids: self.recalled.kills.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            gate: Arc::clone(&self.gate),
         }
     }
 
@@ -222,6 +234,7 @@ impl Snapshot {
         for (id, past) in checkpoint.kill_ids {
             snapshot.recalled.kills.remember(id, past);
         }
+        snapshot.gate = checkpoint.gate;
         snapshot
     }
 
@@ -241,6 +254,7 @@ impl Snapshot {
             segment_uses: Uses::default(),
             dependents: Uses::default(),
             runbook: part.runbook,
+            gate: part.gate,
         };
         for (environment, revision) in &part.environments {
             self.put_environment(&mut app, environment, *revision);
@@ -248,6 +262,11 @@ impl Snapshot {
         for (environment, releases) in part.releases {
             if let Some(record) = app.environments.get_mut(&environment) {
                 Arc::make_mut(record).releases = Some(releases);
+            }
+        }
+        for (environment, decisions) in part.decisions {
+            if let Some(record) = app.environments.get_mut(&environment) {
+                Arc::make_mut(record).decisions = Some(decisions);
             }
         }
         for record in part.flags {
@@ -294,6 +313,12 @@ impl AppPart {
             runbook: app.runbook.clone(),
             releases: releases
                 .filter_map(|(key, record)| Some((key.clone(), record.releases.clone()?)))
+                .collect(),
+            gate: app.gate.clone(),
+            decisions: app
+                .environments
+                .iter()
+                .filter_map(|(key, record)| Some((key.clone(), record.decisions.clone()?)))
                 .collect(),
         }
     }

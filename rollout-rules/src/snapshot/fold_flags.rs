@@ -56,6 +56,7 @@ impl Snapshot {
             segment_uses: Uses::default(),
             dependents: Uses::default(),
             runbook: None,
+            gate: None,
         };
         app.touches.push(&stamp.touch);
         for environment in environments {
@@ -112,11 +113,11 @@ impl Snapshot {
     pub(super) fn put_environment(&mut self, app: &mut App, environment: &Environment, revision: Revision) {
         let mut instants = Instants::default();
         let mut flags = FlagTable::default();
-        let mut releases = None;
+        let (mut releases, mut decisions) = (None, None);
         if let Some(before) = app.environments.get(&environment.key) {
             instants = before.instants.clone();
             flags = before.flags.flags.clone();
-            releases = before.releases.clone();
+            (releases, decisions) = (before.releases.clone(), before.decisions.clone());
             if let Some(ends_at) = before.environment.ends_at {
                 instants.remove(ends_at);
                 self.instants.remove(ends_at);
@@ -134,6 +135,7 @@ impl Snapshot {
             instants,
             flags: EnvironmentFlags { key: environment.key.clone(), ends_at: environment.ends_at, flags },
             releases,
+            decisions,
         };
         app.environments.insert(environment.key.clone(), Arc::new(record));
     }

@@ -13,8 +13,10 @@ use crate::change::{Change, Entry};
 use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::{MAX_SEGMENT_MEMBERS, Segment, SegmentScope};
 use crate::governance::Token;
-use crate::ids::{AppKey, Digest, NodeId, ProposalId, Revision, SegmentKey, TokenId};
-use crate::proposal::{Approval, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState};
+use crate::ids::{AppKey, NodeId, ProposalId, Revision, SegmentKey, TokenId};
+use crate::proposal::{
+    Approval, Approving, KEPT_CLOSED_PROPOSALS, MAX_APPROVALS, Outcome, Proposal, ProposalState,
+};
 use crate::segment::SegmentTable;
 use crate::time::UnixMs;
 use crate::webhook::{Webhook, WebhookRecord};
@@ -135,12 +137,13 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn proposal_approved(&mut self, id: &ProposalId, hash: Digest, entry: &Entry) {
-        let Some(proposal) = self.proposals.get_mut(id) else { return };
+    pub(super) fn proposal_approved(&mut self, approving: &Approving, entry: &Entry) {
+        let Some(proposal) = self.proposals.get_mut(&approving.id) else { return };
         let proposal = Arc::make_mut(proposal);
         if proposal.outcome == Outcome::Open && proposal.approvals.len() < MAX_APPROVALS {
             let (actor, token) = (entry.actor.clone(), entry.token.clone());
-            proposal.approvals.push(Approval { actor, token, at: entry.at, hash });
+            let Approving { hash, role, checked, .. } = approving.clone();
+            proposal.approvals.push(Approval { actor, token, at: entry.at, hash, role, checked });
         }
     }
 

@@ -103,6 +103,9 @@ impl Snapshot {
                 (Lowered::NonCritical { hold }, _, environment) => {
                     self.hold_non_critical(&act.app, environment.as_ref(), hold, stamp);
                 }
+                (Lowered::All { hold }, _, Some(environment)) => {
+                    self.hold_all(&act.app, environment, hold, stamp);
+                }
                 // Of which flag, or where, is not said: it applies to nothing.
                 _ => {}
             }
@@ -162,6 +165,14 @@ impl Snapshot {
             record.end_rollout(environment, how, at);
             true
         });
+    }
+
+    /// Like each flag's own hold.
+    fn hold_all(&mut self, app: &AppKey, environment: &EnvKey, hold: &Hold, stamp: &Stamp<'_>) {
+        let flags = self.apps.get(app).map(|found| found.live_flags(environment)).unwrap_or_default();
+        for flag in flags {
+            self.hold_changed(app, &flag, environment, Some(hold), stamp);
+        }
     }
 
     fn hold_non_critical(&mut self, app: &AppKey, only: Option<&EnvKey>, hold: &Hold, stamp: &Stamp<'_>) {

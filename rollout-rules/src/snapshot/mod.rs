@@ -11,6 +11,7 @@ mod fold_flags;
 mod fold_kills;
 mod fold_others;
 mod fold_runbook;
+mod gate;
 mod indexing;
 mod instants;
 mod recall;
@@ -31,6 +32,8 @@ pub use self::app::{App, EnvironmentRecord, FlagRecord, KEPT_TOUCHES, SegmentRec
 use self::app::{Touches, after};
 pub use self::checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError};
 pub(crate) use self::fold_flags::variant_when_on;
+use self::gate::Gate;
+pub use self::gate::{KEPT_DECISIONS, KEPT_PIPELINE_TOKENS, MAX_GRANTS, TOKEN_SKEW};
 use self::instants::Instants;
 pub use self::recall::{KEPT_IDEMPOTENCY_KEYS, KEPT_KILL_IDS, PastKill, PastRequest};
 use self::recall::{Recalled, RequestName};
@@ -81,6 +84,7 @@ pub struct Snapshot {
     rollouts: Rollouts,
     instants: Instants,
     recalled: Recalled,
+    gate: Arc<Gate>,
 }
 
 /// What all apps share: kills of everything, shared segments.

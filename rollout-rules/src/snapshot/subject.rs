@@ -5,6 +5,7 @@ use crate::change::{Change, Command, Reach};
 use crate::decide::{PREVIEW_ENDED, preview_in};
 use crate::flag::SegmentScope;
 use crate::ids::{AppKey, EnvKey};
+use crate::proposal::Approving;
 use crate::runbook::EffectId;
 
 /// Which apps something concerns.
@@ -62,7 +63,7 @@ impl Subject {
             | Change::SegmentMembersChanged { scope, .. }
             | Change::SegmentRemoved { scope, .. } => (Apps::from(scope), None),
             Change::Proposed { command, .. } => return Subject::of_command(command),
-            Change::ProposalApproved { id, .. } | Change::ProposalRejected { id } => {
+            Change::ProposalApproved(Approving { id, .. }) | Change::ProposalRejected { id } => {
                 return snapshot
                     .proposal(id)
                     .map_or(NOTHING, |proposal| Subject::of_command(&proposal.command));
@@ -92,6 +93,13 @@ impl Subject {
                 (Apps::One(app.clone()), environment.clone())
             }
             Change::GuardrailActed { act } => (Apps::One(act.app.clone()), act.environment.clone()),
+            Change::GateDecided(decision) => {
+                (Apps::One(decision.app.clone()), Some(decision.environment.clone()))
+            }
+            Change::SourceSet(set) => (Apps::One(set.app.clone()), None),
+            Change::WaiverPut(waiver) => (Apps::One(waiver.app.clone()), waiver.environment.clone()),
+            Change::PolicySet(_) => (Apps::All, None),
+            Change::RoleGranted(grant) | Change::RoleRevoked(grant) => (Apps::one(grant.app.as_ref()), None),
             Change::JobPut { app, .. }
             | Change::JobRemoved { app, .. }
             | Change::ChannelPut { app, .. }

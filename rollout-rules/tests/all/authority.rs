@@ -4,9 +4,10 @@ use crate::world;
 
 use rollout_rules::change::Command;
 use rollout_rules::decide::{Authority, Direction, Ground, Row, authority};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::gate::decision::Verdict;
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::percent::Exposure;
-use rollout_rules::time::{DurationMs, UnixMs};
+use rollout_rules::time::DurationMs;
 use serde_json::json;
 use world::{World, admin, agent, app, caller, ci, command, env, evaluator, human, set, timer};
 
@@ -86,7 +87,7 @@ fn everyone_but_readers_and_sdks_may_lower_everywhere() {
 #[test]
 fn raising_in_a_preview_or_sandbox_asks_for_no_gate_and_no_approvals() {
     let mut world = half_on(2);
-    world.gate = GateStanding::Missing(vec!["a scan".into()]);
+    world.gated();
     for environment in ["sandbox", "pr-1"] {
         for who in [human("ann"), editor(), ci(), agent(), admin()] {
             assert_eq!(code(&world, &who, raise(environment)), "yes", "{who:?} in {environment}");
@@ -129,22 +130,24 @@ fn an_agent_stays_an_agent_whatever_its_token_may_do() {
 #[test]
 fn raising_in_production_needs_the_gate_to_stand() {
     let mut world = half_on(0);
+    assert_eq!(code(&world, &human("ann"), raise("production")), "yes", "the gate binds nobody");
+    world.gated();
+    assert_eq!(code(&world, &human("ann"), raise("production")), "gate_missing", "nothing was deployed");
+    world.done(&ci(), crate::world::deployed('b'));
+    assert_eq!(code(&world, &human("ann"), raise("production")), "gate_missing", "nothing was judged");
     let stands = [
-        (GateStanding::NotRequired, "yes"),
-        (GateStanding::PassingUntil(world.now.plus(DurationMs(1))), "yes"),
-        (GateStanding::PassingUntil(world.now), "gate_missing"),
-        (GateStanding::PassingUntil(UnixMs(0)), "gate_missing"),
-        (GateStanding::Missing(vec!["an SBOM".into()]), "gate_missing"),
+        (Verdict::Pass, DurationMs(1), "yes"),
+        (Verdict::Warn, DurationMs(1), "yes"),
+        (Verdict::Pass, DurationMs(0), "gate_missing"),
+        (Verdict::Deny, DurationMs(1), "gate_missing"),
     ];
-    for (gate, expected) in stands {
-        world.gate = gate;
-        assert_eq!(code(&world, &human("ann"), raise("production")), expected, "{:?}", world.gate);
-        assert_eq!(code(&world, &ci(), raise("production")), expected, "{:?}", world.gate);
-        assert_eq!(
-            code(&world, &human("ann"), lower("production")),
-            "yes",
-            "a lapse lowers nothing, and bars nothing that lowers"
-        );
+    for (verdict, life, expected) in stands {
+        world.judged(verdict, world.now.plus(life));
+        for who in [human("ann"), ci()] {
+            assert_eq!(code(&world, &who, raise("production")), expected, "{verdict:?} for {life:?}");
+            let lowered = code(&world, &who, lower("production"));
+            assert_eq!(lowered, "yes", "a lapse lowers nothing, and bars nothing that lowers");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use rollout_rules::evaluate::{Reason, evaluate};
 use rollout_rules::flag::{Height, HoldCause};
 use rollout_rules::governance::Caller;
 use rollout_rules::ids::{EnvKey, FlagKey, Revision};
+use rollout_rules::proposal::Approving;
 use rollout_rules::rollout::Finding;
 use rollout_rules::snapshot::RolloutPlace;
 use rollout_rules::time::DurationMs;
@@ -76,7 +77,8 @@ fn busy_shop() -> World {
 /// Fills in the hash of the proposal, as a client that was shown it does.
 fn with_hash(world: &World, command: &Command) -> Command {
     let mut command = command.clone();
-    if let Command::ApproveProposal { id, hash } | Command::ApplyProposal { id, hash } = &mut command
+    if let Command::ApproveProposal(Approving { id, hash, .. }) | Command::ApplyProposal { id, hash } =
+        &mut command
         && let Some(proposal) = world.snapshot.proposal(id)
     {
         *hash = proposal.hash;

@@ -5,7 +5,6 @@ use crate::world;
 use rollout_rules::change::Command;
 use rollout_rules::decide::Verdict;
 use rollout_rules::flag::MAX_ENVIRONMENTS;
-use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::ScheduleId;
 use rollout_rules::time::{DAY, DurationMs, UnixMs};
 use serde_json::{Value, json};
@@ -113,10 +112,10 @@ fn waking_an_expired_flag_that_is_on_is_a_raise() {
     let mut world = World::shop(0);
     world.done(&human("ann"), set("production", json!({"on": true})));
     world.now = expiry(&world, "production");
-    world.gate = GateStanding::Missing(vec![]);
+    world.gated();
     assert_eq!(world.refused(&human("ann"), extend(None, None)), "gate_missing");
     assert_eq!(world.refused(&world::agent(), extend(None, None)), "agents_only_propose");
-    world.gate = GateStanding::NotRequired;
+    world.rules.gate = rollout_rules::governance::Enforcement::Report;
     world.done(&ci(), extend(None, None));
     assert!(world.is_on("production"));
 }
@@ -277,9 +276,9 @@ fn a_scheduled_raise_waits_for_the_gate_and_a_later_lowering_wins() {
     assert_eq!(world.refused(&timer(), apply("on")), "not_due");
     assert_eq!(world.refused(&human("ann"), apply("on")), "not_allowed");
     world.now = on;
-    world.gate = GateStanding::Missing(vec!["a scan".into()]);
+    world.gated();
     assert_eq!(world.refused(&timer(), apply("on")), "gate_missing");
-    world.gate = GateStanding::NotRequired;
+    world.rules.gate = rollout_rules::governance::Enforcement::Report;
     world.now = off;
     due(&mut world);
     assert!(!world.is_on("production"), "the step that came late is followed by the one that turns it off");

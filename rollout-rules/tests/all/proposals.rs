@@ -4,7 +4,7 @@ use crate::world;
 
 use rollout_rules::change::Command;
 use rollout_rules::decide::{Refusal, Verdict};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{Digest, ProposalId};
 use rollout_rules::proposal::{MAX_OPEN_PROPOSALS, ProposalState};
 use serde_json::json;
@@ -27,7 +27,7 @@ fn hash(world: &World, text: &str) -> Digest {
 }
 
 fn approve(world: &World, text: &str) -> Command {
-    Command::ApproveProposal { id: id(text), hash: hash(world, text) }
+    world::approve(id(text), hash(world, text))
 }
 
 fn apply(world: &World, text: &str) -> Command {
@@ -97,7 +97,7 @@ fn a_proposal_is_decided_again_against_what_its_proposer_saw() {
     );
     assert_eq!(state(&world, "p"), ProposalState::Open);
     world.done(&human("bob"), propose("q", raise()));
-    world.gate = GateStanding::Missing(vec![]);
+    world.gated();
     assert_eq!(world.refused(&human("bob"), apply(&world, "q")), "gate_missing");
 }
 
@@ -106,18 +106,12 @@ fn approvals_and_application_name_what_was_shown() {
     let mut world = World::with_people(1);
     world.done(&human("ann"), propose("p", raise()));
     let other = Digest::of(b"something else");
-    assert_eq!(
-        world.refused(&human("bob"), Command::ApproveProposal { id: id("p"), hash: other }),
-        "proposal_changed"
-    );
+    assert_eq!(world.refused(&human("bob"), world::approve(id("p"), other)), "proposal_changed");
     assert_eq!(
         world.refused(&human("bob"), Command::ApplyProposal { id: id("p"), hash: other }),
         "proposal_changed"
     );
-    assert_eq!(
-        world.refused(&human("bob"), Command::ApproveProposal { id: id("nope"), hash: other }),
-        "not_found"
-    );
+    assert_eq!(world.refused(&human("bob"), world::approve(id("nope"), other)), "not_found");
 }
 
 #[test]

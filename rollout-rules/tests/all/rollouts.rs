@@ -3,7 +3,7 @@
 use crate::world;
 
 use rollout_rules::decide::Verdict;
-use rollout_rules::governance::{Caller, GateStanding};
+use rollout_rules::governance::Caller;
 use rollout_rules::rollout::{RolloutStatus, WaitsFor};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, UnixMs};
@@ -149,7 +149,7 @@ fn who_may_do_what() {
                 world.done(&human("ann"), act("pause", environment));
             }
             after(&mut world, 30);
-            world.rules = rollout_rules::governance::Rules::default();
+            world.rules = super::world::World::empty().rules;
             let asked = match verb {
                 "start" => start(environment, PLAN),
                 "step" => step(&world, environment, 0, no_data()),
@@ -194,11 +194,11 @@ fn whoever_does_more_than_lower_names_what_they_saw() {
 fn the_gate_has_to_stand_at_each_step_in_production() {
     let mut world = rolling(0, PLAN);
     after(&mut world, 30);
-    world.gate = GateStanding::Missing(vec!["a scan".into()]);
+    world.gated();
     assert_eq!(world.refused(&timer(), step(&world, "production", 0, no_data())), "gate_missing");
     assert_eq!(world.refused(&human("ann"), act("advance", "production")), "gate_missing");
     assert_eq!(exposure(&world, "production"), 10, "it lowers nothing");
-    world.gate = GateStanding::PassingUntil(world.now.plus(DurationMs(1)));
+    world.judged(rollout_rules::gate::decision::Verdict::Pass, world.now.plus(DurationMs(1)));
     world.done(&timer(), step(&world, "production", 0, no_data()));
     assert_eq!(exposure(&world, "production"), 50);
 }

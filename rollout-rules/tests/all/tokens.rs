@@ -51,7 +51,7 @@ fn what_was_approved_with_a_token_that_is_forgotten_is_not_approved() {
     let raise = set("production", json!({"on": true}));
     world.done(&human("ann"), Command::Propose { id: proposal.clone(), command: Box::new(raise) });
     let hash = world.snapshot.proposal(&proposal).expect("it is open").hash;
-    world.done(&human("bob"), Command::ApproveProposal { id: proposal.clone(), hash });
+    world.done(&human("bob"), crate::world::approve(proposal.clone(), hash));
     let apply = Command::ApplyProposal { id: proposal, hash };
     assert!(world.ask(&human("ann"), apply.clone()).is_ok());
     revoke(&mut world, "bob");

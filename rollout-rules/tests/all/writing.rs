@@ -6,7 +6,6 @@ use rollout_rules::change::Command;
 use rollout_rules::condition::MAX_REGEXES;
 use rollout_rules::decide::{Refusal, Request, Verdict};
 use rollout_rules::flag::{MAX_PREREQUISITES, MAX_RULES, MAX_TARGETS, MAX_VARIANTS};
-use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::{IdempotencyKey, Revision};
 use serde_json::{Value, json};
 use world::{World, admin, agent, app, command, flag, human, set};
@@ -300,7 +299,7 @@ fn a_segment_that_production_serves_takes_what_a_raise_takes() {
     assert_eq!(world.refused(&ann(), join("u")), "approvals_needed");
     assert_eq!(world.refused(&agent(), join("u")), "agents_only_propose");
     world.rules.approvals.tier1 = 0;
-    world.gate = GateStanding::Missing(vec![]);
+    world.gated();
     assert_eq!(world.refused(&ann(), join("u")), "gate_missing");
     world.done(&ann(), set("production", json!({"on": false})));
     world.done(&ann(), join("u"));

@@ -80,7 +80,10 @@ fn known_change(change: &Change) -> String {
         }
         Change::TokenRevoked { token } => format!("revoked token {token}"),
         Change::Proposed { id, command, .. } => format!("proposed {id}: {}", known_command(command)),
-        Change::ProposalApproved { id, .. } => format!("approved proposal {id}"),
+        Change::ProposalApproved(approving) => {
+            let role = approving.role.map_or_else(String::new, |role| format!(" as {role}"));
+            format!("approved proposal {}{role}", approving.id)
+        }
         Change::ProposalRejected { id } => format!("rejected proposal {id}"),
         Change::EffectRequested { effect, payload } if effect == PREVIEW_ENDED => format!(
             "asked that what belongs to ended preview {} of {} be destroyed",

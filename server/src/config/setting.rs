@@ -326,6 +326,12 @@ pub const SETTINGS: &[Setting] = &[
         "its approvals decide already",
     ),
     setting(
+        "gate.enforcement",
+        "enforce",
+        "Whether what the gate says binds: enforce, or report (decisions are made and shown, nothing is refused or lowered for them)",
+        "a flag goes live only after its build has passed; report is for getting to know it",
+    ),
+    setting(
         "previews.default_life",
         "2d",
         "Life of a preview environment that names none",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rollout_rules::governance::{ByKind, ByTier, Rules};
+use rollout_rules::governance::{ByKind, ByTier, Enforcement, Rules};
 use rollout_rules::ids::NodeId;
 use rollout_rules::percent::Exposure;
 use rollout_rules::time::DurationMs;
@@ -349,6 +349,11 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
     let caps = ["ci.exposure_cap.tier0", "ci.exposure_cap.tier1", "ci.exposure_cap.tier2"]
         .map(|path| reader.read(path, "a percentage from 0% to 100%", |text| text.parse::<Exposure>().ok()));
     let proposal_life = reader.duration("approvals.proposal_life", DurationMs(60_000), MAX_LIFE);
+    let gate = reader.read("gate.enforcement", "enforce or report", |text| match text {
+        "enforce" => Some(Enforcement::Enforce),
+        "report" => Some(Enforcement::Report),
+        _ => None,
+    });
     let preview = life(reader, ["previews.default_life", "previews.longest_life"]);
     let kinds = |pick: fn(&Life) -> DurationMs, tier: usize| {
         let [preview, sandbox, production] = &tiers[tier];
@@ -370,6 +375,7 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
         proposal_life: proposal_life?,
         default_preview_life: preview.default,
         longest_preview_life: preview.longest,
+        gate: gate?,
     })
 }
 

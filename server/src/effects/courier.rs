@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use metrics::counter;
 use rollout_rules::change::{Command, Entry};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{LogId, Revision, WebhookId};
 use rollout_rules::snapshot::Subject;
 use rollout_rules::time::DurationMs;
@@ -248,7 +248,6 @@ impl Courier {
             caller,
             command: Command::UpdateWebhook { id: self.id.clone(), patch },
             seen: None,
-            gate: GateStanding::NotRequired,
             reason: "the receiver answered 410: it wants no more".to_owned(),
             idempotency_key: None,
             plan: None,

@@ -2,7 +2,7 @@
 
 use rollout_rules::change::Command;
 use rollout_rules::flag::MAX_TEXT_BYTES;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, ChannelName, EnvKey, FlagKey, SplitId, VariantKey};
 use rollout_rules::rollout::{Finding, RolloutStatus, WaitsFor};
 use rollout_rules::runbook::{Acting, Cause};
@@ -38,8 +38,6 @@ impl Ask {
             },
             command: self.command,
             seen: None,
-            // Until there is a gate.
-            gate: GateStanding::NotRequired,
             reason: cut(self.reason),
             idempotency_key: None,
             plan: None,

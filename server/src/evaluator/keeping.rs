@@ -134,7 +134,7 @@ impl Evaluator {
 mod tests {
     use futures_util::FutureExt as _;
     use rollout_rules::change::Command;
-    use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+    use rollout_rules::governance::{Actor, Caller, Scope};
     use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, LogId, SplitId};
     use rollout_rules::plan::RolloutPlan;
     use rollout_rules::rollout::Finding;
@@ -158,7 +158,6 @@ mod tests {
             caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
             command: serde_json::from_value(command).expect("a command"),
             seen: None,
-            gate: GateStanding::NotRequired,
             reason: String::new(),
             idempotency_key: None,
             plan: None,

@@ -8,7 +8,6 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::{FromRequest, HttpRequest, web};
 use rollout_rules::change::Command;
 use rollout_rules::flag::MAX_TEXT_BYTES;
-use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::{IdempotencyKey, PlanId, Revision};
 use serde_json::{Value, json};
 
@@ -117,8 +116,6 @@ pub async fn submit(
         caller: who.caller(),
         command,
         seen: terms.seen,
-        // The gate is an issue of its own; until it is there, nothing asks for it.
-        gate: GateStanding::NotRequired,
         reason,
         idempotency_key: terms.idempotency_key,
         plan: terms.plan,

@@ -3,7 +3,6 @@
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Change, Command};
 use rollout_rules::decide::{Verdict, decide};
-use rollout_rules::governance::GateStanding;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use rollout_rules::runbook::{Act, EffectId, Guardrails, InForce, Lowered};
 use rollout_rules::sli::guardrail::Guardrail;
@@ -255,7 +254,6 @@ pub async fn drill(
         caller: asking.who.caller(),
         command: command.clone(),
         seen: commands::Terms::of(&asking.request)?.seen,
-        gate: GateStanding::NotRequired,
         reason: body.reason.clone(),
         idempotency_key: None,
         plan: None,
@@ -315,6 +313,7 @@ fn lowered_words(lowered: &Lowered) -> &'static str {
         Lowered::Held { .. } => "the flag is held at its off variant",
         Lowered::Targeted { .. } => "the flag has no exposure",
         Lowered::NonCritical { .. } => "every flag that is not critical is held at its off variant",
+        Lowered::All { .. } => "every flag is held at its off variant",
     }
 }
 

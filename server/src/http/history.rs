@@ -5,6 +5,7 @@ use rollout_rules::change::{Change, Command, Entry, Reach};
 use rollout_rules::flag::Targeting;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use rollout_rules::percent::Exposure;
+use rollout_rules::proposal::Approving;
 use rollout_rules::runbook::Lowered;
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::snapshot::{FlagView, Snapshot, Subject};
@@ -149,7 +150,7 @@ impl History<'_> {
             }
             Change::Killed { reach, .. } | Change::Revived { reach, .. } => reaches(reach),
             Change::Proposed { command, .. } => self.is_asked_of(command),
-            Change::ProposalApproved { id, .. } | Change::ProposalRejected { id } => {
+            Change::ProposalApproved(Approving { id, .. }) | Change::ProposalRejected { id } => {
                 self.snapshot.proposal(id).is_some_and(|proposal| self.is_asked_of(&proposal.command))
             }
             _ => false,
@@ -241,7 +242,7 @@ fn targeting_before(older: &[About], environment: &EnvKey) -> Option<Targeting> 
             Change::GuardrailActed { act } if act.environment.as_ref() == Some(environment) => {
                 let targeted = act.lowered.iter().find_map(|lowered| match lowered {
                     Lowered::Targeted { targeting } => Some(targeting),
-                    Lowered::Held { .. } | Lowered::NonCritical { .. } => None,
+                    Lowered::Held { .. } | Lowered::NonCritical { .. } | Lowered::All { .. } => None,
                 });
                 if let Some(targeting) = targeted {
                     return Some(with(targeting, on, exposure));
@@ -342,7 +343,7 @@ fn words(change: &Change, changes: Option<&[Difference]>, only: Option<&EnvKey>)
             let name = json_of(command)["do"].as_str().unwrap_or_default().replace('_', " ");
             format!("proposed {id}: {name}{there}")
         }
-        Change::ProposalApproved { id, .. } => format!("approved proposal {id}"),
+        Change::ProposalApproved(Approving { id, .. }) => format!("approved proposal {id}"),
         Change::ProposalRejected { id } => format!("rejected proposal {id}"),
         other => json_of(other)["kind"].as_str().unwrap_or_default().to_owned(),
     }

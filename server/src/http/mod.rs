@@ -229,7 +229,7 @@ async fn keep_metrics(telemetry: Telemetry) {
 pub(crate) mod tests {
     use rollout_rules::change::Command;
     use rollout_rules::flag::Tier;
-    use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
+    use rollout_rules::governance::{Actor, Caller, Rules, Scope};
     use rollout_rules::ids::{AppKey, LogId};
     use rollout_rules::time::UnixMs;
     use tempfile::TempDir;
@@ -267,7 +267,13 @@ pub(crate) mod tests {
                 mail: None,
             };
             let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
-            let handles = Handles::of(&state, clock, Rules::default(), telemetry, webhooks);
+            let handles = Handles::of(
+                &state,
+                clock,
+                Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() },
+                telemetry,
+                webhooks,
+            );
             Node { state, handles, _outbox: outbox }
         }
 
@@ -279,7 +285,6 @@ pub(crate) mod tests {
                 caller,
                 command,
                 seen: None,
-                gate: GateStanding::NotRequired,
                 reason: String::new(),
                 idempotency_key: None,
                 plan: None,

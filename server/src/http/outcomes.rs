@@ -151,7 +151,7 @@ pub(super) fn is_watched(snapshot: &Snapshot, watched: &Watched, now: UnixMs) ->
 #[cfg(test)]
 mod tests {
     use rollout_rules::change::Command;
-    use rollout_rules::governance::{Actor, Caller, GateStanding};
+    use rollout_rules::governance::{Actor, Caller};
     use rollout_rules::ids::SplitId;
 
     use super::super::tests::{Node, START};
@@ -184,7 +184,6 @@ mod tests {
                 plan,
             },
             seen: published.folded.flag(&app, &flag).map(|view| view.revision()),
-            gate: GateStanding::NotRequired,
             reason: String::new(),
             idempotency_key: None,
             plan: None,

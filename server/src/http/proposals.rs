@@ -3,9 +3,10 @@
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::Command;
 use rollout_rules::flag::EnvironmentKind;
+use rollout_rules::gate::policy::Role;
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::{AppKey, Digest, ProposalId};
-use rollout_rules::proposal::Proposal;
+use rollout_rules::proposal::{Approving, Proposal};
 use rollout_rules::rollout::Rollout;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
@@ -42,6 +43,23 @@ pub(super) struct NewProposal {
 pub struct ShownHash {
     /// The hash of the proposal that was shown.
     hash: Digest,
+    /// Why, for the log.
+    #[serde(default)]
+    reason: String,
+}
+
+/// An approval, and in which role.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewApproval {
+    /// The hash of the proposal that was shown.
+    hash: Digest,
+    /// In which role, of those that the policy asks for; none: as anybody.
+    #[serde(default)]
+    role: Option<Role>,
+    /// The points of the policy's checklist that are ticked: security ticks all.
+    #[serde(default)]
+    checked: Vec<String>,
     /// Why, for the log.
     #[serde(default)]
     reason: String,
@@ -179,10 +197,11 @@ async fn change(
 pub async fn approve(
     asking: Asking,
     path: web::Path<ProposalId>,
-    Json(body): Json<ShownHash>,
+    Json(body): Json<NewApproval>,
 ) -> Result<HttpResponse, Problem> {
     let id = path.into_inner();
-    let command = Command::ApproveProposal { id: id.clone(), hash: body.hash };
+    let NewApproval { hash, role, checked, .. } = body;
+    let command = Command::ApproveProposal(Approving { id: id.clone(), hash, role, checked });
     change(&asking, &id, command, body.reason).await
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rollout_rules::change::Command;
 use rollout_rules::decide::PREVIEW_GRACE;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::AppKey;
 use rollout_rules::snapshot::{Due, PreviewEnd, Snapshot};
 use rollout_rules::time::{DurationMs, UnixMs};
@@ -162,8 +162,6 @@ pub(super) fn request(app: &AppKey, command: Command, reason: String) -> Request
         },
         command,
         seen: None,
-        // Until there is a gate.
-        gate: GateStanding::NotRequired,
         reason,
         idempotency_key: None,
         plan: None,

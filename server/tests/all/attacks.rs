@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use rollout_rules::feed::machine::MAX_ACK_KILLS;
 use rollout_rules::flag::MAX_ENVIRONMENTS;
-use rollout_rules::governance::Rules;
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
 use served::{START, Served};
@@ -190,7 +189,7 @@ fn lists_without_end_are_refused_and_cost_nobody_anything() {
 #[test]
 fn whoever_breaks_off_in_the_middle_of_a_body_leaves_nothing_behind() {
     let settings = Settings { max_in_flight: 4, ..one_worker() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     for round in 0..20 {
         let mut stream = connect(&served);
         let whole = last_request("/v1/apps", &served.admin, &[b' '; 1_000]);
@@ -213,7 +212,7 @@ fn whoever_breaks_off_in_the_middle_of_a_body_leaves_nothing_behind() {
 #[test]
 fn whoever_dribbles_is_told_that_it_took_too_long() {
     let settings = Settings { request_timeout: Duration::from_millis(200), ..one_worker() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     let slow: Vec<TcpStream> = (0..50)
         .map(|_| {
             let mut stream = connect(&served);
@@ -239,7 +238,7 @@ fn whoever_dribbles_is_told_that_it_took_too_long() {
 fn a_feed_client_that_stops_reading_is_let_go_and_the_others_hear_everything() {
     const CHANGES: usize = 40;
     let settings = Settings { write_timeout: Duration::from_secs(1), ..one_worker() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     served.shop();
     let token = served.token("sdk-server");
     let mut reading = served.stream(&token, "/v1/feed", &[]);
@@ -328,7 +327,7 @@ fn a_flood_of_headers_is_refused() {
 fn ten_times_what_a_token_may_ask_is_shed_and_a_kill_goes_through() {
     const MAY: u32 = 100;
     let settings = Settings { requests_per_second: Some(MAY), burst: MAY, ..one_worker() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     served.shop();
     served.flag_on("f");
     let sdk = served.token("sdk-server");

@@ -5,7 +5,6 @@ use crate::served;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-use rollout_rules::governance::Rules;
 use rollout_rules::ids::LogId;
 use serde_json::{Value, json};
 use served::Served;
@@ -115,7 +114,7 @@ fn a_body_that_is_no_json_or_says_more_than_known_is_refused_by_name() {
 #[test]
 fn a_body_beyond_the_limit_is_413_whether_it_is_announced_or_not() {
     let settings = Settings { max_body_bytes: 1_000, ..one_worker() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     let large = format!("{{\"key\":\"a\",\"description\":\"{}\"}}", "x".repeat(2_000));
     let bearer = format!("Bearer {}", served.admin);
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
@@ -132,7 +131,7 @@ fn a_body_beyond_the_limit_is_413_whether_it_is_announced_or_not() {
 fn too_many_requests_and_too_many_bad_tokens_are_429_with_whole_seconds() {
     let settings =
         Settings { requests_per_second: Some(1), burst: 3, failed_logins_per_minute: 2, ..one_worker() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     served.shop();
     let sdk = served.token("sdk-server");
     let check = || served.check(&sdk, "absent", &json!({"targetingKey": "a"}));
@@ -243,7 +242,7 @@ fn health_readiness_and_metrics_tell_what_they_should() {
         assert!(metrics.text.contains(series), "{series} in {}", metrics.text);
     }
     let closed = Settings { metrics: tidegate::config::MetricsAccess::Nobody, ..one_worker() };
-    let served = Served::with(closed, Rules::default());
+    let served = Served::with(closed, crate::served::ungated());
     served.send("GET", "/metrics", &[], "").refused(401, "unauthenticated");
     assert_eq!(served.get("/metrics").status, 200);
 }
@@ -267,7 +266,7 @@ fn a_node_that_cannot_read_its_log_says_so_and_answers_no_checks() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let unknown: Arc<[u8]> = Arc::from(&br#"{"v":99}"#[..]);
     runtime.block_on(log.append(Expect::Any, unknown)).expect("appended");
-    let served = Served::on(log, one_worker(), Rules::default());
+    let served = Served::on(log, one_worker(), crate::served::ungated());
     assert_eq!(served.send("GET", "/healthz", &[], "").status, 200);
     let ready = served.send("GET", "/readyz", &[], "").refused(503, "not_ready");
     assert!(ready["ready"] == false && ready["detail"].as_str().unwrap().contains("revision 1"), "{ready}");

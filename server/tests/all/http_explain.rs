@@ -278,7 +278,7 @@ fn going_back_is_a_new_change_with_all_that_is_asked_of_one() {
 
 #[test]
 fn an_agent_only_proposes_to_go_back_and_a_tier_asks_its_approvals() {
-    let rules = Rules { approvals: ByTier { tier0: 0, tier1: 1, tier2: 2 }, ..Rules::default() };
+    let rules = Rules { approvals: ByTier { tier0: 0, tier1: 1, tier2: 2 }, ..crate::served::ungated() };
     let served = Served::with(Settings { workers: 1, ..Settings::default() }, rules);
     served.shop();
     served.flag_on("checkout");

@@ -5,7 +5,6 @@ use crate::served;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use rollout_rules::governance::Rules;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, LogId};
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
@@ -84,7 +83,7 @@ fn checks_over_ofrep_are_shown_by_variant_and_hour() {
 
 #[test]
 fn a_check_that_gave_no_variant_counts_as_such_and_another_environment_for_itself() {
-    let rules = Rules::default();
+    let rules = crate::served::ungated();
     let served =
         Served::with(Settings { workers: 1, require_targeting_key: false, ..Settings::default() }, rules);
     served.shop();
@@ -268,7 +267,7 @@ fn whoever_waits_for_the_counts_keeps_no_kill_waiting() {
 #[test]
 fn metrics_tell_how_many_flags_are_stale_and_how_many_answers_were_summed() {
     let log = MemoryLog::new(LogId::new("metrics").expect("a name"));
-    let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, Rules::default());
+    let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, crate::served::ungated());
     served.shop();
     served.flag_on("checkout");
     served.flag_on("unused");

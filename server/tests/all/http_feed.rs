@@ -3,7 +3,6 @@
 use crate::served;
 
 use rollout_rules::feed::Frame;
-use rollout_rules::governance::Rules;
 use serde_json::{Value, json};
 use served::Served;
 use tidegate::http::Settings;
@@ -118,7 +117,7 @@ fn an_environment_can_be_followed_as_soon_as_it_is_made() {
 #[test]
 fn only_servers_tokens_follow_and_only_as_many_as_the_settings_allow() {
     let settings = Settings { workers: 1, max_streams: 2, ..Settings::default() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     served.shop();
     let browser = served.token("sdk-browser");
     served.call(&browser, "GET", "/v1/feed", &[], &Value::Null).refused(403, "not_allowed");

@@ -2,7 +2,6 @@
 
 use crate::served;
 
-use rollout_rules::governance::Rules;
 use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 use served::{Reply, Served};
@@ -113,7 +112,7 @@ fn errors_have_the_form_that_clients_read() {
 #[test]
 fn a_context_without_targeting_key_is_served_what_needs_none_where_the_settings_say_so() {
     let settings = Settings { workers: 1, require_targeting_key: false, ..Settings::default() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     served.shop();
     let revision = served.flag_on("everyone");
     assert!(!revision.is_empty());

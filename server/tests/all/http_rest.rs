@@ -109,7 +109,7 @@ fn segments_are_put_filled_used_and_removed() {
 
 #[test]
 fn what_a_tier_asks_approvals_for_goes_through_a_proposal() {
-    let rules = Rules { approvals: ByTier { tier0: 0, tier1: 1, tier2: 2 }, ..Rules::default() };
+    let rules = Rules { approvals: ByTier { tier0: 0, tier1: 1, tier2: 2 }, ..crate::served::ungated() };
     let served = Served::with(Settings { workers: 1, ..Settings::default() }, rules);
     let environments = json!([{"key": "live", "kind": "production"}]);
     served.post("/v1/apps", &json!({"key": "shop", "tier": 1, "environments": environments})).expect(201);
@@ -179,7 +179,8 @@ fn a_repeated_proposal_is_answered_with_the_first() {
 #[test]
 fn a_page_of_the_log_ends_where_enough_was_looked_at_and_the_next_goes_on_there() {
     let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
-    let served = Served::on(log.clone(), Settings { workers: 1, ..Settings::default() }, Rules::default());
+    let served =
+        Served::on(log.clone(), Settings { workers: 1, ..Settings::default() }, crate::served::ungated());
     served.shop();
     served.stop();
     // Of no app: nothing that a page of the shop shows.
@@ -188,7 +189,7 @@ fn a_page_of_the_log_ends_where_enough_was_looked_at_and_the_next_goes_on_there(
     for _ in 0..MAX_LOOKED_AT {
         runtime.block_on(log.append(Expect::Any, Arc::clone(&first[0].bytes))).expect("appended");
     }
-    let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, Rules::default());
+    let served = Served::on(log, Settings { workers: 1, ..Settings::default() }, crate::served::ungated());
     served.post("/v1/apps/shop/flags", &json!({"key": "last"})).expect(201);
     let page = served.get("/v1/log?app=shop").expect(200);
     assert_eq!(page["items"].as_array().map(Vec::len), Some(1));

@@ -14,7 +14,7 @@ const MINUTE: u64 = 60_000;
 
 /// A shop whose flag `checkout` is off.
 fn shop() -> Served {
-    shop_with(Rules::default())
+    shop_with(crate::served::ungated())
 }
 
 fn shop_with(rules: Rules) -> Served {
@@ -143,7 +143,7 @@ fn a_mistake_in_a_plan_is_told_where_it_stands() {
 #[test]
 fn what_the_tier_asks_for_is_proposed_and_approved() {
     let approvals = ByTier { tier0: 1, tier1: 1, tier2: 1 };
-    let served = shop_with(Rules { approvals, ..Rules::default() });
+    let served = shop_with(Rules { approvals, ..crate::served::ungated() });
     act(&served, ROLLOUT, &json!({})).refused(403, "approvals_needed");
     let command = json!({"do": "start_rollout", "app": "shop", "flag": "checkout", "environment": "live",
         "plan": {"stages": [{"exposure": 20, "hold_ms": 60_000}, {"exposure": 100}]}});

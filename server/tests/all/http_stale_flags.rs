@@ -16,7 +16,7 @@ fn long_lives() -> Rules {
     let long = DurationMs::days(200);
     let each = ByKind { preview: long, sandbox: long, production: long };
     let all = ByTier { tier0: each, tier1: each, tier2: each };
-    Rules { default_life: all, longest_life: all, ..Rules::default() }
+    Rules { default_life: all, longest_life: all, ..crate::served::ungated() }
 }
 
 /// A shop whose flag `checkout` is on in `live`.
@@ -148,7 +148,7 @@ fn a_flag_that_gave_one_answer_for_thirty_days_is_told_of_until_it_gives_another
 
 #[test]
 fn stale_flags_are_listed_by_page_app_environment_and_reason_as_far_as_the_token_reaches() {
-    let served = shop(Rules::default());
+    let served = shop(crate::served::ungated());
     for app in ["base", "zoo"] {
         served
             .post("/v1/apps", &json!({"key": app, "environments": [{"key": "live", "kind": "production"}]}))

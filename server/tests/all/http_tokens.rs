@@ -2,7 +2,6 @@
 
 use crate::served;
 
-use rollout_rules::governance::Rules;
 use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 use served::{Reply, Served};
@@ -18,7 +17,7 @@ fn made(served: &Served, wanted: &Value) -> String {
 
 fn limited_to(burst: u32) -> Served {
     let settings = Settings { workers: 1, requests_per_second: Some(1), burst, ..Settings::default() };
-    Served::with(settings, Rules::default())
+    Served::with(settings, crate::served::ungated())
 }
 
 #[test]
@@ -54,7 +53,7 @@ fn only_who_may_kill_may_ask_for_kills_without_end() {
 #[test]
 fn a_busy_server_takes_kills_and_nothing_that_only_looks_like_one() {
     let settings = Settings { workers: 1, max_in_flight: 0, ..Settings::default() };
-    let served = Served::with(settings, Rules::default());
+    let served = Served::with(settings, crate::served::ungated());
     let busy = served.get("/v1/apps");
     busy.refused(503, "busy");
     assert_eq!(busy.header("retry-after"), "1");

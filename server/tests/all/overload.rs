@@ -7,7 +7,6 @@ use std::io::{BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use rollout_rules::governance::Rules;
 use rollout_rules::time::DurationMs;
 use serde_json::json;
 use served::{Reply, Served, next_reply};
@@ -22,7 +21,7 @@ const PLACES: usize = 8;
 
 /// A server with a flag `f` that is on, and its token for SDKs.
 fn served(settings: Settings) -> (Served, String) {
-    let served = Served::with(Settings { workers: 1, ..settings }, Rules::default());
+    let served = Served::with(Settings { workers: 1, ..settings }, crate::served::ungated());
     served.shop();
     served.flag_on("f");
     let sdk = served.token("sdk-server");

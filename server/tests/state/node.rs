@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rollout_rules::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, Reach};
 use rollout_rules::flag::{AppInfo, Environment, EnvironmentKind, Tier};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
+use rollout_rules::governance::{Actor, Caller, Rules, Scope};
 use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId};
 use rollout_rules::time::{DurationMs, UnixMs};
 
@@ -99,7 +99,11 @@ pub(crate) fn start(log: &MemoryLog, clock: &TestClock, directory: &std::path::P
 
 fn start_as(log: &MemoryLog, clock: &TestClock, directory: &std::path::Path, rollouts_wait: bool) -> State {
     let kill_journal = Some(directory.join("kills"));
-    let config = StateConfig { rules: Rules::default(), kill_journal, rollouts_wait };
+    let config = StateConfig {
+        rules: Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() },
+        kill_journal,
+        rollouts_wait,
+    };
     State::start(config, Arc::new(log.clone()), clock.clock()).expect("starts")
 }
 
@@ -114,7 +118,6 @@ pub(crate) fn request(command: Command) -> Request {
         },
         command,
         seen: None,
-        gate: GateStanding::NotRequired,
         reason: "because".to_owned(),
         idempotency_key: None,
         plan: None,

@@ -1,7 +1,7 @@
 //! Everything around a node: the true time, the log, chance, and the record of what happens.
 
 use rollout_rules::decide::Request;
-use rollout_rules::governance::{GateStanding, Rules};
+use rollout_rules::governance::Rules;
 use rollout_rules::ids::{Digest, IdempotencyKey, Revision};
 use rollout_rules::time::UnixMs;
 
@@ -35,7 +35,7 @@ impl Outside {
             dice: Dice::new(seed),
             log: Log::default(),
             history: History::default(),
-            rules: Rules::default(),
+            rules: Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() },
             checkpoints: Vec::new(),
             mended: false,
             mutation,
@@ -72,7 +72,6 @@ impl Outside {
             caller: wish.who.caller(),
             command: wish.command,
             seen: wish.seen,
-            gate: GateStanding::NotRequired,
             reason: format!("request {number}"),
             idempotency_key: wish.key,
             plan: None,

@@ -300,7 +300,7 @@ impl Person {
     fn settle(&self, outside: &mut Outside) -> Option<Wish> {
         let (id, hash) = outside.dice.pick(&self.proposals)?.clone();
         let command = match outside.dice.below(20) {
-            0..11 => Command::ApproveProposal { id, hash },
+            0..11 => approve(id, hash),
             11..19 => Command::ApplyProposal { id, hash },
             _ => Command::RejectProposal { id },
         };
@@ -311,7 +311,7 @@ impl Person {
 /// A request about a proposal, from somebody to whom it was shown.
 fn about_proposal(who: Who, command: Command) -> Wish {
     let shown = match &command {
-        Command::ApproveProposal { hash, .. } | Command::ApplyProposal { hash, .. } => Some(*hash),
+        Command::ApproveProposal(Approving { hash, .. }) | Command::ApplyProposal { hash, .. } => Some(*hash),
         _ => None,
     };
     Wish { shown, ..Wish::new(who, command, None) }
@@ -321,9 +321,9 @@ fn next_after(wish: &Wish, outside: &mut Outside) -> Option<Command> {
     match &wish.command {
         Command::Propose { id, command } if wish.who.is_human() && outside.dice.chance(30) => {
             let hash = Proposal::hash_of(command, wish.seen);
-            Some(Command::ApproveProposal { id: id.clone(), hash })
+            Some(approve(id.clone(), hash))
         }
-        Command::ApproveProposal { id, hash } if outside.dice.chance(70) => {
+        Command::ApproveProposal(Approving { id, hash, .. }) if outside.dice.chance(70) => {
             Some(Command::ApplyProposal { id: id.clone(), hash: *hash })
         }
         _ => None,
@@ -338,4 +338,8 @@ fn pick_environment(outside: &mut Outside) -> EnvKey {
 fn some_exposure(outside: &mut Outside) -> Exposure {
     let percent = [1, 10, 25, 50, 100][outside.dice.below(5)];
     Exposure::from_milli_percent(percent * 1_000).unwrap_or(Exposure::ALL)
+}
+
+fn approve(id: ProposalId, hash: Digest) -> Command {
+    Command::ApproveProposal(Approving { id, hash, role: None, checked: Vec::new() })
 }

@@ -3,7 +3,7 @@
 
 use rollout_rules::change::{Anchor, Command, Reach};
 use rollout_rules::decide::{Request, Verdict, decide};
-use rollout_rules::governance::{GateStanding, Rules, Scope};
+use rollout_rules::governance::{Rules, Scope};
 use rollout_rules::ids::KillId;
 use rollout_rules::time::DurationMs;
 
@@ -284,7 +284,12 @@ fn set_stage() -> Log {
         if let Command::SetTargeting { app, flag, .. } = &request.command {
             request.seen = truth.flag(app, flag).map(|view| view.revision());
         }
-        match decide(truth, &Rules::default(), &request, START) {
+        match decide(
+            truth,
+            &Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() },
+            &request,
+            START,
+        ) {
             Ok(Verdict::Change(draft)) => {
                 log.accept(draft.into_entry(anchor).encode().into(), None, None);
                 log.flush();
@@ -301,7 +306,6 @@ fn plain_request(command: Command) -> Request {
         caller: Who::Ada.caller(),
         command,
         seen: None,
-        gate: GateStanding::NotRequired,
         reason: "set up".to_owned(),
         idempotency_key: None,
         plan: None,

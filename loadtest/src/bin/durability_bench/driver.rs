@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rollout_rules::change::{Command, NewEnvironment, TargetingPatch};
 use rollout_rules::flag::{EnvironmentKind, FlagKind};
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision};
 use tidegate::clock::Clock;
 use tidegate::log::ChangeLog;
@@ -149,7 +149,6 @@ fn request(command: Command, seen: Option<Revision>) -> Request {
         caller: Caller { actor, scope: Scope::Admin, app: None, environment: None, token: None },
         command,
         seen,
-        gate: GateStanding::NotRequired,
         reason: "measuring".to_owned(),
         idempotency_key: None,
         plan: None,

@@ -93,7 +93,8 @@ impl<'a> Bench<'a> {
             return Outcome { findings, total: failed, ..Outcome::failed(worst, text) };
         }
         if passed == 0 {
-            let text = if self.facts.tests.is_empty() { "no report of tests was handed in" } else { "no test ran" };
+            let text =
+                if self.facts.tests.is_empty() { "no report of tests was handed in" } else { "no test ran" };
             return Outcome::no_proof(level, text)
                 .fix("Run the tests in the pipeline and hand in the report: `pytest --junitxml=junit.xml`, or `node --test \
                       --test-reporter=junit`.");
@@ -113,7 +114,9 @@ impl<'a> Bench<'a> {
         match (failed, passed) {
             (0, 0) => Outcome::no_proof(level, "no contract test ran"),
             (0, passed) => Outcome::passed(format!("{passed} tests pass in suites with contract tests")),
-            (failed, _) => Outcome::failed(level, format!("{failed} tests fail in suites with contract tests")),
+            (failed, _) => {
+                Outcome::failed(level, format!("{failed} tests fail in suites with contract tests"))
+            }
         }
     }
 
@@ -127,8 +130,7 @@ impl<'a> Bench<'a> {
                 "Run `tidegate gate check` in the app's folder: it looks at the code and tells the server which files have tests.",
             );
         }
-        let ran: Vec<&str> =
-            self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str).collect();
+        let ran: Vec<&str> = self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str).collect();
         let ran: BTreeSet<&str> = ran.iter().map(|name| without_case(name)).collect();
         let files = self.facts.presence.iter().flat_map(|presence| &presence.files);
         let mut bare: Vec<Finding> = files
@@ -197,7 +199,10 @@ impl<'a> Bench<'a> {
         let worst = judged.min_by_key(|(lines, covered, what)| (share(*lines, *covered), *what));
         let Some((lines, covered, what)) = worst else {
             if self.facts.coverage.iter().all(|report| report.lines == 0) {
-                return Outcome::no_proof(asked.missing.max(worst_level), "the report of coverage lists no line");
+                return Outcome::no_proof(
+                    asked.missing.max(worst_level),
+                    "the report of coverage lists no line",
+                );
             }
             return Outcome::passed(format!(
                 "fewer than {} lines: too few to judge",
@@ -235,15 +240,17 @@ impl<'a> Bench<'a> {
         if total == 0 {
             return match (tools.is_empty(), self.lacking(ScanKind::Code)) {
                 // No table of tiers asks for an analyser; what one says counts.
-                (true, why) if why.is_empty() => {
-                    Outcome { level: Level::Note, ..Outcome::no_proof(Level::Note, "no analyser of code looked at it") }
-                }
+                (true, why) if why.is_empty() => Outcome {
+                    level: Level::Note,
+                    ..Outcome::no_proof(Level::Note, "no analyser of code looked at it")
+                },
                 (true, why) => Outcome::no_proof(level, format!("a scan shows nothing: {}", why.join("; "))),
                 (false, _) => Outcome::passed(format!("nothing found by {}", joined(tools))),
             };
         }
         let (worst, findings) = self.weigh(CheckName::Code, found);
-        let text = format!("{total} findings by {}", joined(self.scans(ScanKind::Code).map(|it| &*it.tool.name)));
+        let text =
+            format!("{total} findings by {}", joined(self.scans(ScanKind::Code).map(|it| &*it.tool.name)));
         Outcome { findings, total, ..Outcome::failed(worst, text) }
     }
 }
@@ -265,7 +272,8 @@ fn without_case(name: &str) -> &str {
 /// Whether a test is among those that ran. Reports put suites and files before its name, so it may be the end of one.
 fn has_run(ran: &BTreeSet<&str>, test: &str) -> bool {
     let ends = |name: &&str| {
-        name.strip_suffix(test).is_some_and(|before| before.is_empty() || before.ends_with(['.', ' ', ':', '/']))
+        name.strip_suffix(test)
+            .is_some_and(|before| before.is_empty() || before.ends_with(['.', ' ', ':', '/']))
     };
     ran.contains(test) || ran.iter().any(ends)
 }

@@ -70,8 +70,11 @@ impl Bench<'_> {
                 Outcome::passed(format!("nothing found in the plan{also}"))
             }
             (false, 0, false) => Outcome::passed("the app describes no infrastructure"),
-            (false, 0, true) => Outcome::no_proof(missing, "it is not known whether the app describes infrastructure")
-                .fix("Run `tidegate gate check` in the app's folder, which sees its files; or hand in a plan."),
+            (false, 0, true) => {
+                Outcome::no_proof(missing, "it is not known whether the app describes infrastructure").fix(
+                    "Run `tidegate gate check` in the app's folder, which sees its files; or hand in a plan.",
+                )
+            }
             (false, described, _) => {
                 let text = format!("{described} files describe infrastructure, and no plan was handed in");
                 Outcome::no_proof(missing, text).fix(

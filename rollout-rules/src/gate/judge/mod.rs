@@ -38,8 +38,14 @@ pub struct Subject<'a> {
 
 /// What the gate says of a build.
 pub fn judge(policy: &Policy, subject: &Subject<'_>, facts: &Facts, now: UnixMs) -> Judgement {
-    let mut bench =
-        Bench { policy: policy.of(subject.tier), subject, facts, now, waivers: Vec::new(), signers: Vec::new() };
+    let mut bench = Bench {
+        policy: policy.of(subject.tier),
+        subject,
+        facts,
+        now,
+        waivers: Vec::new(),
+        signers: Vec::new(),
+    };
     let checks: Vec<Check> = CheckName::ALL.into_iter().map(|name| bench.check(name)).collect();
     let worst = checks.iter().map(|check| check.level).max().unwrap_or(Level::Deny);
     let verdict = match worst {
@@ -138,7 +144,8 @@ impl<'a> Bench<'a> {
         let total = outcome.total.max(u64::try_from(findings.len()).unwrap_or(u64::MAX));
         findings.truncate(MAX_LISTED);
         let fine = matches!(outcome.state, CheckState::Passed | CheckState::NotAsked) && findings.is_empty();
-        let fix = if fine { String::new() } else { outcome.fix.unwrap_or_else(|| words::fix(name).to_string()) };
+        let fix =
+            if fine { String::new() } else { outcome.fix.unwrap_or_else(|| words::fix(name).to_string()) };
         Check {
             name,
             state: outcome.state,
@@ -245,7 +252,8 @@ impl<'a> Bench<'a> {
         same("repository's number", source.repository_id.as_ref(), identity.repository_id.as_ref());
         same("owner's number", source.owner_id.as_ref(), identity.owner_id.as_ref());
         if source.repository_id.is_none() {
-            wrong.push("the app's source names no repository number, and names can be taken over".to_string());
+            wrong
+                .push("the app's source names no repository number, and names can be taken over".to_string());
         }
         let workflow = identity.workflow.as_deref().unwrap_or("");
         let is_one = |may: &String| workflow == may || workflow.split('@').next() == Some(may.as_str());

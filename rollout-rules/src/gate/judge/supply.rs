@@ -27,7 +27,11 @@ impl<'a> Bench<'a> {
             } else {
                 "the list of what it is made of is empty"
             };
-            return if asked.missing == Level::Off { Outcome::not_asked() } else { Outcome::no_proof(asked.missing, text) };
+            return if asked.missing == Level::Off {
+                Outcome::not_asked()
+            } else {
+                Outcome::no_proof(asked.missing, text)
+            };
         }
         let signer = self.good(|claim| *claim == Claim::Sbom).map(|(_, signer)| signer.clone());
         match signer {
@@ -60,7 +64,9 @@ impl<'a> Bench<'a> {
             let name = (&*component.name, component.version.as_deref().unwrap_or(""));
             let seen = by_name.entry(name).or_insert((component, component.licence));
             // Of several lists, one that knows tells more than one that does not; else the stricter counts.
-            if seen.1 == Licence::Unknown || (component.licence != Licence::Unknown && component.licence > seen.1) {
+            if seen.1 == Licence::Unknown
+                || (component.licence != Licence::Unknown && component.licence > seen.1)
+            {
                 *seen = (component, component.licence);
             }
         }
@@ -74,10 +80,16 @@ impl<'a> Bench<'a> {
             found.push((level, of_component(component, rule)));
         }
         if found.is_empty() {
-            return Outcome::passed(format!("{} components, none with a licence that asks for more", by_name.len()));
+            return Outcome::passed(format!(
+                "{} components, none with a licence that asks for more",
+                by_name.len()
+            ));
         }
         let strong = found.iter().filter(|(_, it)| it.rule == "strong_copyleft").count();
-        let text = format!("{strong} components under strong copyleft, {} with no known licence", found.len() - strong);
+        let text = format!(
+            "{strong} components under strong copyleft, {} with no known licence",
+            found.len() - strong
+        );
         self.outcome(CheckName::Licences, found, text)
     }
 
@@ -221,7 +233,9 @@ impl<'a> Bench<'a> {
         let (attestation, signer) = match found {
             Ok(found) => found,
             Err(_) if level == Level::Off => return Outcome::not_asked(),
-            Err(why) => return Outcome::no_proof(level, format!("nobody trusted attests how it was built: {why}")),
+            Err(why) => {
+                return Outcome::no_proof(level, format!("nobody trusted attests how it was built: {why}"));
+            }
         };
         let Claim::Provenance(provenance) = &attestation.claim else {
             return Outcome::no_proof(level, "nobody trusted attests how it was built");
@@ -271,7 +285,9 @@ impl<'a> Bench<'a> {
             match &attestation.signer {
                 Err(Untrusted::Unsigned) => reasons.push("it is not signed"),
                 Err(Untrusted::Mismatch) => reasons.push("it was changed after it was signed"),
-                Err(Untrusted::Stranger) => reasons.push("it is signed by somebody whom the policy does not name"),
+                Err(Untrusted::Stranger) => {
+                    reasons.push("it is signed by somebody whom the policy does not name")
+                }
                 Err(Untrusted::OutOfTime) => reasons.push("the key or certificate was not valid any more"),
                 Ok(_) if !attestation.subjects.contains(&self.subject.artifact) => {
                     reasons.push("it is about another artifact");
@@ -286,7 +302,8 @@ impl<'a> Bench<'a> {
         }
         reasons.sort_unstable();
         reasons.dedup();
-        let nothing = || if reasons.is_empty() { "none was handed in".to_string() } else { reasons.join(", ") };
+        let nothing =
+            || if reasons.is_empty() { "none was handed in".to_string() } else { reasons.join(", ") };
         found.ok_or_else(nothing)
     }
 
@@ -342,7 +359,9 @@ fn repository(uri: &str) -> String {
     let uri = uri[..end].trim_end_matches('/');
     let uri = uri.strip_suffix(".git").unwrap_or(uri);
     match uri.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('/')?))) {
-        Some((scheme, (host, path))) => format!("{}://{}/{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase()),
+        Some((scheme, (host, path))) => {
+            format!("{}://{}/{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
+        }
         None => uri.to_string(),
     }
 }

@@ -3,29 +3,40 @@
 use crate::gate::decision::CheckName;
 
 /// What to do where it is not known what an app may be built from.
-pub(super) const SET_SOURCE: &str = "Have the platform team say it once: `tidegate app source set --repository URL --repository-id N`.";
+pub(super) const SET_SOURCE: &str =
+    "Have the platform team say it once: `tidegate app source set --repository URL --repository-id N`.";
 
 /// Why it matters.
 pub(super) fn why(check: CheckName) -> &'static str {
     match check {
         CheckName::Evidence => "What cannot be read may hide anything, so it counts against the build.",
-        CheckName::Identity => "Whoever can ask in the app's name could wave through a build that is not the app's.",
+        CheckName::Identity => {
+            "Whoever can ask in the app's name could wave through a build that is not the app's."
+        }
         CheckName::Secrets => {
             "A password or key in code is known to everybody who ever sees the code, and stays in its history."
         }
         CheckName::TestsPresent => "Code that no test looks at breaks without anybody noticing.",
-        CheckName::TestsPass => "A test that fails says that the app does not do what somebody wanted it to do.",
-        CheckName::ContractTests => "Other apps rely on how this one answers; contract tests see that it stays so.",
+        CheckName::TestsPass => {
+            "A test that fails says that the app does not do what somebody wanted it to do."
+        }
+        CheckName::ContractTests => {
+            "Other apps rely on how this one answers; contract tests see that it stays so."
+        }
         CheckName::Coverage => "Lines that no test runs can do anything.",
         CheckName::Code => "Analysers know patterns that have let attackers in before.",
         CheckName::Infrastructure => {
             "What is set up wrongly can open data to everybody, give away all rights, or cost a lot of money."
         }
-        CheckName::Sbom => "When a library turns out to be dangerous, the list says at once which apps have it.",
+        CheckName::Sbom => {
+            "When a library turns out to be dangerous, the list says at once which apps have it."
+        }
         CheckName::Licences => "Some licences demand that the whole app be given away under the same terms.",
         CheckName::Vulnerabilities => "Known holes are tried by attackers' programs within hours.",
         CheckName::Signature => "A signature shows that nobody exchanged the artifact after it was built.",
-        CheckName::Provenance => "It shows that the artifact was built from the app's code, by a builder that is trusted.",
+        CheckName::Provenance => {
+            "It shows that the artifact was built from the app's code, by a builder that is trusted."
+        }
     }
 }
 
@@ -35,24 +46,40 @@ pub(super) fn fix(check: CheckName) -> &'static str {
         CheckName::Evidence => {
             "Make the named reports again with their tools, as JSON or XML as they write it, and hand them in unchanged."
         }
-        CheckName::Identity => "Ask from the app's own pipeline, or have its source corrected: `tidegate app source set`.",
+        CheckName::Identity => {
+            "Ask from the app's own pipeline, or have its source corrected: `tidegate app source set`."
+        }
         CheckName::Secrets => {
             "Take the secret out of the code, read it from an environment variable, and replace it with a new one where it is \
              used: the old one is known."
         }
-        CheckName::TestsPresent => "Write a test for each named file that calls what is in it and checks the result.",
-        CheckName::TestsPass => "Mend the code, or the test if it asks for what is no longer wanted. Do not skip it.",
+        CheckName::TestsPresent => {
+            "Write a test for each named file that calls what is in it and checks the result."
+        }
+        CheckName::TestsPass => {
+            "Mend the code, or the test if it asks for what is no longer wanted. Do not skip it."
+        }
         CheckName::ContractTests => "Run the contract tests in the pipeline and hand in their JUnit report.",
         CheckName::Coverage => "Write tests for the least covered files, and hand in the report of coverage.",
         CheckName::Code => "Mend what the analyser names; its rule says how.",
-        CheckName::Infrastructure => "Change what is named in the infrastructure files, and make the plan anew.",
+        CheckName::Infrastructure => {
+            "Change what is named in the infrastructure files, and make the plan anew."
+        }
         CheckName::Sbom => {
             "Make a list of what the app is made of, in the pipeline: for example with `cyclonedx-py environment --of JSON` or \
              `npx @cyclonedx/cyclonedx-npm`."
         }
-        CheckName::Licences => "Replace the named libraries by others, or have the licence looked at and waived.",
-        CheckName::Vulnerabilities => "Upgrade the named libraries to the version given with each, and build again.",
-        CheckName::Signature => "Sign the artifact in the pipeline: `cosign sign-blob --key … --bundle app.sigstore.json app.tar.gz`.",
-        CheckName::Provenance => "Have the builder attest how it built: SLSA provenance v1, signed with the pipeline's key.",
+        CheckName::Licences => {
+            "Replace the named libraries by others, or have the licence looked at and waived."
+        }
+        CheckName::Vulnerabilities => {
+            "Upgrade the named libraries to the version given with each, and build again."
+        }
+        CheckName::Signature => {
+            "Sign the artifact in the pipeline: `cosign sign-blob --key … --bundle app.sigstore.json app.tar.gz`."
+        }
+        CheckName::Provenance => {
+            "Have the builder attest how it built: SLSA provenance v1, signed with the pipeline's key."
+        }
     }
 }

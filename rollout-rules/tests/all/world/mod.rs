@@ -4,12 +4,15 @@
 pub mod random;
 pub mod rolling;
 
-use rollout_rules::change::{Anchor, Change, Command, Entry};
+use rollout_rules::change::{Anchor, Change, Command, Entry, GateCommand};
 use rollout_rules::context::Context;
 use rollout_rules::decide::{Refusal, Request, Verdict, decide};
 use rollout_rules::evaluate::evaluate;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope};
-use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, TokenId};
+use rollout_rules::gate::decision::{Decision, Occasion, Verdict as GateVerdict};
+use rollout_rules::governance::{Actor, Caller, Enforcement, Rules, Scope};
+use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey, FlagKey, ProposalId, Revision, TokenId};
+use rollout_rules::proposal::Approving;
+use rollout_rules::release::ArtifactDigest;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DAY, DurationMs, UnixMs};
 use serde_json::{Value, json};
@@ -21,7 +24,6 @@ pub struct World {
     pub snapshot: Snapshot,
     pub entries: Vec<Entry>,
     pub rules: Rules,
-    pub gate: GateStanding,
     pub now: UnixMs,
 }
 
@@ -89,6 +91,22 @@ pub fn revive(reach: Value, environment: Option<&str>) -> Command {
     command(json!({"do": "revive", "reach": reach, "environment": environment}))
 }
 
+/// The artifact of one digit.
+pub fn artifact_of(digit: char) -> ArtifactDigest {
+    format!("sha256:{}", digit.to_string().repeat(64)).parse().expect("a digest")
+}
+
+/// Tells that it was deployed to production of `shop`.
+pub fn deployed(artifact: char) -> Command {
+    let artifact = artifact_of(artifact).to_string();
+    command(json!({"do": "report_release", "app": "shop", "environment": "production", "artifact": artifact}))
+}
+
+/// Approves a proposal as it was shown, in no role.
+pub fn approve(id: ProposalId, hash: Digest) -> Command {
+    Command::ApproveProposal(Approving { id, hash, role: None, checked: Vec::new() })
+}
+
 /// A token of an operator.
 pub fn make_token(id: &str) -> Command {
     let actor = json!({"type": "human", "name": id});
@@ -107,8 +125,7 @@ impl World {
         World {
             snapshot: Snapshot::default(),
             entries: Vec::new(),
-            rules: Rules::default(),
-            gate: GateStanding::NotRequired,
+            rules: Rules { gate: Enforcement::Report, ..Rules::default() },
             now: START,
         }
     }
@@ -137,6 +154,46 @@ impl World {
         world
     }
 
+    /// The gate binds, and has said nothing yet.
+    pub fn gated(&mut self) {
+        self.rules.gate = Enforcement::Enforce;
+    }
+
+    /// An artifact runs in production of `shop`, and the gate said of it so, until then.
+    pub fn judged(&mut self, verdict: GateVerdict, valid_until: UnixMs) -> Revision {
+        self.gated();
+        self.done(&ci(), deployed('a'));
+        let decision = self.decision('a', verdict, valid_until);
+        self.done(&ci(), Command::Gate(GateCommand::Decide { decision: Box::new(decision) }))
+    }
+
+    /// What the gate says of an artifact for production of `shop`, by what holds now.
+    pub fn decision(&self, artifact: char, verdict: GateVerdict, valid_until: UnixMs) -> Decision {
+        let shop = self.snapshot.app(&app("shop")).expect("the app");
+        Decision {
+            id: DecisionId::new(&format!("d-{artifact}-{}", self.entries.len())).expect("an id"),
+            app: app("shop"),
+            environment: env("production"),
+            artifact: artifact_of(artifact),
+            version: None,
+            verdict,
+            occasion: Occasion::Asked,
+            tier: shop.info().tier,
+            policy: self.snapshot.policy_digest(),
+            source: shop.source_digest(),
+            checks: Vec::new(),
+            valid_until,
+            waivers: Vec::new(),
+            signers: Vec::new(),
+            evidence: Vec::new(),
+            facts: Digest::default(),
+            judgement: Digest::default(),
+            receipt: Digest::default(),
+            identity: None,
+            agents: Vec::new(),
+        }
+    }
+
     /// No approvals are asked: for tests of other laws.
     pub fn without_approvals(mut self) -> World {
         (self.rules.approvals.tier1, self.rules.approvals.tier2) = (0, 0);
@@ -148,7 +205,6 @@ impl World {
             caller: caller.clone(),
             command,
             seen,
-            gate: self.gate.clone(),
             reason: String::new(),
             idempotency_key: None,
             plan: None,

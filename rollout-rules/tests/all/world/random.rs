@@ -21,6 +21,7 @@ use rollout_rules::ids::{
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::plan::RolloutPlan;
+use rollout_rules::proposal::Approving;
 use rollout_rules::release::{ArtifactDigest, Deployed};
 use rollout_rules::rollout::{Rollout, RolloutEnd, RolloutStatus, Suspicion, WaitsFor};
 use rollout_rules::runbook::{Acting, Cause, EffectId};
@@ -342,7 +343,7 @@ fn proposals() -> BoxedStrategy<Command> {
     let propose =
         (proposal_ids(), inner).prop_map(|(id, command)| Command::Propose { id, command: Box::new(command) });
     // The hash is filled in by who runs the command.
-    let approve = proposal_ids().prop_map(|id| Command::ApproveProposal { id, hash: Digest::default() });
+    let approve = proposal_ids().prop_map(|id| Command::ApproveProposal(approving(id)));
     let reject = proposal_ids().prop_map(|id| Command::RejectProposal { id });
     let apply = proposal_ids().prop_map(|id| Command::ApplyProposal { id, hash: Digest::default() });
     prop_oneof![3 => propose, 2 => approve, 1 => reject, 2 => apply].boxed()
@@ -415,4 +416,9 @@ pub fn commands_that_revive_nothing() -> BoxedStrategy<Command> {
 /// Everything.
 pub fn commands() -> BoxedStrategy<Command> {
     prop_oneof![14 => commands_that_revive_nothing(), 2 => revivals(), 1 => removals()].boxed()
+}
+
+/// An approval of something else than was shown.
+pub fn approving(id: ProposalId) -> Approving {
+    Approving { id, hash: Digest::default(), role: None, checked: Vec::new() }
 }

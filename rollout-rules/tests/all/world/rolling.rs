@@ -75,7 +75,7 @@ pub fn after(world: &mut World, minutes: u64) {
 pub fn rolling(tier: u8, plan: &str) -> World {
     let mut world = World::shop(tier).without_approvals();
     world.done(&human("ann"), start("production", plan));
-    world.rules = rollout_rules::governance::Rules::default();
+    world.rules = World::empty().rules;
     world
 }
 

@@ -183,6 +183,8 @@ fn headline(act: &Act) -> &'static str {
         (Some(Lowered::Held { .. }), _) => "turned off",
         (Some(Lowered::Targeted { .. }), _) => "rollout taken back to 0 %",
         (Some(Lowered::NonCritical { .. }), _) => "everything that is not critical turned off",
+        (Some(Lowered::All { .. }), _) => "everything turned off, since the gate denies what runs",
+        (None, Cause::GlassBroken) => "somebody took a risk upon themselves that the gate denies",
         (None, Cause::Suspect(Sli::MonthlySpend)) => "the month is going to cost nearly all that it may",
         (None, Cause::Suspect(_)) if act.flag.is_none() => "the app itself does badly",
         (None, Cause::Suspect(_)) => "looks worse; the rollout is held",
@@ -212,7 +214,13 @@ fn text(run: &Run) -> String {
     }
     let sli = match act.cause {
         Cause::Regressed(sli) | Cause::Suspect(sli) | Cause::CommonMode(sli) => Some(sli),
-        Cause::Invalid | Cause::StillServed | Cause::LeftToPeople | Cause::Refused | Cause::Drill => None,
+        Cause::Invalid
+        | Cause::StillServed
+        | Cause::LeftToPeople
+        | Cause::Refused
+        | Cause::Drill
+        | Cause::GateDenied
+        | Cause::GlassBroken => None,
     };
     if let Some(sli) = sli.map(Sli::name) {
         lines.push(format!("What was seen: {sli}"));

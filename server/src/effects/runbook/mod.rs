@@ -16,7 +16,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use metrics::counter;
 use rollout_rules::change::Command;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Scope};
+use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, NodeId, Revision};
 use rollout_rules::runbook::{EffectId, Job, Run, RunState};
 use rollout_rules::snapshot::Snapshot;
@@ -241,15 +241,7 @@ impl Runbook {
     async fn submit(&self, command: Command, reason: String) -> Result<(), SubmitError> {
         let caller =
             Caller { actor: Actor::Tidegate, scope: Scope::Admin, app: None, environment: None, token: None };
-        let request = Request {
-            caller,
-            command,
-            seen: None,
-            gate: GateStanding::NotRequired,
-            reason,
-            idempotency_key: None,
-            plan: None,
-        };
+        let request = Request { caller, command, seen: None, reason, idempotency_key: None, plan: None };
         self.world.commands.submit(request).await.map(|_| ())
     }
 

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollout_rules::change::Command;
-use rollout_rules::governance::{Actor, Caller, GateStanding, Rules, Scope, Token};
+use rollout_rules::governance::{Actor, Caller, Enforcement, Rules, Scope, Token};
 use rollout_rules::ids::LogId;
 use rollout_rules::time::{DurationMs, UnixMs};
 use serde_json::{Value, json};
@@ -88,9 +88,14 @@ pub(crate) struct Served {
     thread: Option<(JoinHandle<()>, Receiver<()>)>,
 }
 
+/// Rules of a server whose gate binds nobody: for tests of everything else.
+pub(crate) fn ungated() -> Rules {
+    Rules { gate: Enforcement::Report, ..Rules::default() }
+}
+
 impl Served {
     pub(crate) fn start() -> Served {
-        Served::with(Settings { workers: 1, ..Settings::default() }, Rules::default())
+        Served::with(Settings { workers: 1, ..Settings::default() }, ungated())
     }
 
     pub(crate) fn with(settings: Settings, rules: Rules) -> Served {
@@ -100,7 +105,7 @@ impl Served {
     /// Counting what flags answer where the test says.
     pub(crate) fn counting(log: MemoryLog, exposures: Exposures) -> Served {
         let settings = Settings { workers: 1, ..Settings::default() };
-        Served::put_together(log, settings, Rules::default(), |handles| handles.exposures = exposures)
+        Served::put_together(log, settings, ungated(), |handles| handles.exposures = exposures)
     }
 
     /// Keeping what its evaluator knows, and evidence, in a folder.
@@ -108,7 +113,7 @@ impl Served {
         let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
         let settings = Settings { workers: 1, ..Settings::default() };
         let evaluator = Evaluator::open(folder).expect("a folder");
-        Served::put_together(log, settings, Rules::default(), |handles| handles.evaluator = evaluator)
+        Served::put_together(log, settings, ungated(), |handles| handles.evaluator = evaluator)
     }
 
     /// On a log that may hold something; without an admin if the node does not become ready.
@@ -364,7 +369,6 @@ async fn first_token(state: &State) -> String {
         },
         command: Command::CreateToken { token },
         seen: None,
-        gate: GateStanding::NotRequired,
         reason: String::new(),
         idempotency_key: None,
         plan: None,

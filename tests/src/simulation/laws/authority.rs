@@ -37,7 +37,9 @@ impl<'a> Papers<'a> {
             Change::Proposed { id, .. } => {
                 self.proposers.insert(id, ask.who);
             }
-            Change::ProposalApproved { id, hash } if ask.shown == Some(*hash) && ask.who.is_human() => {
+            Change::ProposalApproved(Approving { id, hash, .. })
+                if ask.shown == Some(*hash) && ask.who.is_human() =>
+            {
                 self.approvers.entry(id).or_default().insert(ask.who);
             }
             Change::TargetingChanged { targeting, .. } => {

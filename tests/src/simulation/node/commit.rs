@@ -375,8 +375,7 @@ impl Node {
         if outside.errs(Mutation::AgentPassesForHuman) && *who == Who::Agent.caller() {
             *who = Who::Ada.caller();
         }
-        if outside.errs(Mutation::ApproveForOthers)
-            && matches!(request.command, Command::ApproveProposal { .. })
+        if outside.errs(Mutation::ApproveForOthers) && matches!(request.command, Command::ApproveProposal(_))
         {
             *who = Who::Bob.caller();
             if snapshot.proposals(None).any(|proposal| proposal.is_own(&who.actor, who.token.as_ref())) {

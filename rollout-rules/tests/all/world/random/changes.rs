@@ -227,7 +227,7 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
     let proposed = (proposal_ids(), flag_commands(), moments()).prop_map(|(id, command, expires_at)| {
         Change::Proposed { id, command: Box::new(command), hash: Digest::default(), seen: None, expires_at }
     });
-    let approved = proposal_ids().prop_map(|id| Change::ProposalApproved { id, hash: Digest::default() });
+    let approved = proposal_ids().prop_map(|id| Change::ProposalApproved(approving(id)));
     let rejected = proposal_ids().prop_map(|id| Change::ProposalRejected { id });
     let asked = Just(Change::EffectRequested { effect: "rollback".into(), payload: serde_json::Value::Null });
     let ended = (apps(), environments()).prop_map(|(app, environment)| Change::EffectRequested {

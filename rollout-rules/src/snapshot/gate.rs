@@ -1,0 +1,313 @@
+//! What a snapshot knows of the gate: policy, roles, sources, waivers, decisions; and how a build stands.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::Snapshot;
+use super::app::App;
+use super::apply::Stamp;
+use crate::change::{Change, PolicySet, SourceSet};
+use crate::flag::EnvironmentKind;
+use crate::gate::decision::{CheckState, Decided, Decision, Verdict};
+use crate::gate::policy::{Level, Policy, Role, RoleGrant};
+use crate::gate::trust::Source;
+use crate::gate::waiver::{MAX_WAIVERS, Waiver, WaiverState};
+use crate::governance::{Actor, GateStanding};
+use crate::ids::{AppKey, Digest, EnvKey, Revision, WaiverId};
+use crate::release::{ArtifactDigest, Releases};
+use crate::time::{DurationMs, UnixMs};
+
+/// Most builds of an app environment whose last decision is remembered. For one more the oldest goes, but never that of the
+/// release that runs, nor of the one to go back to.
+pub const KEPT_DECISIONS: usize = 32;
+/// Most grants of roles.
+pub const MAX_GRANTS: usize = 1_000;
+/// Most tokens of pipelines that are remembered until they end, so that each counts once.
+pub const KEPT_PIPELINE_TOKENS: usize = 10_000;
+/// How long after its end a pipeline's token may still be taken, since clocks differ.
+pub const TOKEN_SKEW: DurationMs = DurationMs(60_000);
+
+/// What all apps share of the gate.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Gate {
+    policy: Arc<Policy>,
+    digest: Digest,
+    /// The entry of the policy; none: it is the one that comes with the program.
+    revision: Revision,
+    grants: Vec<RoleGrant>,
+    /// Tokens of pipelines that were used, and when they end.
+    used: BTreeMap<Digest, UnixMs>,
+}
+
+impl Default for Gate {
+    fn default() -> Gate {
+        let policy = Policy::default();
+        let digest = policy.digest();
+        Gate {
+            policy: Arc::new(policy),
+            digest,
+            revision: Revision::ZERO,
+            grants: Vec::new(),
+            used: BTreeMap::new(),
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn is_default(&self) -> bool {
+        self.revision == Revision::ZERO && self.grants.is_empty() && self.used.is_empty()
+    }
+}
+
+/// What an app has of its own.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct AppGate {
+    source: Option<Arc<Source>>,
+    source_digest: Option<Digest>,
+    waivers: BTreeMap<WaiverId, Arc<Waiver>>,
+}
+
+/// The last decision on each of the last builds, in the order in which they were made.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Decisions(Vec<Arc<Decided>>);
+
+impl Decisions {
+    fn put(&mut self, new: Decided, releases: &Releases) {
+        self.0.retain(|kept| kept.decision.artifact != new.decision.artifact);
+        self.0.push(Arc::new(new));
+        while self.0.len() > KEPT_DECISIONS {
+            let stays = [releases.current(), releases.previous_good()];
+            let stays = |artifact: &ArtifactDigest| stays.iter().flatten().any(|it| it.artifact == *artifact);
+            let oldest = self.0.iter().position(|kept| !stays(&kept.decision.artifact));
+            self.0.remove(oldest.unwrap_or(0));
+        }
+    }
+}
+
+impl Snapshot {
+    /// The policy in effect.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.gate.policy
+    }
+
+    /// Names the policy in effect by its content.
+    pub fn policy_digest(&self) -> Digest {
+        self.gate.digest
+    }
+
+    /// The entry of the policy in effect; zero: it is the one that comes with the program.
+    pub fn policy_revision(&self) -> Revision {
+        self.gate.revision
+    }
+
+    /// Who has which role.
+    pub fn grants(&self) -> &[RoleGrant] {
+        &self.gate.grants
+    }
+
+    /// Whether somebody has a role for an app. Only people have roles.
+    pub fn has_role(&self, actor: &Actor, role: Role, app: &App) -> bool {
+        let Actor::Human { name } = actor else { return false };
+        let info = app.info();
+        self.gate.grants.iter().any(|grant| {
+            grant.role == role
+                && grant.person.trim().eq_ignore_ascii_case(name.trim())
+                && (grant.app.as_ref() == Some(&info.key) || grant.tier == Some(info.tier))
+        })
+    }
+
+    /// Whether a pipeline's token was used.
+    pub fn pipeline_token_used(&self, token: &Digest) -> bool {
+        self.gate.used.contains_key(token)
+    }
+
+    /// The last decisions on builds for an environment, one a build, the newest first.
+    pub fn decisions(&self, app: &AppKey, environment: &EnvKey) -> impl Iterator<Item = &Arc<Decided>> {
+        let record = self.app(app).and_then(|app| app.environment(environment));
+        let decisions = record.and_then(|record| record.decisions.as_deref());
+        decisions.into_iter().flat_map(|decisions| decisions.0.iter().rev())
+    }
+
+    /// The last decision on a build for an environment.
+    pub fn decision(
+        &self,
+        app: &AppKey,
+        environment: &EnvKey,
+        artifact: &ArtifactDigest,
+    ) -> Option<&Arc<Decided>> {
+        self.decisions(app, environment).find(|decided| decided.decision.artifact == *artifact)
+    }
+
+    /// What the gate says of what runs in an environment.
+    pub fn gate_standing(&self, app: &AppKey, environment: &EnvKey, now: UnixMs) -> GateStanding {
+        let Some(found) = self.app(app) else { return GateStanding::Missing(Vec::new()) };
+        let Some(record) = found.environment(environment) else { return GateStanding::Missing(Vec::new()) };
+        if record.environment().kind != EnvironmentKind::Production {
+            return GateStanding::NotRequired;
+        }
+        let Some(current) = record.releases().current() else {
+            return GateStanding::Missing(vec![format!(
+                "nobody told which artifact runs there: check it with `tidegate gate check --app {app} --env {environment} --artifact \
+                 FILE`, deploy it, and tell of it with `tidegate release deployed FILE --app {app} --env {environment}`"
+            )]);
+        };
+        let check =
+            format!("`tidegate gate check --app {app} --env {environment} --artifact {}`", current.artifact);
+        let Some(decided) = self.decision(app, environment, &current.artifact) else {
+            return GateStanding::Missing(vec![format!(
+                "the artifact that runs there was never judged: run {check} in the app's folder"
+            )]);
+        };
+        let decision = &decided.decision;
+        if decision.verdict == Verdict::Deny {
+            return GateStanding::Missing(denied(decision));
+        }
+        if let Some(stale) = self.stale(decision, found, now) {
+            return GateStanding::Missing(vec![format!(
+                "{stale} since the artifact was judged: Tidegate judges it again by itself within moments, or run {check}"
+            )]);
+        }
+        if decision.valid_until <= now {
+            return GateStanding::Missing(vec![format!(
+                "the decision {} lapsed at {}: run {check} with new evidence",
+                decision.id, decision.valid_until
+            )]);
+        }
+        GateStanding::PassingUntil(decision.valid_until)
+    }
+
+    /// What changed of what a decision was made by.
+    pub fn stale(&self, decision: &Decision, app: &App, now: UnixMs) -> Option<&'static str> {
+        if decision.policy != self.gate.digest {
+            return Some("the policy changed");
+        }
+        if decision.tier != app.info().tier {
+            return Some("the app's tier changed");
+        }
+        if decision.source != app.source_digest() {
+            return Some("what the app may be built from changed");
+        }
+        let active =
+            |id: &WaiverId| app.waiver(id).is_some_and(|waiver| waiver.state(now) == WaiverState::Active);
+        (!decision.waivers.iter().all(active)).then_some("a waiver that it stands on ended")
+    }
+
+    /// Decisions, policy, sources, waivers and roles.
+    pub(super) fn fold_gate(&mut self, stamp: &Stamp<'_>) {
+        match &stamp.entry.change {
+            Change::GateDecided(decision) => self.gate_decided(decision, stamp),
+            Change::PolicySet(PolicySet { policy }) => {
+                let gate = Arc::make_mut(&mut self.gate);
+                gate.policy = Arc::new(Policy::clone(policy));
+                gate.digest = policy.digest();
+                gate.revision = stamp.revision();
+            }
+            Change::SourceSet(SourceSet { app, source }) => self.change_gate_of(app, |own| {
+                own.source_digest = Some(source.digest());
+                own.source = Some(Arc::new(source.clone()));
+            }),
+            Change::WaiverPut(waiver) => self.change_gate_of(&waiver.app, |own| {
+                own.waivers.insert(waiver.id.clone(), Arc::new(Waiver::clone(waiver)));
+                while own.waivers.len() > MAX_WAIVERS {
+                    let ended = |(_, it): &(&WaiverId, &Arc<Waiver>)| (it.expires_at, it.requested_at);
+                    let Some(oldest) = own.waivers.iter().min_by_key(ended).map(|(id, _)| id.clone()) else {
+                        break;
+                    };
+                    own.waivers.remove(&oldest);
+                }
+            }),
+            Change::RoleGranted(grant) => {
+                let grants = &mut Arc::make_mut(&mut self.gate).grants;
+                if grants.len() < MAX_GRANTS && !grants.contains(grant) {
+                    grants.push(grant.clone());
+                    grants.sort();
+                }
+            }
+            Change::RoleRevoked(grant) => {
+                Arc::make_mut(&mut self.gate).grants.retain(|kept| kept != grant);
+            }
+            // Everything else is folded elsewhere.
+            _ => {}
+        }
+    }
+
+    fn gate_decided(&mut self, decision: &Decision, stamp: &Stamp<'_>) {
+        if let Some(identity) = &decision.identity {
+            let used = &mut Arc::make_mut(&mut self.gate).used;
+            used.retain(|_, ends| ends.plus(TOKEN_SKEW) > stamp.entry.at);
+            while used.len() >= KEPT_PIPELINE_TOKENS {
+                used.pop_first();
+            }
+            used.insert(identity.token_id, identity.expires_at);
+        }
+        let (app, environment) = (&decision.app, &decision.environment);
+        let is_there = self.app(app).is_some_and(|app| app.environment(environment).is_some());
+        if let Some(app) = self.apps.get_mut(app).filter(|_| is_there)
+            && let Some(record) = Arc::make_mut(app).environments.get_mut(environment)
+        {
+            let record = Arc::make_mut(record);
+            let mut decisions = record.decisions.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+            let decided = Decided {
+                decision: decision.clone(),
+                revision: stamp.revision(),
+                at: stamp.entry.at,
+                by: stamp.entry.actor.clone(),
+            };
+            decisions.put(decided, record.releases());
+            record.decisions = Some(Arc::new(decisions));
+        }
+    }
+
+    /// Nothing is served otherwise by it.
+    fn change_gate_of(&mut self, app: &AppKey, change: impl FnOnce(&mut AppGate)) {
+        if let Some(app) = self.apps.get_mut(app) {
+            let own = &mut Arc::make_mut(app).gate;
+            let mut changed = own.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+            change(&mut changed);
+            *own = Some(Arc::new(changed));
+        }
+    }
+}
+
+impl App {
+    /// What it may be built from; none: nobody said.
+    pub fn source(&self) -> Option<&Source> {
+        self.gate.as_ref()?.source.as_deref()
+    }
+
+    /// Names what it may be built from by its content.
+    pub fn source_digest(&self) -> Option<Digest> {
+        self.gate.as_ref()?.source_digest
+    }
+
+    /// Its waivers by id, those included that are over and still kept.
+    pub fn waivers(&self) -> impl Iterator<Item = &Waiver> {
+        self.gate.iter().flat_map(|own| own.waivers.values()).map(|waiver| &**waiver)
+    }
+
+    /// One waiver.
+    pub fn waiver(&self, id: &WaiverId) -> Option<&Waiver> {
+        self.gate.as_ref()?.waivers.get(id).map(|waiver| &**waiver)
+    }
+}
+
+/// What a build is denied for.
+fn denied(decision: &Decision) -> Vec<String> {
+    let checks = decision.checks.iter().filter(|check| check.level == Level::Deny);
+    let mut missing: Vec<String> = checks
+        .map(|check| match check.state {
+            CheckState::NoProof => format!("{}: nothing shows it", check.name),
+            _ => format!("{}: failed", check.name),
+        })
+        .collect();
+    missing.push(format!("what to do about it: `tidegate gate explain {}`", decision.id.to_string()));
+    missing
+}
