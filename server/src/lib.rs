@@ -15,6 +15,7 @@ pub mod entry_json;
 pub mod evaluator;
 pub mod exposures;
 pub mod first_token;
+pub mod gate;
 pub mod http;
 pub mod log;
 pub mod offline;

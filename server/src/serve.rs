@@ -17,6 +17,7 @@ use crate::effects::{self, Encryption, MailOptions, WebhookOptions, Webhooks};
 use crate::evaluator::Evaluator;
 use crate::exposures::Exposures;
 use crate::first_token::{self, Occasion};
+use crate::gate::Gate;
 use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
 use crate::log::lock::DirectoryLock;
@@ -34,6 +35,8 @@ const WEBHOOKS: &str = "webhooks";
 const EXPOSURES: &str = "exposures";
 /// What variants did to requests, in the data directory.
 const OUTCOMES: &str = "outcomes";
+/// Evidence, facts, judgements and receipts of the gate, and the key that signs them, in the data directory.
+const GATE: &str = "gate";
 /// What is known of rollouts that are watched, and the evidence that was acted on, in the data directory.
 const EVALUATOR: &str = "evaluator";
 
@@ -194,6 +197,15 @@ fn open_kept(handles: &mut Handles, config: &Config, now: UnixMs) {
             "the outcomes in the data directory cannot be used: {error}; they are kept in memory until the server starts anew"
         ),
     }
+    handles.gate = match Gate::open(&config.data_dir.join(GATE)) {
+        Ok(gate) => Some(gate),
+        Err(error) => {
+            tracing::error!(
+                "{error}; the gate is closed: builds are not judged, and nothing can be raised in production"
+            );
+            None
+        }
+    };
     match Evaluator::open(&config.data_dir.join(EVALUATOR)) {
         Ok(evaluator) => handles.evaluator = evaluator,
         Err(error) => tracing::error!(

@@ -102,36 +102,18 @@ impl Case<'_> {
             decided.decision.id
         );
         let hold = Hold { cause: HoldCause::Gate, at: self.now, reason };
-        self.act_of_gate(
-            app,
-            Some(environment),
-            Cause::GateDenied,
-            decided.revision,
-            vec![Lowered::All { hold }],
-        )
-    }
-
-    /// What the gate does at once, with the owner told.
-    fn act_of_gate(
-        &self,
-        app: &AppKey,
-        environment: Option<&EnvKey>,
-        cause: Cause,
-        measured: Revision,
-        lowered: Vec<Lowered>,
-    ) -> Result<Decided, Refusal> {
         let owner =
             ChannelName::new(OWNER).map_err(|_| invalid("channel", "the owner's channel has a name"))?;
         let act = Act {
             app: app.clone(),
             flag: None,
-            environment: environment.cloned(),
+            environment: Some(environment.clone()),
             guardrail: None,
             variant: None,
-            cause,
-            measured: Some(measured),
+            cause: Cause::GateDenied,
+            measured: Some(decided.revision),
             evidence: None,
-            lowered,
+            lowered: vec![Lowered::All { hold }],
             effects: vec![Action::Notify(owner)],
             release: None,
         };

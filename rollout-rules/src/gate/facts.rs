@@ -63,6 +63,9 @@ pub struct Piece {
     pub format: Option<Format>,
     /// Its size in bytes.
     pub bytes: u64,
+    /// When it came: certificates of minutes are held against that, however often it is judged.
+    #[serde(default)]
+    pub received_at: UnixMs,
     /// Why nothing was taken from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
@@ -605,6 +608,8 @@ pub struct PipelineIdentity {
     pub workflow: Option<String>,
     /// The run, for people to look at.
     pub run_id: Option<String>,
+    /// What started it, such as `push` or `pull_request`; none: it is not said, and then it asks for no production.
+    pub event: Option<String>,
     /// SHA-256 of the token's own name: it counts once.
     pub token_id: Digest,
     /// When the token ends.

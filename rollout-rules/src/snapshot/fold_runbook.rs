@@ -91,7 +91,7 @@ impl Snapshot {
         });
     }
 
-    fn guardrail_acted(&mut self, act: &Act, stamp: &Stamp<'_>) {
+    pub(super) fn guardrail_acted(&mut self, act: &Act, stamp: &Stamp<'_>) {
         for lowered in &act.lowered {
             match (lowered, &act.flag, &act.environment) {
                 (Lowered::Held { hold }, Some(flag), Some(environment)) => {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Snapshot;
 use super::app::App;
 use super::apply::Stamp;
+use super::runbook::Kept;
 use crate::change::{Change, PolicySet, SourceSet};
 use crate::flag::EnvironmentKind;
 use crate::gate::decision::{CheckState, Decided, Decision, Verdict};
@@ -19,8 +20,10 @@ use crate::gate::policy::{Level, Policy, Role, RoleGrant};
 use crate::gate::trust::Source;
 use crate::gate::waiver::{MAX_WAIVERS, Waiver, WaiverState};
 use crate::governance::{Actor, GateStanding};
-use crate::ids::{AppKey, Digest, EnvKey, Revision, WaiverId};
+use crate::ids::{AppKey, ChannelName, Digest, EnvKey, FlagKey, Revision, WaiverId};
 use crate::release::{ArtifactDigest, Releases};
+use crate::runbook::{Act, Cause, OWNER};
+use crate::sli::guardrail::Action;
 use crate::time::{DurationMs, UnixMs};
 
 /// Most builds of an app environment whose last decision is remembered. For one more the oldest goes, but never that of the
@@ -71,7 +74,7 @@ impl Gate {
 pub(super) struct AppGate {
     source: Option<Arc<Source>>,
     source_digest: Option<Digest>,
-    waivers: BTreeMap<WaiverId, Arc<Waiver>>,
+    waivers: BTreeMap<WaiverId, Arc<Kept<Waiver>>>,
 }
 
 /// The last decision on each of the last builds, in the order in which they were made.
@@ -184,6 +187,12 @@ impl Snapshot {
         GateStanding::PassingUntil(decision.valid_until)
     }
 
+    /// The flags of an app that serve, or will by schedule, something else than their off variant in an environment, and are not held:
+    /// what the gate takes back where it denies what runs.
+    pub fn live_flags(&self, app: &AppKey, environment: &EnvKey) -> Vec<FlagKey> {
+        self.app(app).map(|app| app.live_flags(environment)).unwrap_or_default()
+    }
+
     /// What changed of what a decision was made by.
     pub fn stale(&self, decision: &Decision, app: &App, now: UnixMs) -> Option<&'static str> {
         if decision.policy != self.gate.digest {
@@ -200,8 +209,31 @@ impl Snapshot {
         (!decision.waivers.iter().all(active)).then_some("a waiver that it stands on ended")
     }
 
+    /// That somebody broke the glass is told to the app's owner: it is an effect of the same entry.
+    fn tell_of_glass(&mut self, waiver: &Waiver, stamp: &Stamp<'_>) {
+        let is_new = self.app(&waiver.app).is_some_and(|app| app.waiver(&waiver.id).is_none());
+        let Ok(owner) = ChannelName::new(OWNER) else { return };
+        if waiver.break_glass && is_new {
+            let act = Act {
+                app: waiver.app.clone(),
+                flag: None,
+                environment: waiver.environment.clone(),
+                guardrail: None,
+                variant: None,
+                cause: Cause::GlassBroken,
+                measured: Some(stamp.revision()),
+                evidence: None,
+                lowered: Vec::new(),
+                effects: vec![Action::Notify(owner)],
+                release: None,
+            };
+            self.guardrail_acted(&act, stamp);
+        }
+    }
+
     /// Decisions, policy, sources, waivers and roles.
     pub(super) fn fold_gate(&mut self, stamp: &Stamp<'_>) {
+        let revision = stamp.revision();
         match &stamp.entry.change {
             Change::GateDecided(decision) => self.gate_decided(decision, stamp),
             Change::PolicySet(PolicySet { policy }) => {
@@ -214,16 +246,22 @@ impl Snapshot {
                 own.source_digest = Some(source.digest());
                 own.source = Some(Arc::new(source.clone()));
             }),
-            Change::WaiverPut(waiver) => self.change_gate_of(&waiver.app, |own| {
-                own.waivers.insert(waiver.id.clone(), Arc::new(Waiver::clone(waiver)));
-                while own.waivers.len() > MAX_WAIVERS {
-                    let ended = |(_, it): &(&WaiverId, &Arc<Waiver>)| (it.expires_at, it.requested_at);
-                    let Some(oldest) = own.waivers.iter().min_by_key(ended).map(|(id, _)| id.clone()) else {
-                        break;
-                    };
-                    own.waivers.remove(&oldest);
-                }
-            }),
+            Change::WaiverPut(waiver) => {
+                self.tell_of_glass(waiver, stamp);
+                self.change_gate_of(&waiver.app, |own| {
+                    let kept = Kept { value: Waiver::clone(waiver), revision };
+                    own.waivers.insert(waiver.id.clone(), Arc::new(kept));
+                    while own.waivers.len() > MAX_WAIVERS {
+                        let ended =
+                            |(_, it): &(&WaiverId, &Arc<Kept<Waiver>>)| (it.value.expires_at, it.revision);
+                        let Some(oldest) = own.waivers.iter().min_by_key(ended).map(|(id, _)| id.clone())
+                        else {
+                            break;
+                        };
+                        own.waivers.remove(&oldest);
+                    }
+                });
+            }
             Change::RoleGranted(grant) => {
                 let grants = &mut Arc::make_mut(&mut self.gate).grants;
                 if grants.len() < MAX_GRANTS && !grants.contains(grant) {
@@ -290,12 +328,18 @@ impl App {
 
     /// Its waivers by id, those included that are over and still kept.
     pub fn waivers(&self) -> impl Iterator<Item = &Waiver> {
-        self.gate.iter().flat_map(|own| own.waivers.values()).map(|waiver| &**waiver)
+        self.gate.iter().flat_map(|own| own.waivers.values()).map(|kept| &kept.value)
     }
 
     /// One waiver.
     pub fn waiver(&self, id: &WaiverId) -> Option<&Waiver> {
-        self.gate.as_ref()?.waivers.get(id).map(|waiver| &**waiver)
+        self.gate.as_ref()?.waivers.get(id).map(|kept| &kept.value)
+    }
+
+    /// The last change of a waiver.
+    pub fn waiver_revision(&self, id: &WaiverId) -> Revision {
+        let kept = self.gate.as_ref().and_then(|own| own.waivers.get(id));
+        kept.map_or(Revision::ZERO, |kept| kept.revision)
     }
 }
 

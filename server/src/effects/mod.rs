@@ -11,6 +11,7 @@
 mod address;
 mod backoff;
 mod courier;
+mod fetch;
 mod outbox;
 mod runbook;
 mod sender;
@@ -81,6 +82,12 @@ struct Inner {
 }
 
 impl Webhooks {
+    /// The text at an address that an operator named, of at most `limit` bytes; else why there is none. The same addresses are
+    /// called as by webhooks.
+    pub async fn fetch_text(&self, url: String, limit: u64) -> Result<String, String> {
+        fetch::text(&self.0.world.sender, url, limit).await
+    }
+
     /// Starts to deliver, once the log is folded, on a thread of its own.
     pub fn start(options: &WebhookOptions, state: &State, clock: Clock) -> io::Result<Webhooks> {
         let outbox = Outbox::open(&options.directory, state.log.log_id(), state.log.head().revision)?;

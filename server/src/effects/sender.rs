@@ -157,7 +157,7 @@ fn failed(problem: String) -> Outcome {
     Outcome::Failed { problem: problem[..cut].to_owned() }
 }
 
-fn agent(allow_private: bool, timeout: Duration) -> Agent {
+pub(super) fn agent(allow_private: bool, timeout: Duration) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(timeout))

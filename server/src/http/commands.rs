@@ -135,7 +135,7 @@ fn code(error: &SubmitError) -> &'static str {
     }
 }
 
-fn problem_of(error: SubmitError) -> Problem {
+pub(super) fn problem_of(error: SubmitError) -> Problem {
     match error {
         SubmitError::Refused(refusal) => refused(&refusal),
         SubmitError::Busy => Problem::new(problem::BUSY, error.to_string()).retry_after(1),
@@ -163,6 +163,9 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::RevisionRequired { current } => problem.with("current_revision", current.0),
         Refusal::Invalid { field, .. } => problem.with("field", field.as_str()),
         Refusal::ApprovalsNeeded { needed, have } => problem.with("needed", *needed).with("have", *have),
+        Refusal::RolesMissing { roles } => problem.with("roles", json!(roles)),
+        Refusal::RoleNeeded { role } => problem.with("role", role.as_str()),
+        Refusal::WaiverOver { state, .. } => problem.with("state", state.as_str()),
         Refusal::GateMissing { missing } => problem.with("missing", json!(missing)),
         Refusal::TooMany { what, limit } => problem.with("what", *what).with("limit", *limit),
         Refusal::TooLarge { bytes, limit } => problem.with("bytes", *bytes).with("limit", *limit),

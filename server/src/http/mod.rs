@@ -20,6 +20,7 @@ pub mod explain;
 pub mod exposures;
 pub mod feed;
 pub mod flags;
+pub mod gate;
 pub mod guard;
 pub mod guardrails;
 pub mod health;
@@ -62,6 +63,7 @@ use tokio::sync::broadcast;
 
 pub use self::settings::Settings;
 pub use self::shared::{Handles, Shared};
+use crate::gate::keeper;
 use crate::sli::Watched;
 use crate::state::{Event, Overlay, Readiness};
 use crate::telemetry::Telemetry;
@@ -122,6 +124,11 @@ pub async fn run(
         shared.sli.clone(),
         shared.clock.clone(),
     ));
+    let gate = shared.gate.clone();
+    let keeping_gate = gate.map(|gate| {
+        let (live, commands) = (Arc::clone(&shared.live), shared.commands.clone());
+        tokio::spawn(keeper::run(gate, live, commands, shared.clock.clone(), shared.settings.own_address()))
+    });
     tokio::pin!(server);
     let outcome = tokio::select! {
         outcome = &mut server => outcome,
@@ -138,6 +145,7 @@ pub async fn run(
     counting.abort();
     closing_slots.abort();
     watching.abort();
+    keeping_gate.iter().for_each(|keeping| keeping.abort());
     close_exposures(&shared);
     outcome
 }

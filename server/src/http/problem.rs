@@ -41,6 +41,8 @@ kinds! {
     NOT_ALLOWED = "not_allowed" 403 "The token does not allow this";
     AGENTS_ONLY_PROPOSE = "agents_only_propose" 403 "Agents may only propose this";
     APPROVALS_NEEDED = "approvals_needed" 403 "Approvals are missing";
+    ROLES_MISSING = "roles_missing" 403 "Approvals in roles are missing";
+    ROLE_NEEDED = "role_needed" 403 "It takes a role";
     GATE_MISSING = "gate_missing" 403 "The gate does not stand";
     TIER_LIMIT = "tier_limit" 403 "The app's tier does not allow this";
     OWN_APPROVAL = "own_approval" 403 "Nobody approves their own proposal";
@@ -68,6 +70,7 @@ kinds! {
     ROLLOUT_NOT_PAUSED = "rollout_not_paused" 409 "The rollout is not paused";
     LEFT_TO_PEOPLE = "left_to_people" 409 "Automation has acted as often as it may";
     WEBHOOK_DISABLED = "webhook_disabled" 409 "The webhook is disabled";
+    WAIVER_OVER = "waiver_over" 409 "The waiver is over";
     STALE = "stale" 412 "It changed since it was seen";
     TOO_LARGE = "too_large" 413 "It is too large";
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" 415 "The body must be JSON";
@@ -81,6 +84,7 @@ kinds! {
     INTERNAL = "internal" 500 "Something went wrong on the server";
     BUSY = "busy" 503 "The server is busy";
     TOO_MANY_STREAMS = "too_many_streams" 503 "The server holds as many streams as it may";
+    GATE_CLOSED = "gate_closed" 503 "The gate is closed";
     NOT_READY = "not_ready" 503 "The server is not ready";
     LOG_UNAVAILABLE = "log_unavailable" 503 "The change log cannot take changes now";
     OUTCOME_UNKNOWN = "outcome_unknown" 504 "Whether the change was stored is not known";

@@ -8,9 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
-    apps, backup, clients, delivery, effects, evidence, explain, exposures, feed, flags, guardrails, health,
-    history, kill, log, ofrep, outcomes, proposals, recording, releases, revert, rollouts, runbook, segments,
-    server_info, tokens, watched, webhooks, whoami,
+    apps, backup, clients, delivery, effects, evidence, explain, exposures, feed, flags, gate, guardrails,
+    health, history, kill, log, ofrep, outcomes, proposals, recording, releases, revert, rollouts, runbook,
+    segments, server_info, tokens, watched, webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -170,9 +170,36 @@ fn apps_and_flags(config: &mut Places) {
         .service(at!(&format!("{flag}/kill"), POST kill::kill_flag))
         .service(at!(&format!("{flag}/revive"), POST kill::revive_flag))
         .service(at!(&format!("{flag}/environments/{{environment}}"), GET flags::get_state, PATCH flags::set_state));
+    judging(config);
     looking_back(config, flag);
     rolling_out(config, flag);
     watching(config);
+}
+
+/// The gate: evidence in, decisions out, and what it judges by.
+fn judging(config: &mut Places) {
+    let (app, decision) = ("/v1/apps/{app}", "/v1/apps/{app}/decisions/{decision}");
+    let waiver = format!("{app}/waivers/{{waiver}}");
+    config
+        .service(at!(
+            &format!("{app}/environments/{{environment}}/gate"),
+            GET gate::standing,
+            POST gate::check,
+        ))
+        .service(at!(&format!("{app}/decisions"), GET gate::list))
+        .service(at!(decision, GET gate::get))
+        .service(at!(&format!("{decision}/receipt"), GET gate::receipt))
+        .service(at!(&format!("{decision}/evidence/{{digest}}"), GET gate::evidence))
+        .service(at!(&format!("{app}/source"), GET gate::source::get, PUT gate::source::set))
+        .service(at!(&format!("{app}/waivers"), GET gate::waivers::list, POST gate::waivers::request))
+        .service(at!(&waiver, GET gate::waivers::get))
+        .service(at!(&format!("{waiver}/approve"), POST gate::waivers::approve))
+        .service(at!(&format!("{waiver}/revoke"), POST gate::waivers::revoke))
+        .service(at!("/v1/gate/key", GET gate::key))
+        .service(at!("/v1/gate/policy", GET gate::policy::get, PUT gate::policy::set))
+        .service(at!("/v1/gate/policy/test", POST gate::policy::test))
+        .service(at!("/v1/gate/roles", GET gate::roles::list, POST gate::roles::grant))
+        .service(at!("/v1/gate/roles/revoke", POST gate::roles::revoke));
 }
 
 /// How an app stands, and what guardrails acted on.

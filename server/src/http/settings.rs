@@ -57,6 +57,13 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The server's own address, which names it to others; `urn:tidegate` where none is set.
+    pub fn own_address(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| "urn:tidegate".to_owned())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {

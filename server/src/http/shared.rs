@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::effects::Webhooks;
 use crate::evaluator::Evaluator;
 use crate::exposures::Exposures;
+use crate::gate::Gate;
 use crate::log::ChangeLog;
 use crate::sli::Sli;
 use crate::state::{CommandHandle, Event, Live, Overlay, Past, Published, Readiness, State};
@@ -52,6 +53,8 @@ pub struct Handles {
     pub sli: Sli,
     /// Watches what variants do; forgets all with the process unless it is put in place of.
     pub evaluator: Evaluator,
+    /// The gate; keeps everything in memory unless it is put in place of. None: it cannot sign, and is closed.
+    pub gate: Option<Gate>,
 }
 
 impl Handles {
@@ -67,6 +70,7 @@ impl Handles {
             exposures: Exposures::in_memory(clock.now()),
             sli: Sli::in_memory(clock.now()),
             evaluator: Evaluator::in_memory(),
+            gate: Gate::in_memory().ok(),
             commands: state.commands.clone(),
             live: Arc::clone(&state.live),
             log: Arc::clone(&state.log),
@@ -119,6 +123,8 @@ pub struct Shared {
     pub sli: Sli,
     /// Watches what variants do.
     pub evaluator: Evaluator,
+    /// The gate; none: it is closed.
+    pub gate: Option<Gate>,
     /// When stale flags were counted for the metrics.
     pub(super) stale_counted: Mutex<Option<UnixMs>>,
     /// Counts requests.
@@ -161,6 +167,7 @@ impl Shared {
             exposures: handles.exposures,
             sli: handles.sli,
             evaluator: handles.evaluator,
+            gate: handles.gate,
             stale_counted: Mutex::new(None),
             traffic: Traffic::default(),
             in_flight: AtomicUsize::new(0),

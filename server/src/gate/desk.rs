@@ -1,0 +1,438 @@
+//! Where evidence becomes a decision: pieces are read and kept, facts are judged by the policy in effect, and the answer is signed.
+//! All of it is work for a thread of its own: nothing here waits for anybody.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use rollout_rules::gate::decision::{
+    CheckName, CheckState, CheckSummary, Decision, EvidenceRef, Judgement, Occasion,
+};
+use rollout_rules::gate::facts::{
+    AgentWork, Attestation, Claim, Facts, Format, PipelineIdentity, Problem, ProblemCode,
+};
+use rollout_rules::gate::waiver::Waiver;
+use rollout_rules::gate::{Subject, judge};
+use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey};
+use rollout_rules::release::ArtifactDigest;
+use rollout_rules::snapshot::{App, Snapshot};
+use rollout_rules::time::UnixMs;
+
+use super::Gate;
+use super::compiled::Compiled;
+use super::read::{self, Reading};
+use super::trust::receipt::Summary;
+use super::{infrastructure, trust};
+use crate::secret;
+
+/// Longest name of a piece that the log keeps, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
+/// A piece of evidence that was read and kept.
+pub struct Piece {
+    reading: Reading,
+    kept: Digest,
+    /// What is checked with the keys of the policy: its bytes.
+    signed: Option<Vec<u8>>,
+}
+
+/// For what a decision is asked, and by whom.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The app.
+    pub app: AppKey,
+    /// For which environment.
+    pub environment: EnvKey,
+    /// The artifact.
+    pub artifact: ArtifactDigest,
+    /// What people call it.
+    pub version: Option<String>,
+    /// Why now.
+    pub occasion: Occasion,
+    /// The pipeline, by its own token.
+    pub identity: Option<PipelineIdentity>,
+    /// The language models that had a part in it.
+    pub agents: Vec<AgentWork>,
+    /// The gate's own address, for receipts.
+    pub verifier: String,
+}
+
+/// Why there is no decision.
+#[derive(Debug)]
+pub enum DeskError {
+    /// There is no such app or environment.
+    NoSuchPlace,
+    /// What an earlier decision was made from is gone.
+    Forgotten(DecisionId),
+    /// The folder of the gate.
+    Files(io::Error),
+    /// The receipt cannot be signed.
+    Receipt(trust::receipt::ReceiptError),
+}
+
+impl std::fmt::Display for DeskError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeskError::NoSuchPlace => f.write_str("there is no such app or environment"),
+            DeskError::Forgotten(id) => {
+                write!(f, "what decision {id} was made from is gone: ask again with all evidence")
+            }
+            DeskError::Files(error) => write!(f, "the folder of the gate cannot be used: {error}"),
+            DeskError::Receipt(error) => write!(f, "the receipt cannot be signed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DeskError {}
+
+impl From<io::Error> for DeskError {
+    fn from(error: io::Error) -> DeskError {
+        DeskError::Files(error)
+    }
+}
+
+impl Gate {
+    /// Reads a piece of evidence, and keeps it without its secrets.
+    pub fn take(&self, name: &str, bytes: &[u8], now: UnixMs) -> io::Result<Piece> {
+        let mut reading = read::read(name, bytes);
+        reading.piece.received_at = now;
+        let plain = read::unpacked(bytes);
+        let format = reading.piece.format.filter(|_| reading.piece.problem.is_none());
+        let (mut signed, mut kept) = (None, None);
+        if let (Some(format), Some(plain)) = (format, plain.as_deref()) {
+            match format {
+                Format::TerraformPlan => match infrastructure::read(reading.piece.digest, plain) {
+                    // What policies look at of it is among the facts; the plan itself may hold secrets.
+                    Ok(plan) => reading.facts.plans.push(plan),
+                    Err(problem) => reading.piece.problem = Some(problem),
+                },
+                Format::Dsse | Format::SigstoreBundle | Format::CosignSignature => {
+                    kept = Some(self.files().put(plain)?);
+                    signed = Some(plain.to_vec());
+                }
+                format => kept = Some(self.files().put(&read::redacted(format, plain))?),
+            }
+        }
+        // Of what cannot be read it is not known where its secrets are.
+        let kept = kept.map_or_else(|| self.files().put(b""), Ok)?;
+        Ok(Piece { reading, kept, signed })
+    }
+
+    /// Judges evidence that has just come, together with what earlier evidence said if there was some.
+    pub fn decide(
+        &self,
+        ask: &Ask,
+        pieces: &[Piece],
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<(Decision, Judgement), DeskError> {
+        let (mut refs, mut signed, mut readings) = (Vec::new(), Vec::new(), Vec::new());
+        for Piece { reading, kept, signed: bytes } in pieces {
+            let piece = &reading.piece;
+            refs.push(EvidenceRef {
+                digest: piece.digest,
+                name: cut(&piece.name),
+                format: piece.format,
+                kept: *kept,
+            });
+            if let (Some(bytes), Some(format)) = (bytes, piece.format) {
+                let (bytes, received_at) = (bytes.clone(), piece.received_at);
+                signed.push(Sealed { piece: piece.digest, format, bytes, received_at });
+            }
+            readings.push(reading.clone());
+        }
+        let mut facts = read::merge(readings);
+        facts.agents.clone_from(&ask.agents);
+        if ask.occasion == Occasion::NewEvidence {
+            let before = snapshot.decision(&ask.app, &ask.environment, &ask.artifact);
+            if let Some(before) = before {
+                let earlier = self.facts_of(&before.decision)?;
+                signed.extend(self.sealed(&before.decision, &earlier)?);
+                refs.extend(before.decision.evidence.iter().cloned());
+                facts = joined(earlier, facts);
+            }
+        }
+        facts.identity = ask.identity.clone().or(facts.identity);
+        self.conclude(ask, facts, refs, &signed, snapshot, now)
+    }
+
+    /// Judges a build again, by what holds now, from what its last decision was made from.
+    pub fn decide_again(
+        &self,
+        earlier: &Decision,
+        occasion: Occasion,
+        verifier: String,
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<(Decision, Judgement), DeskError> {
+        let facts = self.facts_of(earlier)?;
+        let signed = self.sealed(earlier, &facts)?;
+        let ask = Ask {
+            app: earlier.app.clone(),
+            environment: earlier.environment.clone(),
+            artifact: earlier.artifact,
+            version: earlier.version.clone(),
+            occasion,
+            identity: earlier.identity.clone(),
+            agents: earlier.agents.clone(),
+            verifier,
+        };
+        self.conclude(&ask, facts, earlier.evidence.clone(), &signed, snapshot, now)
+    }
+
+    /// What a build would be judged by another policy. Nothing is kept.
+    pub fn try_policy(
+        &self,
+        earlier: &Decision,
+        compiled: &Compiled,
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<Judgement, DeskError> {
+        let mut facts = self.facts_of(earlier)?;
+        let signed = self.sealed(earlier, &facts)?;
+        let app = snapshot.app(&earlier.app).ok_or(DeskError::NoSuchPlace)?;
+        complete(&mut facts, &signed, compiled, (app, &earlier.environment), &earlier.artifact);
+        Ok(judged(compiled, app, &earlier.environment, earlier.artifact, &facts, now))
+    }
+
+    fn conclude(
+        &self,
+        ask: &Ask,
+        mut facts: Facts,
+        mut refs: Vec<EvidenceRef>,
+        signed: &[Sealed],
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<(Decision, Judgement), DeskError> {
+        let app = snapshot.app(&ask.app).ok_or(DeskError::NoSuchPlace)?;
+        app.environment(&ask.environment).ok_or(DeskError::NoSuchPlace)?;
+        let compiled = self.compiled(snapshot);
+        complete(&mut facts, signed, &compiled, (app, &ask.environment), &ask.artifact);
+        let judgement = judged(&compiled, app, &ask.environment, ask.artifact, &facts, now);
+        refs.sort();
+        refs.dedup_by_key(|piece| piece.digest);
+        let summary = summary(ask, &judgement, &facts, compiled.digest, now);
+        let receipt = self.key().sign(&summary).map_err(DeskError::Receipt)?;
+        let checks = judgement.checks.iter().map(|check| CheckSummary {
+            name: check.name,
+            state: check.state,
+            level: check.level,
+            total: check.total,
+        });
+        let decision = Decision {
+            id: DecisionId::new(&secret::random_id()).map_err(io::Error::other)?,
+            app: ask.app.clone(),
+            environment: ask.environment.clone(),
+            artifact: ask.artifact,
+            version: ask.version.clone(),
+            verdict: judgement.verdict,
+            occasion: ask.occasion,
+            tier: app.info().tier,
+            policy: compiled.digest,
+            source: app.source_digest(),
+            checks: checks.collect(),
+            valid_until: judgement.valid_until,
+            waivers: judgement.waivers.clone(),
+            signers: judgement.signers.clone(),
+            evidence: refs,
+            facts: self.keep(&facts)?,
+            judgement: self.keep(&judgement)?,
+            receipt: self.files().put(&receipt)?,
+            identity: facts.identity.clone(),
+            agents: facts.agents.clone(),
+        };
+        Ok((decision, judgement))
+    }
+
+    fn keep(&self, value: &impl serde::Serialize) -> io::Result<Digest> {
+        self.files().put(&serde_json::to_vec(value).map_err(io::Error::other)?)
+    }
+
+    fn facts_of(&self, decision: &Decision) -> Result<Facts, DeskError> {
+        let bytes = self.files().get(&decision.facts)?;
+        let bytes = bytes.ok_or_else(|| DeskError::Forgotten(decision.id.clone()))?;
+        Ok(serde_json::from_slice(&bytes).map_err(io::Error::other)?)
+    }
+
+    /// What a decision found; none if it is gone.
+    pub fn judgement_of(&self, decision: &Decision) -> io::Result<Option<Judgement>> {
+        let bytes = self.files().get(&decision.judgement)?;
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other)).transpose()
+    }
+
+    /// What of a decision's evidence is checked with keys.
+    fn sealed(&self, decision: &Decision, facts: &Facts) -> Result<Vec<Sealed>, DeskError> {
+        let is_sealed = |format: Option<Format>| {
+            matches!(format, Some(Format::Dsse | Format::SigstoreBundle | Format::CosignSignature))
+        };
+        let mut sealed = Vec::new();
+        for piece in decision.evidence.iter().filter(|piece| is_sealed(piece.format)) {
+            let read = facts.pieces.iter().find(|it| it.digest == piece.digest);
+            let (Some(format), Some(read)) = (piece.format, read) else { continue };
+            let bytes = self.files().get(&piece.kept)?;
+            let bytes = bytes.ok_or_else(|| DeskError::Forgotten(decision.id.clone()))?;
+            sealed.push(Sealed { piece: piece.digest, format, bytes, received_at: read.received_at });
+        }
+        Ok(sealed)
+    }
+}
+
+/// A piece that is checked with keys.
+struct Sealed {
+    piece: Digest,
+    format: Format,
+    bytes: Vec<u8>,
+    received_at: UnixMs,
+}
+
+/// Adds what hangs on the policy: who signed what, and what Rego says of plans.
+fn complete(
+    facts: &mut Facts,
+    signed: &[Sealed],
+    compiled: &Compiled,
+    (app, environment): (&App, &EnvKey),
+    artifact: &ArtifactDigest,
+) {
+    let pieces: BTreeSet<Digest> = signed.iter().map(|sealed| sealed.piece).collect();
+    facts.attestations.retain(|it| !pieces.contains(&it.piece));
+    facts.sboms.retain(|it| !pieces.contains(&it.piece));
+    facts.scans.retain(|it| !pieces.contains(&it.piece));
+    facts.exploitability.retain(|it| !pieces.contains(&it.piece));
+    for sealed in signed {
+        let read = trust::read(
+            sealed.piece,
+            sealed.format,
+            &sealed.bytes,
+            artifact,
+            &compiled.keys,
+            sealed.received_at,
+        );
+        let problem = match read {
+            Ok(signed) => take_signed(facts, sealed.piece, signed),
+            Err(problem) => Some(problem),
+        };
+        if let Some(piece) = facts.pieces.iter_mut().find(|it| it.digest == sealed.piece) {
+            piece.problem = problem;
+        }
+    }
+    compiled.judge_plans(facts, app, environment.as_str());
+}
+
+/// Takes what was signed, and the document in it.
+fn take_signed(facts: &mut Facts, piece: Digest, signed: trust::Signed) -> Option<Problem> {
+    let trust::Signed { attestation, further, predicate } = signed;
+    let mut problem = None;
+    if let Some((format, bytes)) = predicate {
+        let mut reading = read::read("the signed document", &bytes);
+        problem = match reading.piece.problem.take() {
+            None if reading.piece.format != Some(format) => Some(Problem {
+                code: ProblemCode::Malformed,
+                detail: "what was signed is not the document that the statement says it is".to_owned(),
+            }),
+            other => other,
+        };
+        if problem.is_none() {
+            let vex = further.iter().chain([&attestation]).filter(|it| it.claim == Claim::Vex);
+            let signer = vex.filter_map(|it| it.signer.as_ref().ok()).min().cloned();
+            for sbom in &mut reading.facts.sboms {
+                sbom.piece = piece;
+            }
+            for scan in &mut reading.facts.scans {
+                scan.piece = piece;
+            }
+            for said in &mut reading.facts.exploitability {
+                said.piece = piece;
+                said.signer.clone_from(&signer);
+            }
+            facts.sboms.append(&mut reading.facts.sboms);
+            facts.scans.append(&mut reading.facts.scans);
+            facts.exploitability.append(&mut reading.facts.exploitability);
+        }
+    }
+    let attestations: Vec<Attestation> = std::iter::once(attestation).chain(further).collect();
+    facts.attestations.extend(attestations);
+    problem
+}
+
+fn judged(
+    compiled: &Compiled,
+    app: &App,
+    environment: &EnvKey,
+    artifact: ArtifactDigest,
+    facts: &Facts,
+    now: UnixMs,
+) -> Judgement {
+    let waivers: Vec<&Waiver> = app.waivers().collect();
+    let subject = Subject {
+        app: &app.info().key,
+        environment,
+        tier: app.info().tier,
+        artifact,
+        source: app.source(),
+        waivers: &waivers,
+    };
+    judge(&compiled.policy, &subject, facts, now)
+}
+
+/// Earlier facts with later ones beside them. Nothing that was found goes away: a build that is mended is another one.
+fn joined(mut earlier: Facts, later: Facts) -> Facts {
+    let known: BTreeSet<Digest> = earlier.pieces.iter().map(|piece| piece.digest).collect();
+    let is_new = |piece: &Digest| !known.contains(piece);
+    earlier.pieces.extend(later.pieces.into_iter().filter(|it| is_new(&it.digest)));
+    earlier.tests.extend(later.tests.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.coverage.extend(later.coverage.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.presence.extend(later.presence.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.inventory.extend(later.inventory.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.scans.extend(later.scans.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.plans.extend(later.plans.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.sboms.extend(later.sboms.into_iter().filter(|it| is_new(&it.piece)));
+    earlier.exploitability.extend(later.exploitability.into_iter().filter(|it| is_new(&it.piece)));
+    let new_agents: Vec<_> = later.agents.into_iter().filter(|work| !earlier.agents.contains(work)).collect();
+    earlier.agents.extend(new_agents);
+    earlier
+}
+
+/// What the receipt says. Of levels it claims only what was checked: that there is provenance of this artifact by a builder that the
+/// app may use.
+fn summary(ask: &Ask, judgement: &Judgement, facts: &Facts, policy: Digest, now: UnixMs) -> Summary {
+    let provenance = judgement.checks.iter().find(|check| check.name == CheckName::Provenance);
+    let attested = provenance.is_some_and(|check| check.state == CheckState::Passed);
+    let mut inputs: Vec<Digest> = facts.pieces.iter().map(|piece| piece.digest).collect();
+    inputs.sort();
+    Summary {
+        verifier: ask.verifier.clone(),
+        time_verified: now,
+        resource_uri: format!("tidegate:{}/{}", ask.app, ask.environment),
+        policy_uri: format!("{}/v1/gate/policy", ask.verifier),
+        policy_digest: policy,
+        inputs,
+        passed: judgement.verdict.passes(),
+        levels: if attested { vec!["SLSA_BUILD_LEVEL_1".to_owned()] } else { Vec::new() },
+        subject_name: ask
+            .version
+            .as_ref()
+            .map_or_else(|| ask.app.to_string(), |version| format!("{}-{version}", ask.app)),
+        artifact: ask.artifact,
+    }
+}
+
+fn cut(name: &str) -> String {
+    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+    name[..end.unwrap_or(0)].to_owned()
+}
+
+/// All files that a snapshot's decisions name.
+pub fn named_files(snapshot: &Snapshot) -> BTreeSet<Digest> {
+    let mut named = BTreeSet::from([Digest::of(b"")]);
+    for app in snapshot.apps(None) {
+        for environment in app.environments() {
+            let key = &environment.environment().key;
+            for decided in snapshot.decisions(&app.info().key, key) {
+                let Decision { facts, judgement, receipt, evidence, .. } = &Arc::as_ref(decided).decision;
+                named.extend([*facts, *judgement, *receipt]);
+                named.extend(evidence.iter().map(|piece| piece.kept));
+            }
+        }
+    }
+    named
+}

@@ -1,0 +1,127 @@
+//! What the policy found, from Rego into findings.
+
+use regorus::Value;
+use rollout_rules::gate::facts::{
+    Concern, Finding, MAX_FACT_BYTES, MAX_FINDINGS, PolicyEffect, PolicyFinding, Severity,
+};
+use rollout_rules::ids::Digest;
+
+use super::policy::PolicyError;
+
+/// What a finding may have.
+const MEMBERS: [&str; 6] = ["rule", "concern", "title", "resource", "severity", "fix"];
+
+/// Reads the answer: a list of package, set, and the set itself if it is defined.
+pub(super) fn read(found: &Value) -> Result<Vec<PolicyFinding>, PolicyError> {
+    let mut findings = Vec::new();
+    for asked in items(found) {
+        let text = |index: usize| asked[index].as_string().map(|text| text.to_string()).unwrap_or_default();
+        let (package, set) = (text(0), text(1));
+        let wrong = |problem: &str| PolicyError::Finding {
+            package: package.clone(),
+            set: set.clone(),
+            problem: problem.to_owned(),
+        };
+        let effect = match set.as_str() {
+            "deny" => PolicyEffect::Deny,
+            "warn" => PolicyEffect::Warn,
+            _ => PolicyEffect::Note,
+        };
+        for defined in items(&asked[2]) {
+            let Value::Set(members) = defined else {
+                return Err(wrong(&format!("it is not a set. Write `{set} contains {{…}} if {{…}}`")));
+            };
+            for member in members.iter_sorted() {
+                findings.push(finding(effect, member).map_err(|problem| wrong(&problem))?);
+            }
+        }
+    }
+    findings.sort_by(|a: &PolicyFinding, b| order(b).cmp(&order(a)).then_with(|| name(a).cmp(&name(b))));
+    findings.truncate(MAX_FINDINGS);
+    Ok(findings)
+}
+
+fn order(finding: &PolicyFinding) -> (PolicyEffect, Severity) {
+    (finding.effect, finding.finding.severity)
+}
+
+fn name(finding: &PolicyFinding) -> (&str, Option<&str>, &str) {
+    (&finding.finding.rule, finding.finding.subject.as_deref(), &finding.finding.title)
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().ok().into_iter().flat_map(|items| items.iter())
+}
+
+fn finding(effect: PolicyEffect, found: &Value) -> Result<PolicyFinding, String> {
+    let Ok(members) = found.as_object() else {
+        return Err(
+            "it holds something that is not an object. Write `{\"rule\": …, \"title\": …}`".to_owned()
+        );
+    };
+    for (key, _) in members.iter() {
+        if !key.as_string().is_ok_and(|key| MEMBERS.contains(&key.as_ref())) {
+            let key: String = key.to_string().chars().take(60).collect();
+            return Err(format!(
+                "a finding has {key}, which is not known. It can have {}",
+                MEMBERS.join(", ")
+            ));
+        }
+    }
+    let member = |name: &str| match &found[name] {
+        Value::Undefined | Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(cut(text))),
+        _ => Err(format!("`{name}` of a finding is not a text")),
+    };
+    let needed = |name: &str| {
+        let text = member(name)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| format!("a finding has no `{name}`"))
+    };
+    let (rule, title, resource) = (needed("rule")?, needed("title")?, member("resource")?);
+    let severity = match member("severity")?.as_deref() {
+        None => match effect {
+            PolicyEffect::Deny => Severity::High,
+            PolicyEffect::Warn => Severity::Medium,
+            PolicyEffect::Note => Severity::Low,
+        },
+        Some("low") => Severity::Low,
+        Some("medium") => Severity::Medium,
+        Some("high") => Severity::High,
+        Some("critical") => Severity::Critical,
+        Some(_) => return Err("`severity` is one of low, medium, high, critical".to_owned()),
+    };
+    // The resource and what is wrong with it, not where it stands: this outlives lines and files that move.
+    let named = format!("infrastructure\0{rule}\0{}\0{title}", resource.as_deref().unwrap_or_default());
+    Ok(PolicyFinding {
+        effect,
+        concern: concern(member("concern")?.as_deref())?,
+        finding: Finding {
+            fingerprint: Digest::of(named.as_bytes()),
+            rule,
+            title,
+            severity,
+            subject: resource,
+            fix: member("fix")?,
+            ..Finding::default()
+        },
+    })
+}
+
+fn concern(named: Option<&str>) -> Result<Concern, String> {
+    match named {
+        Some("public_data") => Ok(Concern::PublicData),
+        Some("wildcard_privileges") => Ok(Concern::WildcardPrivileges),
+        Some("tags") => Ok(Concern::Tags),
+        Some("size") => Ok(Concern::Size),
+        Some("encryption") => Ok(Concern::Encryption),
+        None | Some("custom") => Ok(Concern::Custom),
+        Some(_) => {
+            Err("`concern` is one of public_data, wildcard_privileges, tags, size, encryption, custom"
+                .to_owned())
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_FACT_BYTES)].to_owned()
+}

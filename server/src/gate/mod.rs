@@ -1,0 +1,133 @@
+//! The gate: evidence comes in as untrusted bytes, is read into facts, and judged by the core; what was decided is an entry of the
+//! log, and what it was decided from is kept in files.
+//!
+//! | what | where |
+//! | --- | --- |
+//! | bytes into facts, within bounds | [`read`], [`infrastructure`] (plans), [`trust`] (signatures and tokens) |
+//! | the policy made ready to judge by | [`compiled`] |
+//! | facts and policy into a decision with its receipt | [`desk`] |
+//! | evidence, facts, judgements and receipts, by their digests | [`files`] |
+//! | judging again what changed, and taking back what is denied | [`keeper`] |
+
+pub mod compiled;
+pub mod desk;
+pub mod files;
+pub mod infrastructure;
+pub mod keeper;
+pub mod key_sets;
+pub mod read;
+pub mod trust;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rollout_rules::gate::policy::Policy;
+use rollout_rules::ids::Digest;
+use rollout_rules::snapshot::Snapshot;
+use tokio::sync::Semaphore;
+
+use self::compiled::Compiled;
+use self::files::Files;
+use self::key_sets::KeySets;
+use self::trust::receipt_key::{ReceiptKey, ReceiptKeyError};
+
+/// How many requests are read and judged at one time; more are told to come again. Reading is work for a whole core, and checks
+/// have to go on beside it.
+pub const AT_ONCE: usize = 2;
+/// The key that receipts are signed with, in the folder of the gate.
+const KEY: &str = "receipt-key.pem";
+/// The folder of the files, in the folder of the gate.
+const FILES: &str = "files";
+
+/// The gate's own parts; cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    files: Files,
+    key: ReceiptKey,
+    compiled: Mutex<Option<Arc<Compiled>>>,
+    key_sets: KeySets,
+    room: Arc<Semaphore>,
+}
+
+/// Why the gate cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Its folder.
+    Folder(io::Error),
+    /// The key of its receipts.
+    Key(ReceiptKeyError),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OpenError::Folder(error) => write!(f, "the folder of the gate cannot be used: {error}"),
+            OpenError::Key(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Gate {
+    /// Opens the folder; makes it, and the key that receipts are signed with, if they are not there.
+    pub fn open(folder: &Path) -> Result<Gate, OpenError> {
+        let files = Files::open(&folder.join(FILES)).map_err(OpenError::Folder)?;
+        let key = ReceiptKey::load_or_create(&folder.join(KEY)).map_err(OpenError::Key)?;
+        Ok(Gate::of(files, key))
+    }
+
+    /// With everything in memory, and a key of its own: what it signs can be checked for as long as it lives.
+    pub fn in_memory() -> Result<Gate, OpenError> {
+        let key = ReceiptKey::generate().map_err(OpenError::Key)?;
+        Ok(Gate::of(Files::in_memory(), key))
+    }
+
+    fn of(files: Files, key: ReceiptKey) -> Gate {
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        Gate(Arc::new(Inner { files, key, compiled: Mutex::default(), key_sets: KeySets::default(), room }))
+    }
+
+    /// Where evidence, facts, judgements and receipts are.
+    pub fn files(&self) -> &Files {
+        &self.0.files
+    }
+
+    /// The key of its receipts.
+    pub fn key(&self) -> &ReceiptKey {
+        &self.0.key
+    }
+
+    /// The keys of issuers.
+    pub fn key_sets(&self) -> &KeySets {
+        &self.0.key_sets
+    }
+
+    /// A place at the desk; none: too many are there.
+    pub fn enter(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Arc::clone(&self.0.room).try_acquire_owned().ok()
+    }
+
+    /// The policy in effect, made ready. It is made once for each policy.
+    pub fn compiled(&self, snapshot: &Snapshot) -> Arc<Compiled> {
+        self.compiled_of(snapshot.policy(), snapshot.policy_digest())
+    }
+
+    /// Another policy, made ready only to be tried.
+    pub fn compiled_apart(&self, policy: &Arc<Policy>, digest: Digest) -> Compiled {
+        Compiled::of(Arc::clone(policy), digest)
+    }
+
+    fn compiled_of(&self, policy: &Arc<Policy>, digest: Digest) -> Arc<Compiled> {
+        let mut kept = self.0.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = kept.as_ref().filter(|compiled| compiled.digest == digest) {
+            return Arc::clone(compiled);
+        }
+        let compiled = Arc::new(Compiled::of(Arc::clone(policy), digest));
+        *kept = Some(Arc::clone(&compiled));
+        compiled
+    }
+}

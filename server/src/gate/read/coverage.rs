@@ -1,0 +1,101 @@
+//! What Cobertura and LCOV reports have in common: lines by file, each counted once, files that are tests left out.
+
+use std::collections::BTreeMap;
+
+use rollout_rules::gate::facts::{Coverage, Facts, FileCoverage, MAX_COMPONENTS, Problem, ProblemCode};
+use rollout_rules::ids::Digest;
+
+use super::problem;
+use super::text::path;
+
+/// Most files of one report, and of one diff.
+pub(super) const MAX_FILES: usize = 100_000;
+
+/// Lines of one file in one coverage report, to be joined with what a diff changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CoveredFile {
+    /// Its path as the report knows it; joined with the report's source folder, if it names one.
+    pub path: String,
+    /// Lines that ran, in order.
+    pub covered: Vec<u32>,
+    /// Lines that could have run and did not, in order.
+    pub missed: Vec<u32>,
+}
+
+/// Gathers lines by file.
+#[derive(Default)]
+pub(super) struct Lines {
+    files: BTreeMap<String, Vec<(u32, bool)>>,
+}
+
+impl Lines {
+    /// The lines of a file, to add to.
+    pub(super) fn file(&mut self, name: &str) -> Result<&mut Vec<(u32, bool)>, Problem> {
+        if self.files.len() > MAX_FILES {
+            let detail = format!("It covers more than {MAX_FILES} files. Leave out those of libraries.");
+            return Err(problem(ProblemCode::TooLarge, detail));
+        }
+        Ok(self.files.entry(path(name)).or_default())
+    }
+
+    /// All lines of all files, tests too, each once: how many there are, and how many ran.
+    pub(super) fn totals(&mut self) -> (u64, u64) {
+        self.files.values_mut().map(settle).fold((0, 0), |sum, file| (sum.0 + file.0, sum.1 + file.1))
+    }
+
+    /// The facts, and the lines by file. `root` is the folder that paths are relative to.
+    pub(super) fn finish(self, piece: Digest, root: &str) -> (Facts, Vec<CoveredFile>) {
+        let mut coverage = Coverage { piece, ..Coverage::default() };
+        let mut by_line = Vec::new();
+        for (name, mut lines) in self.files {
+            let full = joined(root, &name);
+            // A folder of the machine that ran the tests says nothing to a reader, nor whether a file is a test.
+            let shown = if full.starts_with('/') { name } else { full.clone() };
+            if is_test(&shown) {
+                continue;
+            }
+            let (all, covered) = settle(&mut lines);
+            coverage.lines += all;
+            coverage.covered += covered;
+            if all > 0 {
+                coverage.files.push(FileCoverage { path: shown, lines: all, covered });
+            }
+            let of = |ran: bool| lines.iter().filter(|line| line.1 == ran).map(|line| line.0).collect();
+            by_line.push(CoveredFile { path: full, covered: of(true), missed: of(false) });
+        }
+        // The share that ran, in whole numbers: `a/b < c/d` is `a·d < c·b`.
+        let share =
+            |one: &FileCoverage, other: &FileCoverage| u128::from(one.covered) * u128::from(other.lines);
+        coverage.files.sort_by(|one, other| {
+            share(one, other).cmp(&share(other, one)).then_with(|| one.path.cmp(&other.path))
+        });
+        coverage.files.truncate(MAX_COMPONENTS);
+        (Facts { coverage: vec![coverage], ..Facts::default() }, by_line)
+    }
+}
+
+/// Brings lines in order, each once: it ran if any mention of it did. How many there are, and how many ran.
+pub(super) fn settle(lines: &mut Vec<(u32, bool)>) -> (u64, u64) {
+    lines.sort_unstable_by_key(|(number, ran)| (*number, !ran));
+    lines.dedup_by_key(|(number, _)| *number);
+    (lines.len() as u64, lines.iter().filter(|(_, ran)| *ran).count() as u64)
+}
+
+fn joined(root: &str, name: &str) -> String {
+    let root = path(root);
+    let root = root.trim_end_matches('/');
+    if root.is_empty() || root == "." || name.starts_with('/') {
+        name.to_owned()
+    } else {
+        format!("{root}/{name}")
+    }
+}
+
+/// Whether a file is a test, by the names that runners look for.
+pub(super) fn is_test(path: &str) -> bool {
+    let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+    folders.split('/').any(|folder| matches!(folder, "tests" | "test" | "__tests__"))
+        || file.starts_with("test_")
+        || file.starts_with("conftest.")
+        || ["_test.", ".test.", ".spec."].iter().any(|mark| file.contains(mark))
+}

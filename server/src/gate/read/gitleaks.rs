@@ -1,0 +1,62 @@
+//! Reports of gitleaks as JSON: a list of findings, and nothing else.
+//!
+//! Neither the rules, nor the files, nor the version of the tool are in it, so `[]` proves nothing alone; [`super::merge`] takes it
+//! beside evidence that the folder holds files. What a comment or a baseline hides, the format does not show at all.
+
+use rollout_rules::gate::facts::{Facts, Finding, Problem, Proof, Scan, ScanKind, Severity, Tool};
+use rollout_rules::ids::Digest;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{each, parse};
+use super::text::{fingerprint, name, one_line, path};
+use super::worst::Worst;
+
+/// Reads a report. Also tells whether it has no finding. The secret and the line around it are never taken.
+pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem> {
+    let list: &RawValue = parse(bytes)?;
+    let mut found = Worst::default();
+    each(list, |leak: Leak| {
+        found.add(finding(&leak));
+        Ok(())
+    })?;
+    let (total, findings) = found.finish();
+    let proof = if total == 0 {
+        Proof::Missing(
+            "It lists no finding and nothing that it looked at, and nothing else shows that \
+            there was anything. Run `tidegate gate check` in the app's folder: it adds what the folder \
+            holds."
+                .to_owned(),
+        )
+    } else {
+        Proof::Given("it lists what it found".to_owned())
+    };
+    let tool = Tool { name: "gitleaks".to_owned(), version: None };
+    let scan = Scan { piece, kind: ScanKind::Secrets, tool, proof, total, findings };
+    Ok((Facts { scans: vec![scan], ..Facts::default() }, total == 0))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Leak {
+    #[serde(rename = "RuleID")]
+    rule: String,
+    description: Option<String>,
+    file: Option<String>,
+    start_line: Option<i64>,
+}
+
+fn finding(leak: &Leak) -> Finding {
+    let rule = name(&leak.rule);
+    let file = leak.file.as_deref().map(path).filter(|file| !file.is_empty());
+    let said = one_line(leak.description.as_deref().unwrap_or_default());
+    Finding {
+        fingerprint: fingerprint(&[&rule, file.as_deref().unwrap_or_default()]),
+        title: if said.is_empty() { format!("A secret, by the rule {rule}") } else { said },
+        rule,
+        severity: Severity::Critical,
+        file,
+        line: leak.start_line.and_then(|line| u32::try_from(line).ok()).filter(|line| *line > 0),
+        ..Finding::default()
+    }
+}

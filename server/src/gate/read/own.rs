@@ -1,0 +1,110 @@
+//! Reports that our own tool writes about an app's folder: which source files have tests, and what the folder holds.
+
+use rollout_rules::gate::facts::{
+    Facts, Inventory, MAX_COMPONENTS, Presence, Problem, ProblemCode, SourceFile,
+};
+use rollout_rules::ids::Digest;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{Fold, Folded, each, parse};
+use super::problem;
+use super::text::{name, path};
+
+/// The format of a report of tests.
+pub(super) const TEST_PRESENCE: &str = "tidegate.test-presence/1";
+/// The format of a list of what a folder holds.
+pub(super) const INVENTORY: &str = "tidegate.inventory/1";
+/// Most names of tests of one file, and most paths of each kind, that are kept.
+const MAX_NAMES: usize = 100;
+
+/// Reads which source files have tests. Of more than [`MAX_COMPONENTS`] files those without a test are kept first.
+pub(super) fn read_presence(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
+    let report: PresenceReport<'_> = parse(bytes)?;
+    expect(&report.format, TEST_PRESENCE)?;
+    let mut files: Vec<SourceFile> = Vec::new();
+    let untested_first = |files: &mut Vec<SourceFile>| {
+        files.sort_by(|one, other| {
+            (!one.tests.is_empty(), &one.path).cmp(&(!other.tests.is_empty(), &other.path))
+        });
+        files.truncate(MAX_COMPONENTS);
+    };
+    each(report.files, |file: SourceReport| {
+        files.push(SourceFile {
+            path: path(&file.path),
+            functions: file.functions,
+            tests: file.tests.0.names,
+        });
+        if files.len() >= 2 * MAX_COMPONENTS {
+            untested_first(&mut files);
+        }
+        Ok(())
+    })?;
+    untested_first(&mut files);
+    Ok(Facts { presence: vec![Presence { piece, files }], ..Facts::default() })
+}
+
+/// Reads what a folder holds.
+pub(super) fn read_inventory(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
+    let report: InventoryReport = parse(bytes)?;
+    expect(&report.format, INVENTORY)?;
+    let paths = |names: Names| names.names.iter().map(|name| path(name)).collect();
+    let inventory = Inventory {
+        piece,
+        files: report.files,
+        sources: report.sources,
+        infrastructure: paths(report.infrastructure.0),
+        manifests: paths(report.manifests.0),
+    };
+    Ok(Facts { inventory: vec![inventory], ..Facts::default() })
+}
+
+#[derive(Deserialize)]
+struct PresenceReport<'a> {
+    format: String,
+    #[serde(borrow)]
+    files: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct SourceReport {
+    path: String,
+    functions: u32,
+    tests: Folded<Names>,
+}
+
+#[derive(Deserialize)]
+struct InventoryReport {
+    format: String,
+    files: u64,
+    sources: u64,
+    infrastructure: Folded<Names>,
+    manifests: Folded<Names>,
+}
+
+/// The first [`MAX_NAMES`] names of a list.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+}
+
+impl Fold for Names {
+    type Item<'de> = String;
+
+    fn add(&mut self, item: String) -> bool {
+        if self.names.len() < MAX_NAMES {
+            self.names.push(name(&item));
+        }
+        true
+    }
+}
+
+fn expect(found: &str, wanted: &str) -> Result<(), Problem> {
+    if found == wanted {
+        return Ok(());
+    }
+    let detail = format!(
+        "It is written in another version than `{wanted}`. Use a `tidegate` of the server's version."
+    );
+    Err(problem(ProblemCode::UnsupportedVersion, detail))
+}
