@@ -20,7 +20,13 @@ fn main() -> ExitCode {
         Err(code) => return ExitCode::from(code as u8),
     };
     match command {
-        Some(Command::Client(command)) => ExitCode::from(cli::run(command) as u8),
+        Some(Command::Client(command)) => {
+            let code = match command.receipt() {
+                Some((options, json)) => offline::verify_receipt(options, json),
+                None => cli::run(command),
+            };
+            ExitCode::from(code as u8)
+        }
         Some(Command::Verify(options)) => ExitCode::from(offline::verify(&options) as u8),
         Some(Command::Restore(options)) => ExitCode::from(offline::restore(&options) as u8),
         Some(Command::Demo(options)) => ExitCode::from(cli::demo(&options) as u8),

@@ -92,6 +92,7 @@ mistakes! {
     an_anchor_on_what_may_never_be_does_not_hold: AnchorOnSpeculation;
     an_agent_that_passes_for_a_human_raises_in_production: AgentPassesForHuman;
     an_approval_in_another_name_lets_people_approve_for_themselves: ApproveForOthers;
+    a_gate_that_nobody_asks_lets_everything_through: GateUnasked;
     a_timer_ahead_of_time_makes_steps_early: TimerAheadOfTime;
 }
 
@@ -132,6 +133,8 @@ fn everything_that_can_happen_does() {
         "appends delayed",
         "appends lost on their way",
         "appends of unknown outcome",
+        "builds deployed",
+        "builds judged",
         "checkpoints stored",
         "clock jumps",
         "doubts resolved: it was not written",
@@ -161,6 +164,7 @@ fn everything_that_can_happen_does() {
         "approvals_needed",
         "effect_claimed",
         "expired",
+        "gate_missing",
         "killed",
         "left_to_people",
         "own_approval",

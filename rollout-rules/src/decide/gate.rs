@@ -16,7 +16,7 @@ use crate::gate::facts::{MAX_FACT_BYTES, MAX_PIECES};
 use crate::gate::policy::{Policy, RoleGrant};
 use crate::gate::trust::{MAX_TRUSTED, Source};
 use crate::governance::{Actor, Enforcement, GateStanding};
-use crate::ids::{AppKey, ChannelName, EnvKey, Revision};
+use crate::ids::{AppKey, ChannelName, Digest, EnvKey, Revision};
 use crate::runbook::{Act, Cause, Lowered, OWNER};
 use crate::sli::guardrail::Action;
 use crate::snapshot::{App, MAX_GRANTS};
@@ -63,14 +63,22 @@ impl Case<'_> {
             return Err(Refusal::NotAllowed { who_may });
         }
         too_many("pieces of evidence of one decision", decision.evidence.len(), MAX_PIECES)?;
+        if decision.clone().fitted() != *decision {
+            return Err(invalid("decision", "it holds more than an entry keeps: fit it first"));
+        }
         let latest = self.snapshot.decision(app, environment, &decision.artifact);
         if self.snapshot.stale(decision, found, self.now).is_some() {
             let current = latest.map_or(self.snapshot.policy_revision(), |decided| decided.revision);
             return Err(Refusal::Stale { seen: Revision::ZERO, current, changed: Vec::new() });
         }
+        // What is judged again names the pipeline that asked the first time.
+        let names = |token: &Digest| {
+            let before = latest.and_then(|decided| decided.decision.identity.as_ref());
+            before.is_some_and(|identity| identity.token_id == *token)
+        };
         if let Some(identity) = &decision.identity
-            && decision.occasion == Occasion::Asked
             && self.snapshot.pipeline_token_used(&identity.token_id)
+            && (decision.occasion == Occasion::Asked || !names(&identity.token_id))
         {
             let problem =
                 "this pipeline token was used before: ask the issuer for another one, for each request";
@@ -147,7 +155,7 @@ impl Case<'_> {
 
     fn grant_role(&self, grant: &RoleGrant) -> Result<Decided, Refusal> {
         self.may_grant(grant)?;
-        if self.snapshot.grants().contains(grant) {
+        if self.snapshot.grants().iter().any(|kept| kept.is_same(grant)) {
             return Ok(Decided::Already(self.snapshot.revision()));
         }
         too_many("grants of roles", self.snapshot.grants().len() + 1, MAX_GRANTS)?;
@@ -156,7 +164,7 @@ impl Case<'_> {
 
     fn revoke_role(&self, grant: &RoleGrant) -> Result<Decided, Refusal> {
         self.may_grant(grant)?;
-        if !self.snapshot.grants().contains(grant) {
+        if !self.snapshot.grants().iter().any(|kept| kept.is_same(grant)) {
             let what = What::Other("grant of a role", alloc::format!("{} to {}", grant.role, grant.person));
             return Err(Refusal::NotFound { what });
         }

@@ -30,7 +30,7 @@ impl<'a> Case<'a> {
         if found.waiver(&asked.id).is_some() {
             return Err(Refusal::AlreadyExists { what: What::Other("waiver", asked.id.to_string()) });
         }
-        let open = found.waivers().filter(|it| it.state(self.now) != WaiverState::Lapsed).count();
+        let open = found.waivers().filter(|it| it.state(self.now).is_open()).count();
         too_many("waivers of one app", open + 1, MAX_WAIVERS)?;
         let tier = found.info().tier;
         if !is_waivable(asked.check, tier) {

@@ -2,11 +2,18 @@
 //!
 //! Each scan says what it looked at: one that looked at nothing proves nothing. In what order evidence came never matters.
 
+mod attested;
+mod tested;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::attested::{
+    AgentWork, Attestation, CertificateClaims, Claim, PipelineIdentity, Provenance, SignerId, Untrusted,
+};
+pub use self::tested::{ChangedLines, Coverage, FileCoverage, Inventory, Presence, SourceFile, TestRun};
 use crate::ids::Digest;
 use crate::release::ArtifactDigest;
 use crate::time::UnixMs;
@@ -160,103 +167,6 @@ pub struct Tool {
     pub version: Option<String>,
 }
 
-/// A run of tests, every case counted anew from the report.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TestRun {
-    /// The piece it was read from.
-    pub piece: Digest,
-    /// Cases that ran and passed.
-    pub passed: u64,
-    /// Cases that failed, or broke before they could.
-    pub failed: u64,
-    /// Cases that did not run.
-    pub skipped: u64,
-    /// Whether the suite says that it holds contract tests: its name or a case's class has the word `contract` or `pact`.
-    pub contract: bool,
-    /// The cases that failed, at most [`MAX_FINDINGS`].
-    pub failures: Vec<Finding>,
-    /// Names of cases that ran, at most [`MAX_COMPONENTS`]: what presence of tests is checked against.
-    pub ran: Vec<String>,
-}
-
-/// Which lines of which files were run by tests. Files that are tests are left out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Coverage {
-    /// The piece it was read from.
-    pub piece: Digest,
-    /// Lines that could run.
-    pub lines: u64,
-    /// Lines that did.
-    pub covered: u64,
-    /// The same of lines that the build changed, if it said which: a diff was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed: Option<ChangedLines>,
-    /// By file, at most [`MAX_COMPONENTS`]: the least covered first.
-    pub files: Vec<FileCoverage>,
-}
-
-/// Lines that a build changed, and which of them tests ran.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChangedLines {
-    /// Changed lines that could run.
-    pub lines: u64,
-    /// Those that did.
-    pub covered: u64,
-}
-
-/// Coverage of one file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileCoverage {
-    /// Its path in the app's folder.
-    pub path: String,
-    /// Lines that could run.
-    pub lines: u64,
-    /// Lines that did.
-    pub covered: u64,
-}
-
-/// Which source files with functions have a test that names them, asserts something, and can be matched with one that ran.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Presence {
-    /// The piece it was read from.
-    pub piece: Digest,
-    /// The files, at most [`MAX_COMPONENTS`].
-    pub files: Vec<SourceFile>,
-}
-
-/// A source file that holds at least one function.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceFile {
-    /// Its path in the app's folder.
-    pub path: String,
-    /// How many functions it holds.
-    pub functions: u32,
-    /// Names of tests that name the file or a function of it and assert something, at most 100.
-    pub tests: Vec<String>,
-}
-
-/// What an app's folder holds, as only the tool that runs in it can see.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Inventory {
-    /// The piece it was read from.
-    pub piece: Digest,
-    /// Files in it, those that Git ignores aside.
-    pub files: u64,
-    /// Source files of a language that is known, tests aside.
-    pub sources: u64,
-    /// Files that describe infrastructure, at most 100.
-    pub infrastructure: Vec<String>,
-    /// Files that name dependencies, at most 100.
-    pub manifests: Vec<String>,
-}
-
 /// What a scan looked for. Each kind is a check of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -302,7 +212,7 @@ pub enum Proof {
 }
 
 /// Something that a scan or a test run found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
@@ -406,7 +316,7 @@ pub struct Sbom {
 }
 
 /// Something an artifact is made of.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
     /// Its name.
@@ -470,168 +380,4 @@ pub enum ExploitabilityStatus {
     Fixed,
     /// Nobody knows yet.
     UnderInvestigation,
-}
-
-/// A signed statement, or a signature of the artifact itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attestation {
-    /// The piece it was read from.
-    pub piece: Digest,
-    /// What it says.
-    pub claim: Claim,
-    /// The digests that it is about. A signature of the artifact names the digest that it was checked with.
-    pub subjects: Vec<ArtifactDigest>,
-    /// Who signed it, if somebody did who is trusted.
-    pub signer: Result<SignerId, Untrusted>,
-}
-
-/// Who signed something, as the policy knows them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct SignerId {
-    /// The name of the key or authority in the policy.
-    pub name: String,
-    /// SHA-256 of the public key that the signature was checked with.
-    pub key: Digest,
-    /// What a certificate says of the signer: identity and source; none for a bare key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<CertificateClaims>,
-}
-
-/// What a certificate says of a signer, by the extensions of Fulcio.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct CertificateClaims {
-    /// The subject's alternative name: the workflow, or a mail address.
-    pub identity: String,
-    /// Who vouched for it.
-    pub issuer: String,
-    /// The repository's URI.
-    pub repository: Option<String>,
-    /// The repository's number.
-    pub repository_id: Option<String>,
-    /// The owner's number.
-    pub owner_id: Option<String>,
-    /// The commit.
-    pub commit: Option<String>,
-    /// The branch or tag.
-    pub git_ref: Option<String>,
-    /// The workflow that signed, with its version.
-    pub signer_workflow: Option<String>,
-    /// What started it, such as `push`.
-    pub trigger: Option<String>,
-}
-
-/// Why nobody trusted signed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Untrusted {
-    /// There is no signature.
-    Unsigned,
-    /// A trusted key is meant, and the signature does not match: it was changed after signing.
-    Mismatch,
-    /// It is signed, by nobody whom the policy names.
-    Stranger,
-    /// The key or certificate was not valid when it was used.
-    OutOfTime,
-}
-
-/// What a signed statement says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Claim {
-    /// The artifact is signed.
-    Artifact,
-    /// How it was built.
-    Provenance(Provenance),
-    /// What another gate found.
-    Verification {
-        /// Who verified.
-        verifier: String,
-        /// Whether it passed.
-        passed: bool,
-    },
-    /// What tests found.
-    TestResult {
-        /// Whether they passed.
-        passed: bool,
-    },
-    /// What it is made of; the list itself is among [`Facts::sboms`].
-    Sbom,
-    /// What somebody says of vulnerabilities; the statements are among [`Facts::exploitability`].
-    Vex,
-    /// Something else.
-    Other {
-        /// Its predicate type.
-        predicate_type: String,
-    },
-}
-
-/// How an artifact was built, after SLSA.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provenance {
-    /// The builder's URI.
-    pub builder: String,
-    /// The build type's URI.
-    pub build_type: String,
-    /// The repository's URI.
-    pub repository: Option<String>,
-    /// The commit.
-    pub commit: Option<String>,
-}
-
-/// Which pipeline asks, by a token of its own that was verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct PipelineIdentity {
-    /// The issuer's name in the policy.
-    pub issuer: String,
-    /// The subject of the token.
-    pub subject: String,
-    /// The repository, by name.
-    pub repository: Option<String>,
-    /// The repository's number.
-    pub repository_id: Option<String>,
-    /// The owner's number.
-    pub owner_id: Option<String>,
-    /// The commit.
-    pub commit: Option<String>,
-    /// The branch or tag.
-    pub git_ref: Option<String>,
-    /// The workflow that the job runs, with its version.
-    pub workflow: Option<String>,
-    /// The run, for people to look at.
-    pub run_id: Option<String>,
-    /// What started it, such as `push` or `pull_request`; none: it is not said, and then it asks for no production.
-    pub event: Option<String>,
-    /// SHA-256 of the token's own name: it counts once.
-    pub token_id: Digest,
-    /// When the token ends.
-    pub expires_at: UnixMs,
-}
-
-/// What a language model did to the build.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct AgentWork {
-    /// The program, such as `claude-code`.
-    pub agent: String,
-    /// The model.
-    pub model: String,
-    /// SHA-256 of the prompt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<Digest>,
-    /// The files it wrote, at most 100.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<String>,
-    /// Who looked at it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reviewer: Option<String>,
 }

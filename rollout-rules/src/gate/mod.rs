@@ -4,6 +4,7 @@
 
 pub mod decision;
 pub mod facts;
+pub mod fitted;
 mod judge;
 pub mod policy;
 pub mod trust;

@@ -1,9 +1,10 @@
 //! What each tier asks of a build: the policy, as data. It is an entry of the log, and every decision names the digest of the
 //! one that it was made by.
 
+mod defaults;
+
 use alloc::borrow::ToOwned as _;
 use alloc::string::{String, ToString as _};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use super::trust::{MAX_TRUSTED, Trust};
 use crate::flag::Tier;
 use crate::governance::ByTier;
 use crate::ids::{AppKey, Digest};
-use crate::time::{DAY, DurationMs, HOUR};
+use crate::time::{DurationMs, HOUR};
 
 /// Most modules of Rego that an operator adds.
 pub const MAX_MODULES: usize = 16;
@@ -171,7 +172,8 @@ pub struct CoveragePolicy {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InfrastructurePolicy {
-    /// Infrastructure is described and nobody judged it: there is neither a plan nor a scan.
+    /// Infrastructure is described, or it is not known whether it is, and there is no plan; or nothing shows that a scan of it
+    /// looked at anything.
     pub missing: Level,
     /// Data that everybody can read.
     pub public_data: Level,
@@ -252,6 +254,18 @@ pub struct RoleGrant {
     /// For the apps of this tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
+}
+
+impl RoleGrant {
+    /// Whether it is a person's, however they write their name.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.person.trim().eq_ignore_ascii_case(name.trim())
+    }
+
+    /// Whether it gives the same person the same.
+    pub fn is_same(&self, other: &RoleGrant) -> bool {
+        self.is_of(&other.person) && (self.role, &self.app, self.tier) == (other.role, &other.app, other.tier)
+    }
 }
 
 /// What is wrong with a policy, and where.
@@ -356,119 +370,4 @@ impl TierPolicy {
 
 fn is_line(text: &str) -> bool {
     (1..=200).contains(&text.len()) && !text.chars().any(char::is_control)
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        let tiers = ByTier { tier0: personal(), tier1: team(), tier2: organisation() };
-        let checklist = vec![
-            "I know which data the change touches, and who can read it".to_owned(),
-            "What it newly depends on is known and kept up".to_owned(),
-            "Its waivers are justified, and end in time".to_owned(),
-        ];
-        Policy { tiers, trust: Trust::default(), modules: Vec::new(), checklist }
-    }
-}
-
-/// One maker and their friends: only what harms others at once is denied.
-fn personal() -> TierPolicy {
-    TierPolicy {
-        secrets: SecretsPolicy { level: Level::Deny, scanners: 1 },
-        tests_present: Level::Warn,
-        tests_pass: Level::Deny,
-        contract_tests: Level::Off,
-        coverage: CoveragePolicy {
-            warn_below_percent: None,
-            deny_below_percent: None,
-            ignored_below_lines: 20,
-            missing: Level::Note,
-        },
-        code: Level::Note,
-        infrastructure: InfrastructurePolicy {
-            missing: Level::Deny,
-            public_data: Level::Deny,
-            encryption: Level::Warn,
-            tags: Level::Off,
-            required_tags: Vec::new(),
-            size: Level::Deny,
-            max_vcpus: 2,
-            cap_by_app: false,
-            findings: Level::Warn,
-        },
-        sbom: SbomPolicy { missing: Level::Warn, unsigned: Level::Off },
-        licences: LicencePolicy { unknown: Level::Note, strong_copyleft: Level::Note },
-        vulnerabilities: VulnerabilityPolicy {
-            critical: Level::Warn,
-            high: Level::Note,
-            missing: Level::Warn,
-        },
-        signature: Level::Note,
-        provenance: Level::Note,
-        approvers: Vec::new(),
-        waivers: WaiverPolicy { longest_ms: DurationMs::days(30), approver: Role::Platform },
-        decision_life_ms: DurationMs::days(14),
-    }
-}
-
-/// A team depends on it.
-fn team() -> TierPolicy {
-    TierPolicy {
-        tests_present: Level::Deny,
-        coverage: CoveragePolicy {
-            warn_below_percent: Some(60),
-            deny_below_percent: Some(40),
-            missing: Level::Deny,
-            ..personal().coverage
-        },
-        code: Level::Warn,
-        infrastructure: InfrastructurePolicy {
-            tags: Level::Deny,
-            required_tags: vec!["app".to_owned(), "owner".to_owned()],
-            ..personal().infrastructure
-        },
-        sbom: SbomPolicy { missing: Level::Deny, unsigned: Level::Note },
-        licences: LicencePolicy { unknown: Level::Warn, strong_copyleft: Level::Deny },
-        vulnerabilities: VulnerabilityPolicy {
-            critical: Level::Deny,
-            high: Level::Warn,
-            missing: Level::Deny,
-        },
-        signature: Level::Warn,
-        provenance: Level::Warn,
-        approvers: vec![Role::Platform],
-        ..personal()
-    }
-}
-
-/// The organisation depends on it.
-fn organisation() -> TierPolicy {
-    TierPolicy {
-        secrets: SecretsPolicy { level: Level::Deny, scanners: 2 },
-        contract_tests: Level::Deny,
-        coverage: CoveragePolicy {
-            warn_below_percent: None,
-            deny_below_percent: Some(70),
-            ..team().coverage
-        },
-        code: Level::Deny,
-        infrastructure: InfrastructurePolicy {
-            encryption: Level::Deny,
-            cap_by_app: true,
-            findings: Level::Deny,
-            ..team().infrastructure
-        },
-        sbom: SbomPolicy { missing: Level::Deny, unsigned: Level::Deny },
-        licences: LicencePolicy { unknown: Level::Deny, strong_copyleft: Level::Deny },
-        vulnerabilities: VulnerabilityPolicy {
-            critical: Level::Deny,
-            high: Level::Deny,
-            missing: Level::Deny,
-        },
-        signature: Level::Deny,
-        provenance: Level::Deny,
-        approvers: vec![Role::Security, Role::BusinessOwner],
-        waivers: WaiverPolicy { longest_ms: DurationMs(14 * DAY.0), approver: Role::Security },
-        decision_life_ms: DurationMs::days(7),
-        ..team()
-    }
 }

@@ -14,7 +14,7 @@ use crate::time::UnixMs;
 
 /// Shortest reason of a waiver, in characters.
 pub const MIN_REASON_CHARS: usize = 20;
-/// Most waivers of one app, those included that are over and are still kept.
+/// Most waivers of one app that wait to be approved or count, and most that are kept: for one more the oldest that is over goes.
 pub const MAX_WAIVERS: usize = 200;
 
 /// A dated exception.
@@ -98,6 +98,11 @@ pub enum WaiverState {
 }
 
 impl WaiverState {
+    /// Whether it counts, or may yet.
+    pub fn is_open(self) -> bool {
+        matches!(self, WaiverState::Requested | WaiverState::Active)
+    }
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {

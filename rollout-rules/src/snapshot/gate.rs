@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -122,7 +122,7 @@ impl Snapshot {
         let info = app.info();
         self.gate.grants.iter().any(|grant| {
             grant.role == role
-                && grant.person.trim().eq_ignore_ascii_case(name.trim())
+                && grant.is_of(name)
                 && (grant.app.as_ref() == Some(&info.key) || grant.tier == Some(info.tier))
         })
     }
@@ -252,8 +252,11 @@ impl Snapshot {
                     let kept = Kept { value: Waiver::clone(waiver), revision };
                     own.waivers.insert(waiver.id.clone(), Arc::new(kept));
                     while own.waivers.len() > MAX_WAIVERS {
-                        let ended =
-                            |(_, it): &(&WaiverId, &Arc<Kept<Waiver>>)| (it.value.expires_at, it.revision);
+                        // Those that are over go first.
+                        let ended = |(_, it): &(&WaiverId, &Arc<Kept<Waiver>>)| {
+                            let open = it.value.state(stamp.entry.at).is_open();
+                            (open, it.value.expires_at, it.revision)
+                        };
                         let Some(oldest) = own.waivers.iter().min_by_key(ended).map(|(id, _)| id.clone())
                         else {
                             break;
@@ -264,13 +267,13 @@ impl Snapshot {
             }
             Change::RoleGranted(grant) => {
                 let grants = &mut Arc::make_mut(&mut self.gate).grants;
-                if grants.len() < MAX_GRANTS && !grants.contains(grant) {
+                if grants.len() < MAX_GRANTS && !grants.iter().any(|kept| kept.is_same(grant)) {
                     grants.push(grant.clone());
                     grants.sort();
                 }
             }
             Change::RoleRevoked(grant) => {
-                Arc::make_mut(&mut self.gate).grants.retain(|kept| kept != grant);
+                Arc::make_mut(&mut self.gate).grants.retain(|kept| !kept.is_same(grant));
             }
             // Everything else is folded elsewhere.
             _ => {}
@@ -282,7 +285,9 @@ impl Snapshot {
             let used = &mut Arc::make_mut(&mut self.gate).used;
             used.retain(|_, ends| ends.plus(TOKEN_SKEW) > stamp.entry.at);
             while used.len() >= KEPT_PIPELINE_TOKENS {
-                used.pop_first();
+                let first_to_end = used.iter().min_by_key(|(_, ends)| **ends).map(|(token, _)| *token);
+                let Some(token) = first_to_end else { break };
+                used.remove(&token);
             }
             used.insert(identity.token_id, identity.expires_at);
         }
@@ -352,6 +357,6 @@ fn denied(decision: &Decision) -> Vec<String> {
             _ => format!("{}: failed", check.name),
         })
         .collect();
-    missing.push(format!("what to do about it: `tidegate gate explain {}`", decision.id.to_string()));
+    missing.push(format!("what to do about it: `tidegate gate explain {}`", decision.id));
     missing
 }

@@ -8,7 +8,8 @@ use rollout_rules::context::Context;
 use rollout_rules::decide::{Refusal, Request, Verdict};
 use rollout_rules::evaluate::{Reason, evaluate};
 use rollout_rules::flag::{Height, HoldCause};
-use rollout_rules::governance::Caller;
+use rollout_rules::gate::decision::Verdict as Judged;
+use rollout_rules::governance::{Caller, GateStanding};
 use rollout_rules::ids::{EnvKey, FlagKey, Revision};
 use rollout_rules::proposal::Approving;
 use rollout_rules::rollout::Finding;
@@ -218,6 +219,28 @@ proptest! {
             prop_assert!(later.iter().all(|one| after.contains(one)), "{:?} raises later", step.command);
             world.now = now;
             prop_assert_eq!(off_values(&world), off.clone(), "what is off stays the same");
+        }
+    }
+
+    #[test]
+    fn nothing_is_raised_in_production_while_the_gate_does_not_stand(
+        steps in steps(commands(), 40),
+        verdict in proptest::sample::select(&[Judged::Pass, Judged::Warn, Judged::Deny][..]),
+    ) {
+        let mut world = busy_shop();
+        world.judged(verdict, world.now.plus(DurationMs::days(7)));
+        for step in steps {
+            world.now = world.now.plus(DurationMs(step.hours * 3_600_000));
+            let before = served_in_production(&world);
+            let barred = |name: &str| {
+                let standing = world.snapshot.gate_standing(&app(name), &env("production"), world.now);
+                matches!(standing, GateStanding::Missing(_))
+            };
+            let barred: Vec<&str> = APPS.into_iter().filter(|name| barred(name)).collect();
+            run(&mut world, &Step { hours: 0, ..step.clone() }, &callers()[step.who].clone());
+            for one in served_in_production(&world) {
+                prop_assert!(before.contains(&one) || !barred.contains(&one.0), "{:?} raised {one:?}", step.command);
+            }
         }
     }
 

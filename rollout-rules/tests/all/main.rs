@@ -10,6 +10,7 @@ mod feed_golden;
 mod feed_machine;
 mod flags;
 mod fold_properties;
+mod gate;
 mod golden;
 mod golden_entries;
 mod guardrails;

@@ -12,6 +12,7 @@ use super::kill::{KillOptions, Target, kill, revive};
 use super::output::{Table, Tone, fields};
 use super::reading::{items, moment, text};
 use super::session::Session;
+use super::source::{self, SourceCommand};
 use super::when;
 
 /// What can be done with apps.
@@ -33,6 +34,9 @@ pub enum AppCommand {
         #[command(flatten)]
         facts: AppFacts,
     },
+    /// What an app may be built from, and by whom
+    #[command(subcommand)]
+    Source(SourceCommand),
     /// Kill every flag of an app: all serve their off variants at once
     Kill {
         /// Which
@@ -160,6 +164,7 @@ pub(super) fn run(session: &mut Session, command: AppCommand) -> Result<(), Fail
             let answer = session.client.change(Method::PATCH, &path(&key), &body, None)?;
             session.answer(&answer.body, format!("updated app {key}"))
         }
+        AppCommand::Source(command) => source::run(session, command),
         AppCommand::Kill { key, environment, options } => {
             kill(session, &Target::App(key), environment.as_ref(), &options)
         }

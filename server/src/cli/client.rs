@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use rollout_rules::ids::PlanId;
 use serde_json::Value;
+use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 use super::failure::{Failure, Problem};
+use super::form::Form;
 use super::trust::{TlsOptions, Trust};
 use super::unanswered::Unanswered;
 
@@ -92,22 +94,8 @@ impl Client {
         if uri.query().is_some() || url.contains('#') {
             return Err(bad_url(url));
         }
-        let host = uri.host().unwrap_or_default();
-        let here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            // A redirect would carry the token to wherever it points.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
-        if here {
-            config = config.proxy(None);
-        }
-        if uri.scheme_str() == Some("https") {
-            config = config.tls_config(Trust::read(tls)?.of_requests());
-        }
-        Ok(Client { agent: config.build().into(), base, token, acting_agent, plan: None })
+        let agent = agent(&uri, tls)?;
+        Ok(Client { agent, base, token, acting_agent, plan: None })
     }
 
     /// From now on, every change says that it is part of this plan.
@@ -184,7 +172,29 @@ impl Client {
     pub(super) fn call(&self, method: Method, path: &str, call: &Call<'_>) -> Result<Answer, Failure> {
         let timeout = call.timeout.unwrap_or(REQUEST_TIMEOUT);
         let changes = method != Method::GET;
-        let mut response = self.send(method, path, call, Wait::ForAll(timeout))?;
+        let response = self.send(method, path, call, Wait::ForAll(timeout))?;
+        self.answered(response, changes)
+    }
+
+    /// Sends a form and reads its answer. The form is such that sending it twice does no harm; `bearer` acts in place of the token.
+    pub(super) fn upload(
+        &self,
+        path: &str,
+        form: Form,
+        bearer: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        let request = self
+            .request(Method::POST, path, bearer.or(self.token.as_deref()))
+            .header("content-type", form.content_type())
+            .header("content-length", form.body_bytes());
+        let request = request.body(SendBody::from_owned_reader(form)).map_err(bad_characters)?;
+        let request = self.agent.configure_request(request).timeout_global(Some(timeout)).build();
+        let response = self.agent.run(request).map_err(|error| self.unreachable(error, false))?;
+        self.answered(response, false)
+    }
+
+    fn answered(&self, mut response: Response<Body>, changes: bool) -> Result<Answer, Failure> {
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
         let date = response.headers().get("date").and_then(|date| Some(date.to_str().ok()?.to_owned()));
@@ -230,16 +240,11 @@ impl Client {
         Err(self.refused(status, body, retry_after, false))
     }
 
-    fn send(
-        &self,
-        method: Method,
-        path: &str,
-        call: &Call<'_>,
-        wait: Wait,
-    ) -> Result<Response<Body>, Failure> {
+    /// A request with what all of them say: who asks, for whom, and under which plan.
+    fn request(&self, method: Method, path: &str, bearer: Option<&str>) -> Builder {
         let changes = method != Method::GET;
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
+        if let Some(token) = bearer {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if let Some(agent) = &self.acting_agent {
@@ -248,14 +253,24 @@ impl Client {
         if let Some(plan) = self.plan.as_ref().filter(|_| changes) {
             request = request.header("tidegate-plan", plan.as_str());
         }
+        request
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        call: &Call<'_>,
+        wait: Wait,
+    ) -> Result<Response<Body>, Failure> {
+        let changes = method != Method::GET;
+        let mut request = self.request(method, path, self.token.as_deref());
         if let Some(revision) = call.if_match {
             request = request.header("if-match", format!("\"{revision}\""));
         }
         if let Some(key) = call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        let bad =
-            |_| Failure::usage("the token, the agent's name or a key holds characters that HTTP forbids");
         let (for_all, for_head) = match wait {
             Wait::ForAll(time) => (Some(time), None),
             Wait::ForHead(time) => (None, Some(time)),
@@ -263,11 +278,12 @@ impl Client {
         let sent = match call.body {
             Some(body) => {
                 let request = request.header("content-type", "application/json");
-                let request = self.agent.configure_request(request.body(body.to_string()).map_err(bad)?);
+                let request =
+                    self.agent.configure_request(request.body(body.to_string()).map_err(bad_characters)?);
                 self.agent.run(request.timeout_global(for_all).timeout_recv_response(for_head).build())
             }
             None => {
-                let request = self.agent.configure_request(request.body(()).map_err(bad)?);
+                let request = self.agent.configure_request(request.body(()).map_err(bad_characters)?);
                 self.agent.run(request.timeout_global(for_all).timeout_recv_response(for_head).build())
             }
         };
@@ -296,6 +312,30 @@ impl Client {
     pub(super) fn strange(&self, problem: &str) -> Failure {
         Failure::Strange { url: self.base.clone(), problem: problem.to_owned() }
     }
+}
+
+/// What calls the place of an address, and follows it nowhere else.
+pub(super) fn agent(uri: &Uri, tls: &TlsOptions) -> Result<Agent, Failure> {
+    let host = uri.host().unwrap_or_default();
+    let here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        // A redirect would carry the token to wherever it points.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+    if here {
+        config = config.proxy(None);
+    }
+    if uri.scheme_str() == Some("https") {
+        config = config.tls_config(Trust::read(tls)?.of_requests());
+    }
+    Ok(config.build().into())
+}
+
+fn bad_characters(_: ureq::http::Error) -> Failure {
+    Failure::usage("the token, the agent's name or a key holds characters that HTTP forbids")
 }
 
 fn bad_url(url: &str) -> Failure {

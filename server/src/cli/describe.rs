@@ -3,6 +3,9 @@
 use rollout_rules::change::{Change, Command, Reach, TargetingPatch};
 use rollout_rules::decide::PREVIEW_ENDED;
 use rollout_rules::flag::{SegmentScope, Targeting};
+use rollout_rules::gate::decision::Verdict;
+use rollout_rules::gate::policy::RoleGrant;
+use rollout_rules::gate::waiver::Waiver;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -161,8 +164,62 @@ fn change_around_guardrails(change: &Change) -> String {
             format!("{version}{artifact} of {app} runs in {environment}")
         }
         Change::EffectReplayed { app, id } => format!("asked again for {id} of {app}"),
+        _ => change_of_gate(change),
+    }
+}
+
+/// What the gate said, and by what it judges.
+fn change_of_gate(change: &Change) -> String {
+    match change {
+        Change::GateDecided(decision) => {
+            let version = decision.version.as_ref().map_or_else(String::new, |version| format!("{version} "));
+            let verdict = match decision.verdict {
+                Verdict::Pass => "passes",
+                Verdict::Warn => "passes with warnings",
+                Verdict::Deny => "is DENIED",
+            };
+            format!(
+                "gate: {version}{} of {} {verdict} for {} (decision {})",
+                decision.artifact, decision.app, decision.environment, decision.id
+            )
+        }
+        Change::PolicySet(set) => format!("set the gate's policy to {}", set.policy.digest()),
+        Change::SourceSet(set) => {
+            let repository = set.source.repository.as_deref().unwrap_or("no repository");
+            format!("set what {} may be built from: {repository}", set.app)
+        }
+        Change::WaiverPut(waiver) => waiver_line(waiver),
+        Change::RoleGranted(grant) => format!("gave {}", role_line(grant)),
+        Change::RoleRevoked(grant) => format!("took {}", role_line(grant)),
         other => other.kind().to_string(),
     }
+}
+
+fn waiver_line(waiver: &Waiver) -> String {
+    let what = format!(
+        "{} of {} for {}{} until {}",
+        waiver.risk,
+        waiver.check,
+        waiver.app,
+        place(&waiver.environment),
+        when::minute(waiver.expires_at)
+    );
+    match (&waiver.revoked, &waiver.approval) {
+        (Some(_), _) => format!("ended waiver {} of {} for {}", waiver.id, waiver.risk, waiver.app),
+        (None, _) if waiver.break_glass => format!("BROKE THE GLASS: {what} (waiver {})", waiver.id),
+        (None, Some(approval)) => format!("approved waiver {} as {}: {what}", waiver.id, approval.role),
+        (None, None) => format!("asked for waiver {}: {what}", waiver.id),
+    }
+}
+
+/// `the role security for shop: ada`.
+fn role_line(grant: &RoleGrant) -> String {
+    let apps = match (&grant.app, grant.tier) {
+        (Some(app), _) => app.to_string(),
+        (None, Some(tier)) => format!("every app of tier {}", tier as u8),
+        (None, None) => "every app".to_owned(),
+    };
+    format!("the role {} for {apps}: {}", grant.role, grant.person)
 }
 
 fn known_command(command: &Command) -> String {

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::reading::{actor, moment, text};
+pub(super) use super::problem::Problem;
 use super::unanswered::{MAYBE_DONE, Unanswered};
-use super::when;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -86,25 +85,26 @@ pub enum Failure {
         /// How many checks failed.
         failed: usize,
     },
+    /// The gate judged, and what it said is no reason to go on.
+    Judged(Judged),
+    /// What was to be shown to the gate cannot be.
+    NoEvidence {
+        /// What, and what to do.
+        problem: String,
+    },
     /// The output could not be written.
     Output(std::io::Error),
 }
 
-/// What the server says when it refuses: RFC 9457.
-#[derive(Debug, Default)]
-pub struct Problem {
-    /// The HTTP status.
-    pub status: u16,
-    /// The stable name of the kind.
-    pub code: String,
-    /// The kind in words.
-    pub title: String,
-    /// What happened this time, and what to do.
-    pub detail: String,
-    /// Everything that was said, for programs.
-    pub body: Map<String, Value>,
-    /// After how many seconds to come back.
-    pub retry_after: Option<u64>,
+/// What the gate said that is no reason to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It may not go to production.
+    Denied,
+    /// It may not, for nothing but evidence that is missing or cannot be read.
+    Lacking,
+    /// It may, with warnings, and those were to count.
+    Warned,
 }
 
 /// What a shell sees.
@@ -129,6 +129,13 @@ pub enum ExitCode {
     Unauthorised = 7,
     /// Asked whether things differ, and they do.
     Differs = 8,
+}
+
+impl ExitCode {
+    /// Of `gate check --fail-on-warn`: it passes, with warnings.
+    pub const WARNED: ExitCode = ExitCode::Usage;
+    /// Of `gate check`: evidence is missing or cannot be read.
+    pub const NO_EVIDENCE: ExitCode = ExitCode::NotFound;
 }
 
 impl Failure {
@@ -159,6 +166,11 @@ impl Failure {
         Failure::Refused(Box::new(problem))
     }
 
+    /// What was to be shown to the gate cannot be.
+    pub fn no_evidence(problem: impl Into<String>) -> Failure {
+        Failure::NoEvidence { problem: problem.into() }
+    }
+
     /// What was named is not in what the server has just shown: the same as if the server had said so.
     pub fn missing(detail: impl Into<String>) -> Failure {
         let problem = Problem {
@@ -185,6 +197,9 @@ impl Failure {
             Failure::TakenBack { .. } | Failure::Unsound { .. } | Failure::Output(_) => ExitCode::Refused,
             Failure::Unacknowledged { last, .. } | Failure::Partly { last, .. } => last.exit_code(),
             Failure::Refused(problem) => problem.exit_code(),
+            Failure::Judged(Judged::Denied) => ExitCode::Refused,
+            Failure::Judged(Judged::Warned) => ExitCode::WARNED,
+            Failure::Judged(Judged::Lacking) | Failure::NoEvidence { .. } => ExitCode::NO_EVIDENCE,
         }
     }
 
@@ -252,6 +267,9 @@ impl Failure {
             Failure::NotAll { .. } => "not_all",
             Failure::Differs { .. } => "differs",
             Failure::Unsound { .. } => "unsound",
+            Failure::Judged(Judged::Denied) => "denied",
+            Failure::Judged(Judged::Lacking) | Failure::NoEvidence { .. } => "no_evidence",
+            Failure::Judged(Judged::Warned) => "warned",
             Failure::Output(_) => "output",
         }
     }
@@ -281,6 +299,9 @@ impl Failure {
             Failure::NotAll { .. } => {
                 Some("what is done stays done: the same command later does only what is missing".to_owned())
             }
+            Failure::Judged(Judged::Denied | Judged::Lacking) => {
+                Some("mend what is shown above, and ask again with the same command".to_owned())
+            }
             _ => None,
         }
     }
@@ -289,6 +310,16 @@ impl Failure {
     fn advice_if_safe_to_repeat(&self) -> String {
         let advice = self.advice().filter(|advice| advice != MAYBE_DONE);
         advice.map_or_else(String::new, |advice| format!("; {advice}"))
+    }
+}
+
+impl Judged {
+    fn words(self) -> &'static str {
+        match self {
+            Judged::Denied => "the gate denies this build",
+            Judged::Lacking => "the gate denies this build: evidence is missing or cannot be read",
+            Judged::Warned => "the gate lets this build pass with warnings, and --fail-on-warn counts them",
+        }
     }
 }
 
@@ -305,7 +336,7 @@ impl fmt::Display for Failure {
             }
             Failure::Refused(problem) => problem.fmt(f),
             Failure::Strange { url, problem } => write!(f, "{url} does not answer like Tidegate: {problem}"),
-            Failure::BrokeOff { problem } => f.write_str(problem),
+            Failure::BrokeOff { problem } | Failure::NoEvidence { problem } => f.write_str(problem),
             Failure::NotAll { all, missing, .. } => {
                 let noun = if *all == 1 { "change" } else { "changes" };
                 write!(f, "{missing} of {all} {noun} could not be made")
@@ -314,6 +345,7 @@ impl fmt::Display for Failure {
                 let noun = if *changes == 1 { "change" } else { "changes" };
                 write!(f, "the server differs from the file by {changes} {noun}")
             }
+            Failure::Judged(said) => f.write_str(said.words()),
             Failure::Unsound { failed: 1 } => f.write_str("one check failed"),
             Failure::Unsound { failed } => write!(f, "{failed} checks failed"),
             Failure::Output(error) => write!(f, "the output cannot be written: {error}"),
@@ -326,81 +358,5 @@ impl std::error::Error for Failure {}
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         Failure::Output(error)
-    }
-}
-
-impl Problem {
-    fn exit_code(&self) -> ExitCode {
-        match (self.status, self.code.as_str()) {
-            (
-                _,
-                "approvals_needed" | "gate_missing" | "agents_only_propose" | "tier_limit" | "own_approval",
-            ) => ExitCode::NeedsApproval,
-            (401 | 403, _) => ExitCode::Unauthorised,
-            (404, _) => ExitCode::NotFound,
-            (412, _) | (_, "proposal_changed") => ExitCode::Stale,
-            _ if self.leaves_outcome_unknown() => ExitCode::Unreachable,
-            _ => ExitCode::Refused,
-        }
-    }
-
-    /// Whether the server itself does not know if the change was stored.
-    fn leaves_outcome_unknown(&self) -> bool {
-        self.code == "outcome_unknown"
-    }
-
-    fn advice(&self) -> Option<String> {
-        if self.leaves_outcome_unknown() {
-            return Some(MAYBE_DONE.to_owned());
-        }
-        if let Some(seconds) = self.retry_after {
-            return Some(format!("try again in {seconds} s"));
-        }
-        match (self.exit_code(), self.code.as_str()) {
-            (ExitCode::NeedsApproval, code) if code != "own_approval" => Some(
-                "add --propose to a change of a flag, and others can approve and apply it: \
-                 `tidegate proposal approve ID`"
-                    .to_owned(),
-            ),
-            (ExitCode::Unauthorised, _) if self.status == 401 => Some(
-                "give a valid token in TIDEGATE_TOKEN (or --token); `tidegate serve --new-admin-token` makes one \
-                 if all are lost"
-                    .to_owned(),
-            ),
-            (ExitCode::Stale, _) => {
-                Some("look at it again and repeat the command if it is still what you want".to_owned())
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Problem {
-    /// What changed since it was seen, one line each; a stale refusal says it.
-    pub fn changes(&self) -> Vec<String> {
-        let changed = self.body.get("changed").and_then(Value::as_array).map(Vec::as_slice);
-        changed.unwrap_or_default().iter().map(change_line).collect()
-    }
-}
-
-fn change_line(change: &Value) -> String {
-    let at = moment(change, "at").map_or_else(String::new, when::minute);
-    let kind = match change.get("change").or_else(|| change.get("kind")) {
-        Some(Value::String(kind)) => kind.clone(),
-        Some(whole) => text(whole, "kind"),
-        None => String::new(),
-    };
-    let kind = kind.replace('_', " ");
-    format!("revision {}: {kind} by {}, {at}", text(change, "revision"), actor(&change["actor"]))
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The detail says all that the title says, and what to do.
-        match (self.detail.as_str(), self.title.as_str()) {
-            ("", "") => write!(f, "the server answered {}", self.status),
-            ("", title) => f.write_str(title),
-            (detail, _) => f.write_str(detail),
-        }
     }
 }

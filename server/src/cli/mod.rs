@@ -20,6 +20,8 @@ mod exposures;
 mod failure;
 mod flag;
 mod flag_definition;
+mod form;
+pub mod gate;
 mod groups;
 mod guardrail;
 mod history;
@@ -29,9 +31,13 @@ mod log;
 mod offline_options;
 mod outcomes;
 mod output;
+mod policy;
+mod policy_view;
+mod problem;
 mod proposal;
 mod reading;
 mod release;
+mod role;
 mod rollout;
 mod rollout_view;
 mod rollout_watch;
@@ -42,12 +48,15 @@ mod serve_options;
 mod session;
 mod shell;
 mod slo;
+mod source;
 mod targeting;
+mod ticks;
 mod token;
 mod trust;
 mod unanswered;
 mod verdicts;
 mod view;
+mod waiver;
 mod webhook;
 mod when;
 mod whole_file;
@@ -62,7 +71,8 @@ pub use demo::{DemoOptions, demo};
 pub use failure::{ExitCode, Failure};
 use groups::{Everything, ForApp, Group, InApp, KillEverything, MaybeInApp, Nothing, OfApps, WithOptions};
 use kill::Target;
-pub use offline_options::{RestoreOptions, VerifyOptions};
+pub use offline_options::{ReceiptOptions, RestoreOptions, VerifyOptions};
+pub(crate) use output::harmless;
 use output::note;
 pub use serve_options::ServeOptions;
 use session::{CallOptions, Given, Session};
@@ -173,6 +183,14 @@ pub enum ClientCommand {
     Rollout(InApp<rollout::RolloutCommand>),
     /// What was deployed, and what to go back to
     Release(InApp<release::ReleaseCommand>),
+    /// Whether a build may be where users are: asking the gate, its decisions and receipts
+    Gate(InApp<gate::GateCommand>),
+    /// What the gate asks of each tier
+    Policy(Group<policy::PolicyCommand>),
+    /// Dated exceptions from what the gate asks
+    Waiver(InApp<waiver::WaiverCommand>),
+    /// Who may approve what
+    Role(Group<role::RoleCommand>),
     /// Reusable sets of users, of an app or shared by all
     Segment(MaybeInApp<segment::SegmentCommand>),
     /// Who may act
@@ -232,6 +250,17 @@ pub enum ClientCommand {
 }
 
 impl ClientCommand {
+    /// A receipt that is to be checked, which asks no server, and whether JSON is wanted.
+    pub fn receipt(&self) -> Option<(&ReceiptOptions, bool)> {
+        match self {
+            ClientCommand::Gate(group) => match &group.command {
+                gate::GateCommand::Verify(options) => Some((options, group.call.json)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     fn call(&self) -> &CallOptions {
         match self {
             ClientCommand::App(group) => &group.call,
@@ -239,6 +268,10 @@ impl ClientCommand {
             ClientCommand::Flag(group) => &group.call,
             ClientCommand::Rollout(group) => &group.call,
             ClientCommand::Release(group) => &group.call,
+            ClientCommand::Gate(group) => &group.call,
+            ClientCommand::Policy(group) => &group.call,
+            ClientCommand::Waiver(group) => &group.call,
+            ClientCommand::Role(group) => &group.call,
             ClientCommand::Segment(group) => &group.call,
             ClientCommand::Token(group) => &group.call,
             ClientCommand::Webhook(group) => &group.call,
@@ -282,9 +315,12 @@ fn report(failure: &Failure, json: bool) {
         let _ = writeln!(std::io::stderr(), "{:#}", failure.as_json());
         return;
     }
-    note(format_args!("error: {failure}"));
-    if let Failure::Refused(problem) = failure {
-        problem.changes().iter().for_each(|line| note(format_args!("  {line}")));
+    match failure {
+        Failure::Refused(problem) => {
+            note(format_args!("error: {}", problem.headline()));
+            problem.lines().iter().for_each(|line| note(format_args!("  {line}")));
+        }
+        other => note(format_args!("error: {other}")),
     }
     if let Some(advice) = failure.advice() {
         note(advice);
@@ -306,6 +342,10 @@ fn dispatch(command: ClientCommand) -> Result<(), Failure> {
         },
         ClientCommand::Rollout(group) => rollout::run(session, &named(group.app)?, group.command),
         ClientCommand::Release(group) => release::run(session, &named(group.app)?, group.command),
+        ClientCommand::Gate(group) => gate::run(session, group.app, group.command),
+        ClientCommand::Policy(group) => policy::run(session, group.command),
+        ClientCommand::Waiver(group) => waiver::run(session, &named(group.app)?, group.command),
+        ClientCommand::Role(group) => role::run(session, group.command),
         ClientCommand::Segment(group) => {
             segment::run(session, Given::named(group.app).filter(|_| !group.shared).as_ref(), group.command)
         }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::session::Given;
+
 /// What to check.
 #[derive(Args, Clone, Debug)]
 pub struct VerifyOptions {
@@ -26,4 +28,25 @@ pub struct RestoreOptions {
     /// Print what was done as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A receipt of the gate, and what to check it with.
+#[derive(Args, Clone, Debug)]
+pub struct ReceiptOptions {
+    /// The receipt's file
+    pub receipt: PathBuf,
+    /// The gate's public key, as `tidegate gate key` prints it (PEM)
+    // The commands around it have an option of this name, for another key. Of the same id, this one stands in its place.
+    #[arg(id = "client_key", long = "key", value_name = "FILE", required = true)]
+    pub(super) key: Option<Given<PathBuf>>,
+    /// What it has to be for: the artifact's file, or sha256: and 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    pub artifact: Option<String>,
+}
+
+impl ReceiptOptions {
+    /// The file of the key; empty if an empty name was given.
+    pub fn key(&self) -> PathBuf {
+        Given::named(self.key.clone()).unwrap_or_default()
+    }
 }

@@ -68,7 +68,7 @@ pub(super) fn tone_of_serving(serving: &str) -> Tone {
 /// A text that can neither steer a terminal nor pass for another line: what others wrote into names and
 /// reasons is shown, never obeyed. Line breaks, escape sequences and marks that turn the direction of
 /// reading are written out as `\\n`, `\\u{1b}` and so on.
-pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::output::{Table, Tone, fields, note};
 use super::reading::{actor, items, moment, text};
 use super::session::Session;
+use super::ticks::Ticks;
 use super::when;
 
 /// What can be done with proposals.
@@ -35,6 +36,8 @@ pub enum ProposalCommand {
         /// The hash you were shown (or how it begins); refused if the proposal has another
         #[arg(long)]
         hash: Option<String>,
+        #[command(flatten)]
+        ticks: Ticks,
     },
     /// Do what a proposal says
     Apply {
@@ -63,13 +66,15 @@ pub(super) fn run(
             let proposal = session.client.get(&path(&id))?.body;
             if session.json { session.print_json(&proposal) } else { show(session, &proposal) }
         }
-        ProposalCommand::Approve { id, hash } => {
-            let answer = with_hash(session, &id, "approve", hash.as_deref())?;
+        ProposalCommand::Approve { id, hash, ticks } => {
+            let more = ticks.body(session)?;
+            let answer = with_hash(session, &id, "approve", hash.as_deref(), more)?;
             let (have, needed) = approvals(&answer);
-            session.answer(&answer, format!("proposal {id} is approved ({have} of {needed} approvals)"))
+            let role = ticks.as_role();
+            session.answer(&answer, format!("proposal {id} is approved{role} ({have} of {needed} approvals)"))
         }
         ProposalCommand::Apply { id, hash } => {
-            let answer = with_hash(session, &id, "apply", hash.as_deref())?;
+            let answer = with_hash(session, &id, "apply", hash.as_deref(), json!({}))?;
             session.answer(&answer, format!("proposal {id} is applied"))
         }
         ProposalCommand::Reject { id } => {
@@ -130,6 +135,7 @@ fn with_hash(
     id: &ProposalId,
     verb: &str,
     shown: Option<&str>,
+    mut body: Value,
 ) -> Result<Value, Failure> {
     let seen = session.client.get(&path(id))?.body;
     let hash = text(&seen, "hash");
@@ -143,7 +149,8 @@ fn with_hash(
     if !session.json {
         session.say(describe::command(&seen["command"]))?;
     }
-    let body = session.with_reason(json!({"hash": hash}));
+    body["hash"] = hash.into();
+    let body = session.with_reason(body);
     let path = format!("{}/{verb}", path(id));
     Ok(session.client.change(Method::POST, &path, &body, None)?.body)
 }
@@ -210,7 +217,12 @@ fn show(session: &mut Session, proposal: &Value) -> Result<(), Failure> {
     fields(&mut *session.out, session.style, &facts)?;
     for approval in proposal["approvals"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let at = moment(approval, "at").map_or_else(String::new, |at| when::shown(at, session.now));
-        session.say(format_args!("  approved by {} {at}", actor(&approval["actor"])))?;
+        let role = text(approval, "role");
+        let role = if role.is_empty() { role } else { format!(" as {role}") };
+        session.say(format_args!("  approved by {}{role} {at}", actor(&approval["actor"])))?;
+        for point in approval["checked"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            session.say(format_args!("    [x] {point}"))?;
+        }
     }
     session.say("")?;
     format!("{:#}", proposal["command"]).lines().try_for_each(|line| session.say(line))

@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 use rollout_rules::ids::{AppKey, EnvKey};
-use rollout_rules::release::ArtifactDigest;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::app;
-use super::client::encoded;
+use super::client::{encoded, with_query};
 use super::failure::Failure;
+use super::gate::{artifact, decisions_path, tone_of};
 use super::output::{Table, Tone};
 use super::reading::{items, moment, text};
 use super::session::Session;
@@ -18,6 +18,8 @@ use super::when;
 const LEAST_DIGITS: usize = 4;
 /// So many digits of a digest are shown in a table.
 const SHOWN_DIGITS: usize = 12;
+/// So many decisions of the gate are looked at; a release that was judged before them is shown without.
+const SAID: usize = 200;
 
 /// What can be done with releases.
 #[derive(Subcommand, Clone, Debug)]
@@ -28,8 +30,9 @@ pub enum ReleaseCommand {
     /// judged by itself. The current one again changes nothing.
     #[command(disable_version_flag = true)]
     Deployed {
-        /// Which: sha256: and 64 hexadecimal digits, as the registry names it
-        digest: ArtifactDigest,
+        /// Which: its file, or sha256: and 64 hexadecimal digits as the registry names it
+        #[arg(value_name = "FILE|DIGEST")]
+        artifact: String,
         #[command(flatten)]
         place: Place,
         /// What people call it: 1.4.2
@@ -71,7 +74,8 @@ pub struct Place {
 /// Carries a command out.
 pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) -> Result<(), Failure> {
     match command {
-        ReleaseCommand::Deployed { digest, place, version } => {
+        ReleaseCommand::Deployed { artifact, place, version } => {
+            let digest = digest(&artifact)?;
             let body = session.with_reason(json!({ "artifact": digest, "version": version }));
             let answer = session.client.change(Method::POST, &path(app, &place), &body, None)?.body;
             let runs = if answer["already"] == true { "runs already" } else { "runs" };
@@ -81,7 +85,11 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) 
         ReleaseCommand::List { place } => list(session, app, &place),
         ReleaseCommand::Show { digest, place } => {
             let all = session.client.get(&path(app, &place))?.body;
-            let found = named(&all, &digest, &place)?.clone();
+            let mut found = named(&all, &digest, &place)?.clone();
+            let said = said(session, app, &place);
+            if let Some(decision) = decided(&said, &found) {
+                found["decision"] = json!({ "id": decision["id"], "verdict": decision["verdict"] });
+            }
             show(session, &found)
         }
         ReleaseCommand::Current { place } => {
@@ -96,6 +104,27 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) 
             one(session, app, &place, "previous_good", missing)
         }
     }
+}
+
+/// The digest of what was deployed.
+fn digest(artifact: &str) -> Result<String, Failure> {
+    let digest = artifact::digest_of(artifact).map_err(|error| {
+        Failure::usage(format!("{error}; a digest is `sha256:` and 64 hexadecimal digits in lower case"))
+    })?;
+    Ok(digest.to_string())
+}
+
+/// What the gate said of builds there, the newest first. Nothing if it does not say now: releases are shown all the same.
+fn said(session: &Session, app: &AppKey, place: &Place) -> Value {
+    let path = with_query(&decisions_path(app), "environment", place.environment.as_str());
+    let path = with_query(&path, "limit", &SAID.to_string());
+    session.client.get(&path).map(|answer| answer.body).unwrap_or_default()
+}
+
+/// The newest decision on a release.
+fn decided<'a>(said: &'a Value, release: &Value) -> Option<&'a Value> {
+    let decisions = items(said).iter().map(|item| &item["decision"]);
+    decisions.into_iter().find(|decision| decision["artifact"] == release["artifact"])
 }
 
 fn path(app: &AppKey, place: &Place) -> String {
@@ -113,8 +142,11 @@ fn list(session: &mut Session, app: &AppKey, place: &Place) -> Result<(), Failur
     if session.json {
         return session.print_json(&all);
     }
-    let mut table = Table::new(["ARTIFACT", "VERSION", "DEPLOYED", "REVISION", "IS"]);
+    let mut table = Table::new(["ARTIFACT", "VERSION", "DEPLOYED", "REVISION", "GATE", "IS"]);
+    let said = said(session, app, place);
     for release in items(&all) {
+        let verdict = decided(&said, release).map_or_else(String::new, |decision| text(decision, "verdict"));
+        let tone_of_gate = tone_of(&verdict);
         let (is, tone) = standing(release);
         let short: String = text(release, "artifact").chars().take("sha256:".len() + SHOWN_DIGITS).collect();
         table.toned_row(vec![
@@ -122,6 +154,7 @@ fn list(session: &mut Session, app: &AppKey, place: &Place) -> Result<(), Failur
             (text(release, "version"), Tone::Plain),
             (moment(release, "deployed_at").map_or_else(String::new, when::minute), Tone::Plain),
             (text(release, "revision"), Tone::Plain),
+            (verdict, tone_of_gate),
             (is, tone),
         ]);
     }
@@ -179,10 +212,16 @@ fn show(session: &mut Session, release: &Value) -> Result<(), Failure> {
     }
     let (is, _) = standing(release);
     let deployed = moment(release, "deployed_at").map_or_else(String::new, when::second);
+    let decision = &release["decision"];
+    let gate = match text(decision, "verdict") {
+        verdict if verdict.is_empty() => verdict,
+        verdict => format!("{verdict}, decision {}", text(decision, "id")),
+    };
     let lines = [
         ("artifact", text(release, "artifact")),
         ("version", text(release, "version")),
         ("deployed", format!("{deployed}, revision {}", text(release, "revision"))),
+        ("gate", gate),
         ("is", is),
     ];
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {

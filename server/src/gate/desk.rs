@@ -241,7 +241,7 @@ impl Gate {
             identity: facts.identity.clone(),
             agents: facts.agents.clone(),
         };
-        Ok((decision, judgement))
+        Ok((decision.fitted(), judgement))
     }
 
     fn keep(&self, value: &impl serde::Serialize) -> io::Result<Digest> {

@@ -1,7 +1,8 @@
-//! Commands that work on files where no server runs: `tidegate verify` and `tidegate restore`. Besides `serve`,
-//! they alone open a log by its engine.
+//! Commands that work on files where no server runs: `tidegate verify`, `tidegate restore` and `tidegate gate verify`. Besides
+//! `serve`, the first two alone open a log by its engine.
 
 mod audit;
+mod receipt;
 mod restore;
 mod target;
 mod verify;
@@ -14,10 +15,12 @@ use rollout_rules::change::UnknownEntry;
 use rollout_rules::ids::Revision;
 use serde_json::{Value, json};
 
+use self::receipt::ReceiptFault;
 use crate::backup::BackupError;
 use crate::cli::ExitCode;
 use crate::log::{AppendError, OpenError};
 
+pub use self::receipt::verify_receipt;
 pub use self::restore::restore;
 pub use self::verify::verify;
 
@@ -38,6 +41,8 @@ pub enum OfflineError {
     NotEmpty(PathBuf),
     /// An entry could not be written.
     Append(AppendError),
+    /// A receipt is not good, or not good for this.
+    Receipt(ReceiptFault),
     /// The log that was written ends elsewhere than the backup: the file changed meanwhile.
     Changed,
     /// A file or directory cannot be read or written.
@@ -122,6 +127,7 @@ impl fmt::Display for OfflineError {
                 path.display()
             ),
             OfflineError::Append(error) => write!(f, "the log could not be written: {error}"),
+            OfflineError::Receipt(fault) => fault.fmt(f),
             OfflineError::Changed => {
                 f.write_str("the backup changed while it was read: nothing was restored")
             }
@@ -156,6 +162,7 @@ impl OfflineError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             OfflineError::NotThere(_) => ExitCode::NotFound,
+            OfflineError::Receipt(fault) => fault.exit_code(),
             OfflineError::NotOurs(_) | OfflineError::Backup(BackupError::NotABackup) => ExitCode::Usage,
             OfflineError::Unsound(faults) if faults.iter().all(Fault::is_too_new) => ExitCode::Unreachable,
             OfflineError::Log(OpenError::Locked { .. } | OpenError::Storage { .. })
@@ -174,6 +181,7 @@ impl OfflineError {
     fn code(&self) -> &'static str {
         match self {
             OfflineError::NotThere(_) => "not_found",
+            OfflineError::Receipt(fault) => fault.code(),
             OfflineError::NotOurs(_) | OfflineError::Backup(BackupError::NotABackup) => "not_a_backup",
             OfflineError::Backup(BackupError::Read(_)) | OfflineError::Files { .. } => "files",
             OfflineError::Backup(BackupError::Format { .. }) => "unknown_format",

@@ -7,6 +7,7 @@ use rollout_rules::governance::{Actor, Caller, Scope, Token};
 use rollout_rules::ids::{AppKey, Digest, EnvKey, FlagKey, NodeId, TokenId};
 use rollout_rules::percent::Exposure;
 
+use super::builds;
 use super::outside::START;
 use crate::ask::create_flag;
 
@@ -132,6 +133,7 @@ pub(super) fn prologue() -> Vec<Command> {
         turn_on(flag_key("search")),
     ];
     prologue.extend(Who::OUTSIDE.iter().filter_map(|who| token_of(&who.caller())));
+    prologue.extend(builds::grants());
     prologue
 }
 

@@ -8,6 +8,7 @@
 //! the shape of the server's `state`, so that a mistake can be put in ([`Mutation`]) and be seen to break
 //! a law ([`Law`]).
 
+mod builds;
 mod cast;
 mod dice;
 mod harm;

@@ -47,6 +47,8 @@ pub enum Law {
     AutomationOnlyLowers,
     /// 9: raising in production takes the approvals of other people.
     OthersApprove,
+    /// 9: nothing is raised in production that the gate has not let pass, or does not any more.
+    GateStands,
     /// 9: a scheduled step is made so once, not before its time.
     StepsWhenDue,
     /// 9: a rollout comes to no stage but the next, and by the clock only when the one before was held.
@@ -77,6 +79,7 @@ impl Law {
         Law::AgentsOnlyPropose,
         Law::AutomationOnlyLowers,
         Law::OthersApprove,
+        Law::GateStands,
         Law::StepsWhenDue,
         Law::StageByStage,
     ];
@@ -167,6 +170,8 @@ mutations! {
     AgentPassesForHuman breaks AgentsOnlyPropose;
     /// Anybody's approval passes for somebody else's.
     ApproveForOthers breaks OthersApprove;
+    /// A node shows what the gate says, and asks nobody for it.
+    GateUnasked breaks GateStands;
     /// Timers apply steps by the clock of whoever is ahead.
     TimerAheadOfTime breaks StepsWhenDue | StageByStage;
 }

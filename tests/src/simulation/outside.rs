@@ -5,6 +5,7 @@ use rollout_rules::governance::Rules;
 use rollout_rules::ids::{Digest, IdempotencyKey, Revision};
 use rollout_rules::time::UnixMs;
 
+use super::builds;
 use super::cast::Who;
 use super::dice::Dice;
 use super::history::{Answer, Ask, History};
@@ -35,7 +36,7 @@ impl Outside {
             dice: Dice::new(seed),
             log: Log::default(),
             history: History::default(),
-            rules: Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() },
+            rules: builds::rules(seed),
             checkpoints: Vec::new(),
             mended: false,
             mutation,

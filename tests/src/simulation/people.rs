@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 
 use rollout_rules::change::{Command, Reach, TargetingPatch};
 use rollout_rules::flag::ScheduledChange;
+use rollout_rules::gate::policy::Role;
+use rollout_rules::governance::Enforcement;
 use rollout_rules::ids::{
     AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, ProposalId, Revision, ScheduleId,
 };
 use rollout_rules::percent::Exposure;
-use rollout_rules::proposal::{Proposal, ProposalState};
+use rollout_rules::proposal::{Approving, Proposal, ProposalState};
 use rollout_rules::time::DurationMs;
 
+use super::builds;
 use super::cast::{Who, apps, bank, environments, flag_key, production, shop};
 use super::history::Answer;
 use super::mutation::Mutation;
@@ -136,6 +139,11 @@ impl Person {
         let settles = if self.who.is_human() { 45 } else { 10 };
         if !self.proposals.is_empty() && outside.dice.chance(settles) {
             return self.settle(outside);
+        }
+        let gated = outside.rules.gate == Enforcement::Enforce;
+        if gated && self.who != Who::Agent && outside.dice.chance(15) {
+            let command = builds::deploy_or_judge(outside);
+            return self.wish_for(command, None);
         }
         match outside.dice.below(100) {
             0..42 => self.targeting(outside),
@@ -341,5 +349,5 @@ fn some_exposure(outside: &mut Outside) -> Exposure {
 }
 
 fn approve(id: ProposalId, hash: Digest) -> Command {
-    Command::ApproveProposal(Approving { id, hash, role: None, checked: Vec::new() })
+    Command::ApproveProposal(Approving { id, hash, role: Some(Role::Platform), checked: Vec::new() })
 }

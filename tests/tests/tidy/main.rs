@@ -153,6 +153,15 @@ fn offline_commands_open_logs_and_reach_no_server() {
     let open = "use crate::offline::restore; use crate::log::sled::audit;";
     check("server/src/cli/backup.rs", open, &["sled::audit", "offline::restore", "sled::audit"]);
     check("server/src/backup/reader.rs", "use crate::log::LogEntry;", &["crate::log::LogEntry"]);
+    check("server/src/offline/receipt.rs", "use crate::gate::trust::receipt::verify;", &[]);
+    check("server/src/offline/receipt.rs", "use crate::gate::files::Files;", &["gate::files"]);
+}
+
+#[test]
+fn the_command_line_asks_the_gate_over_http_and_knows_only_what_its_evidence_looks_like() {
+    check("server/src/cli/gate/collect.rs", "use crate::gate::read::recognise;", &[]);
+    check("server/src/cli/gate/check.rs", "use crate::gate::desk::Ask;", &["gate::desk"]);
+    check("server/src/cli/gate/check.rs", "use crate::gate::trust::receipt;", &["gate::trust"]);
 }
 
 #[test]

@@ -85,10 +85,19 @@ pub(crate) const TABLE: &[Row] = &[
             "crate::state",
             "crate::http",
             "crate::offline",
+            "crate::gate::Gate",
+            "crate::gate::compiled",
+            "crate::gate::desk",
+            "crate::gate::files",
+            "crate::gate::infrastructure",
+            "crate::gate::keeper",
+            "crate::gate::key_sets",
+            "crate::gate::trust",
             "tidegate::log",
             "tidegate::state",
             "tidegate::http",
         ],
+        // What a file is, by content, is the same question on both sides: `crate::gate::read`.
         why: "the command line speaks to a server over HTTP only",
     },
     // Besides `serve`, the one place that opens a log by its engine: where no server runs there is no trait
@@ -96,7 +105,16 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         within: &["server/src/offline/"],
         except: &[],
-        forbidden: &["crate::http", "crate::state", "crate::clock", "crate::log::memory"],
+        forbidden: &[
+            "crate::http",
+            "crate::state",
+            "crate::clock",
+            "crate::log::memory",
+            "crate::gate::Gate",
+            "crate::gate::desk",
+            "crate::gate::files",
+            "crate::gate::keeper",
+        ],
         why: "offline commands work on files alone",
     },
     // What is written by http, and read by cli and offline.

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::ran::Ran;
 use super::{Bench, Outcome};
 use crate::gate::decision::CheckName;
 use crate::gate::facts::{Coverage, Finding, Proof, Scan, ScanKind, Severity, TestRun};
@@ -39,13 +40,27 @@ impl<'a> Bench<'a> {
         missing
     }
 
+    /// How many findings the scans of a kind have, those that are not listed included.
+    fn total(&self, kind: ScanKind) -> u64 {
+        self.scans(kind).map(|scan| scan.total.max(count(&scan.findings))).fold(0, u64::saturating_add)
+    }
+
+    /// Whether a scan of a kind has findings that it does not list, as far as they can be as bad as `least`: the worst are listed
+    /// first. What is not listed cannot have been waived.
+    pub(super) fn has_unlisted(&self, kind: ScanKind, least: Severity) -> bool {
+        self.scans(kind).any(|scan| {
+            let mildest = scan.findings.iter().map(|it| it.severity).min();
+            scan.total > count(&scan.findings) && mildest.is_none_or(|mildest| mildest >= least)
+        })
+    }
+
     pub(super) fn secrets(&mut self) -> Outcome {
         let asked = self.policy.secrets;
         if asked.level == Level::Off {
             return Outcome::not_asked();
         }
         let found: Vec<_> = self.scans(ScanKind::Secrets).flat_map(|scan| &scan.findings).collect();
-        let total: u64 = self.scans(ScanKind::Secrets).map(|scan| scan.total).sum();
+        let total = self.total(ScanKind::Secrets);
         if total > 0 {
             let (_, findings) =
                 self.weigh(CheckName::Secrets, found.into_iter().map(|it| (asked.level, it, true)));
@@ -86,9 +101,9 @@ impl<'a> Bench<'a> {
             let failures: Vec<_> = self.facts.tests.iter().flat_map(|run| &run.failures).collect();
             let (worst, findings) =
                 self.weigh(CheckName::TestsPass, failures.into_iter().map(|it| (level, it, false)));
-            // Failures that are not listed cannot have been waived.
+            // Failures that are not listed cannot have been waived, and where none passed nothing is shown besides.
             let listed = u64::try_from(findings.len()).unwrap_or(u64::MAX);
-            let worst = if listed < failed { level } else { worst };
+            let worst = if listed < failed || passed == 0 { level } else { worst };
             let text = format!("{failed} of {} tests fail", failed.saturating_add(passed));
             return Outcome { findings, total: failed, ..Outcome::failed(worst, text) };
         }
@@ -109,8 +124,8 @@ impl<'a> Bench<'a> {
             return Outcome::not_asked();
         }
         let runs: Vec<_> = self.facts.tests.iter().filter(|run| run.contract).collect();
-        let failed: u64 = runs.iter().map(|run| run.failed).sum();
-        let passed: u64 = runs.iter().map(|run| run.passed).sum();
+        let failed = runs.iter().map(|run| run.failed).fold(0, u64::saturating_add);
+        let passed = runs.iter().map(|run| run.passed).fold(0, u64::saturating_add);
         match (failed, passed) {
             (0, 0) => Outcome::no_proof(level, "no contract test ran"),
             (0, passed) => Outcome::passed(format!("{passed} tests pass in suites with contract tests")),
@@ -130,11 +145,17 @@ impl<'a> Bench<'a> {
                 "Run `tidegate gate check` in the app's folder: it looks at the code and tells the server which files have tests.",
             );
         }
-        let ran: Vec<&str> = self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str).collect();
-        let ran: BTreeSet<&str> = ran.iter().map(|name| without_case(name)).collect();
+        // No function in any file proves nothing, unless it is known that there is no file.
+        let no_sources =
+            !self.facts.inventory.is_empty() && self.facts.inventory.iter().all(|it| it.sources == 0);
+        if self.facts.presence.iter().all(|presence| presence.files.is_empty()) && !no_sources {
+            return Outcome::no_proof(level, "the report of which files have tests names no file")
+                .fix("Run `tidegate gate check` in the folder that holds the app's code.");
+        }
+        let ran = Ran::of(self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str));
         let files = self.facts.presence.iter().flat_map(|presence| &presence.files);
         let mut bare: Vec<Finding> = files
-            .filter(|file| !file.tests.iter().any(|test| has_run(&ran, test)))
+            .filter(|file| !file.tests.iter().any(|test| ran.has(test)))
             .map(|file| Finding {
                 rule: "untested".into(),
                 fingerprint: Digest::of(format!("untested\n{}", file.path).as_bytes()),
@@ -148,7 +169,7 @@ impl<'a> Bench<'a> {
                 ..Finding::default()
             })
             .collect();
-        bare.sort_by(|one, other| one.file.cmp(&other.file));
+        bare.sort_by(|one, other| (&one.file, one).cmp(&(&other.file, other)));
         bare.dedup();
         if bare.is_empty() {
             let count: usize = self.facts.presence.iter().map(|presence| presence.files.len()).sum();
@@ -196,7 +217,8 @@ impl<'a> Bench<'a> {
         let judged = reports.filter(|(lines, _, _)| *lines >= u64::from(asked.ignored_below_lines));
         // Hundredths of a percent, rounded down: what is below a bound by anything is below it.
         let share = |lines: u64, covered: u64| covered.min(lines).saturating_mul(10_000) / lines.max(1);
-        let worst = judged.min_by_key(|(lines, covered, what)| (share(*lines, *covered), *what));
+        let worst =
+            judged.min_by_key(|(lines, covered, what)| (share(*lines, *covered), *what, *lines, *covered));
         let Some((lines, covered, what)) = worst else {
             if self.facts.coverage.iter().all(|report| report.lines == 0) {
                 return Outcome::no_proof(
@@ -236,9 +258,11 @@ impl<'a> Bench<'a> {
             .flat_map(|scan| &scan.findings)
             .map(|it| (if it.severity >= Severity::High { level } else { Level::Note }, it, false))
             .collect();
-        let total: u64 = self.scans(ScanKind::Code).map(|scan| scan.total).sum();
+        let total = self.total(ScanKind::Code);
+        let lacking = self.lacking(ScanKind::Code);
+        let shows_nothing = tools.is_empty() && !lacking.is_empty();
         if total == 0 {
-            return match (tools.is_empty(), self.lacking(ScanKind::Code)) {
+            return match (tools.is_empty(), lacking) {
                 // No table of tiers asks for an analyser; what one says counts.
                 (true, why) if why.is_empty() => Outcome {
                     level: Level::Note,
@@ -249,31 +273,21 @@ impl<'a> Bench<'a> {
             };
         }
         let (worst, findings) = self.weigh(CheckName::Code, found);
+        // That a scan which proves nothing found something mild proves no more.
+        let counts = shows_nothing || self.has_unlisted(ScanKind::Code, Severity::High);
+        let worst = if counts { worst.max(level) } else { worst };
         let text =
             format!("{total} findings by {}", joined(self.scans(ScanKind::Code).map(|it| &*it.tool.name)));
         Outcome { findings, total, ..Outcome::failed(worst, text) }
     }
 }
 
+fn count(findings: &[Finding]) -> u64 {
+    u64::try_from(findings.len()).unwrap_or(u64::MAX)
+}
+
 /// Names in order, each once.
 pub(super) fn joined<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let names: BTreeSet<&str> = names.into_iter().collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-/// A parametrised case is one of the test without its parameters.
-fn without_case(name: &str) -> &str {
-    match name.find('[') {
-        Some(at) if name.ends_with(']') => &name[..at],
-        _ => name,
-    }
-}
-
-/// Whether a test is among those that ran. Reports put suites and files before its name, so it may be the end of one.
-fn has_run(ran: &BTreeSet<&str>, test: &str) -> bool {
-    let ends = |name: &&str| {
-        name.strip_suffix(test)
-            .is_some_and(|before| before.is_empty() || before.ends_with(['.', ' ', ':', '/']))
-    };
-    ran.contains(test) || ran.iter().any(ends)
 }

@@ -7,7 +7,7 @@ use super::code::joined;
 use super::{Bench, Outcome};
 use crate::gate::decision::CheckName;
 use crate::gate::facts::{Concern, PolicyEffect, PolicyFinding, ScanKind, Severity};
-use crate::gate::policy::Level;
+use crate::gate::policy::{InfrastructurePolicy, Level};
 
 impl Bench<'_> {
     pub(super) fn infrastructure(&mut self) -> Outcome {
@@ -20,29 +20,9 @@ impl Bench<'_> {
             .iter()
             .map(|inventory| u64::try_from(inventory.infrastructure.len()).unwrap_or(u64::MAX))
             .sum();
-        let policy_level = |said: &PolicyFinding| match said.concern {
-            Concern::PublicData => asked.public_data,
-            Concern::WildcardPrivileges => Level::Deny,
-            Concern::Tags => asked.tags,
-            Concern::Size => asked.size,
-            Concern::Encryption => asked.encryption,
-            Concern::Custom => match said.effect {
-                PolicyEffect::Note => Level::Note,
-                PolicyEffect::Warn => Level::Warn,
-                PolicyEffect::Deny => Level::Deny,
-            },
-        };
-        // A note of the policy stays one, whatever the tier makes of the concern.
-        let level_of = |said: &PolicyFinding| match said.effect {
-            PolicyEffect::Note => policy_level(said).min(Level::Note),
-            PolicyEffect::Warn if said.concern != Concern::WildcardPrivileges => {
-                policy_level(said).min(Level::Warn)
-            }
-            _ => policy_level(said),
-        };
         let said = facts.plans.iter().flat_map(|plan| &plan.verdicts);
         let said = said
-            .map(|said| (level_of(said), &said.finding, said.concern == Concern::WildcardPrivileges))
+            .map(|said| (level_of(asked, said), &said.finding, said.concern == Concern::WildcardPrivileges))
             .filter(|(level, _, _)| *level != Level::Off);
         let found = self.scans(ScanKind::Infrastructure).flat_map(|scan| &scan.findings).map(|it| {
             // Scanners without a service behind them give no severity: that is not mild.
@@ -50,18 +30,26 @@ impl Bench<'_> {
             (if counts { asked.findings } else { asked.findings.min(Level::Note) }, it, false)
         });
         let all: Vec<_> = said.chain(found).collect();
-        let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        let listed = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        let unlisted = self
+            .scans(ScanKind::Infrastructure)
+            .map(|scan| scan.total.saturating_sub(u64::try_from(scan.findings.len()).unwrap_or(u64::MAX)));
+        let unlisted = unlisted.fold(0, u64::saturating_add);
+        let total = listed.saturating_add(unlisted);
         let missing = asked.missing;
         let (worst, findings) = self.weigh(CheckName::Infrastructure, all);
         // What is described and not planned was not judged, whatever a scanner says.
         let unplanned = !plans && (described > 0 || facts.inventory.is_empty());
+        let lacking = self.lacking(ScanKind::Infrastructure);
+        let shows_nothing = !plans && tools.is_empty() && !lacking.is_empty();
         if total > 0 {
-            let level = if unplanned { worst.max(missing) } else { worst };
+            let level = if unplanned || shows_nothing { worst.max(missing) } else { worst };
+            // What is not listed may be as bad as anything, and cannot have been waived.
+            let level = if unlisted > 0 { level.max(asked.findings) } else { level };
             let text = format!("{total} findings in the infrastructure");
             return Outcome { findings, total, ..Outcome::failed(level, text) };
         }
-        let lacking = self.lacking(ScanKind::Infrastructure);
-        if !unplanned && tools.is_empty() && !lacking.is_empty() && !plans {
+        if !unplanned && shows_nothing {
             return Outcome::no_proof(missing, format!("a scan shows nothing: {}", lacking.join("; ")));
         }
         match (plans, described, facts.inventory.is_empty()) {
@@ -83,5 +71,23 @@ impl Bench<'_> {
                 )
             }
         }
+    }
+}
+
+/// What a tier makes of what the policy says.
+fn level_of(asked: &InfrastructurePolicy, said: &PolicyFinding) -> Level {
+    let level = match said.concern {
+        Concern::PublicData => asked.public_data,
+        Concern::WildcardPrivileges => Level::Deny,
+        Concern::Tags => asked.tags,
+        Concern::Size => asked.size,
+        Concern::Encryption => asked.encryption,
+        Concern::Custom => Level::Deny,
+    };
+    match said.effect {
+        // A note of the policy stays one, whatever the tier makes of the concern.
+        PolicyEffect::Note => level.min(Level::Note),
+        PolicyEffect::Warn if said.concern != Concern::WildcardPrivileges => level.min(Level::Warn),
+        PolicyEffect::Warn | PolicyEffect::Deny => level,
     }
 }

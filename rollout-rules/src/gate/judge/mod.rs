@@ -2,6 +2,7 @@
 
 mod code;
 mod infrastructure;
+mod ran;
 mod supply;
 mod words;
 
@@ -138,7 +139,10 @@ impl<'a> Bench<'a> {
         // The worst first, then in an order that does not depend on how they came.
         findings.sort_by(|one, other| {
             let key = |it: &(Level, Finding, Option<Excuse>)| (it.0, it.1.severity);
-            key(other).cmp(&key(one)).then_with(|| place(&one.1).cmp(&place(&other.1)))
+            key(other)
+                .cmp(&key(one))
+                .then_with(|| place(&one.1).cmp(&place(&other.1)))
+                .then_with(|| one.1.cmp(&other.1))
         });
         findings.dedup_by(|one, other| one.1 == other.1);
         let total = outcome.total.max(u64::try_from(findings.len()).unwrap_or(u64::MAX));
@@ -268,8 +272,8 @@ impl<'a> Bench<'a> {
 }
 
 /// Where something was found, to sort by.
-fn place(finding: &Finding) -> (&str, Option<&str>, Option<u32>, Option<&str>, &str) {
-    (&finding.rule, finding.file.as_deref(), finding.line, finding.subject.as_deref(), &finding.title)
+fn place(finding: &Finding) -> (&str, Option<&str>, Option<u32>) {
+    (&finding.rule, finding.file.as_deref(), finding.line)
 }
 
 /// A code as it is written.

@@ -60,7 +60,10 @@ impl<'a> Bench<'a> {
             return Outcome::no_proof(level, "without a list of what it is made of, no licence is known");
         }
         let mut by_name: BTreeMap<(&str, &str), (&Component, Licence)> = BTreeMap::new();
-        for component in self.facts.sboms.iter().flat_map(|sbom| &sbom.components) {
+        let mut components: Vec<&Component> =
+            self.facts.sboms.iter().flat_map(|sbom| &sbom.components).collect();
+        components.sort();
+        for component in components {
             let name = (&*component.name, component.version.as_deref().unwrap_or(""));
             let seen = by_name.entry(name).or_insert((component, component.licence));
             // Of several lists, one that knows tells more than one that does not; else the stricter counts.
@@ -79,16 +82,25 @@ impl<'a> Bench<'a> {
             };
             found.push((level, of_component(component, rule)));
         }
+        let unlisted =
+            self.facts.sboms.iter().map(|sbom| {
+                sbom.total.saturating_sub(u64::try_from(sbom.components.len()).unwrap_or(u64::MAX))
+            });
+        let unlisted = unlisted.fold(0, u64::saturating_add);
+        if unlisted > 0 {
+            found.push((asked.unknown, of_unlisted(unlisted)));
+        }
         if found.is_empty() {
             return Outcome::passed(format!(
                 "{} components, none with a licence that asks for more",
                 by_name.len()
             ));
         }
-        let strong = found.iter().filter(|(_, it)| it.rule == "strong_copyleft").count();
+        let under = |rule: &str| found.iter().filter(|(_, it)| it.rule == rule).count();
+        let unknown = u64::try_from(under("unknown_licence")).unwrap_or(u64::MAX).saturating_add(unlisted);
         let text = format!(
-            "{strong} components under strong copyleft, {} with no known licence",
-            found.len() - strong
+            "{} components under strong copyleft, {unknown} with no known licence",
+            under("strong_copyleft")
         );
         self.outcome(CheckName::Licences, found, text)
     }
@@ -109,18 +121,11 @@ impl<'a> Bench<'a> {
     pub(super) fn vulnerabilities(&mut self) -> Outcome {
         let asked = self.policy.vulnerabilities;
         let tools = self.proven(ScanKind::Vulnerabilities);
-        let mut merged: BTreeMap<(String, String), Finding> = BTreeMap::new();
-        let mut unlisted = 0_u64;
-        for scan in self.scans(ScanKind::Vulnerabilities) {
-            unlisted += scan.total.saturating_sub(u64::try_from(scan.findings.len()).unwrap_or(u64::MAX));
-            for finding in &scan.findings {
-                let key = (finding.rule.clone(), finding.subject.clone().unwrap_or_default());
-                let seen = merged.entry(key).or_insert_with(|| finding.clone());
-                // Of several scanners the sternest counts; that one knows of a fix, all do.
-                seen.severity = seen.severity.max(finding.severity);
-                seen.fix = seen.fix.take().or_else(|| finding.fix.clone());
-            }
-        }
+        let unlisted = self
+            .scans(ScanKind::Vulnerabilities)
+            .map(|scan| scan.total.saturating_sub(u64::try_from(scan.findings.len()).unwrap_or(u64::MAX)));
+        let unlisted = unlisted.fold(0, u64::saturating_add);
+        let merged = merged(self.scans(ScanKind::Vulnerabilities).flat_map(|scan| &scan.findings));
         if merged.is_empty() && unlisted == 0 {
             if !tools.is_empty() {
                 return Outcome::passed(format!("none known to {}", joined(tools)));
@@ -135,9 +140,9 @@ impl<'a> Bench<'a> {
                 .fix("Scan in the pipeline and hand in the report: `grype dir:. -o json > grype.json`, or trivy, or osv-scanner.");
         }
         let (mut worst, mut findings) = (Level::Off, Vec::new());
-        for finding in merged.into_values() {
+        for finding in merged {
             let level = match finding.severity {
-                Severity::Critical => asked.critical,
+                Severity::Critical => asked.critical.max(asked.high),
                 Severity::High => asked.high,
                 // Nobody says how bad it is: it is not taken for mild.
                 Severity::Unknown => asked.high.min(Level::Warn),
@@ -148,7 +153,11 @@ impl<'a> Bench<'a> {
             findings.push((level, finding, excuse));
         }
         if unlisted > 0 {
-            worst = worst.max(asked.critical);
+            worst = worst.max(asked.critical).max(asked.high);
+        }
+        // That a scan which proves nothing found something proves no more.
+        if tools.is_empty() {
+            worst = worst.max(asked.missing);
         }
         let listed = u64::try_from(findings.len()).unwrap_or(u64::MAX);
         let asks = self.requests(&findings);
@@ -228,25 +237,29 @@ impl<'a> Bench<'a> {
         if let Some(text) = self.signed_denial() {
             return Outcome::failed(level.max(Level::Warn), text);
         }
-        let found = self.good(|claim| matches!(claim, Claim::Provenance(_)));
-        let found = found.map(|(attestation, signer)| (attestation, signer.clone()));
-        let (attestation, signer) = match found {
-            Ok(found) => found,
+        let stated = match self.all_good(|claim| matches!(claim, Claim::Provenance(_))) {
+            Ok(stated) => stated,
             Err(_) if level == Level::Off => return Outcome::not_asked(),
             Err(why) => {
                 return Outcome::no_proof(level, format!("nobody trusted attests how it was built: {why}"));
             }
         };
-        let Claim::Provenance(provenance) = &attestation.claim else {
-            return Outcome::no_proof(level, "nobody trusted attests how it was built");
-        };
         let Some(source) = self.subject.source else {
             return Outcome::failed(level, "nobody said what the app may be built from").fix(SET_SOURCE);
         };
-        let wrong = self.foreign(provenance, source);
+        // Each of several may be what the app asks for; the one with the least that is wrong is told.
+        let told = stated.into_iter().filter_map(|(attestation, signer)| match &attestation.claim {
+            Claim::Provenance(provenance) => Some((self.foreign(provenance, source), provenance, signer)),
+            _ => None,
+        });
+        let best =
+            told.min_by_key(|(wrong, it, signer)| (wrong.len(), wrong.clone(), it.builder.clone(), *signer));
+        let Some((wrong, provenance, signer)) = best else {
+            return Outcome::no_proof(level, "nobody trusted attests how it was built");
+        };
         if wrong.is_empty() {
             let text = format!("built by {} (signed by {})", provenance.builder, signer.name);
-            self.signers.push(signer);
+            self.signers.push(signer.clone());
             return Outcome::passed(text);
         }
         Outcome::failed(level, format!("not built as the app may be: {}", wrong.join(", ")))
@@ -278,9 +291,18 @@ impl<'a> Bench<'a> {
 
     /// A statement about this artifact by somebody whom the app may use; else why there is none.
     fn good(&self, is: impl Fn(&Claim) -> bool) -> Result<(&'a Attestation, &'a SignerId), String> {
+        // Which of several counts does not depend on their order.
+        let least = |found: Vec<(&'a Attestation, &'a SignerId)>| {
+            found.into_iter().min_by_key(|(attestation, signer)| (attestation.piece, *signer))
+        };
+        self.all_good(is).and_then(|found| least(found).ok_or_else(String::new))
+    }
+
+    /// All such statements, at least one; else why there is none.
+    fn all_good(&self, is: impl Fn(&Claim) -> bool) -> Result<Vec<(&'a Attestation, &'a SignerId)>, String> {
         let facts = self.facts;
         let mut reasons: Vec<&'static str> = Vec::new();
-        let mut found: Option<(&Attestation, &SignerId)> = None;
+        let mut found: Vec<(&Attestation, &SignerId)> = Vec::new();
         for attestation in facts.attestations.iter().filter(|it| is(&it.claim)) {
             match &attestation.signer {
                 Err(Untrusted::Unsigned) => reasons.push("it is not signed"),
@@ -294,17 +316,14 @@ impl<'a> Bench<'a> {
                 }
                 Ok(signer) if !self.may_sign(signer) => reasons.push("its signer is not one of the app's"),
                 // Which of several counts does not depend on their order.
-                Ok(signer) if found.is_none_or(|(best, _)| attestation.piece < best.piece) => {
-                    found = Some((attestation, signer));
-                }
-                Ok(_) => {}
+                Ok(signer) => found.push((attestation, signer)),
             }
         }
         reasons.sort_unstable();
         reasons.dedup();
         let nothing =
             || if reasons.is_empty() { "none was handed in".to_string() } else { reasons.join(", ") };
-        found.ok_or_else(nothing)
+        if found.is_empty() { Err(nothing()) } else { Ok(found) }
     }
 
     /// Whether the app may use a signer. A certificate says which repository it was given to: that has to be the app's.
@@ -336,6 +355,41 @@ impl<'a> Bench<'a> {
 
     fn signed(&self, is: impl Fn(&Claim) -> bool) -> Option<&'a str> {
         self.good(is).ok().map(|(_, signer)| signer.name.as_str())
+    }
+}
+
+/// Findings of several scanners on the same, as one: the sternest severity counts, that one knows of a fix, all do, and only
+/// what all call it is its name. So that one more finding makes nothing milder.
+fn merged<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<Finding> {
+    let mut findings: Vec<&Finding> = findings.collect();
+    findings.sort();
+    let mut of_each: BTreeMap<(&str, &str), (Severity, Option<&str>)> = BTreeMap::new();
+    let mut merged: BTreeMap<(&str, &str, Digest), Finding> = BTreeMap::new();
+    for finding in findings {
+        let (rule, subject) = (&*finding.rule, finding.subject.as_deref().unwrap_or(""));
+        let (severity, fix) = of_each.entry((rule, subject)).or_default();
+        *severity = finding.severity.max(*severity);
+        *fix = fix.or(finding.fix.as_deref());
+        let seen = merged.entry((rule, subject, finding.fingerprint)).or_insert_with(|| finding.clone());
+        seen.aliases.retain(|alias| finding.aliases.contains(alias));
+    }
+    let told = merged.into_iter().map(|((rule, subject, _), mut finding)| {
+        let (severity, fix) = of_each.get(&(rule, subject)).copied().unwrap_or_default();
+        (finding.severity, finding.fix) = (severity, fix.map(String::from));
+        finding
+    });
+    told.collect()
+}
+
+/// That a list of what an artifact is made of is longer than what is kept of it: of the rest no licence is known.
+fn of_unlisted(count: u64) -> Finding {
+    let rule = "unlisted_components".to_string();
+    Finding {
+        fingerprint: Digest::of(rule.as_bytes()),
+        title: format!("{count} components more than are looked at: their licences are not known"),
+        severity: Severity::Medium,
+        rule,
+        ..Finding::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Random commands, changes and callers over a small set of names, so that they meet.
 
 pub mod changes;
+pub mod gate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -409,6 +410,7 @@ pub fn commands_that_revive_nothing() -> BoxedStrategy<Command> {
         3 => proposals(),
         1 => effects(),
         2 => guardrails(),
+        2 => gate::gate_commands(),
     ]
     .boxed()
 }

@@ -39,7 +39,7 @@ struct Descriptor {
     db: Option<Database>,
 }
 
-/// Since 0.88 what is said of it is in `status`.
+/// Newer releases say it in `status`, older ones beside.
 #[derive(Deserialize)]
 struct Database {
     status: Option<DatabaseStatus>,

@@ -51,6 +51,9 @@ struct Report {
     ran: Vec<String>,
 }
 
+/// The class of every case of Node's own reporter.
+const NODE_CLASS: &str = "test";
+
 /// A suite, or the root, that is still open: what it claims, and what was counted.
 #[derive(Default)]
 struct Suite {
@@ -205,6 +208,8 @@ impl Report {
         let full = match (case.class.as_str(), suite) {
             ("", "") => case.title.clone(),
             ("", suite) => format!("{suite}::{}", case.title),
+            // Node writes the same class everywhere, and makes suites of what tests are described by.
+            (NODE_CLASS, _) => self.described(&case.title),
             (class, _) => format!("{class}.{}", case.title),
         };
         if failed {
@@ -216,6 +221,14 @@ impl Report {
         if self.ran.len() < MAX_COMPONENTS {
             self.ran.push(full);
         }
+    }
+}
+
+impl Report {
+    /// The whole title of a case, with those of the suites that it stands in.
+    fn described(&self, title: &str) -> String {
+        let suites = self.suites.iter().map(|suite| suite.name.as_str()).filter(|name| !name.is_empty());
+        suites.chain([title]).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -6,6 +6,8 @@ use rollout_rules::gate::facts::Licence;
 
 use super::licence_names::{by_id, by_words, is_linking_exception};
 
+/// Longest expression that is looked at, in bytes; what a longer one asks for is not known.
+const MAX_LICENCE_BYTES: usize = 2_000;
 /// What stands for nothing in SPDX and in forms that people left empty.
 const NOTHING: [&str; 5] = ["", "NOASSERTION", "NONE", "UNKNOWN", "UNLICENSED"];
 
@@ -26,6 +28,9 @@ pub(super) fn classify(text: &str) -> Licence {
         return Licence::Unknown;
     }
     let first_line = text.lines().next().unwrap_or_default().trim();
+    if first_line.len() > MAX_LICENCE_BYTES {
+        return Licence::Unknown;
+    }
     named(first_line).unwrap_or_else(|| joined(first_line))
 }
 

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use rollout_rules::gate::facts::{Exploitability, ExploitabilityStatus, Facts, MAX_FINDINGS, Problem};
+use rollout_rules::gate::facts::{
+    Exploitability, ExploitabilityStatus, Facts, MAX_FINDINGS, Problem, ProblemCode,
+};
 use rollout_rules::ids::Digest;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -95,7 +97,7 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
     };
     if context != CONTEXT {
         return Err(unsupported(format!(
-            "It is OpenVEX of another version: its `@context` is `{}`. Write it in 0.2.0, as `vexctl` does since 0.2.5.",
+            "It is OpenVEX of another version: its `@context` is `{}`. Write it in 0.2.0, as newer releases of `vexctl` do.",
             text::name(context)
         )));
     }
@@ -104,9 +106,8 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
     let said = statements.into_iter().map(|statement| exploitability(piece, statement));
     let exploitability = said.collect::<Result<Vec<_>, _>>()?;
     if exploitability.len() > MAX_FINDINGS {
-        return Err(malformed(format!(
-            "It makes more than {MAX_FINDINGS} statements. Send those of this app alone."
-        )));
+        let detail = format!("It makes more than {MAX_FINDINGS} statements. Send those of this app alone.");
+        return Err(Problem { code: ProblemCode::TooLarge, detail });
     }
     Ok(Facts { exploitability, ..Facts::default() })
 }

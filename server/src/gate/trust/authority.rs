@@ -69,7 +69,7 @@ impl Authority {
         Ok(Authority { name, root: root.into_owned(), signs, times: times.unwrap_or(always), valid })
     }
 
-    /// Whether a chain leads to it: each certificate signed by the next, the leaf for signing code.
+    /// Whether a chain leads to it: each certificate signed by the next, none of them for something else than signing code.
     fn issued(&self, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>], at: UnixMs) -> Issued {
         let (Ok(anchor), Ok(leaf)) =
             (webpki::anchor_from_trusted_cert(&self.root), EndEntityCert::try_from(leaf))

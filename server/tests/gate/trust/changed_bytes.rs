@@ -27,7 +27,7 @@ fn good(format: Format, bytes: &[u8], keys: &TrustedKeys) -> Option<Attestation>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any byte of a piece becomes another one: what is then still signed says what was said.
     #[test]

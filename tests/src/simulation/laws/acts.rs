@@ -48,13 +48,29 @@ fn subject(act: &Act) -> Subject<'_> {
     (&act.app, act.flag.as_ref(), act.environment.as_ref(), act.measured, act.cause, rule)
 }
 
-/// On a revision of a flag once for a cause, by each rule; on a whole app once in an hour.
+/// On a revision of a flag once for a cause, by each rule, while the same build runs; on a whole app once in an hour.
 fn once_for_a_cause(scene: &Scene<'_>, violate: &mut Violate<'_>) {
     let mut last: Vec<(Subject<'_>, UnixMs)> = Vec::new();
-    for (step, act) in acts(scene) {
-        let (at, of_flag) = (step.entry().at, act.flag.is_some() && act.measured.is_some());
+    let mut deployed: Vec<(&AppKey, &EnvKey, UnixMs)> = Vec::new();
+    for step in scene.steps() {
+        let at = step.entry().at;
+        let act = match &step.row.entry.change {
+            Change::ReleaseDeployed { app, environment, .. } => {
+                deployed.push((app, environment, at));
+                continue;
+            }
+            Change::GuardrailActed { act } => act,
+            _ => continue,
+        };
+        let of_flag = act.flag.is_some() && act.measured.is_some();
+        let other_build = |then: UnixMs| {
+            let is_there = |app: &AppKey, environment: &EnvKey| {
+                *app == act.app && Some(environment) == act.environment.as_ref()
+            };
+            deployed.iter().any(|(app, environment, at)| is_there(app, environment) && *at > then)
+        };
         let again = |(before, then): &(Subject<'_>, UnixMs)| {
-            *before == subject(act) && (of_flag || at < then.plus(HOUR))
+            *before == subject(act) && if of_flag { !other_build(*then) } else { at < then.plus(HOUR) }
         };
         let acted_before = last.iter().any(again);
         last.push((subject(act), at));
@@ -172,15 +188,26 @@ fn arrive(nodes: &[Node], scene: &Scene<'_>, violate: &mut Violate<'_>) {
             continue;
         };
         let Harm { app, measured, environment, cause, rule, .. } = &scene.history.harms[harm];
-        let (flag, measured) = measured.clone().unzip();
-        let at = scene.step(*revision).map_or(UnixMs(0), |step| step.entry().at);
+        let flag = measured.as_ref().map(|(flag, _)| flag.clone());
+        let step = scene.step(*revision);
+        let at = step.as_ref().map_or(UnixMs(0), |step| step.entry().at);
+        // Of a whole app the deployment was measured, if one is known.
+        let measured = step.as_ref().and_then(|step| match &step.row.entry.change {
+            Change::GuardrailActed { act } => act.measured,
+            _ => None,
+        });
+        // Another build is measured anew.
+        let current = step.as_ref().and_then(|step| step.before.releases(app, environment)?.current());
+        let deployed = current.map(|release| release.deployed_at);
         for node in nodes {
             let runbook = node.folded.app(app).and_then(|app| app.runbook());
             let place = (flag.as_ref(), Some(environment));
             let rule = Some(rule.when());
-            let acted = runbook.and_then(|runbook| runbook.acted(place, measured, *cause, rule, (at, None)));
-            if acted.is_none_or(|acted| acted.revision != *revision) {
-                let what = format!("node {} does not know the act at {revision}: {acted:?}", node.index);
+            // The clock that stamped the deployment may be ahead of the one that stamped the act.
+            let acted = |deployed| runbook?.acted(place, measured, *cause, rule, (at, deployed));
+            let known = [deployed, None].map(acted);
+            if !known.iter().flatten().any(|acted| acted.revision == *revision) {
+                let what = format!("node {} does not know the act at {revision}: {known:?}", node.index);
                 violate(Law::ActsArrive, what);
             }
         }

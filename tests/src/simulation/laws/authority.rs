@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollout_rules::change::{Change, Command};
 use rollout_rules::ids::{ProposalId, ScheduleId};
+use rollout_rules::proposal::Approving;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 

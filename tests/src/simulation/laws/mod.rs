@@ -4,6 +4,7 @@ mod acts;
 mod authority;
 mod automation;
 mod commands;
+mod gate;
 mod jobs;
 mod kills;
 mod rollouts;
@@ -57,6 +58,7 @@ pub(super) fn check(nodes: &[Node], outside: &mut Outside) {
     kills::check(&scene, &mut violate);
     automation::check(&scene, &mut violate);
     authority::check(&scene, &mut violate);
+    gate::check(&scene, &mut violate);
     rollouts::check(&scene, &mut violate);
     acts::check(nodes, &scene, &mut violate);
     jobs::check(&scene, &mut violate);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rollout_rules::change::{Anchor, Command, Entry};
 use rollout_rules::decide::{Refusal, Request, Verdict, decide};
+use rollout_rules::governance::Enforcement;
 use rollout_rules::ids::Revision;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, UnixMs};
@@ -155,7 +156,11 @@ impl Node {
             && matches!(request.command, Command::ApplySchedule { .. } | Command::StepRollout { .. });
         let judged_at = if hasty { now.plus(AHEAD) } else { now };
         let remembered = self.remembered(&request.command, outside);
-        let outcome = match decide(&remembered, &outside.rules, &request, judged_at) {
+        let mut rules = outside.rules.clone();
+        if outside.errs(Mutation::GateUnasked) {
+            rules.gate = Enforcement::Report;
+        }
+        let outcome = match decide(&remembered, &rules, &request, judged_at) {
             Ok(Verdict::Change(draft)) => {
                 let base = self.speculation();
                 let anchor = Anchor { revision: base.revision(), hash: base.hash() };

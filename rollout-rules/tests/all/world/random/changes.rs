@@ -377,6 +377,7 @@ pub fn changes() -> BoxedStrategy<Change> {
         4 => changes_of_apps(),
         8 => changes_around_flags(),
         3 => changes_around_guardrails(),
+        3 => gate::gate_changes(),
     ]
     .boxed()
 }

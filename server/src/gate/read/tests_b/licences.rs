@@ -124,6 +124,7 @@ fn what_is_not_said_or_not_known_is_unknown() {
         ("Dual License", Unknown),
         ("((", Unknown),
         ("MIT OR", Unknown),
+        (&"MIT OR ".repeat(1_000), Unknown),
     ]);
 }
 

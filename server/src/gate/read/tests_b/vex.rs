@@ -1,7 +1,7 @@
 //! What somebody says of vulnerabilities, in OpenVEX and in CycloneDX.
 
 use rollout_rules::gate::facts::ExploitabilityStatus::{Affected, Fixed, NotAffected, UnderInvestigation};
-use rollout_rules::gate::facts::ProblemCode;
+use rollout_rules::gate::facts::{MAX_FINDINGS, ProblemCode};
 use serde_json::{Value, json};
 
 use super::{CYCLONEDX, OPENVEX, facts_of, refused};
@@ -107,6 +107,14 @@ fn cyclonedx(components: Value, analysis: Value) -> Value {
             "affects": [{"ref": "a@1"}, {"ref": "urn:cdx:3e671687-395b-41f5-a30f-a58921a69b79/1#pkg:pypi/b@1"}, {"ref": "*"}],
         }],
     })
+}
+
+#[test]
+fn more_statements_than_are_kept_are_refused() {
+    let statement = json!({"vulnerability": "CVE-2020-1", "status": "fixed"});
+    let mut document = openvex(json!({}));
+    document["statements"] = json!(vec![statement; MAX_FINDINGS + 1]);
+    assert_eq!(refused(OPENVEX, &document).0, ProblemCode::TooLarge);
 }
 
 #[test]

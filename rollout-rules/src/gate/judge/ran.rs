@@ -1,0 +1,76 @@
+//! Which tests ran. A test is known by other names to who reads its code than to who runs it: reports put suites and files before it,
+//! leave out the folder that the tests were started in, and write out what was filled in.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use core::ops::Bound;
+
+/// What stands between the parts of a name.
+const BETWEEN: [char; 5] = ['.', ' ', ':', '/', '>'];
+/// Most parts of a name by which it can be found.
+const MAX_PARTS: usize = 32;
+/// Shortest start of a title that is filled in when it runs, in bytes: a shorter one would be found in any report.
+const MIN_START: usize = 3;
+
+/// The tests that ran.
+pub(super) struct Ran {
+    whole: BTreeSet<String>,
+    /// Each name, and each end of it that begins a part.
+    ends: BTreeSet<String>,
+}
+
+impl Ran {
+    pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Ran {
+        let (mut whole, mut ends) = (BTreeSet::new(), BTreeSet::new());
+        for name in names {
+            // A name may end in brackets without being a case of a parametrised test.
+            for name in [plain(name), plain(without_case(name))] {
+                let starts = name.match_indices(BETWEEN).map(|(at, mark)| at + mark.len()).take(MAX_PARTS);
+                ends.extend(starts.filter_map(|at| name.get(at..)).map(|end| String::from(end.trim_start())));
+                ends.insert(name.clone());
+                whole.insert(name);
+            }
+        }
+        Ran { whole, ends }
+    }
+
+    /// Whether a test is among them.
+    pub(super) fn has(&self, test: &str) -> bool {
+        let test = plain(test);
+        if let Some(start) = start_of_filled_in(&test) {
+            let from = (Bound::Included(start), Bound::Unbounded);
+            return self.ends.range::<str, _>(from).next().is_some_and(|name| name.starts_with(start));
+        }
+        self.ends.contains(&test) || self.started_further_in(&test)
+    }
+
+    /// Whether the tests were started in a folder further in: `backend.tests.prices.test_sum` ran as `tests.prices.test_sum`.
+    fn started_further_in(&self, test: &str) -> bool {
+        let starts = test.match_indices('.').map(|(at, _)| at + 1).take(MAX_PARTS);
+        let mut ends = starts.filter_map(|at| test.get(at..)).filter(|end| end.contains('.'));
+        ends.any(|end| self.whole.contains(end))
+    }
+}
+
+/// A parametrised case is one of the test without its parameters.
+fn without_case(name: &str) -> &str {
+    match name.find('[') {
+        Some(at) if name.ends_with(']') => &name[..at],
+        _ => name,
+    }
+}
+
+/// Vitest puts ` > ` between suites, others a space.
+fn plain(name: &str) -> String {
+    name.replace(" > ", " ")
+}
+
+/// What comes before the part of a title that is filled in when the test runs: `%i`, `$name`, `${name}`.
+fn start_of_filled_in(test: &str) -> Option<&str> {
+    let filled = |at: &usize| {
+        let next = test.as_bytes().get(at + 1);
+        next.is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'{' | b'#' | b'.'))
+    };
+    let at = test.match_indices(['%', '$']).map(|(at, _)| at).find(filled)?;
+    test.get(..at).map(str::trim_end).filter(|start| start.len() >= MIN_START)
+}

@@ -1,0 +1,119 @@
+//! Which lines a build changed, as Git tells it, without the lines themselves.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::cli::failure::Failure;
+
+/// Longest complaint of Git that is shown, in characters.
+const MAX_COMPLAINT_CHARS: usize = 300;
+
+/// What changed since a branch left another one, as a diff.
+pub(super) fn since(folder: &Path, base: &str) -> Result<Vec<u8>, Failure> {
+    if base.is_empty() || base.starts_with('-') {
+        return Err(Failure::usage("--diff-base names a branch or commit, such as origin/main"));
+    }
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(["diff", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"])
+        .args(["--unified=0", "--relative", "--merge-base", base, "--", "."])
+        .output()
+        .map_err(|error| {
+            Failure::no_evidence(format!("git cannot be run ({error}): give the diff with --diff FILE"))
+        })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said: String =
+        String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_COMPLAINT_CHARS).collect();
+    Err(Failure::no_evidence(format!(
+        "git cannot say what changed since `{base}`: {said}; in a pipeline, fetch the whole history (fetch-depth: 0)"
+    )))
+}
+
+/// A diff without the code in it: the gate asks only which lines changed. None if it changes nothing.
+pub(super) fn without_code(diff: &[u8]) -> Option<Vec<u8>> {
+    let mut kept = Vec::with_capacity(diff.len() / 4);
+    // Lines of the old and the new file that the open hunk still holds.
+    let mut open = (0, 0);
+    let mut changes = false;
+    for line in diff.split_inclusive(|byte| *byte == b'\n') {
+        let mark = line.first().copied().unwrap_or(b' ');
+        if open == (0, 0) || mark == b'\\' {
+            if let Some(counts) = hunk(line) {
+                open = counts;
+                changes = true;
+                // What Git shows after the numbers is a line of code.
+                kept.extend(numbers(line));
+            } else if mark != b'\\' {
+                kept.extend(line);
+            }
+            continue;
+        }
+        let (old, new) = &mut open;
+        match mark {
+            b'+' => *new = new.saturating_sub(1),
+            b'-' => *old = old.saturating_sub(1),
+            _ => (*old, *new) = (old.saturating_sub(1), new.saturating_sub(1)),
+        }
+        kept.extend(match mark {
+            b'+' => b"+\n",
+            b'-' => b"-\n",
+            _ => b" \n",
+        });
+    }
+    changes.then_some(kept)
+}
+
+/// How many lines of the old and the new file a hunk holds: `@@ -1,2 +3 @@`.
+fn hunk(line: &[u8]) -> Option<(u32, u32)> {
+    let text = String::from_utf8_lossy(line);
+    let mut words = text.strip_prefix("@@ ")?.split(' ');
+    let mut count = |sign: char| -> Option<u32> {
+        let range = words.next()?.strip_prefix(sign)?;
+        range.split_once(',').map_or(Some(1), |(_, count)| count.parse().ok())
+    };
+    Some((count('-')?, count('+')?))
+}
+
+/// The numbers of a hunk's header, without the code that may follow.
+fn numbers(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let words: Vec<&str> = text.split_whitespace().take(4).collect();
+    format!("{}\n", words.join(" ")).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_diff_stays_here() {
+        let diff = "diff --git a/app.py b/app.py\nindex 1..2 100644\n--- a/app.py\n+++ b/app.py\n\
+                    @@ -1,2 +1,3 @@ def secret_name():\n keep\n-password = 'hunter2'\n+x = 1\n+-- not a header\n\
+                    \\ No newline at end of file\ndiff --git a/b.py b/b.py\n--- a/b.py\n+++ b/b.py\n@@ -4 +4 @@\n-a\n+b\n";
+        let kept =
+            String::from_utf8(without_code(diff.as_bytes()).expect("it changes something")).expect("text");
+        assert_eq!(
+            kept,
+            "diff --git a/app.py b/app.py\nindex 1..2 100644\n--- a/app.py\n+++ b/app.py\n@@ -1,2 +1,3 @@\n \n-\n+\n+\n\
+             diff --git a/b.py b/b.py\n--- a/b.py\n+++ b/b.py\n@@ -4 +4 @@\n-\n+\n"
+        );
+    }
+
+    #[test]
+    fn a_diff_that_changes_no_line_is_none() {
+        assert_eq!(without_code(b""), None);
+        assert_eq!(
+            without_code(b"diff --git a/a b/b\nsimilarity index 100%\nrename from a\nrename to b\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_base_cannot_be_an_option_of_git() {
+        let failure = since(Path::new("."), "--output=/tmp/x").expect_err("an option");
+        assert_eq!(failure.exit_code() as u8, 2);
+    }
+}
