@@ -45,6 +45,8 @@ pub fn start_self(arguments: &[&str]) -> (Child, impl Iterator<Item = String> + 
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         command.env_remove(name);
     }
+    // What is measured needs no build that passed.
+    command.env("TIDEGATE_GATE_ENFORCEMENT", "report");
     let mut process = command.spawn().expect("this program runs again");
     let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
     (process, lines.map_while(Result::ok))

@@ -285,8 +285,8 @@ fn greeting(url: &str, occasion: Occasion, token: &str) -> String {
         for next in [
             "app create hello",
             "flag create greeting",
-            "flag on greeting --env production --exposure 30%",
-            "token create --scope sdk-server --env production",
+            "flag on greeting --env sandbox --exposure 30%",
+            "token create --scope sdk-server --env sandbox",
             "flag kill greeting",
         ] {
             text.push_str(&format!("  {tidegate} {next}\n"));

@@ -153,6 +153,8 @@ impl Server {
         {
             command.env_remove(name);
         }
+        // Tests of everything else need no build that passed; those of the gate set it anew.
+        command.env("TIDEGATE_GATE_ENFORCEMENT", "report");
         command.envs(settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the server's binary runs");

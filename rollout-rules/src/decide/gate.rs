@@ -67,18 +67,24 @@ impl Case<'_> {
             return Err(invalid("decision", "it holds more than an entry keeps: fit it first"));
         }
         let latest = self.snapshot.decision(app, environment, &decision.artifact);
+        if let (Some(latest), true) = (latest, decision.occasion != Occasion::Asked) {
+            // What was found meanwhile is not in it, and may not go away.
+            self.not_older(latest.revision)?;
+        }
         if self.snapshot.stale(decision, found, self.now).is_some() {
             let current = latest.map_or(self.snapshot.policy_revision(), |decided| decided.revision);
             return Err(Refusal::Stale { seen: Revision::ZERO, current, changed: Vec::new() });
         }
-        // What is judged again names the pipeline that asked the first time.
+        // What is judged again names the pipeline that asked the first time; who shows nothing but the token asks with it now.
+        let is_shown = decision.occasion == Occasion::Asked
+            || (decision.occasion == Occasion::NewEvidence && self.caller.token.is_none());
         let names = |token: &Digest| {
             let before = latest.and_then(|decided| decided.decision.identity.as_ref());
             before.is_some_and(|identity| identity.token_id == *token)
         };
         if let Some(identity) = &decision.identity
             && self.snapshot.pipeline_token_used(&identity.token_id)
-            && (decision.occasion == Occasion::Asked || !names(&identity.token_id))
+            && (is_shown || !names(&identity.token_id))
         {
             let problem =
                 "this pipeline token was used before: ask the issuer for another one, for each request";

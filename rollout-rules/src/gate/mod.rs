@@ -10,4 +10,4 @@ pub mod policy;
 pub mod trust;
 pub mod waiver;
 
-pub use self::judge::{Subject, judge};
+pub use self::judge::{Subject, judge, not_its_pipeline};

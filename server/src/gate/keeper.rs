@@ -115,7 +115,7 @@ impl Keeper {
         for artifact in watched(&folded, app, environment) {
             let decided = Arc::clone(folded.decision(app, environment, &artifact)?);
             if let Some(occasion) = occasion(&folded, &decided, now)
-                && !self.again(&decided.decision, occasion, now).await
+                && !self.again(&decided, occasion, now).await
             {
                 next = Some(now.plus(AGAIN));
             }
@@ -132,9 +132,13 @@ impl Keeper {
     }
 
     /// Judges a build again. Says whether that is done.
-    async fn again(&self, earlier: &Decision, occasion: Occasion, now: UnixMs) -> bool {
+    async fn again(&self, decided: &Decided, occasion: Occasion, now: UnixMs) -> bool {
+        let Decision { app, environment, artifact, .. } = &decided.decision;
         for _ in 0..TRIES {
-            let (gate, folded, earlier) = (self.gate.clone(), self.folded(), earlier.clone());
+            let (gate, folded) = (self.gate.clone(), self.folded());
+            // What was found meanwhile counts too.
+            let Some(latest) = folded.decision(app, environment, artifact) else { return true };
+            let (earlier, seen) = (latest.decision.clone(), latest.revision);
             let verifier = self.verifier.clone();
             // Its evidence is read from disk, and judging is work.
             let work = tokio::task::spawn_blocking(move || {
@@ -155,9 +159,9 @@ impl Keeper {
                 Occasion::WaiverChanged => "a waiver changed",
                 _ => "what builds are judged by changed",
             };
-            let app = decision.app.clone();
             let command = Command::Gate(GateCommand::Decide { decision: Box::new(decision) });
-            match self.commands.submit(request(&app, command, reason)).await {
+            let request = Request { seen: Some(seen), ..request(app, command, reason) };
+            match self.commands.submit(request).await {
                 Ok(_) => return true,
                 Err(SubmitError::Refused(refusal)) if matches!(refusal, Refusal::Stale { .. }) => {}
                 Err(error) => {

@@ -4,7 +4,7 @@ use rollout_rules::flag::{EnvironmentKind, Serve, Targeting};
 use rollout_rules::governance::Token;
 use rollout_rules::ids::{EnvKey, Revision};
 use rollout_rules::percent::Exposure;
-use rollout_rules::proposal::Proposal;
+use rollout_rules::proposal::{Approval, Proposal};
 use rollout_rules::runbook::Guardrails;
 use rollout_rules::sli::guardrail::Guardrail;
 use rollout_rules::snapshot::{App, EnvironmentRecord, FlagView, SegmentRecord, StateRecord};
@@ -154,11 +154,7 @@ pub fn token(token: &Token) -> Value {
 
 /// A proposal; `needed` is how many approvals it takes.
 pub fn proposal(proposal: &Proposal, needed: u8, now: UnixMs) -> Value {
-    let approvals: Vec<Value> = proposal
-        .approvals
-        .iter()
-        .map(|approval| json!({ "actor": approval.actor, "at": approval.at, "hash": approval.hash }))
-        .collect();
+    let approvals: Vec<Value> = proposal.approvals.iter().map(approval).collect();
     json!({
         "id": proposal.id,
         "app": proposal.app,
@@ -173,4 +169,15 @@ pub fn proposal(proposal: &Proposal, needed: u8, now: UnixMs) -> Value {
         "approvals": approvals,
         "needed": needed,
     })
+}
+
+fn approval(approval: &Approval) -> Value {
+    let mut view = json!({ "actor": approval.actor, "at": approval.at, "hash": approval.hash });
+    if let Some(role) = approval.role {
+        view["role"] = role.as_str().into();
+    }
+    if !approval.checked.is_empty() {
+        view["checked"] = json!(approval.checked);
+    }
+    view
 }

@@ -1,5 +1,6 @@
 //! The description of the API, the pages beside it, and the promise that no route is open to the wrong role.
 
+use crate::http_gate::{self, Part};
 use crate::served;
 
 use std::collections::BTreeMap;
@@ -96,6 +97,11 @@ impl Told<'_> {
         let mut body = self.it["requestBody"]["content"]["application/json"]["example"].clone();
         if self.path.starts_with("/v1/proposals/{id}") && !body["hash"].is_null() {
             body["hash"] = proposal["hash"].clone();
+        }
+        let form = &self.it["requestBody"]["content"]["multipart/form-data"]["example"]["request"];
+        if !form.is_null() {
+            let parts = [Part::request(&form.to_string())];
+            return http_gate::send(served, token, &path, &parts);
         }
         let extra: &[(&str, &str)] =
             if self.path.contains("{flag}") { &[("If-Match", revision)] } else { &[] };

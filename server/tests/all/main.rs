@@ -33,6 +33,7 @@ mod http_explain;
 mod http_exposures;
 mod http_feed;
 mod http_flags;
+mod http_gate;
 mod http_ofrep;
 mod http_outcomes;
 mod http_rest;

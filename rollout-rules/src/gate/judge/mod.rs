@@ -11,7 +11,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::decision::{Check, CheckName, CheckState, Excuse, Judged, Judgement, MAX_LISTED, Verdict};
-use super::facts::{Facts, Finding, SignerId};
+use super::facts::{Facts, Finding, PipelineIdentity, SignerId};
 use super::policy::{Level, Policy, TierPolicy};
 use super::trust::Source;
 use super::waiver::{Against, Waiver};
@@ -243,37 +243,44 @@ impl<'a> Bench<'a> {
                 ..Outcome::passed("asked with a token of Tidegate, not with the pipeline's own")
             };
         };
-        let Some(source) = self.subject.source else {
-            return Outcome::failed(Level::Deny, "nobody said what the app may be built from")
-                .fix(words::SET_SOURCE);
-        };
-        let mut wrong = Vec::new();
-        let mut same = |what: &str, may: Option<&String>, is: Option<&String>| {
-            if may.is_some() && may != is {
-                wrong.push(format!("the {what} is {}", is.map_or("not said", String::as_str)));
+        match not_its_pipeline(self.subject.source, identity) {
+            None => Outcome::passed(format!("the app's pipeline: {}", identity.subject)),
+            Some(wrong) if self.subject.source.is_none() => {
+                Outcome::failed(Level::Deny, wrong).fix(words::SET_SOURCE)
             }
-        };
-        same("repository's number", source.repository_id.as_ref(), identity.repository_id.as_ref());
-        same("owner's number", source.owner_id.as_ref(), identity.owner_id.as_ref());
-        if source.repository_id.is_none() {
-            wrong
-                .push("the app's source names no repository number, and names can be taken over".to_string());
+            Some(wrong) => Outcome::failed(Level::Deny, wrong),
         }
-        let workflow = identity.workflow.as_deref().unwrap_or("");
-        let is_one = |may: &String| workflow == may || workflow.split('@').next() == Some(may.as_str());
-        if !source.workflows.is_empty() && !source.workflows.iter().any(is_one) {
-            wrong.push(format!("the workflow is `{workflow}`"));
-        }
-        if wrong.is_empty() {
-            return Outcome::passed(format!("the app's pipeline: {}", identity.subject));
-        }
-        Outcome::failed(Level::Deny, format!("not the app's pipeline: {}", wrong.join(", ")))
     }
 }
 
 /// Where something was found, to sort by.
 fn place(finding: &Finding) -> (&str, Option<&str>, Option<u32>) {
     (&finding.rule, finding.file.as_deref(), finding.line)
+}
+
+/// Why a pipeline is not the one of an app with this source; none: it is. A strange one may not even ask: a denial of what runs would
+/// take the app's flags down.
+pub fn not_its_pipeline(source: Option<&Source>, identity: &PipelineIdentity) -> Option<String> {
+    let Some(source) = source else {
+        return Some("nobody said what the app may be built from".to_string());
+    };
+    let mut wrong = Vec::new();
+    let mut same = |what: &str, may: Option<&String>, is: Option<&String>| {
+        if may.is_some() && may != is {
+            wrong.push(format!("the {what} is {}", is.map_or("not said", String::as_str)));
+        }
+    };
+    same("repository's number", source.repository_id.as_ref(), identity.repository_id.as_ref());
+    same("owner's number", source.owner_id.as_ref(), identity.owner_id.as_ref());
+    if source.repository_id.is_none() {
+        wrong.push("the app's source names no repository number, and names can be taken over".to_string());
+    }
+    let workflow = identity.workflow.as_deref().unwrap_or("");
+    let is_one = |may: &String| workflow == may || workflow.split('@').next() == Some(may.as_str());
+    if !source.workflows.is_empty() && !source.workflows.iter().any(is_one) {
+        wrong.push(format!("the workflow is `{workflow}`"));
+    }
+    (!wrong.is_empty()).then(|| format!("not the app's pipeline: {}", wrong.join(", ")))
 }
 
 /// A code as it is written.

@@ -29,6 +29,8 @@ impl Server {
                 "--listen",
                 "127.0.0.1:0",
                 "--webhooks-allow-private=true",
+                // The demo shows what happens after the gate.
+                "--gate-enforcement=report",
                 "--log-level",
                 "error",
             ])

@@ -44,8 +44,12 @@ all! {
         "Send the same change to `POST /v1/proposals` (`--propose` on the command line); a human applies it.";
     "approvals_needed": "A raise in production needs the approval of other people, as the app's tier says.",
         "Propose the change, have others approve it, then apply it. `needed` and `have` count the approvals.";
+    "roles_missing": "A raise in production takes people with certain roles who approve it, as the policy says for the app's tier.",
+        "Propose the change and have somebody with each role of `roles` approve it in that role, each a person of their own. `tidegate policy show` says which roles a tier asks for.";
+    "role_needed": "It takes somebody with a role who does it in that role.",
+        "`role` names it. Ask somebody who has it, or have an admin give it: `POST /v1/gate/roles`.";
     "gate_missing": "The release that is live has not passed the gate for this environment.",
-        "`missing` says what the gate lacks. Mend it and ask the gate again.";
+        "`missing` says what the gate lacks, and which command shows more. Mend it and ask the gate again.";
     "tier_limit": "A CI token may raise only so far in production at this app's tier.",
         "Have a person raise the rest, or propose it.";
     "own_approval": "Nobody approves what they proposed, or what an agent proposed for them.",
@@ -80,6 +84,8 @@ all! {
         "Extend the environment, or make a new one.";
     "held": "A guardrail, a budget or the gate holds the flag at its off variant.",
         "Look at why it is held before raising it again.";
+    "waiver_over": "The waiver has lapsed or was ended, and does not come back.",
+        "`state` says which. Ask for another one if the risk is still to be taken.";
     "proposal_closed": "The proposal was applied, rejected or has lapsed.",
         "`state` says which. Propose it anew if it is still wanted.";
     "proposal_changed": "The hash is not that of the proposal as it is stored.",
@@ -122,6 +128,8 @@ all! {
         "The log has the cause under the `X-Request-ID` of the answer. If it was a change, read whether it was made before repeating it.";
     "busy": "More requests are under way than the server works on at once.",
         "Try again after `Retry-After` seconds. Kills are always taken. If it lasts, look at the server's load.";
+    "gate_closed": "The gate could not be opened when the server started, so that no build can be judged and no receipt signed.",
+        "The server's log says why, most often that the folder `gate` in `data_dir` cannot be written. Mend that and start the server again. Checks and kills go on.";
     "too_many_streams": "The server holds as many event streams as its settings allow.",
         "Come back later, or raise `limits.streams`; the SDKs serve what they have meanwhile.";
     "not_ready": "The server reads its log, cannot follow it, or is stopping.",

@@ -163,7 +163,12 @@ pub(super) fn segments() -> Vec<Operation> {
                     "description": "Who works here",
                     "when": { "attribute": "email", "op": "ends_with", "values": ["@example.org"] },
                 }))
-                .refused(&[problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED, problem::GATE_MISSING])
+                .refused(&[
+                    problem::AGENTS_ONLY_PROPOSE,
+                    problem::APPROVALS_NEEDED,
+                    problem::ROLES_MISSING,
+                    problem::GATE_MISSING,
+                ])
                 .refused(&[problem::REVISION_REQUIRED])
                 .answers::<SegmentView>(200, "The segment as it is now.", segment())
                 .with_header("ETag"),
@@ -186,7 +191,12 @@ pub(super) fn segments() -> Vec<Operation> {
                 .by(by)
                 .change()
                 .body::<MembersBody>(json!({ "add": ["user-17"], "remove": ["user-4"] }))
-                .refused(&[problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED, problem::GATE_MISSING])
+                .refused(&[
+                    problem::AGENTS_ONLY_PROPOSE,
+                    problem::APPROVALS_NEEDED,
+                    problem::ROLES_MISSING,
+                    problem::GATE_MISSING,
+                ])
                 .refused(&[problem::REVISION_REQUIRED])
                 .answers::<SegmentView>(200, "The segment as it is now.", segment())
                 .with_header("ETag"),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::advice::advice;
 use super::links::links;
-use super::operation::{Access, Answer, Operation, Parameter};
+use super::operation::{Access, Answer, Body, Files, Operation, Parameter};
 use super::{shapes, views};
 use crate::http::problem::{self, Kind};
 use crate::secret::scope_word;
@@ -29,6 +29,10 @@ const TAGS: &[(&str, &str)] = &[
     ("Tokens", "Who may act."),
     ("Log", "Who changed what, when and why."),
     ("Webhooks", "Entries of the log, told to addresses: signed, in order, at least once."),
+    (
+        "Gate",
+        "What a build has to show before its flags may go up in production: evidence comes in, a decision and its receipt go out.",
+    ),
     ("Guardrails", "When a rollout is taken back, whom that calls and tells, and what became of it."),
     ("SDKs", "The feed that SDKs follow, and what they say they serve."),
     ("Server", "Health, metrics, and this description."),
@@ -129,13 +133,35 @@ fn told(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         shown["x-tidegate-events"] = events(generator).to_value();
     }
     if let Some(body) = &operation.body {
-        let schema = (body.schema)(generator);
-        shown["requestBody"] = json!({
-            "required": body.required,
-            "content": { "application/json": { "schema": schema, "example": body.example } },
-        });
+        shown["requestBody"] = body_of(body, generator);
     }
     shown
+}
+
+fn body_of(body: &Body, generator: &mut SchemaGenerator) -> Value {
+    let (schema, example) = ((body.schema)(generator), &body.example);
+    let Some(Files { part, most }) = body.files else {
+        let content = json!({ "application/json": { "schema": schema, "example": example } });
+        return json!({ "required": body.required, "content": content });
+    };
+    let file = json!({ "type": "string", "format": "binary" });
+    let form = json!({
+        "type": "object",
+        "properties": { "request": schema, part: { "type": "array", "items": file, "maxItems": most } },
+        "required": ["request"],
+        "additionalProperties": false,
+    });
+    json!({
+        "required": body.required,
+        "content": { "multipart/form-data": {
+            "schema": form,
+            "example": { "request": example, part: [] },
+            "encoding": {
+                "request": { "contentType": "application/json" },
+                part: { "contentType": "application/octet-stream" },
+            },
+        } },
+    })
 }
 
 fn who(access: Access) -> String {

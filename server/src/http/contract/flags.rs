@@ -67,7 +67,12 @@ pub(super) fn flags() -> Vec<Operation> {
             .by(CHANGERS)
             .change()
             .body::<FlagPatch>(json!({ "description": "The checkout of 2027" }))
-            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED])
+            .refused(&[
+                problem::REVISION_REQUIRED,
+                problem::AGENTS_ONLY_PROPOSE,
+                problem::APPROVALS_NEEDED,
+                problem::ROLES_MISSING,
+            ])
             .refused(&[problem::GATE_MISSING, problem::IN_USE, problem::EXPIRED, problem::TIER_LIMIT])
             .answers::<FlagView>(200, "The flag as it is now.", flag())
             .with_header("ETag"),
@@ -82,7 +87,12 @@ pub(super) fn flags() -> Vec<Operation> {
             .change()
             .optional_body::<Extension>(json!({ "environment": "production", "reason": "The trial goes on" }))
             .refused(&[problem::REASON_REQUIRED, problem::EXPIRY_BEYOND_CAP, problem::REVISION_REQUIRED])
-            .refused(&[problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED, problem::GATE_MISSING])
+            .refused(&[
+                problem::AGENTS_ONLY_PROPOSE,
+                problem::APPROVALS_NEEDED,
+                problem::ROLES_MISSING,
+                problem::GATE_MISSING,
+            ])
             .refused(&[problem::ENVIRONMENT_ENDED, problem::KILLED, problem::HELD, problem::TIER_LIMIT])
             .answers::<FlagView>(200, "The flag as it is now.", flag())
             .with_header("ETag"),
@@ -119,7 +129,7 @@ pub(super) fn states() -> Vec<Operation> {
             .by(CHANGERS)
             .change()
             .body::<StatePatch>(json!({ "on": true, "exposure": 30, "reason": "The first third" }))
-            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED])
+            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED, problem::ROLES_MISSING])
             .refused(&[problem::GATE_MISSING, problem::TIER_LIMIT, problem::KILLED, problem::EXPIRED])
             .refused(&[problem::ENVIRONMENT_ENDED, problem::HELD, problem::PREREQUISITE_CYCLE])
             .refused(&[problem::REASON_REQUIRED])

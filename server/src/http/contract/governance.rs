@@ -8,7 +8,7 @@ use super::operation::{ADMINS, ALL, CHANGERS, Operation, READERS, SHAPERS};
 use super::views::{EntryView, LogPage, Page, ProposalState, ProposalView, TokenMade, TokenView, Whoami};
 use crate::http::apps::OnlyReason;
 use crate::http::problem;
-use crate::http::proposals::{NewProposal, ShownHash};
+use crate::http::proposals::{NewApproval, NewProposal, ShownHash};
 use crate::http::tokens::NewToken;
 
 const PROPOSAL: &str = "/v1/proposals/{id}";
@@ -59,15 +59,21 @@ pub(super) fn proposals() -> Vec<Operation> {
             .refused(&[problem::NOT_FOUND])
             .answers::<ProposalView>(200, "The proposal.", proposal()),
         settling("approve", "Approve a proposal as it was shown")
-            .about("Only a human other than the proposer. Name the hash that was shown: any change voids it.")
+            .about(
+                "Only a human other than the proposer. Name the hash that was shown: any change voids it. `role` says in which role \
+                 of those that the policy asks for, if it is one; whoever approves as security ticks the whole checklist in \
+                 `checked`.",
+            )
             .by(SHAPERS)
-            .body::<ShownHash>(json!({ "hash": HASH }))
-            .refused(&[problem::PROPOSAL_CHANGED, problem::OWN_APPROVAL, problem::AGENTS_ONLY_PROPOSE]),
+            .body::<NewApproval>(json!({ "hash": HASH }))
+            .refused(&[problem::PROPOSAL_CHANGED, problem::OWN_APPROVAL, problem::AGENTS_ONLY_PROPOSE])
+            .refused(&[problem::ROLE_NEEDED]),
         settling("apply", "Do what a proposal says")
             .about("Only a human with the rights that its command takes. It is decided again, now.")
             .by(CHANGERS)
             .body::<ShownHash>(json!({ "hash": HASH }))
             .refused(&[problem::PROPOSAL_CHANGED, problem::APPROVALS_NEEDED, problem::GATE_MISSING, problem::TIER_LIMIT])
+            .refused(&[problem::ROLES_MISSING])
             .refused(&[problem::ALREADY_EXISTS, problem::EXPIRED, problem::EXPIRY_BEYOND_CAP, problem::IN_USE])
             .refused(&[problem::KILLED, problem::HELD, problem::ENVIRONMENT_ENDED, problem::PREREQUISITE_CYCLE])
             .refused(&[problem::REASON_REQUIRED, problem::NOT_KILLED, problem::KILLED_EVERYWHERE])

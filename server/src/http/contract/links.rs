@@ -25,6 +25,7 @@ fn link(made_by: &Operation, next: &Operation) -> Value {
                 _ if known.contains(&name) => format!("$request.path.{name}"),
                 "app" | "environment" | "flag" => "$response.body#/key".to_owned(),
                 "job" | "channel" => "$response.body#/name".to_owned(),
+                "waiver" => "$response.body#/waiver/id".to_owned(),
                 _ => "$response.body#/id".to_owned(),
             };
             (format!("path.{name}"), source.into())

@@ -226,7 +226,7 @@ pub(super) fn looking_back() -> Vec<Operation> {
             .by(CHANGERS)
             .change()
             .body::<Revert>(json!({ "to": 5, "reason": "It went better then" }))
-            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED])
+            .refused(&[problem::REVISION_REQUIRED, problem::AGENTS_ONLY_PROPOSE, problem::APPROVALS_NEEDED, problem::ROLES_MISSING])
             .refused(&[problem::GATE_MISSING, problem::TIER_LIMIT, problem::KILLED, problem::EXPIRED])
             .refused(&[problem::ENVIRONMENT_ENDED, problem::HELD, problem::PREREQUISITE_CYCLE])
             .refused(&[problem::PAST_TOO_FAR, problem::NOT_PROPOSABLE, problem::ALREADY_EXISTS])

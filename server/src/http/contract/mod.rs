@@ -12,6 +12,8 @@ mod document;
 mod evaluator;
 mod exposures;
 mod flags;
+mod gate;
+mod gate_rules;
 mod governance;
 mod guardrails;
 mod links;
@@ -35,7 +37,7 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 25] = [
+    let areas: [(&'static str, Vec<Operation>); 28] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
@@ -55,6 +57,9 @@ fn operations() -> Vec<Operation> {
         ("Flags", outcomes::outcomes()),
         ("Kills", delivery::delivery()),
         ("Webhooks", webhooks::webhooks()),
+        ("Gate", gate::gate()),
+        ("Gate", gate_rules::rules()),
+        ("Gate", gate_rules::waivers()),
         ("Guardrails", guardrails::guardrails()),
         ("Guardrails", guardrails::runbook()),
         ("Guardrails", guardrails::effects()),

@@ -62,11 +62,22 @@ pub(super) struct Parameter {
     pub(super) schema: SchemaOf,
 }
 
-/// A JSON body.
+/// A body: JSON, or a form with JSON in its first part.
 pub(super) struct Body {
     pub(super) required: bool,
     pub(super) schema: SchemaOf,
     pub(super) example: Value,
+    /// The files of a form, if it is one.
+    pub(super) files: Option<Files>,
+}
+
+/// The files that come with a form, after its part `request`.
+#[derive(Clone, Copy)]
+pub(super) struct Files {
+    /// What each part is called.
+    pub(super) part: &'static str,
+    /// How many there may be.
+    pub(super) most: usize,
 }
 
 /// An answer that is no problem.
@@ -214,12 +225,23 @@ impl Operation {
 
     /// Takes a body that has to be there.
     pub(super) fn body<T: JsonSchema>(mut self, example: Value) -> Operation {
-        self.body = Some(Body { required: true, schema: of::<T>, example });
+        self.body = Some(Body { required: true, schema: of::<T>, example, files: None });
         self.refused(&[
             problem::INVALID_JSON,
             problem::INVALID_BODY,
             problem::TOO_LARGE,
             problem::UNSUPPORTED_MEDIA_TYPE,
+            problem::REQUEST_TIMEOUT,
+        ])
+    }
+
+    /// Takes a form: a part `request` with JSON, then files.
+    pub(super) fn form<T: JsonSchema>(mut self, example: Value, files: Files) -> Operation {
+        self.body = Some(Body { required: true, schema: of::<T>, example, files: Some(files) });
+        self.refused(&[
+            problem::INVALID_JSON,
+            problem::INVALID_BODY,
+            problem::TOO_LARGE,
             problem::REQUEST_TIMEOUT,
         ])
     }

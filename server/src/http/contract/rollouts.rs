@@ -161,6 +161,7 @@ pub(super) fn rollouts() -> Vec<Operation> {
         problem::REVISION_REQUIRED,
         problem::AGENTS_ONLY_PROPOSE,
         problem::APPROVALS_NEEDED,
+        problem::ROLES_MISSING,
         problem::GATE_MISSING,
         problem::TIER_LIMIT,
         problem::KILLED,

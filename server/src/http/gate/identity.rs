@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use rollout_rules::gate::facts::PipelineIdentity;
+use rollout_rules::gate::not_its_pipeline;
 use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, EnvKey};
 
@@ -39,6 +40,8 @@ pub(super) async fn of(
     let Some(token) = pipeline_token(request) else {
         let principal = Principal::within(shared, request, &shared.published().snapshot)?;
         principal.changes()?;
+        // Evidence is much to read for a refusal.
+        principal.reads_environment(app, environment)?;
         return Ok(Who { caller: principal.caller(), identity: None });
     };
     let now = shared.clock.now();
@@ -51,6 +54,13 @@ pub(super) async fn of(
     }
     match verified {
         Ok(identity) => {
+            let source = shared.published().folded.app(app).and_then(|app| app.source().cloned());
+            if let Some(wrong) = not_its_pipeline(source.as_ref(), &identity) {
+                let detail = format!(
+                    "this pipeline may not ask for `{app}`: {wrong}; an operator says which may with `tidegate app source`"
+                );
+                return Err(Problem::new(problem::NOT_ALLOWED, detail));
+            }
             let caller = Caller {
                 actor: Actor::Service { name: format!("{}: {}", identity.issuer, identity.subject) },
                 scope: Scope::Ci,

@@ -15,7 +15,7 @@ use rollout_rules::change::{Command, GateCommand};
 use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::gate::decision::{Answer, Decided, Occasion};
 use rollout_rules::governance::{Enforcement, GateStanding};
-use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey};
+use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey, Revision};
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -93,12 +93,14 @@ async fn decide(
     for _ in 0..TRIES {
         let (desk, ask, pieces) = (gate.clone(), ask.clone(), Arc::clone(&pieces));
         let (folded, now) = (Arc::clone(&shared.published().folded), shared.clock.now());
+        let before = folded.decision(&ask.app, &ask.environment, &ask.artifact);
+        let before = before.map_or(Revision::ZERO, |decided| decided.revision);
         let work = web::block(move || desk.decide(&ask, &pieces, &folded, now));
         let (decision, judgement) = work.await.map_err(Problem::internal)?.map_err(problem_of)?;
         let request = Request {
             caller: caller.clone(),
             command: Command::Gate(GateCommand::Decide { decision: Box::new(decision.clone()) }),
-            seen: None,
+            seen: Some(before),
             reason: reason.clone(),
             idempotency_key: None,
             plan: None,

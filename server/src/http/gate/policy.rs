@@ -95,17 +95,18 @@ pub async fn test(
 ) -> Result<HttpResponse, Problem> {
     reading.who.reads_everything()?;
     reading.query.only(&[])?;
+    let gate = gate(&shared)?.clone();
+    // Trying a policy is work, from its Rego on.
+    let Some(_place) = gate.enter() else {
+        let detail = "builds are being judged: ask again in a moment";
+        return Err(Problem::new(problem::BUSY, detail).retry_after(1));
+    };
     let (policy, wrong) = vetted(body.policy).await?;
     let digest = policy.digest();
     if !wrong.is_empty() {
         let answer = json!({ "digest": digest, "problems": problems(&wrong), "builds": [] });
         return Ok(HttpResponse::Ok().json(answer));
     }
-    let gate = gate(&shared)?.clone();
-    let Some(_place) = gate.enter() else {
-        let detail = "builds are being judged: ask again in a moment";
-        return Err(Problem::new(problem::BUSY, detail).retry_after(1));
-    };
     let (snapshot, now) = (Arc::clone(&reading.published.snapshot), shared.clock.now());
     let work = web::block(move || builds(&gate, &Arc::new(policy), digest, &snapshot, now));
     let builds = work.await.map_err(Problem::internal)?;

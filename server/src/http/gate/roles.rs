@@ -41,27 +41,30 @@ impl NewGrant {
     }
 }
 
-fn view(snapshot: &Snapshot) -> Value {
-    json!({ "items": snapshot.grants() })
+/// The grants; to whoever is bound to an app, those that count in it.
+fn view(snapshot: &Snapshot, only: Option<&AppKey>) -> Value {
+    let counts =
+        |grant: &&RoleGrant| only.is_none_or(|only| grant.app.as_ref().is_none_or(|app| app == only));
+    json!({ "items": snapshot.grants().iter().filter(counts).collect::<Vec<_>>() })
 }
 
 /// `GET /v1/gate/roles`.
 pub async fn list(reading: Reading) -> Result<HttpResponse, Problem> {
     reading.who.reads()?;
     reading.query.only(&[])?;
-    Ok(HttpResponse::Ok().json(view(&reading.published.snapshot)))
+    Ok(HttpResponse::Ok().json(view(&reading.published.snapshot, reading.who.app.as_ref())))
 }
 
 /// `POST /v1/gate/roles`: gives somebody a role.
 pub async fn grant(asking: Asking, Json(body): Json<NewGrant>) -> Result<HttpResponse, Problem> {
     let (grant, reason) = body.taken_apart();
     let applied = asking.submit(Command::Gate(GateCommand::GrantRole { grant }), reason).await?;
-    Ok(HttpResponse::Ok().json(view(&applied.published.folded)))
+    Ok(HttpResponse::Ok().json(view(&applied.published.folded, None)))
 }
 
 /// `POST /v1/gate/roles/revoke`: takes a role from somebody. Approvals that they gave in it count no more.
 pub async fn revoke(asking: Asking, Json(body): Json<NewGrant>) -> Result<HttpResponse, Problem> {
     let (grant, reason) = body.taken_apart();
     let applied = asking.submit(Command::Gate(GateCommand::RevokeRole { grant }), reason).await?;
-    Ok(HttpResponse::Ok().json(view(&applied.published.folded)))
+    Ok(HttpResponse::Ok().json(view(&applied.published.folded, None)))
 }

@@ -63,11 +63,32 @@ pub(super) async fn read(
     let form = Multipart::from_request(request, &mut payload);
     let form = form.await.map_err(|error| not_a_form(&error))?;
     let longest = shared.settings.request_timeout * TIMES_AS_LONG;
-    let reading = tokio::time::timeout(longest, parts(form, shared, gate));
-    reading.await.map_err(|_| {
+    let reading = async {
+        let mut form = form;
+        let read = parts(&mut form, shared, gate).await;
+        if read.is_err() {
+            // Who still sends does not hear the answer.
+            pass_over(&mut form).await;
+        }
+        read
+    };
+    tokio::time::timeout(longest, reading).await.map_err(|_| {
         let detail = format!("the evidence did not arrive within {} s", longest.as_secs());
         Problem::new(problem::REQUEST_TIMEOUT, detail)
     })?
+}
+
+/// Reads what is left of a form that is refused, up to as much as one may have.
+async fn pass_over(form: &mut Multipart) {
+    let mut bytes = 0;
+    while let Ok(Some(mut part)) = form.try_next().await {
+        while let Some(Ok(chunk)) = part.next().await {
+            bytes += chunk.len();
+            if bytes > MAX_ALL_BYTES {
+                return;
+            }
+        }
+    }
 }
 
 /// Evidence is larger than other bodies, and may take longer by that much.
@@ -80,7 +101,7 @@ fn not_a_form(error: &dyn std::fmt::Display) -> Problem {
     Problem::new(problem::INVALID_BODY, detail)
 }
 
-async fn parts(mut form: Multipart, shared: &Shared, gate: &Gate) -> Result<Upload, Problem> {
+async fn parts(form: &mut Multipart, shared: &Shared, gate: &Gate) -> Result<Upload, Problem> {
     let (mut asked, mut pieces, mut all_bytes) = (None, Vec::new(), 0);
     while let Some(mut part) = form.try_next().await.map_err(|error| not_a_form(&error))? {
         let name = part.name().unwrap_or_default().to_owned();

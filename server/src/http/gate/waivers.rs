@@ -154,6 +154,9 @@ pub async fn approve(
     Json(body): Json<WaiverApprovalGiven>,
 ) -> Result<HttpResponse, Problem> {
     let (app, id) = path.into_inner();
+    // Before anything is said of what there is.
+    asking.who.shapes()?;
+    asking.who.reads_app(&app)?;
     let change = GateCommand::ApproveWaiver { app: app.clone(), id: id.clone(), role: body.role };
     changed(&asking, change, &app, &id, body.reason).await
 }
@@ -165,6 +168,8 @@ pub async fn revoke(
     OptionalJson(body): OptionalJson<WaiverEnd>,
 ) -> Result<HttpResponse, Problem> {
     let (app, id) = path.into_inner();
+    asking.who.changes()?;
+    asking.who.reads_app(&app)?;
     let change = GateCommand::RevokeWaiver { app: app.clone(), id: id.clone() };
     changed(&asking, change, &app, &id, body.reason).await
 }

@@ -121,7 +121,23 @@ impl Served {
         Served::put_together(log, settings, rules, |_| ())
     }
 
+    /// With a clock that begins at some other moment.
+    pub(crate) fn from(start: UnixMs, rules: Rules) -> Served {
+        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+        Served::beginning(start, log, Settings { workers: 1, ..Settings::default() }, rules, |_| ())
+    }
+
     fn put_together(
+        log: MemoryLog,
+        settings: Settings,
+        rules: Rules,
+        change: impl FnOnce(&mut Handles) + Send + 'static,
+    ) -> Served {
+        Served::beginning(START, log, settings, rules, change)
+    }
+
+    fn beginning(
+        start: UnixMs,
         log: MemoryLog,
         settings: Settings,
         rules: Rules,
@@ -129,7 +145,7 @@ impl Served {
     ) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let clock = TestClock::at(START);
+        let clock = TestClock::at(start);
         let (stop, stopping) = oneshot::channel::<()>();
         let (ready, started) = std::sync::mpsc::channel();
         let (ended, end) = std::sync::mpsc::channel();

@@ -14,10 +14,11 @@ use rollout_rules::flag::{
     EnvironmentKind, FlagKind, Height, Hold, Kill, Prerequisite, Rule, ScheduledChange, Serve, Target, Tier,
     Variant,
 };
+use rollout_rules::gate::policy::Role;
 use rollout_rules::governance::{Actor, Scope};
 use rollout_rules::ids::{
-    AppKey, ChannelName, Digest, EnvKey, EvidenceId, FlagKey, JobName, KillId, ProposalId, Revision,
-    SegmentKey, TokenId, VariantKey, WebhookId,
+    AppKey, ChannelName, DecisionId, Digest, EnvKey, EvidenceId, FlagKey, JobName, KillId, ProposalId,
+    Revision, SegmentKey, TokenId, VariantKey, WaiverId, WebhookId,
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::runbook::EffectId;
@@ -345,6 +346,10 @@ pub(super) struct ApprovalView {
     actor: Actor,
     at: Time,
     hash: Digest,
+    /// In which role; absent: as anybody.
+    role: Option<Role>,
+    /// The points of the checklist that they ticked; absent: none.
+    checked: Option<Vec<String>>,
 }
 
 /// What a problem means.
@@ -401,6 +406,13 @@ pub(super) fn path_parameter(name: &str) -> (SchemaOf, &'static str, &'static st
         "channel" => (of::<ChannelName>, "The channel.", "on-call"),
         "effect" => (of::<EffectId>, "What was asked for.", "47.0"),
         "evidence" => (of::<EvidenceId>, "The evidence.", "8f1b2c3d4e5f60718f1b2c3d4e5f6071"),
+        "decision" => (of::<DecisionId>, "The decision.", "d7m2x9k4q3va"),
+        "waiver" => (of::<WaiverId>, "The waiver.", "v7m2x9k4q3va"),
+        "digest" => (
+            of::<Digest>,
+            "The file: the `digest` or `kept` of a decision's evidence.",
+            "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+        ),
         "kill_id" => (of::<KillId>, "The kill, as whoever killed named it.", "incident-7"),
         _ => (of::<String>, "A name.", "stale"),
     }

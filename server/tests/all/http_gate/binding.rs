@@ -1,0 +1,103 @@
+//! What the gate binds: raising in production, and what serves a build that is denied.
+
+use serde_json::{Value, json};
+
+use super::{LIVE, Part, deployed, entry, fixture, gated, log, passing, person, send, wanted};
+use crate::served::{Reply, Served};
+
+const STATE: &str = "/v1/apps/shop/flags/f/environments/live";
+
+fn raise(served: &Served, revision: &str) -> Reply {
+    served.patch(STATE, revision, &json!({ "on": true, "exposure": 100, "serve": { "variant": "on" } }))
+}
+
+#[test]
+fn a_flag_goes_on_in_production_once_what_runs_has_passed() {
+    let served = gated();
+    let made = served.post("/v1/apps/shop/flags", &json!({ "key": "f" }));
+    let revision = made.header("etag").to_owned();
+    let refused = raise(&served, &revision).refused(403, "gate_missing");
+    let missing = refused["missing"][0].as_str().expect("words");
+    assert!(missing.contains("`tidegate gate check --app shop --env live"), "{missing}");
+    assert!(missing.contains("`tidegate release deployed"), "{missing}");
+    // Elsewhere nobody asks.
+    let trial = STATE.replace("live", "trial");
+    let revision = served.patch(&trial, &revision, &json!({ "on": true })).header("etag").to_owned();
+    passing(&served, 1);
+    raise(&served, &revision).refused(403, "gate_missing");
+    deployed(&served, 1);
+    raise(&served, &revision).expect(200);
+    // Another build runs, that nobody judged: what is on stays, and may be lowered.
+    deployed(&served, 2);
+    let seen = served.get(STATE).header("etag").to_owned();
+    assert_eq!(served.get(STATE).expect(200)["on"], true);
+    let lowered = served.patch(STATE, &seen, &json!({ "exposure": 10 }));
+    lowered.expect(200);
+    let refused = raise(&served, lowered.header("etag")).refused(403, "gate_missing");
+    assert!(refused["missing"][0].as_str().expect("words").contains("never judged"), "{refused}");
+}
+
+/// Applies a proposal to turn the flag on, approved by somebody in a role.
+fn raised_with_approval(served: &Served) {
+    let bo = person(served, "bo", "operator");
+    served.post("/v1/gate/roles", &json!({ "role": "platform", "person": "bo", "app": "shop" })).expect(200);
+    let seen = served.get(STATE).header("etag").to_owned();
+    raise(served, &seen).refused(403, "approvals_needed");
+    let command = json!({
+        "do": "set_targeting", "app": "shop", "flag": "f", "environment": "live", "on": true, "exposure": 100,
+        "serve": { "variant": "on" },
+    });
+    let body = json!({ "command": command });
+    let proposal = served
+        .call(&served.admin, "POST", "/v1/proposals", &[("If-Match", seen.as_str())], &body)
+        .expect(201);
+    let (id, hash) = (proposal["id"].as_str().expect("an id"), &proposal["hash"]);
+    let approve = |body: &Value| served.call(&bo, "POST", &format!("/v1/proposals/{id}/approve"), &[], body);
+    let apply = || served.post(&format!("/v1/proposals/{id}/apply"), &json!({ "hash": hash }));
+    approve(&json!({ "hash": hash })).expect(200);
+    assert_eq!(apply().refused(403, "roles_missing")["roles"], json!(["platform"]));
+    assert_eq!(
+        approve(&json!({ "hash": hash, "role": "security" })).refused(403, "role_needed")["role"],
+        "security"
+    );
+    let approved = approve(&json!({ "hash": hash, "role": "platform" })).expect(200);
+    let roles: Vec<&Value> =
+        approved["approvals"].as_array().expect("approvals").iter().map(|one| &one["role"]).collect();
+    assert!(roles.contains(&&json!("platform")), "{approved}");
+    apply().expect(200);
+}
+
+#[test]
+fn a_vulnerability_that_is_found_later_takes_the_flag_down_and_tells_the_owner() {
+    let served = gated();
+    let app = served.get("/v1/apps/shop");
+    served.patch("/v1/apps/shop", app.header("etag"), &json!({ "tier": 1 })).expect(200);
+    served.post("/v1/apps/shop/flags", &json!({ "key": "f" })).expect(201);
+    let before = passing(&served, 1);
+    assert_eq!(before["decision"]["tier"], 1);
+    deployed(&served, 1);
+    raised_with_approval(&served);
+    let sdk = served.token("sdk-server");
+    let answers = || served.check(&sdk, "f", &json!({ "targetingKey": "ann" })).expect(200)["value"].clone();
+    assert_eq!(answers(), true);
+    let mut log = log(&served);
+    let found = Part::evidence("grype.json", fixture("faulty/evidence/grype.json"));
+    let request = Part::request(&wanted(1, &json!({ "add": true, "reason": "the nightly scan" })));
+    let answer = send(&served, &served.token("ci"), LIVE, &[request, found]).expect(200);
+    assert_eq!(
+        (&answer["decision"]["verdict"], &answer["decision"]["occasion"]),
+        (&json!("deny"), &json!("new_evidence"))
+    );
+    assert_eq!(super::denied_checks(&answer), ["vulnerabilities"]);
+    let pieces = |answer: &Value| answer["decision"]["evidence"].as_array().expect("evidence").len();
+    assert_eq!(pieces(&answer), pieces(&before) + 1);
+    let act = entry(&mut log, "guardrail_acted")["act"].clone();
+    assert_eq!((&act["environment"], &act["effects"]), (&json!("live"), &json!(["notify owner"])), "{act}");
+    assert_eq!(answers(), false, "the off variant");
+    let state = served.get(STATE).expect(200);
+    assert_eq!(state["hold"]["cause"], "gate");
+    let id = answer["decision"]["id"].as_str().expect("an id");
+    assert!(state["hold"]["reason"].as_str().expect("words").contains(id), "{state}");
+    let effects = served.get("/v1/apps/shop/effects").expect(200);
+    assert_eq!(effects["items"][0]["action"], "notify owner", "{effects}");
+}

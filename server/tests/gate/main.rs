@@ -1,0 +1,6 @@
+//! Tests of what the gate reads and checks, each over its public functions.
+
+mod cli;
+mod infrastructure;
+mod read;
+mod trust;
