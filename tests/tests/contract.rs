@@ -39,7 +39,7 @@ fn the_description_is_valid_openapi() {
 
 #[test]
 #[cfg_attr(not(has_python), ignore = "needs the Python client")]
-fn a_generated_client_makes_an_app_and_a_flag_and_kills_it() {
+fn a_generated_client_makes_an_app_and_a_flag_has_a_build_judged_and_kills_it() {
     let server = Server::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
     // It knows no module without a name of its own in front.

@@ -25,16 +25,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rollout_rules::gate::policy::Policy;
 use rollout_rules::ids::Digest;
 use rollout_rules::snapshot::Snapshot;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::compiled::Compiled;
 use self::files::Files;
 use self::key_sets::KeySets;
 use self::trust::receipt_key::{ReceiptKey, ReceiptKeyError};
 
-/// How many requests are read and judged at one time; more are told to come again. Reading is work for a whole core, and checks
-/// have to go on beside it.
-pub const AT_ONCE: usize = 2;
+/// How many requests are let in at one time; more are told to come again. Each holds one file at a time, which may come slowly.
+pub const AT_ONCE: usize = 16;
+/// How many files are read, or builds judged, at one time; others wait. It is work for a whole core, and checks have to go on beside it.
+pub const WORKING: usize = 2;
 /// The key that receipts are signed with, in the folder of the gate.
 const KEY: &str = "receipt-key.pem";
 /// The folder of the files, in the folder of the gate.
@@ -50,6 +51,7 @@ struct Inner {
     compiled: Mutex<Option<Arc<Compiled>>>,
     key_sets: KeySets,
     room: Arc<Semaphore>,
+    desks: Arc<Semaphore>,
 }
 
 /// Why the gate cannot be opened.
@@ -87,8 +89,9 @@ impl Gate {
     }
 
     fn of(files: Files, key: ReceiptKey) -> Gate {
-        let room = Arc::new(Semaphore::new(AT_ONCE));
-        Gate(Arc::new(Inner { files, key, compiled: Mutex::default(), key_sets: KeySets::default(), room }))
+        let (room, desks) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(WORKING)));
+        let (compiled, key_sets) = (Mutex::default(), KeySets::default());
+        Gate(Arc::new(Inner { files, key, compiled, key_sets, room, desks }))
     }
 
     /// Where evidence, facts, judgements and receipts are.
@@ -106,9 +109,14 @@ impl Gate {
         &self.0.key_sets
     }
 
-    /// A place at the desk; none: too many are there.
-    pub fn enter(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    /// A place in the room; none: too many are there.
+    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.room).try_acquire_owned().ok()
+    }
+
+    /// A desk to work at, once one is free. Nobody who holds one waits for anybody outside.
+    pub async fn desk(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.desks).acquire_owned().await.ok()
     }
 
     /// The policy in effect, made ready. It is made once for each policy.

@@ -101,6 +101,30 @@ fn a_decision_by_what_does_not_hold_any_more_is_refused() {
 }
 
 #[test]
+fn what_was_found_meanwhile_is_not_written_over() {
+    let mut world = World::shop(0);
+    let seen = world.done(&ci(), decide(passing(&world)));
+    let ask = |world: &World, who: &Caller, occasion| {
+        let decision = decide(Decision { occasion, ..passing(world) });
+        world.ask_seen(who, decision, Some(seen)).map(|_| ()).map_err(|refusal| refusal.code())
+    };
+    let all = [
+        (ci(), Occasion::NewEvidence),
+        (timer(), Occasion::PolicyChanged),
+        (timer(), Occasion::WaiverChanged),
+    ];
+    for (who, occasion) in &all {
+        assert_eq!(ask(&world, who, *occasion), Ok(()), "{occasion:?}");
+    }
+    let worse = world.decision('a', Verdict::Deny, world.now.plus(DAY));
+    world.done(&ci(), decide(Decision { occasion: Occasion::NewEvidence, ..worse }));
+    for (who, occasion) in &all {
+        assert_eq!(ask(&world, who, *occasion), Err("stale"), "{occasion:?}");
+    }
+    assert_eq!(ask(&world, &ci(), Occasion::Asked), Ok(()), "who hands in everything starts anew");
+}
+
+#[test]
 fn a_pipelines_token_counts_once() {
     let mut world = World::shop(0);
     let expires_at = world.now.plus(HOUR);
@@ -116,6 +140,9 @@ fn a_pipelines_token_counts_once() {
         let elsewhere = Decision { artifact: crate::world::artifact_of('b'), ..with(&world, occasion) };
         assert_eq!(world.refused(&who, decide(elsewhere)), "invalid", "{occasion:?} on another build");
     }
+    // Who shows nothing but the token asks with it, whatever for.
+    let pipeline = Caller { token: None, ..ci() };
+    assert_eq!(world.refused(&pipeline, decide(with(&world, Occasion::NewEvidence))), "invalid");
     // It is forgotten a minute after its end, since clocks differ.
     world.now = expires_at.plus(rollout_rules::snapshot::TOKEN_SKEW);
     assert!(world.snapshot.pipeline_token_used(&Digest::of(b"jti")));

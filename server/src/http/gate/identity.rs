@@ -73,6 +73,7 @@ pub(super) async fn of(
         Err(error) => {
             let peer = request.peer_addr().map(|peer| peer.ip());
             shared.limits.count_failed_login(peer, shared.clock.coarse())?;
+            metrics::counter!("tidegate_failed_logins_total").increment(1);
             Err(refused(error))
         }
     }

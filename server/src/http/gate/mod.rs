@@ -95,8 +95,10 @@ async fn decide(
         let (folded, now) = (Arc::clone(&shared.published().folded), shared.clock.now());
         let before = folded.decision(&ask.app, &ask.environment, &ask.artifact);
         let before = before.map_or(Revision::ZERO, |decided| decided.revision);
+        let place = gate.desk().await;
         let work = web::block(move || desk.decide(&ask, &pieces, &folded, now));
         let (decision, judgement) = work.await.map_err(Problem::internal)?.map_err(problem_of)?;
+        drop(place);
         let request = Request {
             caller: caller.clone(),
             command: Command::Gate(GateCommand::Decide { decision: Box::new(decision.clone()) }),
@@ -179,20 +181,17 @@ pub async fn standing(
 pub async fn list(reading: Reading, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
     reading.who.reads_app(&app)?;
-    let page: Page<DecisionId> = Page::of(&reading.query, &["environment", "artifact"])?;
+    // By revision: a decision that was there may be gone at the next page, since a later one on the same build took its place.
+    let page: Page<u64> = Page::of(&reading.query, &["environment", "artifact"])?;
     let environment: Option<EnvKey> = reading.query.parse("environment")?;
     let artifact: Option<ArtifactDigest> = reading.query.parse("artifact")?;
     let all = decisions(&reading, &app)?.into_iter().filter(|decided| {
         let decision = &decided.decision;
         environment.as_ref().is_none_or(|only| *only == decision.environment)
             && artifact.is_none_or(|only| only == decision.artifact)
+            && page.cursor.is_none_or(|cursor| decided.revision.0 < cursor)
     });
-    let mut all = all.peekable();
-    if let Some(cursor) = &page.cursor {
-        while all.next_if(|decided| decided.decision.id != *cursor).is_some() {}
-        all.next();
-    }
-    Ok(page.answer(all, |decided| decided.decision.id.to_string(), |decided| record(&decided)))
+    Ok(page.answer(all, |decided| decided.revision.to_string(), |decided| record(&decided)))
 }
 
 /// The decisions of an app that whoever asks may see, the newest first.

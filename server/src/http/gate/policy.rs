@@ -101,6 +101,7 @@ pub async fn test(
         let detail = "builds are being judged: ask again in a moment";
         return Err(Problem::new(problem::BUSY, detail).retry_after(1));
     };
+    let _desk = gate.desk().await;
     let (policy, wrong) = vetted(body.policy).await?;
     let digest = policy.digest();
     if !wrong.is_empty() {

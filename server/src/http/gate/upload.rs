@@ -1,7 +1,7 @@
 //! Reading what is sent to the gate: a form with the request as JSON, and then the evidence, file by file. One file at a time is
 //! held; what is read of it is kept.
 
-use actix_multipart::Multipart;
+use actix_multipart::{Field, Multipart};
 use actix_web::{FromRequest as _, HttpRequest, web};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rollout_rules::gate::facts::{AgentWork, MAX_PIECES};
@@ -62,26 +62,41 @@ pub(super) async fn read(
     let mut payload = payload.into_inner();
     let form = Multipart::from_request(request, &mut payload);
     let form = form.await.map_err(|error| not_a_form(&error))?;
+    let mut form = Form { parts: form, is_over: false };
     let longest = shared.settings.request_timeout * TIMES_AS_LONG;
-    let reading = async {
-        let mut form = form;
-        let read = parts(&mut form, shared, gate).await;
-        if read.is_err() {
-            // Who still sends does not hear the answer.
-            pass_over(&mut form).await;
-        }
-        read
-    };
-    tokio::time::timeout(longest, reading).await.map_err(|_| {
+    let read = tokio::time::timeout(longest, parts(&mut form, shared, gate)).await.map_err(|_| {
         let detail = format!("the evidence did not arrive within {} s", longest.as_secs());
         Problem::new(problem::REQUEST_TIMEOUT, detail)
-    })?
+    })?;
+    if read.is_err() {
+        // Who still sends does not hear the answer.
+        let _ = tokio::time::timeout(shared.settings.request_timeout, pass_over(&mut form)).await;
+    }
+    read
+}
+
+/// A form whose parts come one by one.
+struct Form {
+    parts: Multipart,
+    /// Nothing more can be read of it: that was all, or it is broken.
+    is_over: bool,
+}
+
+impl Form {
+    async fn next(&mut self) -> Result<Option<Field>, Problem> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let next = self.parts.try_next().await;
+        self.is_over = !matches!(next, Ok(Some(_)));
+        next.map_err(|error| not_a_form(&error))
+    }
 }
 
 /// Reads what is left of a form that is refused, up to as much as one may have.
-async fn pass_over(form: &mut Multipart) {
+async fn pass_over(form: &mut Form) {
     let mut bytes = 0;
-    while let Ok(Some(mut part)) = form.try_next().await {
+    while let Ok(Some(mut part)) = form.next().await {
         while let Some(Ok(chunk)) = part.next().await {
             bytes += chunk.len();
             if bytes > MAX_ALL_BYTES {
@@ -101,9 +116,9 @@ fn not_a_form(error: &dyn std::fmt::Display) -> Problem {
     Problem::new(problem::INVALID_BODY, detail)
 }
 
-async fn parts(form: &mut Multipart, shared: &Shared, gate: &Gate) -> Result<Upload, Problem> {
+async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, Problem> {
     let (mut asked, mut pieces, mut all_bytes) = (None, Vec::new(), 0);
-    while let Some(mut part) = form.try_next().await.map_err(|error| not_a_form(&error))? {
+    while let Some(mut part) = form.next().await? {
         let name = part.name().unwrap_or_default().to_owned();
         let limit = match name.as_str() {
             "request" => MAX_REQUEST_BYTES,
@@ -132,6 +147,7 @@ async fn parts(form: &mut Multipart, shared: &Shared, gate: &Gate) -> Result<Upl
             let detail = format!("the gate takes at most {MAX_PIECES} files of evidence at a time");
             return Err(Problem::new(problem::TOO_MANY, detail).with("limit", MAX_PIECES));
         }
+        let _desk = gate.desk().await;
         let (desk, now) = (gate.clone(), shared.clock.now());
         let read = web::block(move || desk.take(&file, &bytes, now)).await.map_err(Problem::internal)?;
         pieces.push(read.map_err(Problem::internal)?);

@@ -92,7 +92,11 @@ fn a_vulnerability_that_is_found_later_takes_the_flag_down_and_tells_the_owner()
     let pieces = |answer: &Value| answer["decision"]["evidence"].as_array().expect("evidence").len();
     assert_eq!(pieces(&answer), pieces(&before) + 1);
     let act = entry(&mut log, "guardrail_acted")["act"].clone();
-    assert_eq!((&act["environment"], &act["effects"]), (&json!("live"), &json!(["notify owner"])), "{act}");
+    assert_eq!(
+        (&act["environment"], &act["effects"]),
+        (&json!("live"), &json!([{ "notify": "owner" }])),
+        "{act}"
+    );
     assert_eq!(answers(), false, "the off variant");
     let state = served.get(STATE).expect(200);
     assert_eq!(state["hold"]["cause"], "gate");

@@ -33,6 +33,11 @@ fn decisions_are_listed_newest_first_a_page_at_a_time_by_environment_and_by_buil
         cursor = format!("&cursor={next}");
     }
     assert_eq!(seen, all);
+    // The build that a page ended with is judged anew before the next is asked for.
+    let first = served.get(&format!("{DECISIONS}?limit=1")).expect(200);
+    send(&served, &served.admin, LIVE, &[Part::request(&wanted(1, &Value::Null))]).expect(200);
+    let rest = format!("?cursor={}", first["next_cursor"].as_str().expect("more"));
+    assert_eq!(artifacts(&served, &rest), all[1..]);
     served.get(&format!("{DECISIONS}?state=deny")).refused(400, "invalid_parameter");
     served.get(&format!("{DECISIONS}/no-such")).refused(404, "not_found");
     // A token of one environment sees what was decided for it.
