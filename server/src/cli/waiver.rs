@@ -184,6 +184,13 @@ fn look_up(session: &Session, app: &AppKey, asked: &RequestWaiver) -> Result<Str
             "the risk of this finding is called `{rule}`: take it by that name, with --risk {rule}"
         )));
     }
+    if asked.check == CheckName::Vulnerabilities && !text(found, "fix").is_empty() {
+        let said = format!(
+            "it can be mended, and a waiver counts only until then: {}. In an emergency: `tidegate waiver break-glass`",
+            text(found, "fix")
+        );
+        return Err(Failure::usage(&said));
+    }
     Ok(text(found, "fingerprint"))
 }
 

@@ -17,6 +17,7 @@ use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, HOUR, UnixMs};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::desk::DeskError;
 use super::{Gate, desk};
 use crate::clock::Clock;
 use crate::state::{CommandHandle, Event, Live, Readiness, Refusal, Request, SubmitError};
@@ -146,6 +147,11 @@ impl Keeper {
             });
             let decision = match work.await {
                 Ok(Ok((decision, _))) => decision,
+                Ok(Err(error @ DeskError::Forgotten(_))) => {
+                    // It never will be, as after a restore: until evidence is handed in again, nothing is raised by it.
+                    tracing::warn!(%app, %environment, %error, "a build cannot be judged again");
+                    return true;
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "a build could not be judged again");
                     return false;

@@ -137,6 +137,12 @@ pub(crate) const TABLE: &[Row] = &[
         why: "the server is no client of its own; only the demo plays an app",
     },
     Row {
+        within: &["server/src/gate/"],
+        except: &[],
+        forbidden: &["crate::http", "crate::effects", "crate::cli", "crate::log"],
+        why: "the gate judges what it is handed, and asks by commands",
+    },
+    Row {
         within: &["server/src/evaluator/"],
         except: &[],
         forbidden: &["crate::http", "crate::effects", "crate::cli"],
