@@ -146,18 +146,17 @@ impl Releases {
 
     /// The one to go back to: the newest before the current one that no guardrail had reverted.
     pub fn previous_good(&self) -> Option<&Release> {
-        self.newest_first().skip(1).find(|release| release.acted_on.is_none())
+        self.previous_good_but(|_| false)
+    }
+
+    /// The same, passing over those that something else speaks against.
+    pub fn previous_good_but(&self, is_bad: impl Fn(&Release) -> bool) -> Option<&Release> {
+        self.newest_first().skip(1).find(|release| release.acted_on.is_none() && !is_bad(release))
     }
 
     /// One of them.
     pub fn get(&self, artifact: &ArtifactDigest) -> Option<&Release> {
         self.0.iter().find(|release| release.artifact == *artifact)
-    }
-
-    /// What a reversal would be now, if it is known what runs.
-    pub fn reversal(&self) -> Option<Reversal> {
-        let current = self.current()?.clone();
-        Some(Reversal { current, back_to: self.previous_good().cloned() })
     }
 
     /// An artifact was deployed. One that was before keeps what is known of it; the current one stays as it is.

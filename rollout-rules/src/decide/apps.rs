@@ -91,6 +91,11 @@ impl<'a> Case<'a> {
         if found.environment(&new.key).is_some_and(|record| !record.ended(self.now)) {
             return Err(Refusal::AlreadyExists { what: What::Environment(app.clone(), new.key.clone()) });
         }
+        if new.kind != EnvironmentKind::Production && found.was_production(&new.key) {
+            let problem =
+                "this key was production's, and those who serve users ask by it: choose another key";
+            return Err(invalid("key", problem));
+        }
         let going = self.making_room(found, &new.key);
         let stay = found.environments().len() - going.len();
         too_many("environments of one app, ended ones with a kill included", stay + 1, MAX_ENVIRONMENTS)?;

@@ -65,6 +65,11 @@ impl<'a> Case<'a> {
         let states = lives.into_iter().map(|(environment, at)| (environment, state(at))).collect();
         // Born off: nobody is served anything by it, so an agent may do it too.
         self.authorise(Direction::Lower, Ground::Production, found.info().tier, false)?;
+        if is_born_on(&flag) {
+            for environment in &environments {
+                self.authorise_at(Direction::Raise, (found, &environment.key), false)?;
+            }
+        }
         Ok(Decided::Change(Change::FlagCreated { app: app.clone(), flag, states }))
     }
 
@@ -209,4 +214,10 @@ fn answers(
     let off_variant = off_variant.cloned().or(last);
     let off_variant = off_variant.ok_or_else(|| invalid("variants", "name at least one answer"))?;
     Ok((variants, off_variant))
+}
+
+/// Whether a flag answers yes while it is off: whoever asks for it is served something from the moment it is made.
+fn is_born_on(flag: &Flag) -> bool {
+    let off = flag.variants.iter().find(|variant| variant.key == flag.off_variant);
+    flag.kind == FlagKind::Boolean && off.is_some_and(|off| off.value == serde_json::Value::Bool(true))
 }

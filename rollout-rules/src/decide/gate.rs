@@ -11,7 +11,7 @@ use super::validate::{invalid, too_many};
 use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, GateCommand, PolicySet, SourceSet};
 use crate::flag::{Hold, HoldCause};
-use crate::gate::decision::{Decision, Occasion, Verdict};
+use crate::gate::decision::{Decision, Occasion};
 use crate::gate::facts::{MAX_FACT_BYTES, MAX_PIECES};
 use crate::gate::policy::{Policy, RoleGrant};
 use crate::gate::trust::{MAX_TRUSTED, Source};
@@ -104,7 +104,7 @@ impl Case<'_> {
         }
         let current = self.snapshot.releases(app, environment).and_then(|releases| releases.current());
         let decided = current.and_then(|current| self.snapshot.decision(app, environment, &current.artifact));
-        let Some(decided) = decided.filter(|decided| decided.decision.verdict == Verdict::Deny) else {
+        let Some(decided) = decided.filter(|decided| decided.decision.takes_down()) else {
             return nothing;
         };
         if found.live_flags(environment).is_empty() {

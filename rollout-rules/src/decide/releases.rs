@@ -119,5 +119,7 @@ pub(super) fn last_deployed(app: &App, environment: &EnvKey) -> Option<UnixMs> {
 /// What an act has reverted, if it asks for that.
 pub(super) fn reversal(app: &App, environment: Option<&EnvKey>, effects: &[Action]) -> Option<Box<Reversal>> {
     let environment = environment.filter(|_| effects.contains(&Action::RevertRelease))?;
-    releases(app, environment).reversal().map(Box::new)
+    let record = app.environment(environment)?;
+    let current = record.releases().current()?.clone();
+    Some(Box::new(Reversal { current, back_to: record.previous_good().cloned() }))
 }

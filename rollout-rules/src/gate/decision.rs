@@ -293,6 +293,20 @@ pub struct Decision {
     pub agents: Vec<AgentWork>,
 }
 
+impl Decision {
+    /// Whether it takes down what runs: somebody asked, and something was shown to be wrong; or what builds are judged by changed. That
+    /// a report is missing when somebody asks again bars raising, and takes nothing down.
+    pub fn takes_down(&self) -> bool {
+        let asked = matches!(self.occasion, Occasion::Asked | Occasion::NewEvidence);
+        let shown = self.checks.iter().any(|check| {
+            check.level == Level::Deny
+                && check.state == CheckState::Failed
+                && check.name != CheckName::Evidence
+        });
+        self.verdict == Verdict::Deny && (!asked || shown)
+    }
+}
+
 /// What a check came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "GateCheckSummary"))]

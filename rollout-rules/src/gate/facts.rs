@@ -73,6 +73,9 @@ pub struct Piece {
     /// When it came: certificates of minutes are held against that, however often it is judged.
     #[serde(default)]
     pub received_at: UnixMs,
+    /// Whether it came after the build was judged: what it found stays, whoever asks again with earlier reports.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub added: bool,
     /// Why nothing was taken from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,

@@ -142,7 +142,8 @@ pub enum Jwks {
     Keys(serde_json::Value),
 }
 
-/// What an app may be built from, by whom. An empty list takes nothing where the tier asks for it.
+/// What an app may be built from, by whom. An empty list of builders or build types takes nothing where the tier asks for it; of signers
+/// and workflows, all are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]

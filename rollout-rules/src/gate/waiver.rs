@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decision::CheckName;
 use super::facts::Finding;
-use super::policy::Role;
+use super::policy::{Role, WaiverPolicy};
 use crate::flag::Tier;
 use crate::governance::Actor;
 use crate::ids::{AppKey, Digest, EnvKey, TokenId, WaiverId};
@@ -123,6 +123,8 @@ pub struct Against<'a> {
     pub environment: &'a EnvKey,
     /// The app's tier.
     pub tier: Tier,
+    /// What the tier says of waivers.
+    pub policy: &'a WaiverPolicy,
     /// The check.
     pub check: CheckName,
     /// The finding; none: what the check says as a whole, as that there is no signature.
@@ -156,7 +158,13 @@ impl Waiver {
         };
         let mended = against.check == CheckName::Vulnerabilities
             && against.finding.is_some_and(|finding| finding.fix.is_some());
+        // As the tier asks now: an app may have come to matter more since.
+        let approved = self.approval.as_ref().is_some_and(|approval| {
+            approval.role == against.policy.approver
+                && self.expires_at <= approval.at.plus(against.policy.longest_ms)
+        });
         is_for
+            && (self.break_glass || approved)
             && self.state(now) == WaiverState::Active
             && self.app == *against.app
             && self.environment.as_ref().is_none_or(|only| only == against.environment)

@@ -235,6 +235,7 @@ impl Snapshot {
             snapshot.recalled.kills.remember(id, past);
         }
         snapshot.gate = checkpoint.gate;
+        snapshot.take_policy_of_program();
         snapshot
     }
 

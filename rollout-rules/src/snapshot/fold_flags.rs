@@ -15,7 +15,7 @@ use super::{PreviewEnd, Snapshot};
 use crate::change::Change;
 use crate::decide::{PREVIEW_ENDED, is_of};
 use crate::evaluate::{AppFlags, EnvironmentFlags};
-use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Kills, Targeting, Variant};
+use crate::flag::{AppInfo, Environment, EnvironmentKind, Flag, FlagState, Hold, Kills, Targeting, Variant};
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
 use crate::rollout::RolloutEnd;
 use crate::table::FlagTable;
@@ -160,6 +160,10 @@ impl Snapshot {
         stamp: &Stamp<'_>,
     ) {
         let go = kills == KillsOfGone::Go;
+        let gone = self.app(app).and_then(|app| app.environment(environment));
+        if gone.is_some_and(|gone| gone.environment.kind == EnvironmentKind::Production) {
+            self.production_removed(app, environment);
+        }
         let Some(shared) = self.apps.get(app).filter(|app| app.environments.contains_key(environment)) else {
             return;
         };

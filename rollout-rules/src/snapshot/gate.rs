@@ -1,6 +1,6 @@
 //! What a snapshot knows of the gate: policy, roles, sources, waivers, decisions; and how a build stands.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -10,25 +10,25 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
-use super::app::App;
+use super::app::{App, EnvironmentRecord};
 use super::apply::Stamp;
 use super::runbook::Kept;
 use crate::change::{Change, PolicySet, SourceSet};
-use crate::flag::EnvironmentKind;
+use crate::flag::{EnvironmentKind, MAX_ENVIRONMENTS};
 use crate::gate::decision::{CheckState, Decided, Decision, Verdict};
 use crate::gate::policy::{Level, Policy, Role, RoleGrant};
 use crate::gate::trust::Source;
 use crate::gate::waiver::{MAX_WAIVERS, Waiver, WaiverState};
 use crate::governance::{Actor, GateStanding};
 use crate::ids::{AppKey, ChannelName, Digest, EnvKey, FlagKey, Revision, WaiverId};
-use crate::release::{ArtifactDigest, Releases};
+use crate::release::{ArtifactDigest, Release, Releases};
 use crate::runbook::{Act, Cause, OWNER};
 use crate::sli::guardrail::Action;
 use crate::time::{DurationMs, UnixMs};
 
-/// Most builds of an app environment whose last decision is remembered. For one more the oldest goes, but never that of the
-/// release that runs, nor of the one to go back to.
-pub const KEPT_DECISIONS: usize = 32;
+/// Most decisions of an app environment that are remembered, with what they were made from. For one more the oldest goes, but never the
+/// last on the release that runs, nor on the one to go back to.
+pub const KEPT_DECISIONS: usize = 64;
 /// Most grants of roles.
 pub const MAX_GRANTS: usize = 1_000;
 /// Most tokens of pipelines that are remembered until they end, so that each counts once.
@@ -75,21 +75,25 @@ pub(super) struct AppGate {
     source: Option<Arc<Source>>,
     source_digest: Option<Digest>,
     waivers: BTreeMap<WaiverId, Arc<Kept<Waiver>>>,
+    /// Keys of environments that were production and are gone: SDKs that serve users still ask by them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    once_production: BTreeSet<EnvKey>,
 }
 
-/// The last decision on each of the last builds, in the order in which they were made.
+/// The last decisions, in the order in which they were made. Of several on one build the last counts; the others are kept to be
+/// looked at.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Decisions(Vec<Arc<Decided>>);
 
 impl Decisions {
     fn put(&mut self, new: Decided, releases: &Releases) {
-        self.0.retain(|kept| kept.decision.artifact != new.decision.artifact);
         self.0.push(Arc::new(new));
         while self.0.len() > KEPT_DECISIONS {
-            let stays = [releases.current(), releases.previous_good()];
-            let stays = |artifact: &ArtifactDigest| stays.iter().flatten().any(|it| it.artifact == *artifact);
-            let oldest = self.0.iter().position(|kept| !stays(&kept.decision.artifact));
+            let stays = [releases.current(), releases.previous_good()].map(|it| it.map(|it| it.artifact));
+            let last_of = |artifact| self.0.iter().rposition(|kept| Some(kept.decision.artifact) == artifact);
+            let stays = stays.map(last_of);
+            let oldest = (0..self.0.len()).find(|place| !stays.contains(&Some(*place)));
             self.0.remove(oldest.unwrap_or(0));
         }
     }
@@ -132,7 +136,7 @@ impl Snapshot {
         self.gate.used.contains_key(token)
     }
 
-    /// The last decisions on builds for an environment, one a build, the newest first.
+    /// The last decisions on builds for an environment, the newest first; of several on one build the first counts.
     pub fn decisions(&self, app: &AppKey, environment: &EnvKey) -> impl Iterator<Item = &Arc<Decided>> {
         let record = self.app(app).and_then(|app| app.environment(environment));
         let decisions = record.and_then(|record| record.decisions.as_deref());
@@ -231,6 +235,15 @@ impl Snapshot {
         }
     }
 
+    /// Where no entry set a policy it is the program's, whichever program wrote the checkpoint.
+    pub(super) fn take_policy_of_program(&mut self) {
+        if self.gate.revision == Revision::ZERO && !self.gate.is_default() {
+            let Gate { policy, digest, .. } = Gate::default();
+            let gate = Arc::make_mut(&mut self.gate);
+            (gate.policy, gate.digest) = (policy, digest);
+        }
+    }
+
     /// Decisions, policy, sources, waivers and roles.
     pub(super) fn fold_gate(&mut self, stamp: &Stamp<'_>) {
         let revision = stamp.revision();
@@ -309,6 +322,15 @@ impl Snapshot {
         }
     }
 
+    /// Remembers that a key was production's.
+    pub(super) fn production_removed(&mut self, app: &AppKey, environment: &EnvKey) {
+        self.change_gate_of(app, |own| {
+            if own.once_production.len() < MAX_ENVIRONMENTS {
+                own.once_production.insert(environment.clone());
+            }
+        });
+    }
+
     /// Nothing is served otherwise by it.
     fn change_gate_of(&mut self, app: &AppKey, change: impl FnOnce(&mut AppGate)) {
         if let Some(app) = self.apps.get_mut(app) {
@@ -317,6 +339,20 @@ impl Snapshot {
             change(&mut changed);
             *own = Some(Arc::new(changed));
         }
+    }
+}
+
+impl EnvironmentRecord {
+    /// Whether the gate denies a build.
+    pub fn denies(&self, artifact: &ArtifactDigest) -> bool {
+        let decisions = self.decisions.iter().flat_map(|decisions| decisions.0.iter().rev());
+        let mut last = decisions.filter(|decided| decided.decision.artifact == *artifact);
+        last.next().is_some_and(|decided| decided.decision.verdict == Verdict::Deny)
+    }
+
+    /// The release to go back to: the newest before the current one that neither a guardrail had reverted nor the gate denies.
+    pub fn previous_good(&self) -> Option<&Release> {
+        self.releases().previous_good_but(|release| self.denies(&release.artifact))
     }
 }
 
@@ -329,6 +365,11 @@ impl App {
     /// Names what it may be built from by its content.
     pub fn source_digest(&self) -> Option<Digest> {
         self.gate.as_ref()?.source_digest
+    }
+
+    /// Whether a key was that of a production environment that is gone.
+    pub fn was_production(&self, environment: &EnvKey) -> bool {
+        self.gate.as_ref().is_some_and(|own| own.once_production.contains(environment))
     }
 
     /// Its waivers by id, those included that are over and still kept.

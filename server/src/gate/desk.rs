@@ -9,7 +9,7 @@ use rollout_rules::gate::decision::{
     CheckName, CheckState, CheckSummary, Decision, EvidenceRef, Judgement, Occasion,
 };
 use rollout_rules::gate::facts::{
-    AgentWork, Attestation, Claim, Facts, Format, PipelineIdentity, Problem, ProblemCode,
+    AgentWork, Attestation, Claim, Facts, Format, MAX_PIECES, PipelineIdentity, Problem, ProblemCode,
 };
 use rollout_rules::gate::waiver::Waiver;
 use rollout_rules::gate::{Subject, judge};
@@ -25,6 +25,8 @@ use super::trust::receipt::Summary;
 use super::{infrastructure, trust};
 use crate::secret;
 
+/// Most bytes of facts, or of a judgement, that are kept of one build.
+const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
 /// Longest name of a piece that the log keeps, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
@@ -34,6 +36,13 @@ pub struct Piece {
     kept: Digest,
     /// What is checked with the keys of the policy: its bytes.
     signed: Option<Vec<u8>>,
+}
+
+impl Piece {
+    /// How many bytes it holds, unpacked.
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.reading.piece.bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// For what a decision is asked, and by whom.
@@ -64,6 +73,16 @@ pub enum DeskError {
     NoSuchPlace,
     /// What an earlier decision was made from is gone.
     Forgotten(DecisionId),
+    /// Together with what was handed in before, it is more files than are taken.
+    TooManyPieces {
+        /// How many.
+        pieces: usize,
+    },
+    /// What was read is more than is kept of one build.
+    TooMuch {
+        /// How much.
+        bytes: usize,
+    },
     /// The folder of the gate.
     Files(io::Error),
     /// The receipt cannot be signed.
@@ -77,6 +96,14 @@ impl std::fmt::Display for DeskError {
             DeskError::Forgotten(id) => {
                 write!(f, "what decision {id} was made from is gone: ask again with all evidence")
             }
+            DeskError::TooManyPieces { pieces } => write!(
+                f,
+                "with what was handed in before it is {pieces} files, and {MAX_PIECES} are taken: ask without `add`, with those that count"
+            ),
+            DeskError::TooMuch { bytes } => write!(
+                f,
+                "what the files say is {bytes} bytes, and {MAX_KEPT_BYTES} are kept of one build: hand in fewer or shorter reports"
+            ),
             DeskError::Files(error) => write!(f, "the folder of the gate cannot be used: {error}"),
             DeskError::Receipt(error) => write!(f, "the receipt cannot be signed: {error}"),
         }
@@ -143,14 +170,21 @@ impl Gate {
         }
         let mut facts = read::merge(readings);
         facts.agents.clone_from(&ask.agents);
-        if ask.occasion == Occasion::NewEvidence {
-            let before = snapshot.decision(&ask.app, &ask.environment, &ask.artifact);
-            if let Some(before) = before {
-                let earlier = self.facts_of(&before.decision)?;
-                signed.extend(self.sealed(&before.decision, &earlier)?);
-                refs.extend(before.decision.evidence.iter().cloned());
-                facts = joined(earlier, facts);
+        let before = snapshot.decision(&ask.app, &ask.environment, &ask.artifact);
+        if let Some(before) = before {
+            let mut earlier = self.facts_of(&before.decision)?;
+            if ask.occasion == Occasion::NewEvidence {
+                facts.pieces.iter_mut().for_each(|piece| piece.added = true);
+            } else {
+                only_added(&mut earlier);
             }
+            let is_kept = |digest: &Digest| earlier.pieces.iter().any(|piece| piece.digest == *digest);
+            refs.extend(before.decision.evidence.iter().filter(|it| is_kept(&it.digest)).cloned());
+            signed.extend(self.sealed(&before.decision, &earlier)?);
+            facts = joined(earlier, facts);
+        }
+        if facts.pieces.len() > MAX_PIECES {
+            return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);
         self.conclude(ask, facts, refs, &signed, snapshot, now)
@@ -244,8 +278,12 @@ impl Gate {
         Ok((decision.fitted(), judgement))
     }
 
-    fn keep(&self, value: &impl serde::Serialize) -> io::Result<Digest> {
-        self.files().put(&serde_json::to_vec(value).map_err(io::Error::other)?)
+    fn keep(&self, value: &impl serde::Serialize) -> Result<Digest, DeskError> {
+        let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
+        if bytes.len() > MAX_KEPT_BYTES {
+            return Err(DeskError::TooMuch { bytes: bytes.len() });
+        }
+        Ok(self.files().put(&bytes)?)
     }
 
     fn facts_of(&self, decision: &Decision) -> Result<Facts, DeskError> {
@@ -262,9 +300,6 @@ impl Gate {
 
     /// What of a decision's evidence is checked with keys.
     fn sealed(&self, decision: &Decision, facts: &Facts) -> Result<Vec<Sealed>, DeskError> {
-        let is_sealed = |format: Option<Format>| {
-            matches!(format, Some(Format::Dsse | Format::SigstoreBundle | Format::CosignSignature))
-        };
         let mut sealed = Vec::new();
         for piece in decision.evidence.iter().filter(|piece| is_sealed(piece.format)) {
             let read = facts.pieces.iter().find(|it| it.digest == piece.digest);
@@ -275,6 +310,28 @@ impl Gate {
         }
         Ok(sealed)
     }
+}
+
+/// Whether a format is checked with keys.
+fn is_sealed(format: Option<Format>) -> bool {
+    matches!(format, Some(Format::Dsse | Format::SigstoreBundle | Format::CosignSignature))
+}
+
+/// Leaves what came after the build was judged the first time.
+fn only_added(facts: &mut Facts) {
+    facts.pieces.retain(|piece| piece.added);
+    let kept: BTreeSet<Digest> = facts.pieces.iter().map(|piece| piece.digest).collect();
+    let is_kept = |piece: &Digest| kept.contains(piece);
+    facts.tests.retain(|it| is_kept(&it.piece));
+    facts.coverage.retain(|it| is_kept(&it.piece));
+    facts.presence.retain(|it| is_kept(&it.piece));
+    facts.inventory.retain(|it| is_kept(&it.piece));
+    facts.scans.retain(|it| is_kept(&it.piece));
+    facts.plans.retain(|it| is_kept(&it.piece));
+    facts.sboms.retain(|it| is_kept(&it.piece));
+    facts.exploitability.retain(|it| is_kept(&it.piece));
+    facts.attestations.retain(|it| is_kept(&it.piece));
+    facts.identity = None;
 }
 
 /// A piece that is checked with keys.
@@ -293,7 +350,9 @@ fn complete(
     (app, environment): (&App, &EnvKey),
     artifact: &ArtifactDigest,
 ) {
-    let pieces: BTreeSet<Digest> = signed.iter().map(|sealed| sealed.piece).collect();
+    // Whatever was signed is read anew, by the keys that count now.
+    let signed_pieces = facts.pieces.iter().filter(|piece| is_sealed(piece.format));
+    let pieces: BTreeSet<Digest> = signed_pieces.map(|piece| piece.digest).collect();
     facts.attestations.retain(|it| !pieces.contains(&it.piece));
     facts.sboms.retain(|it| !pieces.contains(&it.piece));
     facts.scans.retain(|it| !pieces.contains(&it.piece));

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use rollout_rules::change::{Change, Command, GateCommand};
 use rollout_rules::flag::EnvironmentKind;
-use rollout_rules::gate::decision::{Decided, Decision, Occasion, Verdict};
+use rollout_rules::gate::decision::{Decided, Decision, Occasion};
 use rollout_rules::gate::waiver::{Waiver, WaiverState};
 use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, HOUR, UnixMs};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::desk::DeskError;
 use super::{Gate, desk};
@@ -40,13 +40,21 @@ pub async fn run(gate: Gate, live: Arc<Live>, commands: CommandHandle, clock: Cl
     let mut sweep_at = clock.now().plus(HOUR);
     loop {
         let now = clock.now();
-        let ready: Vec<Place> =
-            due.iter().filter(|(_, at)| **at <= now).map(|(place, _)| place.clone()).collect();
-        for place in ready {
+        // The longest due first, one at a time: what happens meanwhile is noted in between, and a denial goes before the rest.
+        let ready = due.iter().filter(|(_, at)| **at <= now).min_by_key(|(_, at)| **at);
+        if let Some(place) = ready.map(|(place, _)| place.clone()) {
             match keeper.look(&place, clock.now()).await {
                 Some(at) => due.insert(place, at),
                 None => due.remove(&place),
             };
+            loop {
+                match events.try_recv() {
+                    Ok(event) => keeper.note(&event, &mut due, clock.now()),
+                    Err(TryRecvError::Lagged(_)) => due.extend(keeper.everywhere(clock.now())),
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            continue;
         }
         if sweep_at <= now {
             keeper.sweep().await;
@@ -95,7 +103,8 @@ impl Keeper {
             Change::SourceSet(set) => due.extend(at_once(of_app(&self.folded(), &set.app), now)),
             Change::WaiverPut(waiver) => due.extend(at_once(of_app(&self.folded(), &waiver.app), now)),
             Change::GateDecided(decision) => {
-                due.insert((decision.app.clone(), decision.environment.clone()), now);
+                let at = if decision.takes_down() { UnixMs(0) } else { now };
+                due.insert((decision.app.clone(), decision.environment.clone()), at);
             }
             Change::ReleaseDeployed { app, environment, .. }
             | Change::TargetingChanged { app, environment, .. } => {
@@ -183,7 +192,7 @@ impl Keeper {
         let folded = self.folded();
         let current = folded.releases(app, environment).and_then(|releases| releases.current());
         let decided = current.and_then(|current| folded.decision(app, environment, &current.artifact));
-        let Some(decided) = decided.filter(|decided| decided.decision.verdict == Verdict::Deny) else {
+        let Some(decided) = decided.filter(|decided| decided.decision.takes_down()) else {
             return Ok(());
         };
         let command = GateCommand::Enforce { app: app.clone(), environment: environment.clone() };

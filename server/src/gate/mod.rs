@@ -33,7 +33,7 @@ use self::key_sets::KeySets;
 use self::trust::receipt_key::{ReceiptKey, ReceiptKeyError};
 
 /// How many requests are let in at one time; more are told to come again. Each holds one file at a time, which may come slowly.
-pub const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 8;
 /// How many files are read, or builds judged, at one time; others wait. It is work for a whole core, and checks have to go on beside it.
 pub const WORKING: usize = 2;
 /// The key that receipts are signed with, in the folder of the gate.

@@ -262,7 +262,9 @@ pub(crate) mod tests {
         pub(crate) async fn start() -> Node {
             let clock = TestClock::at(START).clock();
             let log = Arc::new(MemoryLog::new(LogId::new("test").expect("a name")));
-            let state = State::start(StateConfig::default(), log, clock.clone()).expect("starts");
+            let rules = Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() };
+            let config = StateConfig { rules: rules.clone(), ..StateConfig::default() };
+            let state = State::start(config, log, clock.clone()).expect("starts");
             state.live.settled().await;
             let telemetry = Telemetry::install().expect("metrics");
             let outbox = tempfile::tempdir().expect("a directory");
@@ -275,13 +277,7 @@ pub(crate) mod tests {
                 mail: None,
             };
             let webhooks = Webhooks::start(&options, &state, clock.clone()).expect("starts");
-            let handles = Handles::of(
-                &state,
-                clock,
-                Rules { gate: rollout_rules::governance::Enforcement::Report, ..Rules::default() },
-                telemetry,
-                webhooks,
-            );
+            let handles = Handles::of(&state, clock, rules, telemetry, webhooks);
             Node { state, handles, _outbox: outbox }
         }
 

@@ -3,8 +3,8 @@
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::Command;
 use rollout_rules::ids::{AppKey, EnvKey};
-use rollout_rules::release::{ArtifactDigest, Deployed, Release, Releases};
-use rollout_rules::snapshot::Snapshot;
+use rollout_rules::release::{ArtifactDigest, Deployed, Release};
+use rollout_rules::snapshot::{EnvironmentRecord, Snapshot};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,21 +31,25 @@ pub struct NewDeployment {
     reason: String,
 }
 
-fn find<'s>(snapshot: &'s Snapshot, app: &AppKey, environment: &EnvKey) -> Result<&'s Releases, Problem> {
-    snapshot.releases(app, environment).ok_or_else(|| {
+fn find<'s>(
+    snapshot: &'s Snapshot,
+    app: &AppKey,
+    environment: &EnvKey,
+) -> Result<&'s EnvironmentRecord, Problem> {
+    snapshot.app(app).and_then(|app| app.environment(environment)).ok_or_else(|| {
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         Problem::new(problem::NOT_FOUND, detail)
     })
 }
 
-fn view(release: &Release, all: &Releases) -> Value {
+fn view(release: &Release, all: &EnvironmentRecord) -> Value {
     let is = |other: Option<&Release>| other.is_some_and(|other| other.revision == release.revision);
     json!({
         "artifact": release.artifact,
         "version": release.version,
         "revision": release.revision,
         "deployed_at": release.deployed_at,
-        "current": is(all.current()),
+        "current": is(all.releases().current()),
         "previous_good": is(all.previous_good()),
         "acted_on": release.acted_on,
     })
@@ -57,13 +61,13 @@ pub async fn list(reading: Reading, path: Place) -> Result<HttpResponse, Problem
     reading.who.reads_environment(&app, &environment)?;
     reading.query.only(&[])?;
     let all = find(&reading.published.snapshot, &app, &environment)?;
-    let items: Vec<Value> = all.newest_first().map(|release| view(release, all)).collect();
+    let items: Vec<Value> = all.releases().newest_first().map(|release| view(release, all)).collect();
     let digest = |release: Option<&Release>| json!(release.map(|release| release.artifact));
     Ok(HttpResponse::Ok().json(json!({
         "app": app,
         "environment": environment,
         "items": items,
-        "current": digest(all.current()),
+        "current": digest(all.releases().current()),
         "previous_good": digest(all.previous_good()),
     })))
 }
@@ -80,7 +84,7 @@ pub async fn deployed(
     let applied = asking.submit(Command::ReportRelease(told), reason).await?;
     let all = find(&applied.published.folded, &app, &environment)?;
     // Under an idempotency key of long ago it may be remembered no more.
-    let release = all.get(&artifact).ok_or_else(|| {
+    let release = all.releases().get(&artifact).ok_or_else(|| {
         Problem::new(problem::NOT_FOUND, format!("release {artifact} is not remembered any more"))
     })?;
     let mut shown = view(release, all);

@@ -146,8 +146,8 @@ impl<'a> Bench<'a> {
             );
         }
         // No function in any file proves nothing, unless it is known that there is no file.
-        let no_sources =
-            !self.facts.inventory.is_empty() && self.facts.inventory.iter().all(|it| it.sources == 0);
+        let no_sources = self.facts.inventory.iter().any(|it| it.files > 0)
+            && self.facts.inventory.iter().all(|it| it.sources == 0);
         if self.facts.presence.iter().all(|presence| presence.files.is_empty()) && !no_sources {
             return Outcome::no_proof(level, "the report of which files have tests names no file")
                 .fix("Run `tidegate gate check` in the folder that holds the app's code.");
@@ -210,8 +210,9 @@ impl<'a> Bench<'a> {
             );
         }
         let measured = |report: &Coverage| match report.changed {
-            Some(changed) => (changed.lines, changed.covered, "changed lines"),
-            None => (report.lines, report.covered, "lines"),
+            // A diff that touches no line of the report says nothing of it.
+            Some(changed) if changed.lines > 0 => (changed.lines, changed.covered, "changed lines"),
+            _ => (report.lines, report.covered, "lines"),
         };
         let reports = self.facts.coverage.iter().map(measured);
         let judged = reports.filter(|(lines, _, _)| *lines >= u64::from(asked.ignored_below_lines));

@@ -15,11 +15,11 @@ impl Bench<'_> {
         let facts = self.facts;
         let plans = facts.plans.iter().any(|plan| plan.resources > 0);
         let tools = self.proven(ScanKind::Infrastructure);
-        let described: u64 = facts
-            .inventory
-            .iter()
-            .map(|inventory| u64::try_from(inventory.infrastructure.len()).unwrap_or(u64::MAX))
-            .sum();
+        // A folder without a file is not the app's: it shows nothing.
+        let seen = || facts.inventory.iter().filter(|inventory| inventory.files > 0);
+        let is_seen = seen().next().is_some();
+        let described: u64 =
+            seen().map(|inventory| u64::try_from(inventory.infrastructure.len()).unwrap_or(u64::MAX)).sum();
         let said = facts.plans.iter().flat_map(|plan| &plan.verdicts);
         let said = said
             .map(|said| (level_of(asked, said), &said.finding, said.concern == Concern::WildcardPrivileges))
@@ -39,7 +39,7 @@ impl Bench<'_> {
         let missing = asked.missing;
         let (worst, findings) = self.weigh(CheckName::Infrastructure, all);
         // What is described and not planned was not judged, whatever a scanner says.
-        let unplanned = !plans && (described > 0 || facts.inventory.is_empty());
+        let unplanned = !plans && (described > 0 || !is_seen);
         let lacking = self.lacking(ScanKind::Infrastructure);
         let shows_nothing = !plans && tools.is_empty() && !lacking.is_empty();
         if total > 0 {
@@ -52,7 +52,7 @@ impl Bench<'_> {
         if !unplanned && shows_nothing {
             return Outcome::no_proof(missing, format!("a scan shows nothing: {}", lacking.join("; ")));
         }
-        match (plans, described, facts.inventory.is_empty()) {
+        match (plans, described, !is_seen) {
             (true, _, _) => {
                 let also = if tools.is_empty() { "".into() } else { format!(", nor by {}", joined(tools)) };
                 Outcome::passed(format!("nothing found in the plan{also}"))

@@ -58,7 +58,10 @@ pub fn judge(policy: &Policy, subject: &Subject<'_>, facts: &Facts, now: UnixMs)
     used.sort();
     used.dedup_by(|one, other| one.1 == other.1);
     let ends = used.iter().map(|(at, _)| *at).min();
-    let valid_until = now.plus(bench.policy.decision_life_ms).min(ends.unwrap_or(UnixMs::NEVER));
+    // A decision is no younger than what it was made from, however often it is made.
+    let came = facts.pieces.iter().map(|piece| piece.received_at).filter(|at| *at > UnixMs(0)).min();
+    let begins = came.unwrap_or(now).min(now);
+    let valid_until = begins.plus(bench.policy.decision_life_ms).min(ends.unwrap_or(UnixMs::NEVER));
     let mut signers = core::mem::take(&mut bench.signers);
     signers.sort();
     signers.dedup();
@@ -183,7 +186,8 @@ impl<'a> Bench<'a> {
     /// The active waiver for something, which the decision then stands on.
     fn waiver(&mut self, check: CheckName, finding: Option<&Finding>, hard_stop: bool) -> Option<WaiverId> {
         let Subject { app, environment, tier, .. } = *self.subject;
-        let against = Against { app, environment, tier, check, finding, hard_stop };
+        let policy = &self.policy.waivers;
+        let against = Against { app, environment, tier, policy, check, finding, hard_stop };
         let active = self.subject.waivers.iter().filter(|waiver| waiver.is_active(against, self.now));
         // The one that lasts longest; of two, by name, so that order never matters.
         let best = active.max_by_key(|waiver| (waiver.expires_at, &waiver.id))?;

@@ -10,8 +10,8 @@ use super::words::SET_SOURCE;
 use super::{Bench, Outcome};
 use crate::gate::decision::{CheckName, Excuse};
 use crate::gate::facts::{
-    Attestation, Claim, Component, ExploitabilityStatus, Finding, Licence, Provenance, ScanKind, Severity,
-    SignerId, Untrusted,
+    Attestation, Claim, Component, ExploitabilityStatus, Finding, Licence, Provenance, Sbom, ScanKind,
+    Severity, SignerId, Untrusted,
 };
 use crate::gate::policy::Level;
 use crate::gate::trust::Source;
@@ -20,10 +20,15 @@ use crate::ids::Digest;
 impl<'a> Bench<'a> {
     pub(super) fn sbom(&mut self) -> Outcome {
         let asked = self.policy.sbom;
-        let listed: u64 = self.facts.sboms.iter().map(|sbom| sbom.total).max().unwrap_or(0);
+        let artifact = self.subject.artifact;
+        let is_of_it = |sbom: &&Sbom| sbom.subjects.is_empty() || sbom.subjects.contains(&artifact);
+        let of_it = self.facts.sboms.iter().filter(is_of_it);
+        let listed: u64 = of_it.map(|sbom| sbom.total).max().unwrap_or(0);
         if listed == 0 {
             let text = if self.facts.sboms.is_empty() {
                 "no list of what it is made of was handed in"
+            } else if !self.facts.sboms.iter().any(|sbom| is_of_it(&sbom)) {
+                "the list of what it is made of is about another artifact"
             } else {
                 "the list of what it is made of is empty"
             };
@@ -59,12 +64,12 @@ impl<'a> Bench<'a> {
             let level = asked.unknown.max(asked.strong_copyleft).min(self.policy.sbom.missing);
             return Outcome::no_proof(level, "without a list of what it is made of, no licence is known");
         }
-        let mut by_name: BTreeMap<(&str, &str), (&Component, Licence)> = BTreeMap::new();
+        let mut by_name: BTreeMap<(String, &str), (&Component, Licence)> = BTreeMap::new();
         let mut components: Vec<&Component> =
             self.facts.sboms.iter().flat_map(|sbom| &sbom.components).collect();
         components.sort();
         for component in components {
-            let name = (&*component.name, component.version.as_deref().unwrap_or(""));
+            let name = (plain_name(component), component.version.as_deref().unwrap_or(""));
             let seen = by_name.entry(name).or_insert((component, component.licence));
             // Of several lists, one that knows tells more than one that does not; else the stricter counts.
             if seen.1 == Licence::Unknown
@@ -192,13 +197,26 @@ impl<'a> Bench<'a> {
         for said in about {
             match (said.status, &said.signer) {
                 (ExploitabilityStatus::Affected, _) => return None,
-                (ExploitabilityStatus::NotAffected, Some(signer)) if said.justification.is_some() => {
+                (ExploitabilityStatus::NotAffected, Some(signer))
+                    if said.justification.is_some() && self.signed_for_this(said.piece, signer) =>
+                {
                     signed = signed.max(Some(signer.clone()));
                 }
                 _ => {}
             }
         }
         signed
+    }
+
+    /// Whether somebody whom the app may use signed a VEX document as one about this artifact.
+    fn signed_for_this(&self, piece: Digest, signer: &SignerId) -> bool {
+        self.may_sign(signer)
+            && self.facts.attestations.iter().any(|it| {
+                it.piece == piece
+                    && it.claim == Claim::Vex
+                    && it.signer.as_ref() == Ok(signer)
+                    && it.subjects.contains(&self.subject.artifact)
+            })
     }
 
     /// That somebody says of vulnerabilities that they do no harm, which is a request for a waiver.
@@ -393,12 +411,17 @@ fn of_unlisted(count: u64) -> Finding {
     }
 }
 
+/// A component's name as all tools write it: without case, and with `-` for `_` and `.`, which registries take for the same.
+fn plain_name(component: &Component) -> String {
+    component.name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
 /// What is wrong with a component. Its version is no part of the fingerprint: a waiver outlives an upgrade.
 fn of_component(component: &Component, rule: &str) -> Finding {
     let written = if component.licences.is_empty() { "none given" } else { &component.licences };
     Finding {
         rule: rule.to_string(),
-        fingerprint: Digest::of(format!("{rule}\n{}", component.name).as_bytes()),
+        fingerprint: Digest::of(format!("{rule}\n{}", plain_name(component)).as_bytes()),
         title: format!("{}: {written}", component.name),
         severity: Severity::Medium,
         subject: component.purl.clone().or_else(|| Some(component.name.clone())),

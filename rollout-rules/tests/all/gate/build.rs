@@ -102,6 +102,7 @@ fn clean() -> Facts {
         format: Some(format),
         bytes: 100,
         received_at: START,
+        added: false,
         problem: None,
     };
     Facts {

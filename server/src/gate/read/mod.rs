@@ -87,6 +87,7 @@ pub fn read(name: &str, bytes: &[u8]) -> Reading {
             format,
             bytes: size as u64,
             received_at: UnixMs::default(),
+            added: false,
             problem,
         },
         facts: share.facts,

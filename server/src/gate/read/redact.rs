@@ -30,6 +30,12 @@ pub fn redacted(format: Format, bytes: &[u8]) -> Vec<u8> {
         Format::TerraformPlan => {
             json_without(bytes, &["variables", "values", "before", "after", "constant_value", "outputs"])
         }
+        Format::Cyclonedx
+        | Format::CyclonedxVex
+        | Format::Spdx
+        | Format::Grype
+        | Format::Osv
+        | Format::Openvex => json_without(bytes, &[]),
         Format::Junit => junit(bytes),
         Format::Diff => changed_lines(bytes),
         _ => return bytes.to_vec(),

@@ -130,6 +130,8 @@ fn problem_of(error: DeskError) -> Problem {
     match error {
         DeskError::NoSuchPlace => Problem::new(problem::NOT_FOUND, error.to_string()),
         DeskError::Forgotten(_) => Problem::new(problem::INVALID, error.to_string()).with("field", "add"),
+        DeskError::TooManyPieces { .. } => Problem::new(problem::TOO_MANY, error.to_string()),
+        DeskError::TooMuch { .. } => Problem::new(problem::TOO_LARGE, error.to_string()),
         DeskError::Files(_) | DeskError::Receipt(_) => Problem::internal(error),
     }
 }

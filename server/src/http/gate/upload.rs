@@ -149,10 +149,21 @@ async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, 
         }
         let _desk = gate.desk().await;
         let (desk, now) = (gate.clone(), shared.clock.now());
+        let (label, packed) = (file.clone(), bytes.len());
         let read = web::block(move || desk.take(&file, &bytes, now)).await.map_err(Problem::internal)?;
-        pieces.push(read.map_err(Problem::internal)?);
+        let piece = read.map_err(Problem::internal)?;
+        // Packed files count as what they hold.
+        all_bytes += piece.bytes().saturating_sub(packed);
+        if all_bytes > MAX_ALL_BYTES {
+            return Err(too_large(&name, &label, limit));
+        }
+        pieces.push(piece);
     }
     let asked = asked.ok_or_else(|| not_a_form(&"the part `request` is missing"))?;
+    if asked.add && pieces.is_empty() {
+        let detail = "`add` joins new evidence with what is there: send at least one part `evidence`";
+        return Err(Problem::new(problem::INVALID, detail).with("field", "add"));
+    }
     Ok(Upload { asked, pieces })
 }
 
