@@ -78,7 +78,12 @@ impl Client {
     /// Asks, and waits for the answer.
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         let bytes = request(method, path, &self.address, &self.token, headers, body);
-        self.reader.get_mut().write_all(&bytes).expect("the server reads");
+        self.send_bytes(&bytes)
+    }
+
+    /// Sends a request as it stands, and waits for the answer.
+    pub fn send_bytes(&mut self, request: &[u8]) -> Answer {
+        self.reader.get_mut().write_all(request).expect("the server reads");
         self.answer()
     }
 

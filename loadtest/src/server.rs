@@ -120,7 +120,16 @@ impl Drop for Server {
 
 /// The memory that a process holds, in KiB.
 pub fn resident_kib(process: u32) -> u64 {
+    status_kib(process, "VmRSS:")
+}
+
+/// The most memory that a process ever held, in KiB.
+pub fn peak_kib(process: u32) -> u64 {
+    status_kib(process, "VmHWM:")
+}
+
+fn status_kib(process: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with(name));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use rollout_rules::time::UnixMs;
 
 use super::Gate;
 use super::compiled::Compiled;
+use super::files::Batch;
 use super::read::{self, Reading};
 use super::trust::receipt::Summary;
 use super::{infrastructure, trust};
@@ -119,8 +120,8 @@ impl From<io::Error> for DeskError {
 }
 
 impl Gate {
-    /// Reads a piece of evidence, and keeps it without its secrets.
-    pub fn take(&self, name: &str, bytes: &[u8], now: UnixMs) -> io::Result<Piece> {
+    /// Reads a piece of evidence, and puts it into the batch without its secrets.
+    pub fn take(&self, batch: &mut Batch, name: &str, bytes: &[u8], now: UnixMs) -> io::Result<Piece> {
         let mut reading = read::read(name, bytes);
         reading.piece.received_at = now;
         let plain = read::unpacked(bytes);
@@ -134,22 +135,24 @@ impl Gate {
                     Err(problem) => reading.piece.problem = Some(problem),
                 },
                 Format::Dsse | Format::SigstoreBundle | Format::CosignSignature => {
-                    kept = Some(self.files().put(plain)?);
+                    kept = Some(batch.put(plain)?);
                     signed = Some(plain.to_vec());
                 }
-                format => kept = Some(self.files().put(&read::redacted(format, plain))?),
+                format => kept = Some(batch.put(&read::redacted(format, plain))?),
             }
         }
         // Of what cannot be read it is not known where its secrets are.
-        let kept = kept.map_or_else(|| self.files().put(b""), Ok)?;
+        let kept = kept.map_or_else(|| batch.put(b""), Ok)?;
         Ok(Piece { reading, kept, signed })
     }
 
-    /// Judges evidence that has just come, together with what earlier evidence said if there was some.
+    /// Judges evidence that has just come, together with what earlier evidence said if there was some. What the batch has is kept
+    /// then.
     pub fn decide(
         &self,
         ask: &Ask,
         pieces: &[Piece],
+        batch: Batch,
         snapshot: &Snapshot,
         now: UnixMs,
     ) -> Result<(Decision, Judgement), DeskError> {
@@ -187,7 +190,7 @@ impl Gate {
             return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);
-        self.conclude(ask, facts, refs, &signed, snapshot, now)
+        self.conclude(ask, (facts, refs, &signed), batch, snapshot, now)
     }
 
     /// Judges a build again, by what holds now, from what its last decision was made from.
@@ -211,7 +214,8 @@ impl Gate {
             agents: earlier.agents.clone(),
             verifier,
         };
-        self.conclude(&ask, facts, earlier.evidence.clone(), &signed, snapshot, now)
+        let material = (facts, earlier.evidence.clone(), &signed[..]);
+        self.conclude(&ask, material, self.files().batch(), snapshot, now)
     }
 
     /// What a build would be judged by another policy. Nothing is kept.
@@ -232,9 +236,8 @@ impl Gate {
     fn conclude(
         &self,
         ask: &Ask,
-        mut facts: Facts,
-        mut refs: Vec<EvidenceRef>,
-        signed: &[Sealed],
+        (mut facts, mut refs, signed): (Facts, Vec<EvidenceRef>, &[Sealed]),
+        mut batch: Batch,
         snapshot: &Snapshot,
         now: UnixMs,
     ) -> Result<(Decision, Judgement), DeskError> {
@@ -269,21 +272,14 @@ impl Gate {
             waivers: judgement.waivers.clone(),
             signers: judgement.signers.clone(),
             evidence: refs,
-            facts: self.keep(&facts)?,
-            judgement: self.keep(&judgement)?,
-            receipt: self.files().put(&receipt)?,
+            facts: put_json(&mut batch, &facts)?,
+            judgement: put_json(&mut batch, &judgement)?,
+            receipt: batch.put(&receipt)?,
             identity: facts.identity.clone(),
             agents: facts.agents.clone(),
         };
+        self.files().keep(batch)?;
         Ok((decision.fitted(), judgement))
-    }
-
-    fn keep(&self, value: &impl serde::Serialize) -> Result<Digest, DeskError> {
-        let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
-        if bytes.len() > MAX_KEPT_BYTES {
-            return Err(DeskError::TooMuch { bytes: bytes.len() });
-        }
-        Ok(self.files().put(&bytes)?)
     }
 
     fn facts_of(&self, decision: &Decision) -> Result<Facts, DeskError> {
@@ -332,6 +328,14 @@ fn only_added(facts: &mut Facts) {
     facts.exploitability.retain(|it| is_kept(&it.piece));
     facts.attestations.retain(|it| is_kept(&it.piece));
     facts.identity = None;
+}
+
+fn put_json(batch: &mut Batch, value: &impl serde::Serialize) -> Result<Digest, DeskError> {
+    let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
+    if bytes.len() > MAX_KEPT_BYTES {
+        return Err(DeskError::TooMuch { bytes: bytes.len() });
+    }
+    Ok(batch.put(&bytes)?)
 }
 
 /// A piece that is checked with keys.

@@ -1,6 +1,7 @@
 //! Tests of what the gate reads and checks, each over its public functions.
 
 mod cli;
+mod files;
 mod infrastructure;
 mod read;
 mod trust;

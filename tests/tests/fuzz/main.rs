@@ -14,6 +14,7 @@ mod feed;
 // The flags that golden vectors describe.
 #[path = "../../../rollout-rules/tests/all/flags/mod.rs"]
 mod flags;
+mod gate;
 mod mutate;
 mod reach;
 mod run;

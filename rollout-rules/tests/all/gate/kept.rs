@@ -47,12 +47,12 @@ fn the_decisions_on_what_runs_and_on_what_to_go_back_to_are_never_dropped() {
     let kept = |nth| world.snapshot.decision(&shop, &production, &artifact(nth)).is_some();
     assert_eq!(world.snapshot.decisions(&shop, &production).count(), KEPT_DECISIONS);
     assert!(kept(0) && kept(1), "the current one and the one before it");
-    assert!(!kept(2) && kept(many - 1) && kept(many - 30), "else the oldest goes");
-    assert!(!kept(many - 31));
+    assert!(!kept(2) && kept(many - 1) && kept(many - (KEPT_DECISIONS as u64 - 2)), "else the oldest goes");
+    assert!(!kept(many - (KEPT_DECISIONS as u64 - 1)));
 }
 
 #[test]
-fn of_a_build_the_last_decision_is_kept_and_the_newest_come_first() {
+fn of_a_build_the_last_decision_counts_and_the_earlier_ones_are_kept() {
     let mut world = World::shop(0);
     judged(&mut world, 0);
     judged(&mut world, 1);
@@ -61,7 +61,9 @@ fn of_a_build_the_last_decision_is_kept_and_the_newest_come_first() {
     let revision = world.done(&ci(), decide(denied));
     let (shop, production) = (app("shop"), env("production"));
     let kept: Vec<_> = world.snapshot.decisions(&shop, &production).collect();
-    assert_eq!((kept.len(), kept[0].revision, kept[0].decision.verdict), (2, revision, Verdict::Deny));
+    assert_eq!((kept.len(), kept[0].revision, kept[0].decision.verdict), (3, revision, Verdict::Deny));
+    let counts = world.snapshot.decision(&shop, &production, &artifact(0)).expect("it was judged");
+    assert_eq!(counts.revision, revision);
     assert_eq!((&kept[0].by, kept[0].at), (&ci().actor, world.now));
 }
 

@@ -5,12 +5,13 @@ use rollout_rules::gate::decision::CheckName::{Licences, Sbom, Vulnerabilities};
 use rollout_rules::gate::decision::CheckState::{Failed, NoProof, Passed};
 use rollout_rules::gate::decision::{CheckName, Excuse, Verdict};
 use rollout_rules::gate::facts::{
-    Claim, Exploitability, ExploitabilityStatus, Facts, Finding, Licence, ScanKind, Severity, Untrusted,
+    Attestation, Claim, Exploitability, ExploitabilityStatus, Facts, Finding, Licence, ScanKind, Severity,
+    Untrusted,
 };
 use rollout_rules::gate::policy::Level::{Deny, Note, Off, Warn};
 use rollout_rules::time::DAY;
 
-use super::build::{Build, TIERS, component, digest, found, scan, signer, vulnerability};
+use super::build::{Build, TIERS, artifact, component, digest, found, scan, signer, vulnerability};
 use super::waivers::waiver;
 
 #[test]
@@ -110,7 +111,21 @@ fn says(status: ExploitabilityStatus, signed: bool) -> Exploitability {
 fn with_vex(vex: &[Exploitability]) -> Build {
     let mut build = vulnerable(Tier::Two, &[vulnerability("CVE-1", Severity::Critical)]);
     build.facts.exploitability = vex.to_vec();
+    build.facts.attestations.push(Attestation {
+        piece: digest("vex"),
+        claim: Claim::Vex,
+        subjects: vec![artifact()],
+        signer: Ok(signer()),
+    });
     build
+}
+
+#[test]
+fn what_security_signed_for_another_artifact_excuses_nothing_here() {
+    let mut other = with_vex(&[says(ExploitabilityStatus::NotAffected, true)]);
+    let statement = other.facts.attestations.iter_mut().find(|it| it.claim == Claim::Vex).expect("one");
+    statement.subjects = Vec::new();
+    assert_eq!(other.ends(Vulnerabilities), (Failed, Deny));
 }
 
 #[test]

@@ -8,7 +8,10 @@ use rollout_rules::change::{Anchor, Change, Command, Entry, GateCommand};
 use rollout_rules::context::Context;
 use rollout_rules::decide::{Refusal, Request, Verdict, decide};
 use rollout_rules::evaluate::evaluate;
-use rollout_rules::gate::decision::{Decision, Occasion, Verdict as GateVerdict};
+use rollout_rules::gate::decision::{
+    CheckName, CheckState, CheckSummary, Decision, Occasion, Verdict as GateVerdict,
+};
+use rollout_rules::gate::policy::Level;
 use rollout_rules::governance::{Actor, Caller, Enforcement, Rules, Scope};
 use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey, FlagKey, ProposalId, Revision, TokenId};
 use rollout_rules::proposal::Approving;
@@ -89,6 +92,17 @@ pub fn kill(id: &str, reach: Value, environment: Option<&str>) -> Command {
 
 pub fn revive(reach: Value, environment: Option<&str>) -> Command {
     command(json!({"do": "revive", "reach": reach, "environment": environment}))
+}
+
+/// What a denial shows to be wrong.
+fn shown_wrong(verdict: GateVerdict) -> Vec<CheckSummary> {
+    let failed = CheckSummary {
+        name: CheckName::Vulnerabilities,
+        state: CheckState::Failed,
+        level: Level::Deny,
+        total: 1,
+    };
+    if verdict == GateVerdict::Deny { vec![failed] } else { Vec::new() }
 }
 
 /// The artifact of one digit.
@@ -181,7 +195,7 @@ impl World {
             tier: shop.info().tier,
             policy: self.snapshot.policy_digest(),
             source: shop.source_digest(),
-            checks: Vec::new(),
+            checks: shown_wrong(verdict),
             valid_until,
             waivers: Vec::new(),
             signers: Vec::new(),

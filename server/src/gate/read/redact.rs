@@ -83,7 +83,8 @@ fn json_without(bytes: &[u8], hidden: &[&str]) -> Option<Vec<u8>> {
             kept.extend_from_slice(&shown(written, &text, is_message)?);
             continue;
         }
-        kept.extend_from_slice(written);
+        // Names are paths and addresses in some reports: anybody may have put a secret there, too.
+        kept.extend_from_slice(&shown(written, &text, false)?);
         is_message = matches!(text.as_str(), "text" | "markdown");
         if hidden.iter().any(|name| name.eq_ignore_ascii_case(&text)) {
             kept.extend_from_slice(format!(":\"{REDACTED}\"").as_bytes());

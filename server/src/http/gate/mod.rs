@@ -26,7 +26,8 @@ use super::paging::Page;
 use super::problem::{self, Problem};
 use super::reading::Reading;
 use crate::gate::Gate;
-use crate::gate::desk::{Ask, DeskError};
+use crate::gate::desk::{Ask, DeskError, Piece};
+use crate::gate::files::Batch;
 use crate::state::{Refusal, Request, SubmitError};
 
 /// How often a decision is made anew if what it is made by changes meanwhile.
@@ -65,7 +66,7 @@ pub async fn check(
         let detail = "other builds are being judged: ask again in a moment";
         return Err(Problem::new(problem::BUSY, detail).retry_after(1));
     };
-    let upload::Upload { asked, pieces } = upload::read(&request, payload, &shared, &gate).await?;
+    let upload::Upload { asked, pieces, batch } = upload::read(&request, payload, &shared, &gate).await?;
     let ask = Ask {
         app: app.clone(),
         environment,
@@ -76,7 +77,7 @@ pub async fn check(
         agents: asked.agents,
         verifier: shared.settings.own_address(),
     };
-    let answer = decide(&shared, &gate, ask, pieces, who.caller, asked.reason).await?;
+    let answer = decide(&shared, &gate, ask, (pieces, batch), who.caller, asked.reason).await?;
     Ok(HttpResponse::Ok().json(answer))
 }
 
@@ -85,18 +86,20 @@ async fn decide(
     shared: &Shared,
     gate: &Gate,
     ask: Ask,
-    pieces: Vec<crate::gate::desk::Piece>,
+    (pieces, batch): (Vec<Piece>, Batch),
     caller: rollout_rules::governance::Caller,
     reason: String,
 ) -> Result<Answer, Problem> {
     let pieces = Arc::new(pieces);
+    let mut batch = Some(batch);
     for _ in 0..TRIES {
         let (desk, ask, pieces) = (gate.clone(), ask.clone(), Arc::clone(&pieces));
         let (folded, now) = (Arc::clone(&shared.published().folded), shared.clock.now());
         let before = folded.decision(&ask.app, &ask.environment, &ask.artifact);
         let before = before.map_or(Revision::ZERO, |decided| decided.revision);
         let place = gate.desk().await;
-        let work = web::block(move || desk.decide(&ask, &pieces, &folded, now));
+        let batch = batch.take().unwrap_or_else(|| gate.files().batch());
+        let work = web::block(move || desk.decide(&ask, &pieces, batch, &folded, now));
         let (decision, judgement) = work.await.map_err(Problem::internal)?.map_err(problem_of)?;
         drop(place);
         let request = Request {

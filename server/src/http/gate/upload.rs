@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::gate::Gate;
 use crate::gate::desk::Piece;
+use crate::gate::files::Batch;
 use crate::gate::read::MAX_PIECE_BYTES;
 use crate::http::Shared;
 use crate::http::body;
@@ -50,6 +51,8 @@ pub struct GateRequest {
 pub(super) struct Upload {
     pub(super) asked: GateRequest,
     pub(super) pieces: Vec<Piece>,
+    /// What is to be kept of them.
+    pub(super) batch: Batch,
 }
 
 /// Reads the form within bounds and the time that a request may take.
@@ -118,6 +121,7 @@ fn not_a_form(error: &dyn std::fmt::Display) -> Problem {
 
 async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, Problem> {
     let (mut asked, mut pieces, mut all_bytes) = (None, Vec::new(), 0);
+    let mut batch = gate.files().batch();
     while let Some(mut part) = form.next().await? {
         let name = part.name().unwrap_or_default().to_owned();
         let limit = match name.as_str() {
@@ -150,8 +154,13 @@ async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, 
         let _desk = gate.desk().await;
         let (desk, now) = (gate.clone(), shared.clock.now());
         let (label, packed) = (file.clone(), bytes.len());
-        let read = web::block(move || desk.take(&file, &bytes, now)).await.map_err(Problem::internal)?;
-        let piece = read.map_err(Problem::internal)?;
+        let work = web::block(move || {
+            let piece = desk.take(&mut batch, &file, &bytes, now);
+            (piece, batch)
+        });
+        let (piece, filled) = work.await.map_err(Problem::internal)?;
+        batch = filled;
+        let piece = piece.map_err(Problem::internal)?;
         // Packed files count as what they hold.
         all_bytes += piece.bytes().saturating_sub(packed);
         if all_bytes > MAX_ALL_BYTES {
@@ -164,7 +173,7 @@ async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, 
         let detail = "`add` joins new evidence with what is there: send at least one part `evidence`";
         return Err(Problem::new(problem::INVALID, detail).with("field", "add"));
     }
-    Ok(Upload { asked, pieces })
+    Ok(Upload { asked, pieces, batch })
 }
 
 fn too_large(name: &str, file: &str, limit: usize) -> Problem {

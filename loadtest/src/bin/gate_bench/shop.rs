@@ -1,0 +1,93 @@
+//! A server with an app that has a flag, and a policy that trusts the keys of the evidence.
+
+use serde_json::{Value, json};
+use tidegate_loadtest::client::{Client, request};
+use tidegate_loadtest::server::{Server, peak_kib, resident_kib};
+
+use crate::cores::Cores;
+use crate::form::{self, Piece};
+
+/// Where the gate is asked.
+const GATE: &str = "/v1/apps/shop/environments/live/gate";
+/// Everything that a key may sign.
+const ANYTHING: [&str; 6] = ["artifact", "provenance", "sbom", "test_result", "verification", "vex"];
+
+/// The server.
+pub(crate) struct Shop {
+    server: Server,
+    /// Of the pipeline.
+    ci: String,
+    /// The request that checks its flag.
+    pub(crate) check: Vec<u8>,
+    /// No evidence comes twice.
+    mark: u32,
+}
+
+impl Shop {
+    pub(crate) fn start(cores: &Cores) -> Shop {
+        // No token is asked to be slower than it can be.
+        let server = cores.start(|| Server::start(&["workers=1", "limits.requests_per_second=0"]));
+        let mut admin = server.admin();
+        let environments = json!([{"key": "live", "kind": "production"}]);
+        admin.call("POST", "/v1/apps", &json!({"key": "shop", "environments": environments}));
+        let made = admin.send("POST", "/v1/apps/shop/flags", &[], &json!({"key": "checkout"}));
+        let tag = made.header("etag").to_owned();
+        made.granted();
+        let patch = json!({"on": true, "exposure": 30, "serve": {"variant": "on"}});
+        let state = "/v1/apps/shop/flags/checkout/environments/live";
+        admin.send("PATCH", state, &[("if-match", &tag)], &patch).granted();
+        admin.call("PATCH", "/v1/apps/shop", &json!({"tier": 2}));
+        trust_keys(&mut admin);
+        let mut token = |scope: &str| {
+            let wanted = json!({"scope": scope, "app": "shop", "environment": "live"});
+            let token = admin.call("POST", "/v1/tokens", &wanted);
+            token["secret"].as_str().expect("a new token shows its secret").to_owned()
+        };
+        let (ci, sdk) = (token("ci"), token("sdk-server"));
+        let context = json!({"context": {"targetingKey": "user-17", "plan": "pro"}});
+        let path = "/ofrep/v1/evaluate/flags/checkout";
+        let check = request("POST", path, server.address(), &sdk, &[], &context);
+        Shop { server, ci, check, mark: 0 }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.server.address()
+    }
+
+    pub(crate) fn pipeline(&self) -> Client {
+        Client::new(self.server.address(), &self.ci)
+    }
+
+    /// A request for a decision, with evidence that never came before.
+    pub(crate) fn request(&mut self, pieces: &[Piece]) -> Vec<u8> {
+        self.mark += 1;
+        form::request(GATE, self.server.address(), &self.ci, pieces, self.mark)
+    }
+
+    pub(crate) fn resident_kib(&self) -> u64 {
+        resident_kib(self.server.process())
+    }
+
+    pub(crate) fn peak_kib(&self) -> u64 {
+        peak_kib(self.server.process())
+    }
+}
+
+/// Asks; what comes back has to be a decision that looked at the evidence.
+pub(crate) fn decide(pipeline: &mut Client, request: &[u8]) -> Value {
+    let answer = pipeline.send_bytes(request).granted();
+    assert!(answer["judgement"]["checks"].is_array(), "a decision says what was found: {answer}");
+    answer
+}
+
+fn trust_keys(admin: &mut Client) {
+    let held = admin.send("GET", "/v1/gate/policy", &[], &Value::Null);
+    let tag = held.header("etag").to_owned();
+    let mut policy = held.granted()["policy"].clone();
+    let text = |path: &str| String::from_utf8(form::fixture(path)).expect("text");
+    let key =
+        |name: &str| json!({"name": name, "pem": text(&format!("keys/{name}.pub.pem")), "signs": ANYTHING});
+    policy["trust"]["keys"] = ["ci-p256", "ci-ed25519", "gate-p256"].map(key).to_vec().into();
+    let changed = json!({ "policy": policy, "reason": "the keys of the evidence" });
+    admin.send("PUT", "/v1/gate/policy", &[("if-match", &tag)], &changed).granted();
+}
