@@ -13,6 +13,8 @@ CLIENTS := target/clients
 PYTHON_STAMP := $(CLIENTS)/python/.ready
 NODE_STAMP := tests/clients/node/node_modules/.package-lock.json
 WEB_STAMP := tests/clients/web/node_modules/.package-lock.json
+GATE_STAMP := $(CLIENTS)/gate/.ready
+GATE_NEEDS := $(foreach part,receipts rego secrets,tests/clients/$(part)/requirements.txt)
 RUST_CLIENT := $(CLIENTS)/rust/debug/tidegate-client-rust
 
 .PHONY: help test lint docs tools clients wasm fmt bench clean-clients
@@ -46,19 +48,28 @@ tools: ## The test runner
 
 # The clients that nobody here wrote. One that cannot be built is missing, not fatal: its tests are
 # then counted as skipped, and the build of the tests says so.
-clients: ## The real OpenFeature clients that the tests drive
-	@for client in $(PYTHON_STAMP) $(NODE_STAMP) $(WEB_STAMP) $(RUST_CLIENT); do
+clients: ## The real OpenFeature clients and the verifiers that the tests drive
+	@for client in $(PYTHON_STAMP) $(NODE_STAMP) $(WEB_STAMP) $(RUST_CLIENT) $(GATE_STAMP); do
 		$(MAKE) --no-print-directory "$$client" || echo "MISSING: $$client could not be made; its tests will be skipped" >&2
 	done
 
-$(PYTHON_STAMP): tests/clients/python/requirements.txt
+# A virtual environment needs Python's own installer, which Debian keeps in a package of its own.
+define VENV
 	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv
 	fi
 	$(PYTHON) -c 'import ensurepip' || { echo "needs python3 with venv" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(CLIENTS)/python
-	$(CLIENTS)/python/bin/pip install --quiet --requirement $<
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet $(foreach needs,$^,--requirement $(needs))
 	touch $@
+endef
+
+$(PYTHON_STAMP): tests/clients/python/requirements.txt
+	$(VENV)
+
+# Another verifier of receipts, another interpreter of Rego, and the scanner that looks for secrets in our own release.
+$(GATE_STAMP): $(GATE_NEEDS)
+	$(VENV)
 
 $(NODE_STAMP): tests/clients/node/package-lock.json tests/clients/node/package.json
 	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }

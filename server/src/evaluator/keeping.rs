@@ -134,7 +134,7 @@ impl Evaluator {
 mod tests {
     use futures_util::FutureExt as _;
     use rollout_rules::change::Command;
-    use rollout_rules::governance::{Actor, Caller, Scope};
+    use rollout_rules::governance::{Actor, Caller, Enforcement, Rules, Scope};
     use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId, LogId, SplitId};
     use rollout_rules::plan::RolloutPlan;
     use rollout_rules::rollout::Finding;
@@ -169,7 +169,8 @@ mod tests {
     }
 
     async fn started(log: &MemoryLog, clock: &TestClock, rollouts_wait: bool) -> State {
-        let config = StateConfig { rollouts_wait, ..StateConfig::default() };
+        let rules = Rules { gate: Enforcement::Report, ..Rules::default() };
+        let config = StateConfig { rules, rollouts_wait, ..StateConfig::default() };
         let state = State::start(config, Arc::new(log.clone()), clock.clock()).expect("starts");
         state.live.settled().await;
         state

@@ -178,7 +178,7 @@ impl Keeper {
             let request = Request { seen: Some(seen), ..request(app, command, reason) };
             match self.commands.submit(request).await {
                 Ok(_) => return true,
-                Err(SubmitError::Refused(refusal)) if matches!(refusal, Refusal::Stale { .. }) => {}
+                Err(SubmitError::Refused(Refusal::Stale { .. })) => {}
                 Err(error) => {
                     tracing::warn!(%app, %error, "a build that was judged again could not be told of yet");
                     return false;

@@ -20,8 +20,7 @@ fn what_the_first_start_prints_can_be_typed_as_it_is() {
         shell.env_remove(name);
     }
     let said = run(shell.stdin(Stdio::null())).ends(0);
-    let said =
-        said.says("created app hello").says("greeting in production: on for 30%").says("tg_sdk-server_");
+    let said = said.says("created app hello").says("greeting in sandbox: on for 30%").says("tg_sdk-server_");
     said.says("is killed in all environments");
 }
 

@@ -98,9 +98,9 @@ pub enum Claim {
         /// Whether they passed.
         passed: bool,
     },
-    /// What it is made of; the list itself is among [`Facts::sboms`].
+    /// What it is made of; the list itself is among [`Facts::sboms`](super::Facts::sboms).
     Sbom,
-    /// What somebody says of vulnerabilities; the statements are among [`Facts::exploitability`].
+    /// What somebody says of vulnerabilities; the statements are among [`Facts::exploitability`](super::Facts::exploitability).
     Vex,
     /// Something else.
     Other {

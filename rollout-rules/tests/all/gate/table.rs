@@ -68,6 +68,12 @@ fn rows_of_code() -> Vec<Row> {
             TestsPresent,
             in_all(NoProof, [Warn, Deny, Deny]),
         ),
+        (
+            "tests of every file, and no report of them",
+            |it| it.tests.clear(),
+            TestsPresent,
+            in_all(NoProof, [Warn, Deny, Deny]),
+        ),
         ("a failing test", |it| it.tests[0].failed = 1, TestsPass, in_all(Failed, [Deny; 3])),
         ("no test ran", |it| it.tests[0].passed = 0, TestsPass, in_all(NoProof, [Deny; 3])),
         ("no report of tests", |it| it.tests.clear(), TestsPass, in_all(NoProof, [Deny; 3])),

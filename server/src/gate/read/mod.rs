@@ -32,7 +32,7 @@ mod sarif_rules;
 mod spdx;
 mod spdx3;
 #[cfg(test)]
-mod tests_b;
+mod tests;
 mod text;
 mod trivy;
 mod unpack;

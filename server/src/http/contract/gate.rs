@@ -178,7 +178,7 @@ fn standing() -> Operation {
 
 fn decisions() -> Operation {
     Operation::new(Method::GET, DECISIONS, "list_decisions")
-        .title("List the last decision on each build, the newest first")
+        .title("List decisions on builds, the newest first; of several on one build the first counts")
         .by(READERS)
         .page()
         .query::<EnvKey>("environment", "Only for this environment.")
@@ -196,7 +196,7 @@ fn kept() -> [Operation; 3] {
     [
         reading("", "get_decision")
             .title("Show a decision with all that was found")
-            .about("The last one on a build; what an earlier one said is in the log.")
+            .about("With all that was found. The last 64 of an environment are kept, and always the last one on what runs and on what to go back to.")
             .answers::<Answer>(200, "The decision, with all that was found.", answer()),
         reading("/receipt", "get_receipt")
             .title("Show the signed receipt of a decision")

@@ -13,7 +13,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use rollout_rules::change::{Command, GateCommand};
 use rollout_rules::flag::EnvironmentKind;
-use rollout_rules::gate::decision::{Answer, Decided, Occasion};
+use rollout_rules::gate::decision::{Answer, Decided, Decision, Occasion};
 use rollout_rules::governance::{Enforcement, GateStanding};
 use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey, Revision};
 use rollout_rules::release::ArtifactDigest;
@@ -112,16 +112,20 @@ async fn decide(
         };
         match shared.commands.submit(request).await {
             Ok(applied) => {
+                let Decision { app, environment, artifact, .. } = &decision;
+                let kept = applied.published.folded.decision(app, environment, artifact);
+                // When the log took it, as it is told ever after.
+                let at = kept.filter(|kept| kept.revision == applied.revision).map_or(now, |kept| kept.at);
                 return Ok(Answer {
                     lacks_only_evidence: judgement.lacks_only_evidence(),
                     decision,
                     judgement,
                     revision: applied.revision,
-                    at: now,
+                    at,
                     by: caller.actor,
                 });
             }
-            Err(SubmitError::Refused(refusal)) if matches!(refusal, Refusal::Stale { .. }) => {}
+            Err(SubmitError::Refused(Refusal::Stale { .. })) => {}
             Err(error) => return Err(super::commands::problem_of(error)),
         }
     }
@@ -182,7 +186,7 @@ pub async fn standing(
     })))
 }
 
-/// `GET /v1/apps/{app}/decisions?environment=&artifact=`: the last decision on each build, the newest first.
+/// `GET /v1/apps/{app}/decisions?environment=&artifact=`: decisions on builds, the newest first; of several on one build the first counts.
 pub async fn list(reading: Reading, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
     reading.who.reads_app(&app)?;

@@ -8,7 +8,8 @@ use super::fixture;
 
 #[test]
 fn the_clean_app_has_two_sources_with_code_one_plan_and_one_list_of_dependencies() {
-    let report = serde_json::to_value(inventory(&fixture("clean/app")).unwrap()).unwrap();
+    let report = serde_json::to_value(inventory(&fixture("clean/app")).expect("as it is written"))
+        .expect("as it is written");
     let expected = serde_json::json!({
         "format": "tidegate.inventory/1",
         "files": 11,
@@ -39,11 +40,11 @@ fn infrastructure_is_known_by_name_or_by_what_is_in_it() {
         ("node_modules/x/main.tf", "", false),
         ("README.md", k8s, false),
     ] {
-        let app = tempfile::tempdir().unwrap();
+        let app = tempfile::tempdir().expect("as it is written");
         let file = app.path().join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, text).unwrap();
-        let named = inventory(app.path()).unwrap().infrastructure;
+        fs::create_dir_all(file.parent().expect("as it is written")).expect("as it is written");
+        fs::write(&file, text).expect("as it is written");
+        let named = inventory(app.path()).expect("as it is written").infrastructure;
         let expected: &[&str] = if is_infrastructure { &[path] } else { &[] };
         assert_eq!(named, expected, "{path}: {text}");
     }
@@ -51,7 +52,7 @@ fn infrastructure_is_known_by_name_or_by_what_is_in_it() {
 
 #[test]
 fn files_that_name_dependencies_are_listed_and_no_more_than_a_hundred() {
-    let app = tempfile::tempdir().unwrap();
+    let app = tempfile::tempdir().expect("as it is written");
     for name in [
         "requirements-dev.txt",
         "pyproject.toml",
@@ -61,16 +62,16 @@ fn files_that_name_dependencies_are_listed_and_no_more_than_a_hundred() {
         "pom.xml",
         "notes.txt",
     ] {
-        fs::write(app.path().join(name), "").unwrap();
+        fs::write(app.path().join(name), "").expect("as it is written");
     }
     let expected =
         ["go.mod", "package.json", "pnpm-lock.yaml", "pom.xml", "pyproject.toml", "requirements-dev.txt"];
-    assert_eq!(inventory(app.path()).unwrap().manifests, expected);
+    assert_eq!(inventory(app.path()).expect("as it is written").manifests, expected);
     for n in 0..150 {
         let folder = app.path().join(format!("crate-{n:03}"));
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("Cargo.toml"), "").unwrap();
+        fs::create_dir(&folder).expect("as it is written");
+        fs::write(folder.join("Cargo.toml"), "").expect("as it is written");
     }
-    let manifests = inventory(app.path()).unwrap().manifests;
+    let manifests = inventory(app.path()).expect("as it is written").manifests;
     assert_eq!((manifests.len(), manifests[0].as_str()), (MAX_NAMED, "crate-000/Cargo.toml"));
 }

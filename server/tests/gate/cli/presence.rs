@@ -10,8 +10,8 @@ use super::{SourceText, fixture, found, tests_of};
 
 #[test]
 fn every_file_of_the_clean_app_has_its_tests() {
-    let found = presence(&fixture("clean/app")).unwrap();
-    let report = serde_json::to_value(&found.report).unwrap();
+    let found = presence(&fixture("clean/app")).expect("as it is written");
+    let report = serde_json::to_value(&found.report).expect("as it is written");
     let expected = serde_json::json!({
         "format": "tidegate.test-presence/1",
         "files": [
@@ -28,7 +28,7 @@ fn every_file_of_the_clean_app_has_its_tests() {
 
 #[test]
 fn the_faulty_app_has_files_without_tests_and_one_that_is_skipped() {
-    let found = presence(&fixture("faulty/app")).unwrap();
+    let found = presence(&fixture("faulty/app")).expect("as it is written");
     let tests: Vec<(String, u32, usize)> =
         found.report.files.iter().map(|file| (file.path.clone(), file.functions, file.tests.len())).collect();
     let expected = [
@@ -45,13 +45,13 @@ fn the_faulty_app_has_files_without_tests_and_one_that_is_skipped() {
 
 #[test]
 fn what_git_ignores_and_what_others_wrote_is_not_looked_at_and_links_are_not_followed() {
-    let outside = tempfile::tempdir().unwrap();
-    fs::write(outside.path().join("far.py"), "def f():\n    return 1\n").unwrap();
-    let app = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().expect("as it is written");
+    fs::write(outside.path().join("far.py"), "def f():\n    return 1\n").expect("as it is written");
+    let app = tempfile::tempdir().expect("as it is written");
     let write = |path: &str| {
         let path = app.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "def f():\n    return 1\n").unwrap();
+        fs::create_dir_all(path.parent().expect("as it is written")).expect("as it is written");
+        fs::write(path, "def f():\n    return 1\n").expect("as it is written");
     };
     for path in [
         "own.py",
@@ -66,12 +66,18 @@ fn what_git_ignores_and_what_others_wrote_is_not_looked_at_and_links_are_not_fol
     ] {
         write(path);
     }
-    fs::write(app.path().join("odd-name/pyvenv.cfg"), "home = /usr\n").unwrap();
-    fs::write(app.path().join(".gitignore"), "/generated/\n").unwrap();
-    std::os::unix::fs::symlink(outside.path(), app.path().join("linked")).unwrap();
-    std::os::unix::fs::symlink(outside.path().join("far.py"), app.path().join("linked.py")).unwrap();
-    let paths: Vec<String> =
-        presence(app.path()).unwrap().report.files.into_iter().map(|file| file.path).collect();
+    fs::write(app.path().join("odd-name/pyvenv.cfg"), "home = /usr\n").expect("as it is written");
+    fs::write(app.path().join(".gitignore"), "/generated/\n").expect("as it is written");
+    std::os::unix::fs::symlink(outside.path(), app.path().join("linked")).expect("as it is written");
+    std::os::unix::fs::symlink(outside.path().join("far.py"), app.path().join("linked.py"))
+        .expect("as it is written");
+    let paths: Vec<String> = presence(app.path())
+        .expect("as it is written")
+        .report
+        .files
+        .into_iter()
+        .map(|file| file.path)
+        .collect();
     assert_eq!(paths, [".hidden/own.py", "own.py"]);
 }
 
@@ -113,9 +119,9 @@ fn a_file_that_is_no_source_counts_as_one_without_tests_and_people_are_told() {
 
 #[test]
 fn a_file_that_is_not_text_is_named_and_stays_without_tests() {
-    let app = tempfile::tempdir().unwrap();
-    fs::write(app.path().join("odd.py"), b"def f():\n    return '\xff'\n").unwrap();
-    let found = presence(app.path()).unwrap();
+    let app = tempfile::tempdir().expect("as it is written");
+    fs::write(app.path().join("odd.py"), b"def f():\n    return '\xff'\n").expect("as it is written");
+    let found = presence(app.path()).expect("as it is written");
     assert_eq!((found.report.files.len(), found.report.files[0].tests.len()), (1, 0));
     assert_eq!(found.problems[0].kind, ProblemKind::NotText);
 }
@@ -199,13 +205,14 @@ fn source() -> impl Strategy<Value = String> {
 #[test]
 fn the_server_reads_the_reports_as_they_are_written() {
     let app = fixture("clean/app");
-    let report = serde_json::to_vec(&presence(&app).unwrap().report).unwrap();
+    let report =
+        serde_json::to_vec(&presence(&app).expect("as it is written").report).expect("as it is written");
     let read = tidegate::gate::read::read("presence.json", &report);
     assert_eq!(read.piece.problem, None);
     let files: Vec<(&str, usize)> =
         read.facts.presence[0].files.iter().map(|file| (file.path.as_str(), file.tests.len())).collect();
     assert_eq!(files, [("src/app.py", 3), ("src/discount.py", 3)]);
-    let report = serde_json::to_vec(&inventory(&app).unwrap()).unwrap();
+    let report = serde_json::to_vec(&inventory(&app).expect("as it is written")).expect("as it is written");
     let read = tidegate::gate::read::read("inventory.json", &report);
     assert_eq!((read.piece.problem, read.facts.inventory[0].sources), (None, 3));
 }

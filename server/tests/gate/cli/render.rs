@@ -49,10 +49,10 @@ fn judged(level: Level, finding: Finding) -> Judged {
 
 fn decision(verdict: Verdict) -> Decision {
     Decision {
-        id: "d-17".parse().unwrap(),
-        app: "discount".parse().unwrap(),
-        environment: "production".parse().unwrap(),
-        artifact: format!("sha256:{}", "ab".repeat(32)).parse().unwrap(),
+        id: "d-17".parse().expect("as it is written"),
+        app: "discount".parse().expect("as it is written"),
+        environment: "production".parse().expect("as it is written"),
+        artifact: format!("sha256:{}", "ab".repeat(32)).parse().expect("as it is written"),
         version: Some("1.0.0".to_owned()),
         verdict,
         occasion: Occasion::Asked,
@@ -94,7 +94,7 @@ fn denied() -> Judgement {
         ..finding("CVE-2020-14343", "CVE-2020-14343: arbitrary code", None, Some("upgrade to 5.4"))
     };
     let waived = Judged {
-        excused: Some(Excuse::Waiver("w-1".parse().unwrap())),
+        excused: Some(Excuse::Waiver("w-1".parse().expect("as it is written"))),
         ..judged(Level::Note, finding("CVE-1", "CVE-1 in left-pad", None, None))
     };
     judgement(
@@ -192,7 +192,7 @@ Paste this to your LLM assistant
 #[test]
 fn the_text_for_an_assistant_names_all_that_is_to_be_mended_and_what_it_must_not_do() {
     let (decision, judgement) = (decision(Verdict::Deny), denied());
-    let text = assistant(&Shown { decision: &decision, judgement: &judgement }).unwrap();
+    let text = assistant(&Shown { decision: &decision, judgement: &judgement }).expect("as it is written");
     for part in [
         "my app `discount` for the environment `production` and answered `deny`",
         "Do not skip, delete or weaken a test",
@@ -229,14 +229,21 @@ fn sarif_has_a_rule_for_each_check_and_a_result_for_each_finding() {
     let sarif = sarif(&Shown { decision: &decision, judgement: &judgement });
     let run = &sarif["runs"][0];
     assert_eq!(
-        (sarif["version"].as_str(), run["tool"]["driver"]["rules"].as_array().unwrap().len()),
+        (
+            sarif["version"].as_str(),
+            run["tool"]["driver"]["rules"].as_array().expect("as it is written").len()
+        ),
         (Some("2.1.0"), 5)
     );
-    let results = run["results"].as_array().unwrap();
+    let results = run["results"].as_array().expect("as it is written");
     let told: Vec<(&str, &str, u64)> = results
         .iter()
         .map(|it| {
-            (it["ruleId"].as_str().unwrap(), it["level"].as_str().unwrap(), it["ruleIndex"].as_u64().unwrap())
+            (
+                it["ruleId"].as_str().expect("as it is written"),
+                it["level"].as_str().expect("as it is written"),
+                it["ruleIndex"].as_u64().expect("as it is written"),
+            )
         })
         .collect();
     let expected = [
@@ -276,7 +283,7 @@ fn annotations_stand_beside_their_lines_and_there_are_no_more_than_github_shows(
         vec![check(CheckName::Code, CheckState::Failed, Level::Deny, "30", many.collect())],
     );
     let text = annotations(&Shown { decision: &decision, judgement: &many });
-    let last = text.lines().last().unwrap();
+    let last = text.lines().last().expect("as it is written");
     assert_eq!(
         (text.lines().count(), last),
         (
@@ -322,18 +329,23 @@ fn junit_has_a_case_for_each_check() {
 fn what_others_wrote_steers_nothing() {
     let (decision, judgement) = (decision(Verdict::Deny), hostile());
     let shown = Shown { decision: &decision, judgement: &judgement };
-    for text in [people(&shown), assistant(&shown).unwrap()] {
+    for text in [people(&shown), assistant(&shown).expect("as it is written")] {
         assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']) && !text.contains("##["), "{text}");
         assert!(text.lines().all(|line| !line.trim_start().starts_with("::")), "{text}");
     }
     let text = annotations(&shown);
     assert_eq!(text.lines().count(), 1, "{text}");
-    let (properties, message) = text.trim_end().strip_prefix("::error ").unwrap().split_once("::").unwrap();
+    let (properties, message) = text
+        .trim_end()
+        .strip_prefix("::error ")
+        .expect("as it is written")
+        .split_once("::")
+        .expect("as it is written");
     assert_eq!((properties.matches(',').count(), properties.contains(':')), (2, false), "{properties}");
     assert!(message.contains("%250A @f"), "a percent sign stays one: {message}");
     let text = summary(&shown);
-    let before = text.split("<details>").next().unwrap();
-    let row = before.lines().find(|line| line.starts_with("| Faults")).unwrap();
+    let before = text.split("<details>").next().expect("as it is written");
+    let row = before.lines().find(|line| line.starts_with("| Faults")).expect("as it is written");
     assert_eq!(row.matches('|').count(), 4, "{row}");
     assert!(
         !before.contains("<script>") && !before.contains("[d](") && !before.contains("http://"),
@@ -354,12 +366,15 @@ fn what_others_wrote_steers_nothing() {
 fn the_gate_never_takes_its_own_reports_for_evidence() {
     let (decision, judgement) = (decision(Verdict::Deny), denied());
     let shown = Shown { decision: &decision, judgement: &judgement };
-    let app = tempfile::tempdir().unwrap();
-    std::fs::write(app.path().join("gate.sarif"), sarif(&shown).to_string()).unwrap();
-    std::fs::write(app.path().join("pretty.sarif"), serde_json::to_string_pretty(&sarif(&shown)).unwrap())
-        .unwrap();
-    std::fs::write(app.path().join("gate.xml"), junit(&shown)).unwrap();
+    let app = tempfile::tempdir().expect("as it is written");
+    std::fs::write(app.path().join("gate.sarif"), sarif(&shown).to_string()).expect("as it is written");
+    std::fs::write(
+        app.path().join("pretty.sarif"),
+        serde_json::to_string_pretty(&sarif(&shown)).expect("as it is written"),
+    )
+    .expect("as it is written");
+    std::fs::write(app.path().join("gate.xml"), junit(&shown)).expect("as it is written");
     let recognise = |bytes: &[u8]| if bytes[0] == b'{' { Some(Format::Sarif) } else { Some(Format::Junit) };
-    let found = discover(app.path(), None, &recognise).unwrap();
+    let found = discover(app.path(), None, &recognise).expect("as it is written");
     assert_eq!((found.taken.len(), found.left_out.len()), (0, 3));
 }

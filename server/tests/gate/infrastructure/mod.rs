@@ -5,7 +5,6 @@ mod monotone;
 mod plans;
 mod rules_aws;
 mod rules_clouds;
-mod same_as_opa;
 mod sizes;
 
 use rollout_rules::gate::facts::{Plan, PolicyEffect, PolicyFinding};

@@ -127,8 +127,8 @@ fn meets(reading: &Reading, expected: &Expected) -> bool {
 fn every_fixture_of_the_folders_has_a_row() {
     for folder in ["clean/evidence", "faulty/evidence", "faulty/hostile"] {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/gate");
-        for entry in std::fs::read_dir(format!("{path}/{folder}")).unwrap() {
-            let name = format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy());
+        for entry in std::fs::read_dir(format!("{path}/{folder}")).expect("as it is written") {
+            let name = format!("{folder}/{}", entry.expect("as it is written").file_name().to_string_lossy());
             let elsewhere = ["sbom.", "vex.", "grype.", "trivy.", "osv.", "tfplan."];
             let is_elsewhere = elsewhere.iter().any(|part| name.contains(&format!("/{part}")));
             assert!(is_elsewhere || ROWS.iter().any(|row| row.0 == name), "{name} has no row");
@@ -147,7 +147,8 @@ fn facts_of_a_faulty_app_say_what_and_where_and_never_the_secret() {
         "checkov.sarif",
         "junit.xml",
     ] {
-        let facts = serde_json::to_string(&fixture(&format!("faulty/evidence/{name}")).facts).unwrap();
+        let facts = serde_json::to_string(&fixture(&format!("faulty/evidence/{name}")).facts)
+            .expect("as it is written");
         assert!(secrets.iter().all(|secret| !facts.contains(secret)), "{name}: {facts}");
         assert!(
             !facts.contains("import ") && !facts.contains("subprocess.run"),

@@ -12,8 +12,8 @@ use super::{bytes, scan};
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(bytes).expect("as it is written");
+    encoder.finish().expect("as it is written")
 }
 
 fn code(bytes: &[u8]) -> Option<ProblemCode> {
@@ -84,13 +84,13 @@ fn a_key_given_twice_is_refused_where_it_matters() {
         assert_eq!(code(text.as_bytes()), Some(ProblemCode::Hostile), "{text}");
     }
     assert_eq!(value(br#"{"a":{"b":1,"b":2}}"#).unwrap_err().code, ProblemCode::Hostile);
-    assert_eq!(value(br#"{"a":{"b":[1,null,"x",2.5,true]}}"#).unwrap()["a"]["b"][2], "x");
+    assert_eq!(value(br#"{"a":{"b":[1,null,"x",2.5,true]}}"#).expect("as it is written")["a"]["b"][2], "x");
 }
 
 #[test]
 fn problems_name_the_place_and_quote_nothing() {
     let text = "{\"version\":\"2.1.0\",\n \"runs\":[{\"tool\":\"AKIAIOSFODNN7EXAMPLE\"}]}";
-    let problem = read("r", text.as_bytes()).piece.problem.unwrap();
+    let problem = read("r", text.as_bytes()).piece.problem.expect("as it is written");
     assert_eq!(problem.code, ProblemCode::Malformed);
     assert!(problem.detail.contains("line ") && !problem.detail.contains("AKIA"), "{}", problem.detail);
 }

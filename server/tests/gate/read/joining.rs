@@ -23,7 +23,7 @@ const FIXTURES: [&str; 9] = [
 
 fn changed(coverage: &str, diff: &str) -> ChangedLines {
     let facts = merge(vec![read("c", coverage.as_bytes()), read("d", diff.as_bytes())]);
-    facts.coverage[0].changed.unwrap()
+    facts.coverage[0].changed.expect("as it is written")
 }
 
 fn proofs(facts: &Facts) -> Vec<bool> {

@@ -29,7 +29,7 @@ fn scan(text: &str) -> Scan {
     let reading = read("report", text.as_bytes());
     assert_eq!(reading.piece.problem, None);
     assert_eq!(reading.facts.scans.len(), 1, "{:?}", reading.facts.scans);
-    reading.facts.scans.into_iter().next().unwrap()
+    reading.facts.scans.into_iter().next().expect("as it is written")
 }
 
 fn is_proven(scan: &Scan) -> bool {

@@ -226,7 +226,7 @@ fn a_finding_keeps_its_fingerprint_when_its_line_moves() {
 
 #[test]
 fn detect_secrets_counts_only_whole() {
-    let clean = String::from_utf8(bytes("clean/evidence/detect-secrets.json")).unwrap();
+    let clean = String::from_utf8(bytes("clean/evidence/detect-secrets.json")).expect("as it is written");
     let off = |text: &str| {
         let reading = read("r", text.as_bytes());
         !reading.lists_findings_only && !is_proven(&reading.facts.scans[0])

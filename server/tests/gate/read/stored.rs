@@ -6,7 +6,7 @@ use tidegate::gate::read::{read, redacted};
 use super::bytes;
 
 fn stored(format: Format, bytes: &[u8]) -> String {
-    String::from_utf8(redacted(format, bytes)).unwrap()
+    String::from_utf8(redacted(format, bytes)).expect("as it is written")
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn provenance_of_an_older_version_in_a_statement_that_is_read_is_something_else(
     let trust = Trust { keys: vec![key("own", &own.pem())], ..Trust::default() };
     let old = "https://slsa.dev/provenance/v0.2";
     let signed = own.envelope(&statement(old, json!({"builder": {"id": GITHUB}}))).to_string();
-    let signed = look(Format::Dsse, signed.as_bytes(), &compiled(&trust), handed_in()).unwrap();
+    let signed =
+        look(Format::Dsse, signed.as_bytes(), &compiled(&trust), handed_in()).expect("as it is written");
     assert_eq!(signed.attestation.claim, Claim::Other { predicate_type: old.to_owned() });
 }
 
@@ -109,14 +110,14 @@ fn the_document_that_was_signed_is_handed_on() {
         ("clean/attest/sbom.cyclonedx.dsse.json", Format::Cyclonedx),
         ("clean/attest/sbom.spdx.dsse.json", Format::Spdx),
     ] {
-        let signed = look(Format::Dsse, &fixture(path), &keys(), handed_in()).unwrap();
-        let (found, document) = signed.predicate.unwrap();
+        let signed = look(Format::Dsse, &fixture(path), &keys(), handed_in()).expect("as it is written");
+        let (found, document) = signed.predicate.expect("as it is written");
         assert_eq!(found, format, "{path}");
-        let document: Value = serde_json::from_slice(&document).unwrap();
+        let document: Value = serde_json::from_slice(&document).expect("as it is written");
         assert!(document.get("bomFormat").is_some() || document.get("spdxVersion").is_some(), "{path}");
     }
     let provenance = look(Format::Dsse, &fixture("clean/attest/provenance.dsse.json"), &keys(), handed_in());
-    assert_eq!(provenance.unwrap().predicate, None);
+    assert_eq!(provenance.expect("as it is written").predicate, None);
 }
 
 #[test]
@@ -133,7 +134,8 @@ fn what_is_said_of_vulnerabilities_is_told_from_a_list_of_components() {
         ("https://spdx.dev/Document", json!({}), Claim::Sbom, Format::Spdx),
     ] {
         let bytes = own.envelope(&statement(predicate_type, predicate.clone())).to_string();
-        let signed = look(Format::Dsse, bytes.as_bytes(), &compiled(&trust), handed_in()).unwrap();
+        let signed =
+            look(Format::Dsse, bytes.as_bytes(), &compiled(&trust), handed_in()).expect("as it is written");
         assert_eq!(signed.attestation.claim, claim, "{predicate_type}");
         let document = predicate.to_string().into_bytes();
         assert_eq!(signed.predicate, Some((format, document)), "{predicate_type}");
@@ -144,8 +146,8 @@ fn what_is_said_of_vulnerabilities_is_told_from_a_list_of_components() {
 fn an_rsa_key_signs_as_well() {
     let trust = Trust { keys: vec![key("rsa", &text("own/rsa-2048.pub.pem"))], ..Trust::default() };
     let bytes = fixture("own/provenance.rsa.dsse.json");
-    let signed = look(Format::Dsse, &bytes, &compiled(&trust), handed_in()).unwrap();
-    assert_eq!(signed.attestation.signer.unwrap().name, "rsa");
+    let signed = look(Format::Dsse, &bytes, &compiled(&trust), handed_in()).expect("as it is written");
+    assert_eq!(signed.attestation.signer.expect("as it is written").name, "rsa");
 }
 
 #[test]
@@ -161,7 +163,8 @@ fn a_borrowed_key_id_is_of_no_use_to_a_stranger() {
     ] {
         let signature = stranger.signature(IN_TOTO, payload.as_bytes(), &hint);
         let bytes = envelope(IN_TOTO, payload.as_bytes(), &[signature]).to_string();
-        let signed = look(Format::Dsse, bytes.as_bytes(), &compiled(&trust), handed_in()).unwrap();
+        let signed =
+            look(Format::Dsse, bytes.as_bytes(), &compiled(&trust), handed_in()).expect("as it is written");
         assert_eq!(signed.attestation.signer, Err(why), "{hint}");
     }
 }
@@ -175,10 +178,11 @@ fn whatever_the_key_id_says_a_trusted_signature_counts_and_each_further_one_is_t
     let by = |own: &Own, hint: &str| own.signature(IN_TOTO, payload.as_bytes(), hint);
     let signatures = [by(&stranger, "one"), by(&other, "nonsense"), by(&one, "")];
     let bytes = envelope(IN_TOTO, payload.as_bytes(), &signatures).to_string();
-    let signed = look(Format::Dsse, bytes.as_bytes(), &keys, handed_in()).unwrap();
-    let first = signed.attestation.signer.clone().unwrap();
+    let signed = look(Format::Dsse, bytes.as_bytes(), &keys, handed_in()).expect("as it is written");
+    let first = signed.attestation.signer.clone().expect("as it is written");
     assert_eq!((first.name.as_str(), first.key, first.certificate), ("one", one.id(), None));
-    let further: Vec<_> = signed.further.iter().map(|more| more.signer.clone().unwrap().name).collect();
+    let further: Vec<_> =
+        signed.further.iter().map(|more| more.signer.clone().expect("as it is written").name).collect();
     assert_eq!(further, ["other"]);
 }
 
@@ -189,7 +193,7 @@ fn the_type_of_the_payload_is_signed_too() {
     let payload = tests_passed().to_string();
     let signature = own.signature(IN_TOTO, payload.as_bytes(), "own");
     let bytes = envelope("text/plain", payload.as_bytes(), &[signature]).to_string();
-    let signed = look(Format::Dsse, bytes.as_bytes(), &keys, handed_in()).unwrap();
+    let signed = look(Format::Dsse, bytes.as_bytes(), &keys, handed_in()).expect("as it is written");
     assert_eq!(signed.attestation.signer, Err(Untrusted::Mismatch));
     assert_eq!(signed.attestation.claim, Claim::Other { predicate_type: "text/plain".to_owned() });
 }
@@ -200,7 +204,10 @@ fn a_key_counts_for_what_it_may_sign_and_while_it_may() {
     let signer = |change: &dyn Fn(&mut Trust)| {
         let mut trust = trust();
         change(&mut trust);
-        look(Format::Dsse, &bytes, &compiled(&trust), handed_in()).unwrap().attestation.signer
+        look(Format::Dsse, &bytes, &compiled(&trust), handed_in())
+            .expect("as it is written")
+            .attestation
+            .signer
     };
     assert!(signer(&|_| ()).is_ok());
     assert!(signer(&|trust| trust.keys[0].signs = vec![Signs::TestResult]).is_ok());

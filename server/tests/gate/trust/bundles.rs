@@ -45,15 +45,15 @@ fn every_signature_of_an_artifact_is_of_that_artifact_and_by_that_key() {
 #[test]
 fn a_bundle_of_another_artifact_names_that_one() {
     let path = "clean/artifact/discount-1.0.0.tar.gz.sigstore.json";
-    let signed = look_as(Format::SigstoreBundle, path, &faulty_artifact()).unwrap();
+    let signed = look_as(Format::SigstoreBundle, path, &faulty_artifact()).expect("as it is written");
     assert_eq!(signed.attestation.subjects, [clean_artifact()]);
 }
 
 #[test]
 fn a_bundle_carries_an_envelope_too() {
     let bytes = fixture("clean/attest/provenance.sigstore.json");
-    let signed = look(Format::SigstoreBundle, &bytes, &keys(), handed_in()).unwrap();
-    assert_eq!(signed.attestation.signer.unwrap().name, "ci-p256");
+    let signed = look(Format::SigstoreBundle, &bytes, &keys(), handed_in()).expect("as it is written");
+    assert_eq!(signed.attestation.signer.expect("as it is written").name, "ci-p256");
     assert!(matches!(signed.attestation.claim, Claim::Provenance(_)));
     assert_eq!(signed.attestation.subjects, [clean_artifact()]);
 }
@@ -61,11 +61,12 @@ fn a_bundle_carries_an_envelope_too() {
 #[test]
 fn an_envelope_of_a_bundle_that_was_changed_is_found_out_by_the_hint() {
     let mut bundle: Value =
-        serde_json::from_slice(&fixture("clean/attest/provenance.sigstore.json")).unwrap();
+        serde_json::from_slice(&fixture("clean/attest/provenance.sigstore.json")).expect("as it is written");
     let payload = text("clean/attest/provenance.statement.json").replace("example-org", "somebody-else");
     bundle["dsseEnvelope"]["payload"] = json!(base64(payload.as_bytes()));
     bundle["dsseEnvelope"]["signatures"][0]["keyid"] = json!("");
-    let signed = look(Format::SigstoreBundle, bundle.to_string().as_bytes(), &keys(), handed_in()).unwrap();
+    let signed = look(Format::SigstoreBundle, bundle.to_string().as_bytes(), &keys(), handed_in())
+        .expect("as it is written");
     assert_eq!(signed.attestation.signer, Err(Untrusted::Mismatch));
 }
 
@@ -124,7 +125,8 @@ fn a_key_that_may_not_sign_artifacts_is_a_stranger_to_them() {
     let mut trust = trust();
     trust.keys[0].signs.retain(|signs| *signs != Signs::Artifact);
     let bytes = fixture("clean/artifact/discount-1.0.0.tar.gz.sig");
-    let signed = look(Format::CosignSignature, &bytes, &compiled(&trust), handed_in()).unwrap();
+    let signed =
+        look(Format::CosignSignature, &bytes, &compiled(&trust), handed_in()).expect("as it is written");
     assert_eq!(signed.attestation.signer, Err(Untrusted::Stranger));
 }
 

@@ -25,7 +25,7 @@ fn signer_at(trust: &Trust, now: UnixMs) -> Result<SignerId, Untrusted> {
 
 #[test]
 fn a_certificate_says_who_signed_in_which_repository() {
-    let signer = signer_at(&trust(), handed_in()).unwrap();
+    let signer = signer_at(&trust(), handed_in()).expect("as it is written");
     assert_eq!(signer.name, "private-ca");
     let some = |text: &str| Some(text.to_owned());
     let expected = CertificateClaims {
@@ -79,10 +79,11 @@ fn an_authority_counts_for_what_it_may_sign_and_while_the_policy_says() {
 
 #[test]
 fn the_key_of_a_certificate_has_to_have_signed_what_is_said() {
-    let mut bundle: Value = serde_json::from_slice(&fixture(BUNDLE)).unwrap();
+    let mut bundle: Value = serde_json::from_slice(&fixture(BUNDLE)).expect("as it is written");
     bundle["dsseEnvelope"]["payload"] = json!(base64(tests_passed().to_string().as_bytes()));
     let bytes = bundle.to_string();
-    let signed = look(Format::SigstoreBundle, bytes.as_bytes(), &compiled(&trust()), handed_in()).unwrap();
+    let signed = look(Format::SigstoreBundle, bytes.as_bytes(), &compiled(&trust()), handed_in())
+        .expect("as it is written");
     assert_eq!(signed.attestation.signer, Err(Untrusted::Mismatch));
 }
 
@@ -152,20 +153,22 @@ fn outcome(ca: &Ca, bundle: &str) -> Result<Result<SignerId, Untrusted>, Problem
 
 #[test]
 fn a_chain_may_lead_over_another_authority() {
-    let (ca, middle_key, own) = (Ca::new(), KeyPair::generate().unwrap(), Own::p256());
+    let (ca, middle_key, own) = (Ca::new(), KeyPair::generate().expect("as it is written"), Own::p256());
     let middle_params = ca_params("middle");
     assert!(middle_params.extended_key_usages.is_empty(), "what it may issue is left open");
-    let middle = middle_params.signed_by(&middle_key, &ca.issuer()).unwrap();
-    let leaf = leaf_params().signed_by(&own.0, &Issuer::from_params(&middle_params, &middle_key)).unwrap();
+    let middle = middle_params.signed_by(&middle_key, &ca.issuer()).expect("as it is written");
+    let leaf = leaf_params()
+        .signed_by(&own.0, &Issuer::from_params(&middle_params, &middle_key))
+        .expect("as it is written");
     let whole = bundle(&own, &[leaf.der().to_vec(), middle.der().to_vec()]);
-    let signer = outcome(&ca, &whole).unwrap().unwrap();
+    let signer = outcome(&ca, &whole).expect("as it is written").expect("as it is written");
     assert_eq!((signer.name.as_str(), signer.key), ("own", own.id()));
-    let claims = signer.certificate.unwrap();
+    let claims = signer.certificate.expect("as it is written");
     assert_eq!((claims.identity.as_str(), claims.issuer.as_str()), ("https://ci.example/job", "https://ci"));
     let without = bundle(&own, &[leaf.der().to_vec()]);
-    assert_eq!(outcome(&ca, &without).unwrap(), Err(Untrusted::Stranger));
+    assert_eq!(outcome(&ca, &without).expect("as it is written"), Err(Untrusted::Stranger));
     assert_eq!(
-        outcome(&Ca::new(), &whole).unwrap(),
+        outcome(&Ca::new(), &whole).expect("as it is written"),
         Err(Untrusted::Stranger),
         "another authority of that name"
     );
@@ -174,22 +177,27 @@ fn a_chain_may_lead_over_another_authority() {
 #[test]
 fn an_authority_that_is_not_valid_any_more_vouches_for_nobody() {
     let ended = |params: &mut CertificateParams| params.not_after = date_time_ymd(2026, 1, 14);
-    let (own, key) = (Own::p256(), KeyPair::generate().unwrap());
+    let (own, key) = (Own::p256(), KeyPair::generate().expect("as it is written"));
     let leaf_of = |params: &CertificateParams, key: &KeyPair| {
-        leaf_params().signed_by(&own.0, &Issuer::from_params(params, key)).unwrap().der().to_vec()
+        leaf_params()
+            .signed_by(&own.0, &Issuer::from_params(params, key))
+            .expect("as it is written")
+            .der()
+            .to_vec()
     };
     let mut params = ca_params("root");
     ended(&mut params);
-    let pem = params.self_signed(&key).unwrap().pem();
+    let pem = params.self_signed(&key).expect("as it is written").pem();
     let leaf = leaf_of(&params, &key);
     let root = Ca { params, key, pem };
-    assert_eq!(outcome(&root, &bundle(&own, &[leaf])).unwrap(), Err(Untrusted::OutOfTime));
+    assert_eq!(outcome(&root, &bundle(&own, &[leaf])).expect("as it is written"), Err(Untrusted::OutOfTime));
 
-    let (ca, middle_key, mut middle_params) = (Ca::new(), KeyPair::generate().unwrap(), ca_params("middle"));
+    let (ca, middle_key, mut middle_params) =
+        (Ca::new(), KeyPair::generate().expect("as it is written"), ca_params("middle"));
     ended(&mut middle_params);
-    let middle = middle_params.signed_by(&middle_key, &ca.issuer()).unwrap().der().to_vec();
+    let middle = middle_params.signed_by(&middle_key, &ca.issuer()).expect("as it is written").der().to_vec();
     let chain = [leaf_of(&middle_params, &middle_key), middle];
-    assert_eq!(outcome(&ca, &bundle(&own, &chain)).unwrap(), Err(Untrusted::OutOfTime));
+    assert_eq!(outcome(&ca, &bundle(&own, &chain)).expect("as it is written"), Err(Untrusted::OutOfTime));
 }
 
 #[test]
@@ -202,8 +210,8 @@ fn a_certificate_for_something_else_than_signing_code_signs_nothing() {
     ] {
         let mut params = leaf_params();
         params.extended_key_usages = usages;
-        let leaf = params.signed_by(&own.0, &ca.issuer()).unwrap();
-        let signer = outcome(&ca, &bundle(&own, &[leaf.der().to_vec()])).unwrap();
+        let leaf = params.signed_by(&own.0, &ca.issuer()).expect("as it is written");
+        let signer = outcome(&ca, &bundle(&own, &[leaf.der().to_vec()])).expect("as it is written");
         assert_eq!(
             signer.map(|signer| signer.name),
             if signs { Ok("own".to_owned()) } else { Err(Untrusted::Stranger) }
@@ -213,13 +221,14 @@ fn a_certificate_for_something_else_than_signing_code_signs_nothing() {
 
 #[test]
 fn a_leaf_cannot_issue_certificates() {
-    let (ca, first, own) = (Ca::new(), KeyPair::generate().unwrap(), Own::p256());
+    let (ca, first, own) = (Ca::new(), KeyPair::generate().expect("as it is written"), Own::p256());
     let mut params = leaf_params();
     params.distinguished_name.push(DnType::CommonName, "leaf");
-    let issuing = params.signed_by(&first, &ca.issuer()).unwrap();
-    let leaf = leaf_params().signed_by(&own.0, &Issuer::from_params(&params, &first)).unwrap();
+    let issuing = params.signed_by(&first, &ca.issuer()).expect("as it is written");
+    let leaf =
+        leaf_params().signed_by(&own.0, &Issuer::from_params(&params, &first)).expect("as it is written");
     let chain = [leaf.der().to_vec(), issuing.der().to_vec()];
-    assert_eq!(outcome(&ca, &bundle(&own, &chain)).unwrap(), Err(Untrusted::Stranger));
+    assert_eq!(outcome(&ca, &bundle(&own, &chain)).expect("as it is written"), Err(Untrusted::Stranger));
 }
 
 #[test]
@@ -230,14 +239,19 @@ fn a_certificate_that_says_two_things_or_nothing_is_refused() {
         |params| params.custom_extensions.push(fulcio(1, b"https://other")),
         |params| params.custom_extensions.push(fulcio(12, b"no DER")),
         |params| params.subject_alt_names.clear(),
-        |params| params.subject_alt_names.push(SanType::Rfc822Name("a@ci.example".try_into().unwrap())),
+        |params| {
+            params
+                .subject_alt_names
+                .push(SanType::Rfc822Name("a@ci.example".try_into().expect("as it is written")))
+        },
     ];
     for (at, change) in changes.into_iter().enumerate() {
         let mut params = leaf_params();
         change(&mut params);
-        let leaf = params.signed_by(&own.0, &ca.issuer()).unwrap();
+        let leaf = params.signed_by(&own.0, &ca.issuer()).expect("as it is written");
         assert!(outcome(&ca, &bundle(&own, &[leaf.der().to_vec()])).is_err(), "change {at}");
     }
-    let nine = vec![leaf_params().signed_by(&own.0, &ca.issuer()).unwrap().der().to_vec(); 9];
+    let nine =
+        vec![leaf_params().signed_by(&own.0, &ca.issuer()).expect("as it is written").der().to_vec(); 9];
     assert!(outcome(&ca, &bundle(&own, &nine)).is_err());
 }

@@ -54,19 +54,19 @@ proptest! {
         flip in 1..=255_u8,
     ) {
         let (format, path) = PIECES[piece];
-        let mut value: Value = serde_json::from_slice(&fixture(path)).unwrap();
+        let mut value: Value = serde_json::from_slice(&fixture(path)).expect("as it is written");
         let envelope = if value["dsseEnvelope"].is_object() { &mut value["dsseEnvelope"] } else { &mut value };
         match part {
             0 => {
-                let mut bytes = envelope["payloadType"].as_str().unwrap().as_bytes().to_vec();
+                let mut bytes = envelope["payloadType"].as_str().expect("as it is written").as_bytes().to_vec();
                 let at = at.index(bytes.len());
                 bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
-                envelope["payloadType"] = String::from_utf8(bytes).unwrap().into();
+                envelope["payloadType"] = String::from_utf8(bytes).expect("as it is written").into();
             }
             part => {
                 let place = if part == 1 { "/payload" } else { "/signatures/0/sig" };
-                let place = envelope.pointer_mut(place).unwrap();
-                let mut bytes = STANDARD.decode(place.as_str().unwrap()).unwrap();
+                let place = envelope.pointer_mut(place).expect("as it is written");
+                let mut bytes = STANDARD.decode(place.as_str().expect("as it is written")).expect("as it is written");
                 let at = at.index(bytes.len());
                 bytes[at] ^= flip;
                 *place = STANDARD.encode(bytes).into();
@@ -87,9 +87,9 @@ proptest! {
     /// A token of which any letter is another one does not count.
     #[test]
     fn a_changed_token_does_not_count(at in any::<prop::sample::Index>(), letter in "[A-Za-z0-9._=-]") {
-        let jwks = Jwks::Keys(serde_json::from_str(&text("oidc/jwks.json")).unwrap());
+        let jwks = Jwks::Keys(serde_json::from_str(&text("oidc/jwks.json")).expect("as it is written"));
         let issuers = vec![issuer("github", IssuerShape::Github, TokenAlgorithm::RS256, jwks)];
-        let issuers = Issuers::compile(&Trust { issuers, ..Trust::default() }).unwrap();
+        let issuers = Issuers::compile(&Trust { issuers, ..Trust::default() }).expect("as it is written");
         let token = text("oidc/good.jwt").trim().to_owned();
         let at = at.index(token.len());
         let mut changed = token.clone();

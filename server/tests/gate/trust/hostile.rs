@@ -138,7 +138,7 @@ fn a_subject_is_named_by_its_sha256_or_not_at_all() {
 fn an_envelope_without_signatures_is_unsigned() {
     let payload = tests_passed().to_string();
     let bytes = envelope(IN_TOTO, payload.as_bytes(), &[]).to_string();
-    let signed = look(Format::Dsse, bytes.as_bytes(), &keys(), handed_in()).unwrap();
+    let signed = look(Format::Dsse, bytes.as_bytes(), &keys(), handed_in()).expect("as it is written");
     assert_eq!(signed.attestation.signer, Err(Untrusted::Unsigned));
 }
 
@@ -149,14 +149,15 @@ fn base64_is_read_in_both_alphabets_padded_or_not() {
     let payload = statement("https://example.com/a", json!({"x": "~~~???ÿÿ>>>"})).to_string();
     let signature = own.signature(IN_TOTO, payload.as_bytes(), "");
     let standard = envelope(IN_TOTO, payload.as_bytes(), &[signature]).to_string();
-    let mut other: Value = serde_json::from_str(&standard).unwrap();
+    let mut other: Value = serde_json::from_str(&standard).expect("as it is written");
     for text in ["/payload", "/signatures/0/sig"] {
-        let place = other.pointer_mut(text).unwrap();
-        let changed = place.as_str().unwrap().replace('+', "-").replace('/', "_").replace('=', "");
+        let place = other.pointer_mut(text).expect("as it is written");
+        let changed =
+            place.as_str().expect("as it is written").replace('+', "-").replace('/', "_").replace('=', "");
         *place = json!(changed);
     }
     for bytes in [standard, other.to_string()] {
-        let signed = look(Format::Dsse, bytes.as_bytes(), &trusted, handed_in()).unwrap();
+        let signed = look(Format::Dsse, bytes.as_bytes(), &trusted, handed_in()).expect("as it is written");
         assert!(signed.attestation.signer.is_ok());
     }
 }

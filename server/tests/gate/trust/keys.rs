@@ -70,13 +70,13 @@ fn the_words_of_a_mistake_name_the_key_and_never_show_it() {
     let trust = Trust { keys: vec![key("build", &private)], ..Trust::default() };
     let words = mistakes(&trust)[0].to_string();
     assert!(words.starts_with("key `build`: this is a private key"), "{words}");
-    assert!(!words.contains(private.lines().nth(1).unwrap()));
+    assert!(!words.contains(private.lines().nth(1).expect("as it is written")));
 }
 
 #[test]
 fn a_certificate_that_is_no_authority_is_none() {
     let own = Own::p256();
-    let leaf = rcgen::CertificateParams::default().self_signed(&own.0).unwrap().pem();
+    let leaf = rcgen::CertificateParams::default().self_signed(&own.0).expect("as it is written").pem();
     let trust = Trust { authorities: vec![authority("leaf", &leaf)], ..Trust::default() };
     assert_eq!(mistakes(&trust)[0].mistake, Mistake::NotAnAuthority);
 }

@@ -56,7 +56,8 @@ fn a_receipt_is_read_back_as_it_was_signed() {
     let mut plain = summary();
     (plain.levels, plain.inputs) = (Vec::new(), Vec::new());
     for summary in [summary(), failed, plain] {
-        let read = verify(&key.sign(&summary).unwrap(), &key.public_pem()).unwrap();
+        let read = verify(&key.sign(&summary).expect("as it is written"), &key.public_pem())
+            .expect("as it is written");
         assert_eq!((read.summary, read.key), (summary, key.key_id()));
     }
 }
@@ -66,7 +67,7 @@ fn a_receipt_claims_no_level_that_was_not_verified() {
     let (_folder, key) = new_key();
     let levels = |passed: bool, levels: &[&str]| {
         let levels = levels.iter().map(|level| (*level).to_owned()).collect();
-        let receipt = key.sign(&Summary { passed, levels, ..summary() }).unwrap();
+        let receipt = key.sign(&Summary { passed, levels, ..summary() }).expect("as it is written");
         let predicate = predicate(&receipt);
         (predicate["verificationResult"].clone(), predicate["verifiedLevels"].clone())
     };
@@ -94,16 +95,16 @@ fn a_receipt_has_the_fields_of_a_verification_summary() {
         "verifiedLevels": ["SLSA_BUILD_LEVEL_2"],
         "slsaVersion": "1.1",
     });
-    assert_eq!(predicate(&key.sign(&summary()).unwrap()), expected);
+    assert_eq!(predicate(&key.sign(&summary()).expect("as it is written")), expected);
 }
 
 #[test]
 fn another_gate_takes_a_receipt_as_evidence() {
     let (_folder, own) = new_key();
     let trust = Trust { keys: vec![key("gate", &own.public_pem())], ..Trust::default() };
-    let receipt = own.sign(&summary()).unwrap();
-    let signed = look(Format::Dsse, &receipt, &compiled(&trust), handed_in()).unwrap();
-    let signer = signed.attestation.signer.unwrap();
+    let receipt = own.sign(&summary()).expect("as it is written");
+    let signed = look(Format::Dsse, &receipt, &compiled(&trust), handed_in()).expect("as it is written");
+    let signer = signed.attestation.signer.expect("as it is written");
     assert_eq!((signer.name.as_str(), signer.key), ("gate", own.key_id()));
     let verifier = "https://tidegate.example/gate".to_owned();
     assert_eq!(signed.attestation.claim, Claim::Verification { verifier, passed: true });
@@ -124,7 +125,7 @@ fn a_receipt_of_another_maker_is_read_too() {
 fn what_is_no_good_receipt_is_refused_with_the_reason() {
     let (_folder, key) = new_key();
     let (_other_folder, other) = new_key();
-    let receipt = key.sign(&summary()).unwrap();
+    let receipt = key.sign(&summary()).expect("as it is written");
     assert_eq!(verify(&receipt, &other.public_pem()), Err(ReceiptError::Signature));
     assert_eq!(verify(&receipt, "key"), Err(ReceiptError::BadKey));
     assert!(matches!(verify(b"{}", &key.public_pem()), Err(ReceiptError::Unreadable(_))));
@@ -139,7 +140,7 @@ fn what_is_no_good_receipt_is_refused_with_the_reason() {
         let signed = own.envelope(&other).to_string();
         assert_eq!(verify(signed.as_bytes(), &own.pem()), Err(ReceiptError::NotAReceipt), "{other}");
     }
-    let mut changed: Value = serde_json::from_slice(&receipt).unwrap();
+    let mut changed: Value = serde_json::from_slice(&receipt).expect("as it is written");
     changed["payload"] = json!(super::signing::base64(b"{}"));
     let changed = changed.to_string();
     assert_eq!(verify(changed.as_bytes(), &key.public_pem()), Err(ReceiptError::Signature));
@@ -147,23 +148,23 @@ fn what_is_no_good_receipt_is_refused_with_the_reason() {
 
 #[test]
 fn a_key_is_made_once_for_its_owner_alone_and_stays() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("as it is written");
     let path = folder.path().join("receipt-key.pem");
-    let made = ReceiptKey::load_or_create(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let again = ReceiptKey::load_or_create(&path).unwrap();
+    let made = ReceiptKey::load_or_create(&path).expect("as it is written");
+    assert_eq!(fs::metadata(&path).expect("as it is written").permissions().mode() & 0o777, 0o600);
+    let again = ReceiptKey::load_or_create(&path).expect("as it is written");
     assert_eq!((made.key_id(), made.public_pem()), (again.key_id(), again.public_pem()));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing lies beside it");
+    assert_eq!(fs::read_dir(folder.path()).expect("as it is written").count(), 1, "nothing lies beside it");
 }
 
 #[test]
 fn of_several_that_make_a_key_at_once_all_get_the_same() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("as it is written");
     let path = folder.path().join("receipt-key.pem");
-    let make = || ReceiptKey::load_or_create(&path).unwrap().key_id();
+    let make = || ReceiptKey::load_or_create(&path).expect("as it is written").key_id();
     let made: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads.into_iter().map(|thread| thread.join().expect("as it is written")).collect()
     });
     assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
 }
@@ -174,11 +175,11 @@ fn refused(path: &Path) -> ReceiptKeyError {
 
 #[test]
 fn a_key_that_others_can_read_or_change_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("as it is written");
     let path = folder.path().join("receipt-key.pem");
-    ReceiptKey::load_or_create(&path).unwrap();
+    ReceiptKey::load_or_create(&path).expect("as it is written");
     for (mode, is_taken) in [(0o400, true), (0o440, true), (0o604, false), (0o620, false), (0o602, false)] {
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("as it is written");
         assert_eq!(ReceiptKey::load_or_create(&path).is_ok(), is_taken, "{mode:o}");
     }
     assert!(matches!(refused(&path), ReceiptKeyError::TooOpen { mode: 0o602, .. }));
@@ -186,17 +187,17 @@ fn a_key_that_others_can_read_or_change_is_refused() {
 
 #[test]
 fn a_file_that_holds_no_such_key_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("as it is written");
     let path = folder.path().join("receipt-key.pem");
     let (public, ed25519) = (Own::p256().pem(), Own::ed25519().0.serialize_pem());
     for content in ["", "my key", &public, &ed25519] {
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, content).expect("as it is written");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("as it is written");
         assert!(matches!(refused(&path), ReceiptKeyError::NotAKey { .. }));
-        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        assert_eq!(fs::read_to_string(&path).expect("as it is written"), content);
     }
     let astray = folder.path().join("astray.pem");
-    std::os::unix::fs::symlink("nowhere.pem", &astray).unwrap();
+    std::os::unix::fs::symlink("nowhere.pem", &astray).expect("as it is written");
     assert!(matches!(refused(&astray), ReceiptKeyError::File { .. }));
     let nowhere = folder.path().join("no/such/folder/key.pem");
     assert!(matches!(refused(&nowhere), ReceiptKeyError::File { .. }));

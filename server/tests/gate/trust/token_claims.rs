@@ -161,7 +161,7 @@ fn gitlab_names_its_claims_in_its_own_way() {
         ] {
             claims[claim] = value;
         }
-        issuing.verify(&header(), &claims, asked()).unwrap()
+        issuing.verify(&header(), &claims, asked()).expect("as it is written")
     };
     let found = token("push", json!(42));
     assert_eq!(found, token("push", json!("42")), "numbers may be text");
@@ -204,7 +204,8 @@ fn of_two_issuers_with_one_address_the_audience_tells_which() {
     let old = issuer("old", IssuerShape::Github, TokenAlgorithm::ES256, jwks());
     let mut new = issuer("new", IssuerShape::Github, TokenAlgorithm::ES256, jwks());
     new.audience = "https://gate.example".to_owned();
-    let issuers = Issuers::compile(&Trust { issuers: vec![old, new], ..Trust::default() }).unwrap();
+    let issuers =
+        Issuers::compile(&Trust { issuers: vec![old, new], ..Trust::default() }).expect("as it is written");
     let by = |audience: &str| {
         let mut claims = claims();
         claims["aud"] = json!(audience);

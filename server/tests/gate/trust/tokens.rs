@@ -48,7 +48,7 @@ fn the_good_tokens_say_who_asks() {
         ("good.environment", "repo:example-org/discount:environment:production"),
         ("good.immutable-sub", "repo:example-org@400500/discount@100200300:ref:refs/heads/main"),
     ] {
-        let found = github("jwks.json").verify(&token(name), asked()).unwrap();
+        let found = github("jwks.json").verify(&token(name), asked()).expect("as it is written");
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(found.issuer, "github", "{name}");
         assert_eq!(found.subject, subject, "{name}");
@@ -85,7 +85,7 @@ fn each_bad_token_is_refused_for_its_own_reason() {
 
 #[test]
 fn a_pull_request_may_ask_for_what_is_no_production() {
-    let found = github("jwks.json").verify(&token("bad.pull-request"), asked()).unwrap();
+    let found = github("jwks.json").verify(&token("bad.pull-request"), asked()).expect("as it is written");
     assert_eq!(found.event.as_deref(), Some("pull_request"));
 }
 
@@ -98,7 +98,7 @@ fn a_key_that_was_rotated_away_is_not_known_any_more() {
 #[test]
 fn keys_that_were_fetched_take_the_place_of_those_before() {
     let before = github("jwks.rotated.json");
-    let after = before.with_jwks("github", &text("oidc/jwks.json")).unwrap();
+    let after = before.with_jwks("github", &text("oidc/jwks.json")).expect("as it is written");
     assert!(after.verify(&token("good"), asked()).is_ok());
     assert!(before.verify(&token("good"), asked()).is_err());
     assert_eq!(before.with_jwks("gitlab", &text("oidc/jwks.json")).err(), Some(KeysError::NoSuchIssuer));
@@ -116,14 +116,14 @@ fn keys_that_were_fetched_take_the_place_of_those_before() {
 #[test]
 fn keys_that_cannot_check_a_token_are_left_out_of_a_set() {
     let issuers = github("jwks.json");
-    let good: Value = serde_json::from_str(&text("oidc/jwks.json")).unwrap();
+    let good: Value = serde_json::from_str(&text("oidc/jwks.json")).expect("as it is written");
     let mut rsa = good["keys"][0].clone();
-    rsa["n"] = json!(rsa["n"].as_str().unwrap().split_at(171).0);
+    rsa["n"] = json!(rsa["n"].as_str().expect("as it is written").split_at(171).0);
     let mut encrypts = good["keys"][0].clone();
     encrypts["use"] = json!("enc");
     let shared = json!({"kty": "oct", "kid": "kid-1", "k": "c2VjcmV0"});
     let mut nameless = good["keys"][0].clone();
-    nameless.as_object_mut().unwrap().remove("kid");
+    nameless.as_object_mut().expect("as it is written").remove("kid");
     for key in [rsa, encrypts, shared, nameless] {
         let set = json!({"keys": [key]}).to_string();
         let bad = issuers.with_jwks("github", &set).err();
@@ -133,12 +133,13 @@ fn keys_that_cannot_check_a_token_are_left_out_of_a_set() {
 
 #[test]
 fn a_key_counts_only_for_its_own_algorithm() {
-    let mut jwks: Value = serde_json::from_str(&text("oidc/jwks.json")).unwrap();
+    let mut jwks: Value = serde_json::from_str(&text("oidc/jwks.json")).expect("as it is written");
     let outcome = |jwks: &Value, algorithms: &[TokenAlgorithm]| {
         let jwks = Jwks::Keys(jwks.clone());
         let mut one = issuer("github", IssuerShape::Github, TokenAlgorithm::RS256, jwks);
         one.algorithms = algorithms.to_vec();
-        let issuers = Issuers::compile(&Trust { issuers: vec![one], ..Trust::default() }).unwrap();
+        let issuers =
+            Issuers::compile(&Trust { issuers: vec![one], ..Trust::default() }).expect("as it is written");
         issuers.verify(&token("good"), asked()).map(|_| ()).map_err(|error| error.code())
     };
     let both = [TokenAlgorithm::ES256, TokenAlgorithm::RS256];
@@ -160,7 +161,7 @@ fn the_mistakes_of_issuers_are_told_at_once() {
     keyless.audience.push_str("/other");
     keyless.jwks = Jwks::Keys(json!({"keys": []}));
     let issuers = vec![named("one"), named("one"), empty, keyless];
-    let bad = Issuers::compile(&Trust { issuers, ..Trust::default() }).err().unwrap();
+    let bad = Issuers::compile(&Trust { issuers, ..Trust::default() }).err().expect("as it is written");
     let found: Vec<_> = bad.into_iter().map(|bad| (bad.name, bad.mistake)).collect();
     let lacks = |field| ("empty".to_owned(), Mistake::Lacks { field });
     let expected = [

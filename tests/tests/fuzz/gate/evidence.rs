@@ -128,7 +128,7 @@ fn whatever_is_handed_in_as_evidence_is_read_or_refused_and_gives_away_no_secret
         if let Some(format) = format {
             kept_without_secrets(format, bytes);
         }
-        if bytes.len() % 4 == 0 {
+        if bytes.len().is_multiple_of(4) {
             in_any_order(&reading, &others, bytes.len());
         }
         if let Some(problem) = &reading.piece.problem {

@@ -88,7 +88,7 @@ fn whatever_a_plan_says_the_policy_comes_to_a_verdict_and_always_to_the_same() {
         };
         let tier = u8::try_from(bytes.len() % 3).expect("a tier");
         let found = policies.judge(&plan, &limits(tier)).expect("a plan that was read is judged");
-        if bytes.len() % 8 == 0 {
+        if bytes.len().is_multiple_of(8) {
             assert_eq!(policies.judge(&plan, &limits(tier)), Ok(found.clone()), "the verdict");
         }
         let mut features = features("plan", &plan);

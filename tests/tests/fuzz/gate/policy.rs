@@ -84,7 +84,7 @@ fn whatever_is_sent_as_a_policy_is_refused_or_judges_every_build() {
         let wrong = policy.check();
         let keys = TrustedKeys::compile(&policy.trust);
         let issuers = Issuers::compile(&policy.trust);
-        if bytes.len() % COMPILED == 0 {
+        if bytes.len().is_multiple_of(COMPILED) {
             let all = problems(&policy);
             let is_less = all.len() < wrong.len() || (all.is_empty() && (keys.is_err() || issuers.is_err()));
             assert!(!is_less, "not everything that is wrong is told: {all:?}");

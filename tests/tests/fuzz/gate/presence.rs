@@ -97,7 +97,7 @@ fn whatever_source_files_hold_it_is_said_which_have_tests() {
             return Outcome::Refused("no file".to_owned());
         }
         let found = presence_of(&sources);
-        if bytes.len() % 4 == 0 {
+        if bytes.len().is_multiple_of(4) {
             let turned: Vec<SourceText> = sources.iter().rev().cloned().collect();
             let mut other = presence_of(&turned);
             let mut files = found.report.files.clone();

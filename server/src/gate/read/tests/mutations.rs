@@ -95,8 +95,9 @@ fn a_key_that_is_given_twice_is_refused_wherever_something_hangs_on_it() {
         (OPENVEX, r#""name""#, r#""name": "CVE-1", "name""#),
     ];
     for (read, once, twice) in rows {
-        let (_, path) = paths.iter().find(|(of, _)| std::ptr::fn_addr_eq(*of as Read, read)).unwrap();
-        let text = String::from_utf8(fixture(path)).unwrap();
+        let (_, path) =
+            paths.iter().find(|(of, _)| std::ptr::fn_addr_eq(*of as Read, read)).expect("as it is written");
+        let text = String::from_utf8(fixture(path)).expect("as it is written");
         assert!(text.contains(once), "{once} is in {path}");
         let code =
             read(Digest::default(), text.replace(once, twice).as_bytes()).map_err(|problem| problem.code);
@@ -132,7 +133,7 @@ proptest! {
         at in 0_usize..400,
         odd in prop::sample::select(ODD.to_vec()),
     ) {
-        let mut report: Value = serde_json::from_slice(&fixture(path)).unwrap();
+        let mut report: Value = serde_json::from_slice(&fixture(path)).expect("as it is written");
         replaced(&mut report, &mut { at }, &serde_json::from_str(odd).unwrap_or(Value::Null));
         let read = read(Digest::default(), report.to_string().as_bytes());
         prop_assert!(read.is_err() || read.is_ok_and(|facts| is_within_bounds(&facts)));

@@ -9,7 +9,9 @@ const HEX: &str = "3bd1574e617a9a6c1f8f8181bd7e841e1f20e4277607ef28945765188d628
 
 fn bom(more: Value) -> Value {
     let mut bom = json!({"bomFormat": "CycloneDX", "specVersion": "1.6"});
-    bom.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    bom.as_object_mut()
+        .expect("as it is written")
+        .extend(more.as_object().expect("as it is written").clone());
     bom
 }
 
@@ -51,7 +53,7 @@ fn the_digests_of_what_a_cyclonedx_document_is_about_are_its_subjects() {
     let subjects = |component: Value| {
         facts_of(CYCLONEDX, &bom(json!({"metadata": {"component": component}}))).sboms[0].subjects.clone()
     };
-    let expected = [format!("sha256:{HEX}").parse().unwrap()];
+    let expected = [format!("sha256:{HEX}").parse().expect("as it is written")];
     assert_eq!(
         subjects(
             json!({"hashes": [{"alg": "SHA-1", "content": "00"}, {"alg": "SHA-256", "content": HEX.to_uppercase()}]})
@@ -126,7 +128,10 @@ fn a_bom_with_an_empty_list_of_vulnerabilities_is_no_scan() {
 
 fn spdx(more: Value) -> Value {
     let mut document = json!({"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT"});
-    document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    document
+        .as_object_mut()
+        .expect("as it is written")
+        .extend(more.as_object().expect("as it is written").clone());
     document
 }
 
@@ -150,7 +155,7 @@ fn a_document_describes_what_it_is_about() {
         let mut document = spdx(described);
         document["packages"] = packages.clone();
         let sbom = facts_of(SPDX, &document).sboms.remove(0);
-        assert_eq!(sbom.subjects, [format!("sha256:{HEX}").parse().unwrap()]);
+        assert_eq!(sbom.subjects, [format!("sha256:{HEX}").parse().expect("as it is written")]);
         assert_eq!(sbom.total, 1, "the app is none of its own parts");
         assert_eq!(sbom.components[0].purl.as_deref(), Some("pkg:pypi/lib@1"));
         assert_eq!(sbom.components[0].licence, Licence::Permissive);
@@ -214,7 +219,7 @@ fn licences_and_hashes_of_spdx_3_are_related() {
     });
     let sbom = facts_of(SPDX, &document).sboms.remove(0);
     assert_eq!(sbom.format, "SPDX 3.0.1");
-    assert_eq!(sbom.subjects, [format!("sha256:{HEX}").parse().unwrap()]);
+    assert_eq!(sbom.subjects, [format!("sha256:{HEX}").parse().expect("as it is written")]);
     let licences: Vec<_> = sbom.components.iter().map(|part| (part.name.as_str(), part.licence)).collect();
     assert_eq!(
         licences,

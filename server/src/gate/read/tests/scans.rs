@@ -60,7 +60,10 @@ fn grype(more: Value) -> Value {
             "db": {"status": {"built": "2026-01-15T06:00:00Z", "valid": true}},
         },
     });
-    report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    report
+        .as_object_mut()
+        .expect("as it is written")
+        .extend(more.as_object().expect("as it is written").clone());
     report
 }
 
@@ -189,7 +192,7 @@ fn trivys_kinds_are_scans_of_their_own_and_no_text_of_a_secret_is_taken() {
         (fault.rule.as_str(), fault.line, fault.subject.as_deref()),
         ("AWS-0086", Some(7), Some("aws_s3_bucket.a"))
     );
-    assert!(!serde_json::to_string(&facts).unwrap().contains("hunter2"));
+    assert!(!serde_json::to_string(&facts).expect("as it is written").contains("hunter2"));
 }
 
 #[test]
@@ -276,7 +279,7 @@ fn osv_names_the_fix_of_the_branch_in_use() {
             "package": {"name": "a", "version": version, "ecosystem": "npm"},
             "vulnerabilities": [{"id": "GHSA-1", "affected": affected}],
         });
-        facts_of(OSV, &osv(package)).scans[0].findings[0].fix.clone().unwrap()
+        facts_of(OSV, &osv(package)).scans[0].findings[0].fix.clone().expect("as it is written")
     };
     assert_eq!(fix("1.26.5"), "upgrade a to 1.26.17");
     assert_eq!(fix("2.0.1"), "upgrade a to 2.0.6");
