@@ -111,7 +111,7 @@ impl Case<'_> {
             return nothing;
         }
         let reason = alloc::format!(
-            "the gate denies {}: `tidegate gate explain {}`",
+            "the gate denies {}: `tidegate gate explain {} --app {app}`",
             decided.decision.artifact,
             decided.decision.id
         );

@@ -410,7 +410,7 @@ impl Refusal {
             Refusal::ProposalClosed { id, state } => {
                 write!(f, "proposal `{id}` is {}: make a new one", state.as_str())
             }
-            Refusal::OwnApproval => f.write_str("nobody approves their own proposal: ask somebody else"),
+            Refusal::OwnApproval => f.write_str("nobody approves their own proposal or waiver: ask somebody else"),
             Refusal::NotProposable => f.write_str(
                 "only changes of apps, environments, flags and segments can be proposed",
             ),

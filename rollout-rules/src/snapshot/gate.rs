@@ -398,6 +398,7 @@ fn denied(decision: &Decision) -> Vec<String> {
             _ => format!("{}: failed", check.name),
         })
         .collect();
-    missing.push(format!("what to do about it: `tidegate gate explain {}`", decision.id));
+    missing
+        .push(format!("what to do about it: `tidegate gate explain {} --app {}`", decision.id, decision.app));
     missing
 }

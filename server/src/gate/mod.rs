@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | bytes into facts, within bounds | [`read`], [`infrastructure`] (plans), [`trust`] (signatures and tokens) |
 //! | the policy made ready to judge by | [`compiled`] |
-//! | facts and policy into a decision with its receipt | [`desk`] |
+//! | facts and policy into a decision with its receipt | [`desk`], `material` |
 //! | evidence, facts, judgements and receipts, by their digests | [`files`] |
 //! | judging again what changed, and taking back what is denied | [`keeper`] |
 
@@ -15,6 +15,7 @@ pub mod files;
 pub mod infrastructure;
 pub mod keeper;
 pub mod key_sets;
+mod material;
 pub mod read;
 pub mod trust;
 

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::ran::Ran;
@@ -150,8 +151,10 @@ impl<'a> Bench<'a> {
         let no_sources = self.facts.inventory.iter().any(|it| it.files > 0)
             && self.facts.inventory.iter().all(|it| it.sources == 0);
         if self.facts.presence.iter().all(|presence| presence.files.is_empty()) && !no_sources {
-            return Outcome::no_proof(level, "the report of which files have tests names no file")
-                .fix("Run `tidegate gate check` in the folder that holds the app's code.");
+            return self.no_known_source(level);
+        }
+        if no_sources {
+            return Outcome::passed("there is no source file to test");
         }
         let ran = Ran::of(self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str));
         let files = self.facts.presence.iter().flat_map(|presence| &presence.files);
@@ -197,6 +200,26 @@ impl<'a> Bench<'a> {
         }
         let text = format!("{total} source files without a test that ran, such as {}", names.join(", "));
         Outcome { findings, total, ..Outcome::failed(worst, text) }
+    }
+
+    /// No source file of a language that is looked at: it can be waived, since other languages are there to stay.
+    fn no_known_source(&mut self, level: Level) -> Outcome {
+        let finding = Finding {
+            rule: "not_looked_at".into(),
+            fingerprint: Digest::of(b"not_looked_at"),
+            title: "no source file in Python, JavaScript or TypeScript was found".into(),
+            severity: Severity::Medium,
+            ..Finding::default()
+        };
+        let waiver = self.waiver(CheckName::TestsPresent, Some(&finding), false);
+        let level = if waiver.is_some() { level.min(Level::Note) } else { level };
+        let excuse = waiver.map(crate::gate::decision::Excuse::Waiver);
+        let text = "it was not looked at which files have tests: none is in Python, JavaScript or TypeScript";
+        let outcome = Outcome { findings: vec![(level, finding, excuse)], ..Outcome::no_proof(level, text) };
+        outcome.fix(
+            "Run `tidegate gate check` in the folder that holds the app's code. Of other languages it is not seen which files have tests: \
+             have that looked at by a person, and ask for a waiver.",
+        )
     }
 
     /// The worst report counts: that another one is added never makes it better.

@@ -3,6 +3,7 @@
 mod code;
 mod infrastructure;
 mod ran;
+mod signed;
 mod supply;
 mod words;
 

@@ -44,7 +44,7 @@ pub(super) fn why(check: CheckName) -> &'static str {
 pub(super) fn fix(check: CheckName) -> &'static str {
     match check {
         CheckName::Evidence => {
-            "Make the named reports again with their tools, as JSON or XML as they write it, and hand them in unchanged."
+            "Make each named report again as its line says, and hand it in unchanged; or leave it out, if another one says the same."
         }
         CheckName::Identity => {
             "Ask from the app's own pipeline, or have its source corrected: `tidegate app source set`."
@@ -61,7 +61,9 @@ pub(super) fn fix(check: CheckName) -> &'static str {
         }
         CheckName::ContractTests => "Run the contract tests in the pipeline and hand in their JUnit report.",
         CheckName::Coverage => "Write tests for the least covered files, and hand in the report of coverage.",
-        CheckName::Code => "Mend what the analyser names; its rule says how.",
+        CheckName::Code => {
+            "Mend what the analyser names, as its rule says. If none looked at the code, run one, such as semgrep, and hand in its SARIF."
+        }
         CheckName::Infrastructure => {
             "Change what is named in the infrastructure files, and make the plan anew."
         }
@@ -76,10 +78,12 @@ pub(super) fn fix(check: CheckName) -> &'static str {
             "Upgrade the named libraries to the version given with each, and build again."
         }
         CheckName::Signature => {
-            "Sign the artifact in the pipeline: `cosign sign-blob --key … --bundle app.sigstore.json app.tar.gz`."
+            "Sign the artifact in the pipeline with a key that the policy names, and lay the bundle beside it: `cosign sign-blob --key … \
+             --bundle app.tar.gz.sigstore.json app.tar.gz`."
         }
         CheckName::Provenance => {
-            "Have the builder attest how it built: SLSA provenance v1, signed with the pipeline's key."
+            "Have a builder that the app may use attest how it built: SLSA provenance v1, signed with a key that the policy names. \
+             `tidegate app source show` says which builders, build types and repository those are."
         }
     }
 }

@@ -288,7 +288,7 @@ fn annotations_stand_beside_their_lines_and_there_are_no_more_than_github_shows(
         (text.lines().count(), last),
         (
             10,
-            "::error title=Tidegate gate::21 more are in the job's summary, and in: tidegate gate explain d-17"
+            "::error title=Tidegate gate::21 more are in the job's summary, and in: tidegate gate explain d-17 --app discount"
         )
     );
 }

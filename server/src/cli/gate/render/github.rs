@@ -21,8 +21,8 @@ pub fn annotations(shown: &Shown<'_>) -> String {
         if kept < all.len() {
             let more = all.len() - kept;
             let text = format!(
-                "{more} more are in the job's summary, and in: tidegate gate explain {}",
-                shown.decision.id
+                "{more} more are in the job's summary, and in: tidegate gate explain {} --app {}",
+                shown.decision.id, shown.decision.app
             );
             out.push_str(&format!("::{kind} title={}::{}\n", property("Tidegate gate"), data(&text)));
         }

@@ -1,6 +1,6 @@
 //! A decision for people at a terminal, or reading the log of a pipeline.
 
-use rollout_rules::gate::decision::{Check, CheckState, Verdict};
+use rollout_rules::gate::decision::{Check, CheckState, Decision, Verdict};
 use rollout_rules::gate::policy::Level;
 
 use super::{Shown, assistant, beyond, counting, inert, line_of, title};
@@ -42,7 +42,7 @@ fn styled(shown: &Shown<'_>, style: Style) -> String {
             say(&mut out, &format!("\n{}", style.paint(head, Tone::Head)));
         }
         let tone = if level == Level::Deny { Tone::Alarm } else { Tone::Head };
-        checks.for_each(|check| unpassed(&mut out, check, style, tone, decision.id.as_ref()));
+        checks.for_each(|check| unpassed(&mut out, check, style, tone, decision));
     }
     let passed: Vec<&Check> = shown.passed().collect();
     if !passed.is_empty() {
@@ -67,7 +67,7 @@ fn styled(shown: &Shown<'_>, style: Style) -> String {
     out
 }
 
-fn unpassed(out: &mut String, check: &Check, style: Style, tone: Tone, id: &str) {
+fn unpassed(out: &mut String, check: &Check, style: Style, tone: Tone, of: &Decision) {
     let proof = if check.state == CheckState::NoProof { " (nothing shows it)" } else { "" };
     say(out, &format!("  {}{proof}: {}", style.paint(title(check.name), tone), inert(&check.found)));
     say(out, &format!("    Why it matters: {}", inert(&check.why)));
@@ -78,7 +78,7 @@ fn unpassed(out: &mut String, check: &Check, style: Style, tone: Tone, id: &str)
     lines.iter().for_each(|line| say(out, &format!("      - {line}")));
     let more = beyond(check, lines.len());
     if more > 0 && !lines.is_empty() {
-        say(out, &format!("      - and {more} more: tidegate gate explain {id}"));
+        say(out, &format!("      - and {more} more: tidegate gate explain {} --app {}", of.id, of.app));
     }
     excused(out, check);
 }
