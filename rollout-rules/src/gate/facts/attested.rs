@@ -159,7 +159,7 @@ pub struct PipelineIdentity {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgentWork {
-    /// The program, such as `claude-code`.
+    /// The program, such as `aider`.
     pub agent: String,
     /// The model.
     pub model: String,
