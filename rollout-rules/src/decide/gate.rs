@@ -67,8 +67,8 @@ impl Case<'_> {
             return Err(invalid("decision", "it holds more than an entry keeps: fit it first"));
         }
         let latest = self.snapshot.decision(app, environment, &decision.artifact);
-        if let (Some(latest), true) = (latest, decision.occasion != Occasion::Asked) {
-            // What was found meanwhile is not in it, and may not go away.
+        if let Some(latest) = latest {
+            // What was found meanwhile is not in it, and may not go away, whoever asks.
             self.not_older(latest.revision)?;
         }
         if self.snapshot.stale(decision, found, self.now).is_some() {
