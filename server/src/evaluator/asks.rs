@@ -7,7 +7,7 @@ use rollout_rules::ids::{AppKey, ChannelName, EnvKey, FlagKey, SplitId, VariantK
 use rollout_rules::rollout::{Finding, RolloutStatus, WaitsFor};
 use rollout_rules::runbook::{Acting, Cause};
 use rollout_rules::sli::guardrail::{Action, Sli};
-use rollout_rules::sli::{News, Page, Peers, Standing, State, Verdict};
+use rollout_rules::sli::{GRACE, News, Page, Peers, Standing, State, Verdict};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -244,10 +244,10 @@ fn step(
     Some(Ask { command, reason })
 }
 
-/// Whether a split of a flag has seen little and was begun to be watched after a moment.
+/// Whether a split of a flag has seen little and was begun to be watched with a slot that was not closed at a moment.
 fn is_warming_since(watching: &Watching, flag: &FlagKey, at: UnixMs) -> bool {
     let watch = watching.watch();
-    let began = |split| watch.began(flag, split).is_some_and(|began| began.starts_at() > at);
+    let began = |split| watch.began(flag, split).is_some_and(|began| began.ends_at().plus(GRACE) > at);
     let mut verdicts = watch.verdicts().filter(|(of, ..)| *of == flag);
     verdicts.any(|(_, split, verdict)| verdict.state == State::Warming && began(split))
 }
