@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::flag::{EnvironmentKind, Tier};
 use crate::ids::{AppKey, Digest, EnvKey, TokenId};
-use crate::percent::Exposure;
 use crate::time::{DurationMs, UnixMs};
 
 /// Who acted. Every entry of the log names one.
@@ -140,8 +139,6 @@ pub struct Rules {
     pub longest_life: ByTier<ByKind>,
     /// Approvals by other people that a raise in production needs.
     pub approvals: ByTier<u8>,
-    /// The exposure up to which a CI token may raise in production.
-    pub ci_exposure_cap: ByTier<Exposure>,
     /// How long an approval and its proposal stand.
     pub proposal_life: DurationMs,
     /// Life of a preview environment that names none.
@@ -199,11 +196,6 @@ impl ByKind {
     }
 }
 
-const HALF: Exposure = match Exposure::from_milli_percent(Exposure::SCALE / 2) {
-    Some(half) => half,
-    None => Exposure::NONE,
-};
-
 impl Default for Rules {
     fn default() -> Self {
         let days = |preview, sandbox, production| ByKind {
@@ -216,8 +208,6 @@ impl Default for Rules {
             default_life: ByTier { tier0: days(7, 14, 14), tier1: days(7, 30, 30), tier2: days(7, 30, 90) },
             longest_life: ByTier { tier0: days(7, 30, 14), tier1: days(14, 90, 30), tier2: days(14, 90, 90) },
             approvals: ByTier { tier0: 0, tier1: 1, tier2: 2 },
-            // A tier 1 app's second half waits for a person; tier 2 has its approvals.
-            ci_exposure_cap: ByTier { tier0: Exposure::ALL, tier1: HALF, tier2: Exposure::ALL },
             proposal_life: DurationMs::days(7),
             default_preview_life: DurationMs::days(2),
             longest_preview_life: DurationMs::days(14),

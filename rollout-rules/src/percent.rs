@@ -32,6 +32,8 @@ impl Exposure {
     pub const NONE: Exposure = Exposure(0);
     /// Every unit.
     pub const ALL: Exposure = Exposure(Self::SCALE);
+    /// Every second unit.
+    pub const HALF: Exposure = Exposure(Self::SCALE / 2);
     /// Thousandths of a percent in the whole.
     pub const SCALE: u32 = 100_000;
 

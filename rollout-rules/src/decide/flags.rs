@@ -8,7 +8,9 @@ use super::authority::{Direction, Envs, Ground, Right};
 use super::validate::{check_flag, invalid, too_many};
 use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, Command};
-use crate::flag::{Environment, Flag, FlagKind, FlagState, MAX_FLAGS, Targeting, Tier, Variant};
+use crate::flag::{
+    Environment, EnvironmentKind, Flag, FlagKind, FlagState, MAX_FLAGS, Targeting, Tier, Variant,
+};
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
 use crate::snapshot::{App, FlagView, variant_when_on};
 use crate::time::UnixMs;
@@ -140,7 +142,12 @@ impl<'a> Case<'a> {
     ) -> Result<BTreeMap<EnvKey, UnixMs>, Refusal> {
         let tier = app.info().tier;
         let longest = self.rules.longest_life_of();
-        let cap = |it: &Environment| self.within_preview(it, self.now.plus(longest(tier, it.kind)));
+        let of_policy = self.snapshot.policy().of(tier).flags.longest_life_ms;
+        let longest = |kind| match kind {
+            EnvironmentKind::Production => longest(tier, kind).min(of_policy),
+            EnvironmentKind::Preview | EnvironmentKind::Sandbox => longest(tier, kind),
+        };
+        let cap = |it: &Environment| self.within_preview(it, self.now.plus(longest(it.kind)));
         if let Some(asked) = asked {
             if asked <= self.now {
                 return Err(invalid("expires_at", alloc::format!("{asked} is not in the future")));

@@ -5,10 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::flag::{Height, HoldCause, Tier};
-use crate::gate::policy::Role;
+use crate::gate::policy::{Reach, Role};
 use crate::gate::waiver::WaiverState;
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision, WaiverId};
-use crate::percent::Exposure;
 use crate::proposal::ProposalState;
 use crate::rollout::RolloutEnd;
 use crate::runbook::MAX_AUTOMATIC_A_DAY;
@@ -109,12 +108,14 @@ pub enum Refusal {
         /// What it misses, in words.
         missing: Vec<String>,
     },
-    /// A pipeline asks for more exposure than the app's tier leaves to it.
+    /// It takes a flag further in production than the app's tier lets the caller.
     TierLimit {
         /// The app's tier.
         tier: Tier,
-        /// How far a pipeline may go.
-        cap: Exposure,
+        /// Whom it is that the tier limits.
+        who: &'static str,
+        /// How far they may go.
+        reach: Reach,
     },
     /// A bound was reached.
     TooMany {
@@ -334,10 +335,11 @@ impl fmt::Display for Refusal {
             Refusal::GateMissing { missing } => {
                 write!(f, "the gate has no passing decision; it misses: {}", missing.join("; "))
             }
-            Refusal::TierLimit { tier, cap } => write!(
+            Refusal::TierLimit { tier, who, reach } => write!(
                 f,
-                "a pipeline may raise a flag of a tier {} app in production by its exposure alone, to at most {cap} %: a person does the rest",
-                *tier as u8
+                "in production {who} may {reach}, for a flag of a tier {} app: {}",
+                *tier as u8,
+                if *who == "a pipeline" { "a person does the rest" } else { "further goes what is of a higher tier" }
             ),
             Refusal::TooMany { what, limit } => write!(f, "there may be at most {limit} {what}"),
             Refusal::TooLarge { bytes, limit } => write!(

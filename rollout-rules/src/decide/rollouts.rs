@@ -9,6 +9,7 @@ use super::validate::invalid;
 use super::{Case, Decided, Mode, Refusal};
 use crate::change::Change;
 use crate::flag::{EnvironmentKind, Targeting, Tier};
+use crate::gate::policy::Way;
 use crate::governance::Actor;
 use crate::ids::{AppKey, EnvKey, FlagKey};
 use crate::percent::Exposure;
@@ -68,7 +69,7 @@ impl<'a> Case<'a> {
         }
         let (tier, ground) = self.tier_and_ground(view, environment)?;
         let after = Targeting { on: true, exposure: plan.highest(), ..before.clone() };
-        self.within_tier_limits(&before, &after, tier, ground)?;
+        self.within_tier_limits((&before, &after, Way::Plan(plan)), tier, ground)?;
         self.authorise_at(Direction::Raise, (view.app(), environment), false)?;
         let rollout = Rollout {
             plan: plan.clone(),
@@ -202,7 +203,7 @@ impl<'a> Case<'a> {
         let (tier, ground) = self.tier_and_ground(running.view, environment)?;
         let before = self.standing(running.view, environment)?;
         let after = Targeting { exposure: next.exposure, ..before.clone() };
-        self.within_tier_limits(&before, &after, tier, ground)?;
+        self.within_tier_limits((&before, &after, Way::Plan(&running.rollout.plan)), tier, ground)?;
         self.authorise_at(Direction::Raise, (running.view.app(), environment), false)?;
         self.a_person_agrees(running.rollout, ground)?;
         Ok(running.advanced(next.exposure, self))

@@ -9,9 +9,9 @@ use super::validate::{check_targeting, invalid};
 use super::{Case, Decided, Mode, Refusal, What};
 use crate::change::{Change, TargetingPatch};
 use crate::flag::{Hold, HoldCause, ScheduledChange, Targeting, Tier};
+use crate::gate::policy::Way;
 use crate::governance::Actor;
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, ScheduleId};
-use crate::percent::Exposure;
 use crate::snapshot::{FlagView, StateRecord};
 
 impl<'a> Case<'a> {
@@ -47,7 +47,7 @@ impl<'a> Case<'a> {
         let ground = Ground::of(self.environment(view.app(), environment)?.kind);
         if direction == Direction::Raise {
             self.can_be_raised(view, record, environment)?;
-            self.within_tier_limits(&before, &after, tier, ground)?;
+            self.within_tier_limits((&before, &after, Way::Set), tier, ground)?;
         }
         self.authorise_at(direction, (view.app(), environment), false)?;
         let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, above.releases);
@@ -85,28 +85,24 @@ impl<'a> Case<'a> {
         if at <= self.now { Err(Refusal::Expired { at }) } else { Ok(()) }
     }
 
-    /// What a tier leaves to pipelines in production: turning a flag without rules on, and its exposure.
+    /// How far a tier lets the caller take a flag in production.
     pub(super) fn within_tier_limits(
         &self,
-        before: &Targeting,
-        after: &Targeting,
+        (before, after, way): (&Targeting, &Targeting, Way<'_>),
         tier: Tier,
         ground: Ground,
     ) -> Result<(), Refusal> {
-        let cap = *self.rules.ci_exposure_cap.of(tier);
-        let limited = self.row() == Row::Pipeline && ground == Ground::Production && cap < Exposure::ALL;
-        if !limited || matches!(self.mode, Mode::Proposing) {
+        let limits = &self.snapshot.policy().of(tier).flags;
+        let (reach, who) = match self.row() {
+            Row::Pipeline => (limits.pipelines, "a pipeline"),
+            Row::Person if self.caller.actor != Actor::Tidegate => (limits.people, "a person"),
+            _ => return Ok(()),
+        };
+        let is_free = ground == Ground::Trial || matches!(self.mode, Mode::Proposing);
+        if is_free || reach.allows(before, after, way) {
             return Ok(());
         }
-        let steps = after.schedule.iter().filter_map(|step| step.exposure);
-        let highest = steps.fold(after.exposure, Exposure::max);
-        // Rules are not gated by exposure: turning them on is a raise without measure.
-        let rules_come = after.rules != before.rules || (!before.on && !after.rules.is_empty());
-        let serve_moves = after.serve != before.serve || after.prerequisites != before.prerequisites;
-        if highest > cap || rules_come || (serve_moves && before.on) {
-            return Err(Refusal::TierLimit { tier, cap });
-        }
-        Ok(())
+        Err(Refusal::TierLimit { tier, who, reach })
     }
 
     /// A scheduled step fell due. All steps that did take effect in their order; what would raise does so

@@ -2,6 +2,7 @@
 //! one that it was made by.
 
 mod defaults;
+mod flags;
 
 use alloc::borrow::ToOwned as _;
 use alloc::string::{String, ToString as _};
@@ -9,6 +10,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::flags::Way;
+pub use self::flags::{FlagLimits, MAX_FLAG_LIFE, Reach};
 use super::trust::{MAX_TRUSTED, Trust};
 use crate::flag::Tier;
 use crate::governance::ByTier;
@@ -135,6 +138,9 @@ pub struct TierPolicy {
     pub provenance: Level,
     /// Which roles have to approve what raises exposure in production, each a person of its own.
     pub approvers: Vec<Role>,
+    /// How far flags may go in production, and how long they live there. None are said: there are no limits.
+    #[serde(default, skip_serializing_if = "FlagLimits::is_none")]
+    pub flags: FlagLimits,
     /// Waivers.
     pub waivers: WaiverPolicy,
     /// How long a decision that passes stands.
@@ -361,6 +367,7 @@ impl TierPolicy {
         if self.waivers.longest_ms < HOUR || self.waivers.longest_ms > MAX_WAIVER_LIFE {
             say("waivers.longest_ms", "use one hour to 180 days, in milliseconds");
         }
+        self.flags.check(say);
         let approvers = &self.approvers;
         if approvers.iter().enumerate().any(|(nth, role)| approvers[..nth].contains(role)) {
             say("approvers", "name each role once");

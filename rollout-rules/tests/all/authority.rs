@@ -5,6 +5,7 @@ use crate::world;
 use rollout_rules::change::Command;
 use rollout_rules::decide::{Authority, Direction, Ground, Row, authority};
 use rollout_rules::gate::decision::Verdict;
+use rollout_rules::gate::policy::Reach;
 use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::percent::Exposure;
 use rollout_rules::time::DurationMs;
@@ -104,7 +105,8 @@ fn raising_in_a_preview_or_sandbox_asks_for_no_gate_and_no_approvals() {
 
 #[test]
 fn raising_in_production_is_for_people_and_pipelines_alone() {
-    let world = half_on(0);
+    let mut world = half_on(0);
+    world.limit(|flags| flags.pipelines = Reach::Everyone);
     for who in [human("ann"), editor(), ci(), admin()] {
         assert_eq!(code(&world, &who, raise("production")), "yes", "{who:?}");
     }
@@ -130,6 +132,7 @@ fn an_agent_stays_an_agent_whatever_its_token_may_do() {
 #[test]
 fn raising_in_production_needs_the_gate_to_stand() {
     let mut world = half_on(0);
+    world.limit(|flags| flags.pipelines = Reach::Everyone);
     assert_eq!(code(&world, &human("ann"), raise("production")), "yes", "the gate binds nobody");
     world.gated();
     assert_eq!(code(&world, &human("ann"), raise("production")), "gate_missing", "nothing was deployed");
@@ -154,9 +157,10 @@ fn raising_in_production_needs_the_gate_to_stand() {
 #[test]
 fn raising_in_production_needs_the_approvals_of_the_tier() {
     for (tier, expected) in [(0, "yes"), (1, "approvals_needed"), (2, "approvals_needed")] {
-        let world = half_on(tier);
+        let mut world = half_on(tier);
+        world.limit(|flags| flags.pipelines = Reach::UpTo(Exposure::HALF));
         for who in [human("ann"), editor(), ci(), admin()] {
-            // To half, as far as a pipeline may go at every tier.
+            // To half, as far as a pipeline may go here.
             let mut world = World { entries: Vec::new(), snapshot: world.snapshot.clone(), ..World::empty() };
             world.done(&human("ann"), lower("production"));
             assert_eq!(
@@ -189,8 +193,62 @@ fn a_pipeline_raises_a_tier_1_flag_to_half_and_no_further() {
     // Written while off, rules are as good as written now.
     world.done(&ci(), set("production", json!({"rules": rules["rules"]})));
     assert_eq!(code(&world, &ci(), half), "tier_limit");
-    world.rules.ci_exposure_cap.tier1 = Exposure::ALL;
+    world.limit(|flags| flags.pipelines = Reach::Everyone);
     assert_eq!(code(&world, &ci(), set("production", json!({"on": true, "exposure": 100}))), "yes");
+}
+
+#[test]
+fn a_pipeline_turns_a_tier_0_flag_on_for_one_list_of_users_and_a_person_does_the_rest() {
+    let mut world = World::shop(0);
+    let list = |units: &[&str]| json!({"variant": "on", "units": units});
+    let on = |with: serde_json::Value| {
+        let mut patch = json!({"on": true, "exposure": 0});
+        patch.as_object_mut().expect("a patch").extend(with.as_object().expect("members").clone());
+        set("production", patch)
+    };
+    for (asked, expected) in [
+        (json!({"targets": [list(&["ann", "bob"])]}), "yes"),
+        (json!({}), "yes"),
+        (json!({"targets": [list(&["ann"]), {"variant": "off", "units": ["bob"]}]}), "tier_limit"),
+        (json!({"targets": [list(&["ann"])], "exposure": 0.001}), "tier_limit"),
+        (json!({"rules": [{"id": "all", "when": {"all": []}, "serve": {"variant": "on"}}]}), "tier_limit"),
+        (
+            json!({"schedule": [{"id": "s", "at": world.now.plus(DurationMs(9)).0, "exposure": 1}]}),
+            "tier_limit",
+        ),
+    ] {
+        assert_eq!(code(&world, &ci(), on(asked.clone())), expected, "{asked}");
+        assert_eq!(code(&world, &human("ann"), on(asked.clone())), "yes", "{asked}");
+        let elsewhere = set("sandbox", json!({"on": true, "exposure": 100}));
+        assert_eq!(code(&world, &ci(), elsewhere), "yes", "sandboxes have no limits");
+    }
+    world.limit(|flags| flags.people = Reach::OneList);
+    assert_eq!(
+        code(&world, &human("ann"), on(json!({"exposure": 100}))),
+        "tier_limit",
+        "if the policy says so"
+    );
+    assert_eq!(code(&world, &human("ann"), on(json!({"targets": [list(&["ann"])]}))), "yes");
+}
+
+#[test]
+fn a_pipeline_takes_a_tier_2_flag_to_everybody_in_stages_alone() {
+    let mut world = World::shop(2).without_approvals();
+    let start = |plan: &str| {
+        let plan: rollout_rules::plan::RolloutPlan = plan.parse().expect("a plan");
+        command(
+            json!({"do": "start_rollout", "app": "shop", "flag": "f", "environment": "production", "plan": plan}),
+        )
+    };
+    assert_eq!(code(&world, &ci(), set("production", json!({"on": true, "exposure": 1}))), "tier_limit");
+    assert_eq!(code(&world, &ci(), start("100%")), "tier_limit", "one stage is none");
+    assert_eq!(code(&world, &ci(), start("10%/30m,100%")), "yes");
+    assert_eq!(code(&world, &human("ann"), start("100%")), "yes");
+    let list = json!({"on": true, "exposure": 0, "targets": [{"variant": "on", "units": ["ann"]}]});
+    assert_eq!(code(&world, &ci(), set("production", list)), "yes", "testers come first");
+    world.done(&human("ann"), set("production", json!({"on": true, "exposure": 20})));
+    assert_eq!(code(&world, &ci(), set("production", json!({"exposure": 30}))), "tier_limit");
+    assert_eq!(code(&world, &ci(), set("production", json!({"exposure": 10}))), "yes", "it may always lower");
 }
 
 #[test]

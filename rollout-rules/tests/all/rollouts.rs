@@ -3,6 +3,7 @@
 use crate::world;
 
 use rollout_rules::decide::Verdict;
+use rollout_rules::gate::policy::Reach;
 use rollout_rules::governance::Caller;
 use rollout_rules::rollout::{RolloutStatus, WaitsFor};
 use rollout_rules::snapshot::Snapshot;
@@ -116,11 +117,11 @@ fn who_may_do_what() {
     // By column: tier 0 and tier 1 in production, then a sandbox.
     let rows = [
         ("start", "person", ["", "approvals_needed", ""]),
-        ("start", "pipeline", ["", "tier_limit", ""]),
+        ("start", "pipeline", ["tier_limit", "tier_limit", ""]),
         ("start", "agent", ["agents_only_propose", "agents_only_propose", ""]),
         ("start", "timer", ["not_allowed", "not_allowed", "not_allowed"]),
         ("advance", "person", ["", "approvals_needed", ""]),
-        ("advance", "pipeline", ["", "approvals_needed", ""]),
+        ("advance", "pipeline", ["tier_limit", "approvals_needed", ""]),
         ("advance", "agent", ["agents_only_propose", "agents_only_propose", ""]),
         ("advance", "timer", ["not_allowed", "not_allowed", "not_allowed"]),
         ("resume", "person", ["", "", ""]),
@@ -316,6 +317,7 @@ fn what_waits_for_outcomes_goes_on_once_they_show_good_and_what_waits_for_approv
 fn approval_that_a_plan_asks_for_is_a_persons_and_in_production_another_ones() {
     for due in [false, true] {
         let mut world = World::with_people(0);
+        world.limit(|flags| flags.pipelines = Reach::Everyone);
         for environment in ["production", "sandbox"] {
             world.done(&human("ann"), start(environment, "10%/30m,approve,50%/1h,100%"));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rollout_rules::gate::policy::{CoveragePolicy, InfrastructurePolicy, Level, Role, TierPolicy};
+use rollout_rules::gate::policy::{CoveragePolicy, InfrastructurePolicy, Level, Reach, Role, TierPolicy};
 use rollout_rules::time::DurationMs;
 use serde_json::Value;
 
@@ -39,6 +39,9 @@ pub(super) fn rows(tier: &TierPolicy) -> Vec<(&'static str, String)> {
         ("signature", level(tier.signature)),
         ("provenance", level(tier.provenance)),
         ("approvals", roles(&tier.approvers)),
+        ("flags, by pipelines", reach(tier.flags.pipelines)),
+        ("flags, by people", reach(tier.flags.people)),
+        ("flags live", format!("{} at most", time(tier.flags.longest_life_ms))),
         ("waivers", format!("{} at most, by {}", time(tier.waivers.longest_ms), role(tier.waivers.approver))),
         ("a decision stands", time(tier.decision_life_ms)),
     ]
@@ -90,6 +93,15 @@ fn role(role: Role) -> String {
 fn roles(all: &[Role]) -> String {
     let names: Vec<String> = all.iter().map(|one| role(*one)).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" and ") }
+}
+
+fn reach(reach: Reach) -> String {
+    match reach {
+        Reach::OneList => "one list of users".to_owned(),
+        Reach::UpTo(cap) => format!("up to {cap}%"),
+        Reach::Staged => "to 100%, in stages".to_owned(),
+        Reach::Everyone => "to 100%".to_owned(),
+    }
 }
 
 fn time(length: DurationMs) -> String {
@@ -218,6 +230,9 @@ mod tests {
         assert_eq!(of(&policy.tiers.tier0, "coverage"), "off");
         assert_eq!(of(&policy.tiers.tier1, "tags"), "deny: app, owner");
         assert_eq!(of(&policy.tiers.tier2, "approvals"), "security and business owner");
+        assert_eq!(of(&policy.tiers.tier0, "flags, by pipelines"), "one list of users");
+        assert_eq!(of(&policy.tiers.tier2, "flags, by pipelines"), "to 100%, in stages");
+        assert_eq!(of(&policy.tiers.tier1, "flags live"), "30d at most");
         assert_eq!(of(&policy.tiers.tier0, "waivers"), "30d at most, by platform");
         let names = |tier: &TierPolicy| rows(tier).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(&policy.tiers.tier0), names(&policy.tiers.tier2));

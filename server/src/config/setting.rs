@@ -308,24 +308,6 @@ pub const SETTINGS: &[Setting] = &[
         "what was approved last week was approved for last week's state",
     ),
     setting(
-        "ci.exposure_cap.tier0",
-        "100%",
-        "Exposure up to which a CI token may raise in production, tier 0",
-        "a personal app has nobody else to ask",
-    ),
-    setting(
-        "ci.exposure_cap.tier1",
-        "50%",
-        "Exposure up to which a CI token may raise in production, tier 1",
-        "the second half of a team's users waits for a person",
-    ),
-    setting(
-        "ci.exposure_cap.tier2",
-        "100%",
-        "Exposure up to which a CI token may raise in production, tier 2",
-        "its approvals decide already",
-    ),
-    setting(
         "gate.enforcement",
         "enforce",
         "Whether what the gate says binds: enforce, or report (decisions are made and shown, nothing is refused or lowered for them)",

@@ -346,8 +346,6 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
     let tiers = LIVES.map(|kinds| kinds.map(|paths| life(reader, paths)));
     let approvals = ["approvals.tier0", "approvals.tier1", "approvals.tier2"]
         .map(|path| reader.count(path, 0, MAX_APPROVALS).and_then(|count| u8::try_from(count).ok()));
-    let caps = ["ci.exposure_cap.tier0", "ci.exposure_cap.tier1", "ci.exposure_cap.tier2"]
-        .map(|path| reader.read(path, "a percentage from 0% to 100%", |text| text.parse::<Exposure>().ok()));
     let proposal_life = reader.duration("approvals.proposal_life", DurationMs(60_000), MAX_LIFE);
     let gate = reader.read("gate.enforcement", "enforce or report", |text| match text {
         "enforce" => Some(Enforcement::Enforce),
@@ -371,7 +369,6 @@ fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
         default_life: lives(|life| life.default)?,
         longest_life: lives(|life| life.longest)?,
         approvals: ByTier { tier0: approvals[0]?, tier1: approvals[1]?, tier2: approvals[2]? },
-        ci_exposure_cap: ByTier { tier0: caps[0]?, tier1: caps[1]?, tier2: caps[2]? },
         proposal_life: proposal_life?,
         default_preview_life: preview.default,
         longest_preview_life: preview.longest,

@@ -72,7 +72,7 @@ const FILES: [&str; 10] = [
     "[limits]\nconnections = 1000\nstreams = 500\nin_flight = 64\nbody = \"64KiB\"\nrequests_per_second = 0\n",
     "[expiry.default.tier0]\nproduction = \"7d\"\n[expiry.longest.tier0]\nproduction = \"21d\"\n",
     "[cors]\norigins = [\"https://a.example\", \"https://b.example\"]\n[metrics]\naccess = \"nobody\"\n",
-    "[ci.exposure_cap]\ntier0 = \"50%\"\ntier1 = \"12.5%\"\n[approvals]\ntier2 = 3\nproposal_life = \"36h\"\n",
+    "[approvals]\ntier2 = 3\nproposal_life = \"36h\"\n",
     "shutdown_grace = \"1m30s\"\nworkers = 4\nlimits.keep_alive = \"75s\"\nlimits = { burst = 5 }\n",
 ];
 

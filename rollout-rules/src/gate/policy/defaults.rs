@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use super::super::trust::Trust;
 use super::{
-    CoveragePolicy, InfrastructurePolicy, Level, LicencePolicy, Policy, Role, SbomPolicy, SecretsPolicy,
-    TierPolicy, VulnerabilityPolicy, WaiverPolicy,
+    CoveragePolicy, FlagLimits, InfrastructurePolicy, Level, LicencePolicy, Policy, Reach, Role, SbomPolicy,
+    SecretsPolicy, TierPolicy, VulnerabilityPolicy, WaiverPolicy,
 };
 use crate::governance::ByTier;
+use crate::percent::Exposure;
 use crate::time::DurationMs;
 
 impl Default for Policy {
@@ -59,6 +60,11 @@ fn personal() -> TierPolicy {
         signature: Level::Note,
         provenance: Level::Note,
         approvers: Vec::new(),
+        flags: FlagLimits {
+            pipelines: Reach::OneList,
+            people: Reach::Everyone,
+            longest_life_ms: DurationMs::days(14),
+        },
         waivers: WaiverPolicy { longest_ms: DurationMs::days(30), approver: Role::Platform },
         decision_life_ms: DurationMs::days(14),
     }
@@ -90,6 +96,11 @@ fn team() -> TierPolicy {
         signature: Level::Warn,
         provenance: Level::Warn,
         approvers: vec![Role::Platform],
+        flags: FlagLimits {
+            pipelines: Reach::UpTo(Exposure::HALF),
+            longest_life_ms: DurationMs::days(30),
+            ..personal().flags
+        },
         ..personal()
     }
 }
@@ -121,6 +132,7 @@ fn organisation() -> TierPolicy {
         signature: Level::Deny,
         provenance: Level::Deny,
         approvers: vec![Role::Security, Role::BusinessOwner],
+        flags: FlagLimits { pipelines: Reach::Staged, longest_life_ms: DurationMs::days(90), ..team().flags },
         waivers: WaiverPolicy { longest_ms: DurationMs::days(14), approver: Role::Security },
         decision_life_ms: DurationMs::days(7),
         ..team()

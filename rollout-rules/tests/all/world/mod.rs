@@ -8,10 +8,11 @@ use rollout_rules::change::{Anchor, Change, Command, Entry, GateCommand};
 use rollout_rules::context::Context;
 use rollout_rules::decide::{Refusal, Request, Verdict, decide};
 use rollout_rules::evaluate::evaluate;
+use rollout_rules::flag::Tier;
 use rollout_rules::gate::decision::{
     CheckName, CheckState, CheckSummary, Decision, Occasion, Verdict as GateVerdict,
 };
-use rollout_rules::gate::policy::Level;
+use rollout_rules::gate::policy::{FlagLimits, Level, Policy};
 use rollout_rules::governance::{Actor, Caller, Enforcement, Rules, Scope};
 use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey, FlagKey, ProposalId, Revision, TokenId};
 use rollout_rules::proposal::Approving;
@@ -212,6 +213,18 @@ impl World {
     pub fn without_approvals(mut self) -> World {
         (self.rules.approvals.tier1, self.rules.approvals.tier2) = (0, 0);
         self
+    }
+
+    /// Other limits of flags for the shop's tier.
+    pub fn limit(&mut self, change: impl FnOnce(&mut FlagLimits)) {
+        let mut policy = Policy::clone(self.snapshot.policy());
+        let tiers = &mut policy.tiers;
+        change(match self.snapshot.app(&app("shop")).expect("the shop").info().tier {
+            Tier::Zero => &mut tiers.tier0.flags,
+            Tier::One => &mut tiers.tier1.flags,
+            Tier::Two => &mut tiers.tier2.flags,
+        });
+        self.done(&admin(), Command::Gate(GateCommand::SetPolicy { policy: Box::new(policy) }));
     }
 
     pub fn request(&self, caller: &Caller, command: Command, seen: Option<Revision>) -> Request {
