@@ -50,8 +50,8 @@ all! {
         "`role` names it. Ask somebody who has it, or have an admin give it: `POST /v1/gate/roles`.";
     "gate_missing": "The release that is live has not passed the gate for this environment.",
         "`missing` says what the gate lacks, and which command shows more. Mend it and ask the gate again.";
-    "tier_limit": "A CI token may raise only so far in production at this app's tier.",
-        "Have a person raise the rest, or propose it.";
+    "tier_limit": "How far a CI token or a person may take a flag in production is said by the policy for the app's tier (`tidegate policy show`).",
+        "Where a pipeline is limited a person does the rest, or the pipeline proposes it. `one_list`: exposure 0, one list of targets, no rules. `staged`: start a rollout of at least two stages.";
     "own_approval": "Nobody approves what they proposed, or what an agent proposed for them.",
         "Ask somebody else.";
     "not_found": "What the address or the command names does not exist, or the token may not know of it.",
