@@ -15,7 +15,7 @@ pub use self::state::{FlagState, Height, Hold, HoldCause, Kill, Kills};
 use crate::condition::Condition;
 use crate::ids::{AppKey, EnvKey, FlagKey, RuleId, ScheduleId, SegmentKey, SplitId, VariantKey};
 use crate::percent::Exposure;
-use crate::time::UnixMs;
+use crate::time::{DAY, DurationMs, UnixMs};
 
 /// Most variants of one flag.
 pub const MAX_VARIANTS: usize = 64;
@@ -27,6 +27,8 @@ pub const MAX_TARGETS: usize = 1_000;
 pub const MAX_UNIT_BYTES: usize = 256;
 /// Most prerequisites of one flag state, and the longest chain of them.
 pub const MAX_PREREQUISITES: usize = 16;
+/// How long a scheduled step that the gate bars waits for it; then it lapses, and the flag stays as it is.
+pub const STEP_WAITS: DurationMs = DAY;
 /// Most scheduled changes waiting in one flag state.
 pub const MAX_SCHEDULED: usize = 32;
 /// Most apps.
@@ -356,6 +358,11 @@ impl Targeting {
         due.fold((self.on, self.exposure), |(on, exposure), step| {
             (on && step.on != Some(false), step.exposure.map_or(exposure, |to| exposure.min(to)))
         })
+    }
+
+    /// When the steps that are due lapse, if the gate bars them until then: all of them with the last one.
+    pub fn step_lapses_at(&self, now: UnixMs) -> Option<UnixMs> {
+        self.schedule.iter().map(|step| step.at).filter(|at| *at <= now).max().map(|at| at.plus(STEP_WAITS))
     }
 
     /// Makes the lowering of scheduled steps that have come part of what is set. The steps stay until

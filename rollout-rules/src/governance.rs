@@ -1,10 +1,15 @@
 //! Who acts, what they may do, and what the gate says about it.
 
+mod work;
+
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::work::{MAX_WORK_FILES, MAX_WORK_NAME_BYTES, Work, WorkFault};
+pub(crate) use self::work::{is_none, write_work};
 use crate::flag::{EnvironmentKind, Tier};
 use crate::ids::{AppKey, Digest, EnvKey, TokenId};
 use crate::time::{DurationMs, UnixMs};
@@ -32,6 +37,9 @@ pub enum Actor {
         tool: String,
         /// For whom.
         on_behalf_of: String,
+        /// What this act of it came from; none: it did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Box<Work>>,
     },
     /// Tidegate's own watch over SLIs.
     Evaluator,
@@ -39,6 +47,29 @@ pub enum Actor {
     Timer,
     /// Tidegate itself: the first token.
     Tidegate,
+}
+
+/// Whether two names are one person's, however each is written: case does not matter, nor how much space is where, nor signs that nobody
+/// sees.
+pub(crate) fn same_name(one: &str, other: &str) -> bool {
+    fn plain(name: &str) -> String {
+        let seen = |sign: &char| sign.is_whitespace() || !(sign.is_control() || is_unseen(*sign));
+        // Both ways: some letters have several small forms.
+        let folded = name.chars().filter(seen).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+        let folded: String = folded.collect();
+        folded.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+    plain(one) == plain(other)
+}
+
+/// Signs without a form: soft hyphens, joiners, marks of direction, variation selectors, tags.
+fn is_unseen(sign: char) -> bool {
+    matches!(
+        sign,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// What a token may do.

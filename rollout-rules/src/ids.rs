@@ -266,13 +266,15 @@ impl core::str::FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let wrong =
             || InvalidKey { kind: "SHA-256 digest", expected: "64 hexadecimal digits", found: shorten(text) };
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 {
             return Err(wrong());
         }
+        // Digit by digit: the standard library's parser of numbers takes a sign too.
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = core::str::from_utf8(pair).map_err(|_| wrong())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
+            let [high, low] = pair.map(digit);
+            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
         }
         Ok(Digest(bytes))
     }
@@ -288,5 +290,23 @@ impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = alloc::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits_and_nothing_that_counts_as_a_number_besides() {
+        let whole = format!("0aF{}", "7".repeat(61));
+        assert_eq!(whole.parse::<Digest>().expect("a digest").to_string(), whole.to_ascii_lowercase());
+        for wrong in ["+f", "-f", " f", "f ", "0x", "fg", "\u{e9}"] {
+            for text in [format!("{wrong}{}", "7".repeat(62)), format!("{}{wrong}", "7".repeat(62))] {
+                assert!(text.parse::<Digest>().is_err(), "{text}");
+            }
+        }
+        assert!("7".repeat(63).parse::<Digest>().is_err() && "7".repeat(65).parse::<Digest>().is_err());
     }
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Command;
 use crate::gate::policy::Role;
-use crate::governance::Actor;
+use crate::governance::{Actor, same_name};
 use crate::ids::{AppKey, Digest, ProposalId, Revision, TokenId};
+use crate::snapshot::Snapshot;
 use crate::time::UnixMs;
 
 /// Most open proposals of one app, and most of those that belong to no app.
@@ -142,23 +143,50 @@ impl Proposal {
         }
     }
 
-    /// Whether an actor with a token is the one who proposed, or the person an agent proposed for.
-    pub fn is_own(&self, actor: &Actor, token: Option<&TokenId>) -> bool {
-        (self.token.is_some() && self.token.as_ref() == token) || same_person(&self.proposed_by, actor)
+    /// Whether somebody is who proposed, the person an agent proposed for, or whose token was used for it.
+    pub fn is_own(&self, hands: Hands<'_>, snapshot: &Snapshot) -> bool {
+        Hands { actor: &self.proposed_by, token: self.token.as_ref() }.are_of(hands, snapshot)
     }
 }
 
-/// Whether two actors are one person; an agent counts as the person it acts for.
+impl Approval {
+    /// Who approved, and with which token.
+    pub(crate) fn hands(&self) -> Hands<'_> {
+        Hands { actor: &self.actor, token: self.token.as_ref() }
+    }
+}
+
+/// Who acted, and with which token.
+#[derive(Clone, Copy, Debug)]
+pub struct Hands<'a> {
+    /// In whose name.
+    pub actor: &'a Actor,
+    /// With which token; none: without.
+    pub token: Option<&'a TokenId>,
+}
+
+impl Hands<'_> {
+    /// Whether one person stands behind both. For whom an agent acts it says itself, so the person counts too whose token it used.
+    pub fn are_of(self, other: Hands<'_>, snapshot: &Snapshot) -> bool {
+        let owner = |hands: Hands<'_>| Some(&snapshot.token(hands.token?)?.actor);
+        let (ours, theirs) = ([Some(self.actor), owner(self)], [Some(other.actor), owner(other)]);
+        let of_both = |one: &&Actor| theirs.into_iter().flatten().any(|other| same_person(one, other));
+        (self.token.is_some() && self.token == other.token)
+            || ours.into_iter().flatten().any(|one| of_both(&one))
+    }
+}
+
+/// Whether two actors are one person; an agent counts as the person it acts for, and a program as the person whose name it has.
 pub(crate) fn same_person(one: &Actor, other: &Actor) -> bool {
     fn person(actor: &Actor) -> Option<&str> {
         match actor {
-            Actor::Human { name } => Some(name),
+            Actor::Human { name } | Actor::Service { name } => Some(name),
             Actor::Agent { on_behalf_of, .. } => Some(on_behalf_of),
             _ => None,
         }
     }
     match (person(one), person(other)) {
-        (Some(one), Some(other)) => one.trim().eq_ignore_ascii_case(other.trim()),
+        (Some(one), Some(other)) => same_name(one, other),
         _ => one == other,
     }
 }

@@ -18,6 +18,7 @@ use crate::evaluator::Evaluator;
 use crate::exposures::Exposures;
 use crate::first_token::{self, Occasion};
 use crate::gate::Gate;
+use crate::gate::named::Retention;
 use crate::http::{self, Handles, Settings};
 use crate::log::OpenError;
 use crate::log::lock::DirectoryLock;
@@ -197,7 +198,7 @@ fn open_kept(handles: &mut Handles, config: &Config, now: UnixMs) {
             "the outcomes in the data directory cannot be used: {error}; they are kept in memory until the server starts anew"
         ),
     }
-    handles.gate = match Gate::open(&config.data_dir.join(GATE)) {
+    handles.gate = match Gate::open(&config.data_dir.join(GATE), Retention(config.keep_evidence)) {
         Ok(gate) => Some(gate),
         Err(error) => {
             tracing::error!(

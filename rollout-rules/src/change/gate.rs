@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::decision::Decision;
+use crate::gate::decision::{Decision, Judged};
 use crate::gate::policy::{Policy, Role, RoleGrant};
 use crate::gate::trust::Source;
 use crate::gate::waiver::Waiver;
@@ -43,6 +43,9 @@ pub enum GateCommand {
     RequestWaiver {
         /// As the log will keep it, but for who asks and when.
         waiver: Box<Waiver>,
+        /// What it is for, as the last decision that lists it found it. The shell looked it up; none: no decision does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listed: Option<Box<Judged>>,
     },
     /// Approve an exception.
     ApproveWaiver {
@@ -52,6 +55,9 @@ pub enum GateCommand {
         id: WaiverId,
         /// In which role.
         role: Role,
+        /// What it is for, as for asking.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listed: Option<Box<Judged>>,
     },
     /// End an exception early.
     RevokeWaiver {
@@ -77,7 +83,7 @@ impl GateCommand {
     pub(super) fn app(&self) -> Option<&AppKey> {
         match self {
             GateCommand::Decide { decision } => Some(&decision.app),
-            GateCommand::RequestWaiver { waiver } => Some(&waiver.app),
+            GateCommand::RequestWaiver { waiver, .. } => Some(&waiver.app),
             GateCommand::Enforce { app, .. }
             | GateCommand::SetSource { app, .. }
             | GateCommand::ApproveWaiver { app, .. }
@@ -92,7 +98,7 @@ impl GateCommand {
         match self {
             GateCommand::Decide { decision } => Some(&decision.environment),
             GateCommand::Enforce { environment, .. } => Some(environment),
-            GateCommand::RequestWaiver { waiver } => waiver.environment.as_ref(),
+            GateCommand::RequestWaiver { waiver, .. } => waiver.environment.as_ref(),
             _ => None,
         }
     }

@@ -1,8 +1,12 @@
 //! Who may lower and who may raise: law 9 in one table, and the checks that it leads to.
 
+use alloc::vec::Vec;
+
+use super::awaited::gate_first;
 use super::{Case, Mode, Refusal, Roles, What};
 use crate::flag::{EnvironmentKind, Tier};
-use crate::governance::{Actor, Caller, Enforcement, Scope};
+use crate::gate::policy::Role;
+use crate::governance::{Actor, Caller, Scope};
 use crate::ids::{AppKey, EnvKey};
 use crate::snapshot::App;
 
@@ -198,12 +202,14 @@ impl Case<'_> {
         written: bool,
     ) -> Result<(), Refusal> {
         let ground = Ground::of(self.environment_of(app, environment)?);
-        self.authorise(direction, ground, app.info().tier, written)?;
+        let may = self.authorise(direction, ground, app.info().tier, written);
         match (direction, ground, self.mode) {
             (_, _, Mode::Proposing)
             | (Direction::Lower | Direction::Neutral, _, _)
-            | (_, Ground::Trial, _) => Ok(()),
-            (Direction::Raise, Ground::Production, _) => self.gate_stands(&app.info().key, environment),
+            | (_, Ground::Trial, _) => may,
+            (Direction::Raise, Ground::Production, _) => {
+                gate_first(self.gate_stands(&app.info().key, environment), may)
+            }
         }
     }
 
@@ -238,17 +244,25 @@ impl Case<'_> {
 
     /// Whether enough other people approved, for a raise in production at this tier.
     pub(super) fn approved(&self, tier: Tier) -> Result<(), Refusal> {
-        self.approved_by(*self.rules.approvals.of(tier))?;
-        if self.rules.gate == Enforcement::Report {
-            return Ok(());
+        let needed = self.approved_by(*self.rules.approvals.of(tier));
+        let missing = self.roles_missing(tier);
+        match needed {
+            Err(Refusal::ApprovalsNeeded { needed, have, .. }) => {
+                Err(Refusal::ApprovalsNeeded { needed, have, roles: missing })
+            }
+            _ if missing.is_empty() => Ok(()),
+            _ => Err(Refusal::RolesMissing { roles: missing }),
         }
+    }
+
+    /// The roles that a tier asks for, and in which nobody approved.
+    fn roles_missing(&self, tier: Tier) -> Vec<Role> {
         let have = match self.mode {
             Mode::Applying { roles, .. } => roles,
             Mode::Direct | Mode::Proposing => Roles::default(),
         };
-        let asked = &self.snapshot.policy().of(tier).approvers;
-        let roles: alloc::vec::Vec<_> = asked.iter().copied().filter(|role| !have.has(*role)).collect();
-        if roles.is_empty() { Ok(()) } else { Err(Refusal::RolesMissing { roles }) }
+        let asked = self.rules.roles_asked(self.snapshot, tier);
+        asked.iter().copied().filter(|role| !have.has(*role)).collect()
     }
 
     /// Whether so many other people approved.
@@ -257,7 +271,11 @@ impl Case<'_> {
             Mode::Applying { approvals, .. } => approvals,
             Mode::Direct | Mode::Proposing => 0,
         };
-        if have >= needed { Ok(()) } else { Err(Refusal::ApprovalsNeeded { needed, have }) }
+        if have >= needed {
+            Ok(())
+        } else {
+            Err(Refusal::ApprovalsNeeded { needed, have, roles: Vec::new() })
+        }
     }
 
     /// Whether Tidegate itself asks.

@@ -29,8 +29,10 @@ impl Case<'_> {
             GateCommand::Enforce { app, environment } => self.enforce(app, environment),
             GateCommand::SetPolicy { policy } => self.set_policy(policy),
             GateCommand::SetSource { app, source } => self.set_source(app, source),
-            GateCommand::RequestWaiver { waiver } => self.request_waiver(waiver),
-            GateCommand::ApproveWaiver { app, id, role } => self.approve_waiver(app, id, *role),
+            GateCommand::RequestWaiver { waiver, listed } => self.request_waiver(waiver, listed.as_deref()),
+            GateCommand::ApproveWaiver { app, id, role, listed } => {
+                self.approve_waiver(app, id, *role, listed.as_deref())
+            }
             GateCommand::RevokeWaiver { app, id } => self.revoke_waiver(app, id),
             GateCommand::GrantRole { grant } => self.grant_role(grant),
             GateCommand::RevokeRole { grant } => self.revoke_role(grant),
@@ -44,7 +46,7 @@ impl Case<'_> {
         }
         match self.snapshot.gate_standing(app, environment, self.now) {
             GateStanding::NotRequired | GateStanding::PassingUntil(_) => Ok(()),
-            GateStanding::Missing(missing) => Err(Refusal::GateMissing { missing }),
+            GateStanding::Missing(missing) => Err(Refusal::GateMissing { missing, besides: None }),
         }
     }
 
@@ -196,12 +198,14 @@ impl Case<'_> {
 fn check_source(source: &Source) -> Result<(), Refusal> {
     let texts = [
         ("repository", source.repository.as_slice()),
+        ("issuer", source.issuer.as_slice()),
         ("repository_id", source.repository_id.as_slice()),
         ("owner_id", source.owner_id.as_slice()),
         ("builders", &source.builders),
         ("build_types", &source.build_types),
         ("signers", &source.signers),
         ("workflows", &source.workflows),
+        ("refs", &source.refs),
     ];
     for (field, list) in texts {
         if list.len() > MAX_TRUSTED {

@@ -5,6 +5,7 @@
 
 mod apps;
 mod authority;
+mod awaited;
 mod definitions;
 mod direction;
 mod effects;
@@ -22,8 +23,10 @@ mod segments;
 mod targeting;
 mod tokens;
 mod validate;
+mod waits;
 mod waivers;
 mod webhooks;
+mod what;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -34,12 +37,15 @@ pub use self::authority::{Authority, Direction, Ground, Row, authority};
 pub use self::effects::MAX_LEASE;
 pub use self::previews::{PREVIEW_ENDED, PREVIEW_GRACE};
 pub(crate) use self::previews::{is_of, preview_in};
-pub use self::refusal::{Refusal, What};
+pub use self::refusal::Refusal;
 pub use self::runbook::is_address;
-use crate::change::{Anchor, Change, Command, ENTRY_VERSION, Entry, MAX_ENTRY_BYTES, Reach, RunbookCommand};
+pub use self::what::What;
+use crate::change::{
+    Anchor, Change, Command, ENTRY_VERSION, Entry, GateCommand, MAX_ENTRY_BYTES, Reach, RunbookCommand,
+};
 use crate::flag::{Environment, MAX_TEXT_BYTES};
 use crate::gate::policy::Role;
-use crate::governance::{Caller, Rules};
+use crate::governance::{Actor, Caller, Rules};
 use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, PlanId, ProposalId, Revision};
 use crate::runbook::JobPatch;
 use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
@@ -127,6 +133,9 @@ pub fn decide_under(
         let problem = alloc::format!("longer than {MAX_TEXT_BYTES} bytes");
         return Err(Refusal::Invalid { field: "reason".into(), problem });
     }
+    if let Actor::Agent { work: Some(work), .. } = &request.caller.actor {
+        work.check().map_err(|fault| validate::invalid("actor.work", alloc::format!("{fault}")))?;
+    }
     // Before anything in it is looked at: whatever fits an entry has a command that fits one.
     check_size(&request.command)?;
     // A kill has an id of its own to be repeated under: a key neither refuses it nor is used up by it.
@@ -209,6 +218,14 @@ fn fingerprint(command: &Command) -> Digest {
             RunbookCommand::CreateChannel { channel } => channel.created_at = UnixMs::default(),
             _ => {}
         },
+        Command::Gate(GateCommand::RequestWaiver { waiver, listed }) => {
+            *listed = None;
+            waiver.requested_at = UnixMs::default();
+            if waiver.break_glass {
+                // The shell says when an emergency ends if nobody does.
+                waiver.expires_at = UnixMs::default();
+            }
+        }
         Command::Propose { id, .. } => *id = ProposalId::new("drawn").expect("a name of letters"),
         _ => {}
     }
@@ -278,7 +295,8 @@ impl<'a> Case<'a> {
             }
             other => self.decide_one(other)?,
         };
-        Ok((decided, None, self.reason.into()))
+        let reason = self.reason_of_step(command, &decided);
+        Ok((decided, None, reason))
     }
 
     /// Decides a command that is not about proposals.

@@ -12,7 +12,7 @@ use crate::gate::policy::Role;
 use crate::governance::{Actor, Rules};
 use crate::ids::{Digest, ProposalId};
 use crate::proposal::{
-    Approval, Approving, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, same_person,
+    Approval, Approving, Hands, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState,
 };
 use crate::snapshot::Snapshot;
 use crate::time::UnixMs;
@@ -47,6 +47,11 @@ impl<'a> Case<'a> {
         }))
     }
 
+    /// Who asks, and with which token.
+    pub(super) fn hands(&self) -> Hands<'_> {
+        Hands { actor: &self.caller.actor, token: self.caller.token.as_ref() }
+    }
+
     fn any_lapsed(&self, command: &Command) -> bool {
         let mut of_app = self.snapshot.proposals(None).filter(|it| it.app.as_ref() == command.app());
         of_app.any(|it| it.state(self.now) == ProposalState::Lapsed)
@@ -62,16 +67,13 @@ impl<'a> Case<'a> {
         if proposal.hash != *hash {
             return Err(Refusal::ProposalChanged { id: id.clone() });
         }
-        if proposal.is_own(&self.caller.actor, self.caller.token.as_ref()) {
+        if proposal.is_own(self.hands(), self.snapshot) {
             return Err(Refusal::OwnApproval);
         }
         if let Some(role) = role {
             self.in_role(proposal, *role, checked)?;
         }
-        let mine = |approval: &&Approval| {
-            same_person(&approval.actor, &self.caller.actor)
-                || (approval.token.is_some() && approval.token == self.caller.token)
-        };
+        let mine = |approval: &&Approval| approval.hands().are_of(self.hands(), self.snapshot);
         // Who approved as anybody may do so again in a role.
         let standing = proposal.approvals.iter().filter(mine).filter(|it| role.is_none() || it.role == *role);
         if standing.filter(|it| stands(it, self.rules, self.snapshot, self.now)).count() > 0 {
@@ -100,7 +102,7 @@ impl<'a> Case<'a> {
     pub(super) fn reject_proposal(&self, id: &ProposalId) -> Result<Decided, Refusal> {
         let proposal = self.open_proposal(id)?;
         // Its proposer may withdraw it; else a human who could apply it turns it down.
-        if !proposal.is_own(&self.caller.actor, self.caller.token.as_ref()) {
+        if !proposal.is_own(self.hands(), self.snapshot) {
             self.may_settle(proposal)?;
             self.no_agent()?;
         }
@@ -148,26 +150,19 @@ impl<'a> Case<'a> {
 }
 
 impl Proposal {
-    /// How many different people approved it as it is, not counting its proposer, whose approvals stand.
-    pub fn valid_approvals(&self, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> usize {
-        self.standing_approvals(rules, snapshot, now).len()
-    }
-
-    /// The approvals that count: of each person the last one, in a role only while they have it.
-    fn standing_approvals(&self, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> Vec<&Approval> {
+    /// The approvals that count, the newest first: of each person the last one, in a role only while they have it; none of the
+    /// proposer's own, nor of something else than it is.
+    pub fn standing_approvals(&self, rules: &Rules, snapshot: &Snapshot, now: UnixMs) -> Vec<&Approval> {
         let app = self.app.as_ref().and_then(|app| snapshot.app(app));
         let mut counted: Vec<&Approval> = Vec::new();
         for approval in self.approvals.iter().rev() {
-            let again = |other: &&Approval| {
-                same_person(&other.actor, &approval.actor)
-                    || (other.token.is_some() && other.token == approval.token)
-            };
+            let again = |other: &&Approval| other.hands().are_of(approval.hands(), snapshot);
             let has_role = approval
                 .role
                 .is_none_or(|role| app.is_some_and(|app| snapshot.has_role(&approval.actor, role, app)));
             let valid = approval.hash == self.hash
                 && has_role
-                && !self.is_own(&approval.actor, approval.token.as_ref())
+                && !self.is_own(approval.hands(), snapshot)
                 && stands(approval, rules, snapshot, now);
             if valid && !counted.iter().any(again) {
                 counted.push(approval);

@@ -1,42 +1,20 @@
 //! Why a command is refused: what is wrong, and what to do about it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::What;
 use crate::flag::{Height, HoldCause, Tier};
 use crate::gate::policy::{Reach, Role};
 use crate::gate::waiver::WaiverState;
-use crate::ids::{AppKey, EnvKey, FlagKey, KillId, ProposalId, Revision, WaiverId};
+use crate::ids::{FlagKey, KillId, ProposalId, Revision, WaiverId};
 use crate::proposal::ProposalState;
 use crate::rollout::RolloutEnd;
 use crate::runbook::MAX_AUTOMATIC_A_DAY;
 use crate::snapshot::Touch;
 use crate::time::UnixMs;
-
-/// What a command named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// An app.
-    App(AppKey),
-    /// An environment of an app.
-    Environment(AppKey, EnvKey),
-    /// A flag of an app.
-    Flag(AppKey, FlagKey),
-    /// Something else: its kind in words, and its name.
-    Other(&'static str, String),
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            What::App(app) => write!(f, "app `{app}`"),
-            What::Environment(app, environment) => write!(f, "environment `{environment}` of app `{app}`"),
-            What::Flag(app, flag) => write!(f, "flag `{flag}` of app `{app}`"),
-            What::Other(kind, name) => write!(f, "{kind} `{name}`"),
-        }
-    }
-}
 
 /// Why a command is refused. Each has a stable [`code`](Refusal::code).
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +63,8 @@ pub enum Refusal {
         needed: u8,
         /// How many valid ones there are.
         have: u8,
+        /// Roles that are asked for, and in which nobody approved.
+        roles: Vec<Role>,
     },
     /// Nobody approved in these roles.
     RolesMissing {
@@ -103,10 +83,17 @@ pub enum Refusal {
         /// How it ended.
         state: WaiverState,
     },
+    /// The glass was broken for as long as it may be within a day.
+    GlassSpent {
+        /// From when on it may be broken for so long again.
+        again: UnixMs,
+    },
     /// The gate does not stand.
     GateMissing {
         /// What it misses, in words.
         missing: Vec<String>,
+        /// The approvals that are missing besides.
+        besides: Option<Box<Refusal>>,
     },
     /// It takes a flag further in production than the app's tier lets the caller.
     TierLimit {
@@ -263,6 +250,7 @@ impl Refusal {
             Refusal::RolesMissing { .. } => "roles_missing",
             Refusal::RoleNeeded { .. } => "role_needed",
             Refusal::WaiverOver { .. } => "waiver_over",
+            Refusal::GlassSpent { .. } => "glass_spent",
             Refusal::GateMissing { .. } => "gate_missing",
             Refusal::TierLimit { .. } => "tier_limit",
             Refusal::TooMany { .. } => "too_many",
@@ -313,15 +301,6 @@ impl fmt::Display for Refusal {
             Refusal::AgentsOnlyPropose => f.write_str(
                 "an agent may not change what production serves, save to lower it: propose the change, and a human applies it",
             ),
-            Refusal::ApprovalsNeeded { needed, have } => write!(
-                f,
-                "raising in production takes {needed} approval(s) by other people at this app's tier, and there are {have}: propose the change and ask for them"
-            ),
-            Refusal::RolesMissing { roles } => {
-                let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-                let roles = roles.join(", ");
-                write!(f, "at this app's tier it takes approvals in these roles, by a person each: {roles}")
-            }
             Refusal::RoleNeeded { role } => write!(
                 f,
                 "it takes a person with the role {role} for this app: `tidegate role list` says who has it"
@@ -329,11 +308,8 @@ impl fmt::Display for Refusal {
             Refusal::WaiverOver { id, state } => {
                 write!(f, "waiver `{id}` is {}: ask for another one", state.as_str())
             }
-            Refusal::GateMissing { missing } if missing.is_empty() => {
-                f.write_str("the gate has no passing decision that still stands: run the gate for this release")
-            }
-            Refusal::GateMissing { missing } => {
-                write!(f, "the gate has no passing decision; it misses: {}", missing.join("; "))
+            Refusal::ApprovalsNeeded { .. } | Refusal::RolesMissing { .. } | Refusal::GateMissing { .. } => {
+                self.fmt_awaited(f)
             }
             Refusal::TierLimit { tier, who, reach } => write!(
                 f,
@@ -417,6 +393,11 @@ impl Refusal {
                 "only changes of apps, environments, flags and segments can be proposed",
             ),
             Refusal::EffectClaimed { until } => write!(f, "another node does this until {until}"),
+            Refusal::GlassSpent { again } => write!(
+                f,
+                "the glass may be broken for 8 hours within any 24, and for so long again from {again} on: mend what the gate denies, turn \
+                 the flags off, or break it for a shorter time"
+            ),
             Refusal::LeftToPeople { until } => write!(
                 f,
                 "automation has acted on this app {MAX_AUTOMATIC_A_DAY} times within a day, and leaves what comes until {until} to people"

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::authority::{Direction, Envs, Ground, Right};
+use super::awaited::gate_first;
 use super::flags::NAMED_USERS;
 use super::validate::{check_text, check_unit, invalid, too_many};
 use super::{Case, Decided, Mode, Refusal, What};
@@ -125,6 +126,7 @@ impl<'a> Case<'a> {
         };
         let mut tier = Tier::Zero;
         let mut worst: Option<(Ground, Direction)> = None;
+        let mut gate = Ok(());
         for view in self.users(scope, key) {
             for (environment, record) in view.record().states() {
                 let mut segments = BTreeSet::new();
@@ -143,11 +145,11 @@ impl<'a> Case<'a> {
                 if (ground, direction) == (Ground::Production, Direction::Raise)
                     && !matches!(self.mode, Mode::Proposing)
                 {
-                    self.gate_stands(&view.app().info().key, environment)?;
+                    gate = gate.and_then(|()| self.gate_stands(&view.app().info().key, environment));
                 }
             }
         }
         let (ground, direction) = worst.unwrap_or((Ground::Trial, Direction::Neutral));
-        self.authorise(direction, ground, tier, false)
+        gate_first(gate, self.authorise(direction, ground, tier, false))
     }
 }

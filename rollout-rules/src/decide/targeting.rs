@@ -106,7 +106,8 @@ impl<'a> Case<'a> {
     }
 
     /// A scheduled step fell due. All steps that did take effect in their order; what would raise does so
-    /// only if nothing was killed, held or expired meanwhile: such a step lapses.
+    /// only if nothing was killed, held or expired meanwhile: such a step lapses. What the gate bars waits for it, and lapses after
+    /// [`STEP_WAITS`](crate::flag::STEP_WAITS).
     pub(super) fn apply_schedule(
         &self,
         app: &AppKey,
@@ -137,7 +138,16 @@ impl<'a> Case<'a> {
         }
         let raises = (after.on && !lowered.0) || after.exposure > lowered.1;
         let direction = if raises { Direction::Raise } else { Direction::Lower };
-        self.authorise_at(direction, (view.app(), environment), true)?;
+        match self.authorise_at(direction, (view.app(), environment), true) {
+            Err(barred @ Refusal::GateMissing { .. }) => match state.targeting.step_lapses_at(self.now) {
+                Some(lapses_at) if self.now < lapses_at => {
+                    return self.step_waits(view, environment, state, barred);
+                }
+                // It lapses.
+                _ => (after.on, after.exposure) = lowered,
+            },
+            other => other?,
+        }
         let before = Targeting { schedule: after.schedule.clone(), ..state.targeting.clone() };
         let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, false);
         Ok(Decided::Change(Change::TargetingChanged {

@@ -72,7 +72,11 @@ fn check_actor(actor: &Actor) -> Result<(), Refusal> {
     };
     match actor {
         Actor::Human { name } | Actor::Service { name } => named("actor.name", name),
-        Actor::Agent { model, tool, on_behalf_of } => {
+        Actor::Agent { work: Some(_), .. } => Err(invalid(
+            "actor.work",
+            "leave it out: a token says who acts, and each request what it came from",
+        )),
+        Actor::Agent { model, tool, on_behalf_of, work: None } => {
             named("actor.model", model)?;
             named("actor.tool", tool)?;
             named("actor.on_behalf_of", on_behalf_of)

@@ -1,26 +1,29 @@
-//! Asking for exceptions, approving and ending them, and breaking the glass.
+//! Asking for waivers, approving and ending them, and breaking the glass.
 
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString as _;
+use alloc::vec::Vec;
 
 use super::authority::{Envs, Right};
 use super::validate::{invalid, too_many};
 use super::{Case, Decided, Refusal, What};
 use crate::change::Change;
-use crate::flag::MAX_TEXT_BYTES;
+use crate::flag::{MAX_TEXT_BYTES, Tier};
+use crate::gate::decision::Judged;
+use crate::gate::glass::{Broken, GLASS_WINDOW, MAX_GLASSES};
 use crate::gate::policy::{MAX_BREAK_GLASS, Role};
 use crate::gate::waiver::{
-    MAX_WAIVERS, MIN_REASON_CHARS, Waiver, WaiverApproval, WaiverRevoked, WaiverState, is_waivable,
+    Barred, Found, MAX_WAIVERS, MIN_REASON_CHARS, Waiver, WaiverApproval, WaiverRevoked, WaiverState,
 };
 use crate::governance::{Actor, Scope};
 use crate::ids::{AppKey, WaiverId};
-use crate::proposal::same_person;
+use crate::proposal::Hands;
 use crate::snapshot::App;
 
 impl<'a> Case<'a> {
-    /// Asks for an exception. Who breaks the glass takes it upon themselves: it counts at once, and for hours at most.
-    pub(super) fn request_waiver(&self, asked: &Waiver) -> Result<Decided, Refusal> {
+    /// Asks for a waiver. Who breaks the glass takes it upon themselves: it counts at once, and for hours at most.
+    pub(super) fn request_waiver(&self, asked: &Waiver, listed: Option<&Judged>) -> Result<Decided, Refusal> {
         let app = &asked.app;
         self.may(Right::Flags, Some(app), asked.environment.as_ref().into())?;
         let found = self.app(app)?;
@@ -30,27 +33,20 @@ impl<'a> Case<'a> {
         if found.waiver(&asked.id).is_some() {
             return Err(Refusal::AlreadyExists { what: What::Other("waiver", asked.id.to_string()) });
         }
-        let open = found.waivers().filter(|it| it.state(self.now).is_open()).count();
+        let open = found.waivers().filter(|it| !it.break_glass && it.state(self.now).is_open()).count();
         // Whoever breaks the glass is not kept from it by what others ask for.
         if !asked.break_glass {
             too_many("waivers of one app", open + 1, MAX_WAIVERS)?;
         }
         let tier = found.info().tier;
-        if !is_waivable(asked.check, tier) {
-            let problem =
-                format!("`{}` is never waived in tier {}: mend what it found", asked.check, tier as u8);
-            return Err(invalid("check", problem));
-        }
         self.check_words(asked)?;
+        // As findings write it.
+        let asked = &Waiver { risk: asked.risk.trim().to_string(), ..asked.clone() };
+        may_count(asked, tier, listed)?;
         let longest = if asked.break_glass {
             self.may_break_glass(found)?;
             MAX_BREAK_GLASS
         } else {
-            if asked.fingerprint.is_none() {
-                let problem =
-                    "a waiver is for one finding: give its fingerprint, as `tidegate gate explain` shows it";
-                return Err(invalid("fingerprint", problem));
-            }
             self.snapshot.policy().of(tier).waivers.longest_ms
         };
         if asked.expires_at <= self.now {
@@ -62,6 +58,9 @@ impl<'a> Case<'a> {
         let cap = self.now.plus(longest);
         if asked.expires_at > cap {
             return Err(Refusal::ExpiryBeyondCap { asked: asked.expires_at, cap });
+        }
+        if asked.break_glass {
+            self.glass_is_left(found, asked)?;
         }
         let waiver = Waiver {
             requested_by: self.caller.actor.clone(),
@@ -105,7 +104,29 @@ impl<'a> Case<'a> {
         })
     }
 
-    pub(super) fn approve_waiver(&self, app: &AppKey, id: &WaiverId, role: Role) -> Result<Decided, Refusal> {
+    /// Whether the glass was not broken for long enough already, in any of the environments that are meant.
+    fn glass_is_left(&self, app: &App, asked: &Waiver) -> Result<(), Refusal> {
+        let recent: Vec<&Waiver> = app.waivers().filter(|kept| kept.is_recent_glass(self.now)).collect();
+        if recent.len() >= MAX_GLASSES {
+            let ends =
+                recent.into_iter().filter_map(Waiver::glass).map(|(_, until)| until.plus(GLASS_WINDOW));
+            return Err(Refusal::GlassSpent { again: ends.min().unwrap_or(self.now) });
+        }
+        let all = app.environments().map(|record| Some(&record.environment().key)).chain([None]);
+        let meant = all.filter(|key| asked.environment.is_none() || asked.environment.as_ref() == *key);
+        let spent = meant.filter_map(|environment| {
+            Broken::of(app.waivers(), environment).may_break(asked.expires_at, self.now).err()
+        });
+        spent.max().map_or(Ok(()), |again| Err(Refusal::GlassSpent { again }))
+    }
+
+    pub(super) fn approve_waiver(
+        &self,
+        app: &AppKey,
+        id: &WaiverId,
+        role: Role,
+        listed: Option<&Judged>,
+    ) -> Result<Decided, Refusal> {
         let (found, waiver) = self.waiver_of(app, id)?;
         self.may(Right::Structure, Some(app), Envs::All)?;
         if !matches!(self.caller.actor, Actor::Human { .. }) {
@@ -116,18 +137,16 @@ impl<'a> Case<'a> {
             WaiverState::Active => return Ok(Decided::Already(self.snapshot.revision())),
             state => return Err(Refusal::WaiverOver { id: id.clone(), state }),
         }
-        let own_token = waiver.token.is_some() && waiver.token == self.caller.token;
-        if own_token || same_person(&waiver.requested_by, &self.caller.actor) {
+        let asked = Hands { actor: &waiver.requested_by, token: waiver.token.as_ref() };
+        if asked.are_of(self.hands(), self.snapshot) {
             return Err(Refusal::OwnApproval);
         }
         let needed = self.snapshot.policy().of(found.info().tier).waivers.approver;
         if role != needed || !self.snapshot.has_role(&self.caller.actor, role, found) {
             return Err(Refusal::RoleNeeded { role: needed });
         }
-        // The policy may have become stricter since it was asked for.
-        if !is_waivable(waiver.check, found.info().tier) {
-            return Err(invalid("check", format!("`{}` is not waived in this tier any more", waiver.check)));
-        }
+        // The app may matter more, or a fix may be known, since it was asked for.
+        may_count(waiver, found.info().tier, listed)?;
         let longest = self.snapshot.policy().of(found.info().tier).waivers.longest_ms;
         let expires_at = waiver.expires_at.min(self.now.plus(longest));
         let approval = WaiverApproval { actor: self.caller.actor.clone(), at: self.now, role };
@@ -155,4 +174,39 @@ impl<'a> Case<'a> {
         let waiver = found.waiver(id).ok_or_else(|| Refusal::NotFound { what: what() })?;
         Ok((found, waiver))
     }
+}
+
+/// Whether a waiver can count for anything, by what is known of what it is for; else why not, and what to do instead.
+fn may_count(waiver: &Waiver, tier: Tier, listed: Option<&Judged>) -> Result<(), Refusal> {
+    let named = listed.filter(|listed| Some(listed.finding.fingerprint) == waiver.fingerprint);
+    let found = named.map(|listed| Found { finding: &listed.finding, hard_stop: listed.hard_stop });
+    let Some(barred) = waiver.barred(tier, found) else { return Ok(()) };
+    let (check, risk) = (waiver.check, waiver.risk.trim());
+    let glass = format!("in an emergency, `tidegate waiver break-glass --check {check}`");
+    Err(match barred {
+        Barred::Check => {
+            invalid("check", format!("`{check}` is never waived in tier {}: mend what it found", tier as u8))
+        }
+        Barred::Whole => {
+            let problem = format!("`{check}` is judged as a whole, not by single findings: mend it; {glass}");
+            invalid("check", problem)
+        }
+        Barred::NoFinding => {
+            let problem =
+                "a waiver is for one finding: give its fingerprint, as `tidegate gate explain` shows it";
+            invalid("fingerprint", problem)
+        }
+        Barred::HardStop => {
+            invalid("fingerprint", format!("`{risk}` is never waived, in no tier and by nobody: mend it"))
+        }
+        Barred::Mended { fix } => {
+            let problem = format!(
+                "`{risk}` can be mended, and a waiver for it would not count: {fix}; then ask the gate again; {glass}"
+            );
+            invalid("fingerprint", problem)
+        }
+        Barred::Risk { rule } => {
+            invalid("risk", format!("the risk of this finding is called `{rule}`: take it by that name"))
+        }
+    })
 }

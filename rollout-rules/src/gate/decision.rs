@@ -16,6 +16,10 @@ use crate::time::UnixMs;
 
 /// Most findings of one check that a decision lists, the worst first; how many there were is kept too.
 pub const MAX_LISTED: usize = 50;
+/// Most reports that are named for one finding; more that tell of it are not.
+pub const MAX_REPORTS: usize = 5;
+/// Most fingerprints of one finding besides its first; the rest is not told.
+pub const MAX_NAMES: usize = 10;
 
 /// What is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -184,6 +188,22 @@ pub struct Judged {
     /// The waiver that it stands under, or that security signed that it does no harm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excused: Option<Excuse>,
+    /// Whether it is what nobody may waive, such as rights to everything.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub hard_stop: bool,
+    /// The reports that tell of it by the names they were handed in with, at most [`MAX_REPORTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<String>,
+    /// Its fingerprints in other reports, at most [`MAX_NAMES`]: it counts until each of them is waived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Digest>,
+}
+
+impl Judged {
+    /// A finding that no report is known to tell of, and that is no hard stop.
+    pub fn new(finding: Finding, level: Level, excused: Option<Excuse>) -> Judged {
+        Judged { finding, level, excused, hard_stop: false, reports: Vec::new(), also: Vec::new() }
+    }
 }
 
 /// Why a finding does not count.

@@ -27,6 +27,9 @@ pub const MAX_FACT_BYTES: usize = 500;
 /// Most components of one SBOM that are kept by name; how many there were is kept too.
 pub const MAX_COMPONENTS: usize = 5_000;
 
+/// Most findings of one audit.
+pub const MAX_AUDITED: usize = 5_000;
+
 /// Everything that is known about a build.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -239,6 +242,10 @@ pub struct Finding {
     /// How to mend it: the version that has it mended, or what to write instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// Whoever handed in the report says that it is harmless, as by a mark in a baseline. That alone changes nothing: anybody who can
+    /// change the code can write the mark too.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub disputed: bool,
     /// Other names of the same, such as `GHSA-…` of a CVE; at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,

@@ -15,7 +15,7 @@ pub const MAX_CLAIM_BYTES: usize = 200;
 pub const MAX_SIGNERS: usize = 4;
 /// Most language models that a decision names.
 pub const MAX_AGENTS: usize = 4;
-/// Most files of one language model that a decision names.
+/// Most files of one language model that a decision names; of more it says how many.
 pub const MAX_AGENT_FILES: usize = 10;
 
 impl Decision {
@@ -71,7 +71,11 @@ fn fit_identity(it: &mut PipelineIdentity) {
 }
 
 fn fit_agent(it: &mut AgentWork) {
-    cut([&mut it.agent, &mut it.model].into_iter().chain(&mut it.reviewer), MAX_NAME_BYTES);
+    let names =
+        [&mut it.agent, &mut it.model].into_iter().chain(&mut it.on_behalf_of).chain(&mut it.reviewer);
+    cut(names, MAX_NAME_BYTES);
+    let unnamed = it.files.len().saturating_sub(MAX_AGENT_FILES);
+    it.more_files = it.more_files.saturating_add(u32::try_from(unnamed).unwrap_or(u32::MAX));
     it.files.truncate(MAX_AGENT_FILES);
     cut(&mut it.files, MAX_NAME_BYTES);
 }

@@ -5,9 +5,14 @@
 pub mod decision;
 pub mod facts;
 pub mod fitted;
+pub mod glass;
 mod judge;
+mod pipeline;
 pub mod policy;
 pub mod trust;
 pub mod waiver;
 
-pub use self::judge::{Subject, judge, not_its_pipeline};
+pub use self::judge::{Subject, judge};
+pub use self::pipeline::{
+    NotForProduction, PRODUCTION_EVENTS, may_ask_for_production, not_its_pipeline, unclear_issuer,
+};

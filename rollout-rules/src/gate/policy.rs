@@ -15,6 +15,7 @@ pub use self::flags::{FlagLimits, MAX_FLAG_LIFE, Reach};
 use super::trust::{MAX_TRUSTED, Trust};
 use crate::flag::Tier;
 use crate::governance::ByTier;
+use crate::governance::same_name;
 use crate::ids::{AppKey, Digest};
 use crate::time::{DurationMs, HOUR};
 
@@ -265,7 +266,7 @@ pub struct RoleGrant {
 impl RoleGrant {
     /// Whether it is a person's, however they write their name.
     pub fn is_of(&self, name: &str) -> bool {
-        self.person.trim().eq_ignore_ascii_case(name.trim())
+        same_name(&self.person, name)
     }
 
     /// Whether it gives the same person the same.

@@ -60,6 +60,8 @@ pub enum Signs {
     Verification,
     /// Which vulnerabilities do not affect them: the security role's key.
     Vex,
+    /// Which words that scanners take for secrets are none: the security role's key.
+    SecretAudit,
 }
 
 /// A private CA, as the sigstore certificate authority is one.
@@ -151,6 +153,10 @@ pub struct Source {
     /// The repository's URI, such as `https://github.com/example/discount`; how it ends (`.git`, `/`) and a `git+` before it do not
     /// matter.
     pub repository: Option<String>,
+    /// Whose tokens of pipelines count: the name of an issuer of the policy. Each counts its repositories on its own, so it has to be said where
+    /// the policy trusts several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The repository's number at its host: names can be taken over, numbers cannot.
     pub repository_id: Option<String>,
     /// The owner's number.
@@ -164,12 +170,16 @@ pub struct Source {
     /// Workflows, with or without their version (`@refs/heads/main`), that may ask the gate: `job_workflow_ref` of GitHub,
     /// `ci_config_ref_uri` of GitLab.
     pub workflows: Vec<String>,
+    /// Branches and tags whose pipelines may ask for production: `main`, `refs/tags/v1`, or `refs/heads/release/*` for all that begin so;
+    /// empty: any. Other environments take all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refs: Vec<String>,
     /// The most virtual CPUs of its infrastructure; none: what its tier has.
     pub max_vcpus: Option<u32>,
 }
 
 impl Source {
-    /// Names it by its content. It is hashed as the log writes it.
+    /// Names it by its content. It is hashed as the log writes it: what came later is left out where nobody said it.
     pub fn digest(&self) -> Digest {
         Digest::of(&serde_json::to_vec(self).expect("a source has no map with keys other than text"))
     }

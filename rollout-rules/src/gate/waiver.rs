@@ -1,4 +1,4 @@
-//! Waivers: dated, reasoned, approved exceptions for one finding. One function says whether one is active, for every path.
+//! Waivers: what does not count until a date, for a reason and with somebody's approval. One function says whether one is active, for every path.
 
 use alloc::string::String;
 
@@ -14,10 +14,11 @@ use crate::time::UnixMs;
 
 /// Shortest reason of a waiver, in characters.
 pub const MIN_REASON_CHARS: usize = 20;
-/// Most waivers of one app that wait to be approved or count, and most that are kept: for one more the oldest that is over goes.
+/// Most waivers of one app that wait to be approved or count, and most that are kept: for one more the oldest that is over goes. Broken
+/// glass is kept besides, for as long as it counts against what may be broken next.
 pub const MAX_WAIVERS: usize = 200;
 
-/// A dated exception.
+/// One finding, or in an emergency a whole check, that does not count until a date.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -133,7 +134,64 @@ pub struct Against<'a> {
     pub hard_stop: bool,
 }
 
+/// A finding as a decision found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// What was found.
+    pub finding: &'a Finding,
+    /// Whether it is what nobody may waive.
+    pub hard_stop: bool,
+}
+
+/// Why a waiver counts for nothing, whoever approves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// What the check finds is never waived in the app's tier.
+    Check,
+    /// The check is judged as a whole, and finds nothing that one waiver could be for.
+    Whole,
+    /// It names no finding, and the glass is not broken.
+    NoFinding,
+    /// What was found is never waived, wherever it is.
+    HardStop,
+    /// What was found can be mended.
+    Mended {
+        /// How.
+        fix: String,
+    },
+    /// What was found goes by another name than the risk that is taken.
+    Risk {
+        /// By which.
+        rule: String,
+    },
+}
+
 impl Waiver {
+    /// Why it counts for nothing, as far as is known of what it is for. Asking, approving and judging go by this alone.
+    pub fn barred(&self, tier: Tier, found: Option<Found<'_>>) -> Option<Barred> {
+        if !is_waivable(self.check, tier) {
+            return Some(Barred::Check);
+        }
+        if self.fingerprint.is_some() && !has_findings(self.check) {
+            return Some(Barred::Whole);
+        }
+        if self.fingerprint.is_none() && !self.break_glass {
+            return Some(Barred::NoFinding);
+        }
+        let Found { finding, hard_stop } = found?;
+        if hard_stop {
+            return Some(Barred::HardStop);
+        }
+        match &finding.fix {
+            Some(fix) if self.check == CheckName::Vulnerabilities && !self.break_glass => {
+                return Some(Barred::Mended { fix: fix.clone() });
+            }
+            _ => {}
+        }
+        let named = self.fingerprint.is_none() || self.risk == finding.rule;
+        (!named).then(|| Barred::Risk { rule: finding.rule.clone() })
+    }
+
     /// How it stands.
     pub fn state(&self, now: UnixMs) -> WaiverState {
         if self.revoked.is_some() {
@@ -150,14 +208,12 @@ impl Waiver {
     /// Whether it counts for something now. Nothing else decides that.
     pub fn is_active(&self, against: Against<'_>, now: UnixMs) -> bool {
         let is_for = match (&self.fingerprint, against.finding) {
-            (Some(fingerprint), Some(finding)) => {
-                *fingerprint == finding.fingerprint && self.risk == finding.rule
+            (Some(fingerprint), finding) => {
+                finding.is_some_and(|finding| *fingerprint == finding.fingerprint)
             }
-            (Some(_), None) => false,
-            (None, _) => self.break_glass,
+            (None, _) => true,
         };
-        let mended = against.check == CheckName::Vulnerabilities
-            && against.finding.is_some_and(|finding| finding.fix.is_some());
+        let found = against.finding.map(|finding| Found { finding, hard_stop: against.hard_stop });
         // As the tier asks now: an app may have come to matter more since.
         let approved = self.approval.as_ref().is_some_and(|approval| {
             approval.role == against.policy.approver
@@ -169,15 +225,33 @@ impl Waiver {
             && self.app == *against.app
             && self.environment.as_ref().is_none_or(|only| only == against.environment)
             && self.check == against.check
-            && (!mended || self.break_glass)
-            && !against.hard_stop
-            && is_waivable(against.check, against.tier)
+            && self.barred(against.tier, found).is_none()
+    }
+}
+
+/// Whether a check holds single findings against waivers. The others are judged as a whole, as coverage is.
+fn has_findings(check: CheckName) -> bool {
+    match check {
+        CheckName::TestsPresent
+        | CheckName::TestsPass
+        | CheckName::Code
+        | CheckName::Infrastructure
+        | CheckName::Licences
+        | CheckName::Vulnerabilities => true,
+        CheckName::Evidence
+        | CheckName::Identity
+        | CheckName::Secrets
+        | CheckName::ContractTests
+        | CheckName::Coverage
+        | CheckName::Sbom
+        | CheckName::Signature
+        | CheckName::Provenance => false,
     }
 }
 
 /// Whether anybody may waive what a check finds: never a secret, never evidence that cannot be read or is not the app's, never a
 /// missing signature or provenance in tier 2. Of infrastructure, rights to everything are not waived either.
-pub fn is_waivable(check: CheckName, tier: Tier) -> bool {
+fn is_waivable(check: CheckName, tier: Tier) -> bool {
     match check {
         CheckName::Evidence | CheckName::Identity | CheckName::Secrets => false,
         CheckName::Signature | CheckName::Provenance => tier != Tier::Two,

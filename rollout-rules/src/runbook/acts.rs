@@ -51,6 +51,8 @@ pub enum Cause {
     GateDenied,
     /// Somebody took a risk upon themselves that the gate denies.
     GlassBroken,
+    /// The gate bars a scheduled step, which waits for it.
+    StepWaits,
 }
 
 /// What automation asks for.
@@ -166,6 +168,7 @@ impl Act {
             Cause::Drill => "drill of guardrail",
             Cause::GateDenied => "GATE",
             Cause::GlassBroken => "GLASS BROKEN",
+            Cause::StepWaits => "SCHEDULE WAITS",
             _ => "GUARDRAIL",
         };
         let rule = self.guardrail.as_ref().map_or_else(String::new, |rule| format!(" {}", rule.when()));

@@ -29,8 +29,9 @@ use crate::webhook::WebhookRecord;
 /// what it does not know. Let read it, it would pass over what is new, and write a checkpoint without it.
 ///
 /// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts; guardrails, whom
-/// they call, and what they did. 4: releases; by which rule a guardrail acted. 5: the gate.
-pub const CHECKPOINT_FORMAT: u16 = 5;
+/// they call, and what they did. 4: releases; by which rule a guardrail acted. 5: the gate. 6: what agents' acts
+/// came from; issuers and refs of sources; that somebody was told of a step that waits.
+pub const CHECKPOINT_FORMAT: u16 = 6;
 
 /// A snapshot in the form that is stored.
 #[derive(Clone, Serialize, Deserialize)]

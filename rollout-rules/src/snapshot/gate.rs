@@ -16,6 +16,7 @@ use super::runbook::Kept;
 use crate::change::{Change, PolicySet, SourceSet};
 use crate::flag::{EnvironmentKind, MAX_ENVIRONMENTS};
 use crate::gate::decision::{CheckState, Decided, Decision, Verdict};
+use crate::gate::glass::MAX_GLASSES;
 use crate::gate::policy::{Level, Policy, Role, RoleGrant};
 use crate::gate::trust::Source;
 use crate::gate::waiver::{MAX_WAIVERS, Waiver, WaiverState};
@@ -78,6 +79,24 @@ pub(super) struct AppGate {
     /// Keys of environments that were production and are gone: SDKs that serve users still ask by them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     once_production: BTreeSet<EnvKey>,
+}
+
+impl AppGate {
+    /// Those that are over go first. Broken glass stays while it counts against what may be broken next, whatever else is asked for.
+    fn forget_waivers(&mut self, now: UnixMs) {
+        for (glass, most) in [(false, MAX_WAIVERS), (true, MAX_GLASSES)] {
+            let mut alike: Vec<_> = self.waivers.iter().collect();
+            alike.retain(|(_, kept)| kept.value.is_recent_glass(now) == glass);
+            let over = alike.len().saturating_sub(most);
+            alike.sort_by_key(|(_, kept)| {
+                (kept.value.state(now).is_open(), kept.value.expires_at, kept.revision)
+            });
+            let gone: Vec<WaiverId> = alike.into_iter().take(over).map(|(id, _)| id.clone()).collect();
+            gone.iter().for_each(|id| {
+                self.waivers.remove(id);
+            });
+        }
+    }
 }
 
 /// The last decisions, in the order in which they were made. Of several on one build the last counts; the others are kept to be
@@ -191,6 +210,15 @@ impl Snapshot {
         GateStanding::PassingUntil(decision.valid_until)
     }
 
+    /// The last entry that may have changed how the gate stands to what runs in an environment: a policy, a change of the app, a deployment,
+    /// a decision.
+    pub fn gate_changed_at(&self, app: &AppKey, environment: &EnvKey) -> Revision {
+        let decided = self.decisions(app, environment).next().map(|decided| decided.revision);
+        let deployed = self.releases(app, environment).and_then(|it| Some(it.current()?.revision));
+        let changed = self.app(app).map(App::revision);
+        self.gate.revision.max(decided.max(deployed).max(changed).unwrap_or_default())
+    }
+
     /// The flags of an app that serve, or will by schedule, something else than their off variant in an environment, and are not held:
     /// what the gate takes back where it denies what runs.
     pub fn live_flags(&self, app: &AppKey, environment: &EnvKey) -> Vec<FlagKey> {
@@ -264,18 +292,7 @@ impl Snapshot {
                 self.change_gate_of(&waiver.app, |own| {
                     let kept = Kept { value: Waiver::clone(waiver), revision };
                     own.waivers.insert(waiver.id.clone(), Arc::new(kept));
-                    while own.waivers.len() > MAX_WAIVERS {
-                        // Those that are over go first.
-                        let ended = |(_, it): &(&WaiverId, &Arc<Kept<Waiver>>)| {
-                            let open = it.value.state(stamp.entry.at).is_open();
-                            (open, it.value.expires_at, it.revision)
-                        };
-                        let Some(oldest) = own.waivers.iter().min_by_key(ended).map(|(id, _)| id.clone())
-                        else {
-                            break;
-                        };
-                        own.waivers.remove(&oldest);
-                    }
+                    own.forget_waivers(stamp.entry.at);
                 });
             }
             Change::RoleGranted(grant) => {

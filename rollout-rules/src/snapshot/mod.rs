@@ -20,6 +20,7 @@ mod rollouts;
 mod runbook;
 mod serving;
 mod subject;
+mod supposed;
 mod uses;
 
 use alloc::sync::Arc;
@@ -275,6 +276,11 @@ impl Snapshot {
     /// The scheduled changes that are due, by time.
     pub fn due(&self, now: UnixMs) -> impl Iterator<Item = &Due> {
         self.schedule.keys().take_while(move |due| due.at <= now)
+    }
+
+    /// Whether a scheduled change is still to be made.
+    pub fn waits(&self, due: &Due) -> bool {
+        self.schedule.contains_key(due)
     }
 
     /// When the next scheduled change is due, whether it has come or not.

@@ -277,7 +277,8 @@ fn a_scheduled_raise_waits_for_the_gate_and_a_later_lowering_wins() {
     assert_eq!(world.refused(&human("ann"), apply("on")), "not_allowed");
     world.now = on;
     world.gated();
-    assert_eq!(world.refused(&timer(), apply("on")), "gate_missing");
+    world.done(&timer(), apply("on"));
+    assert_eq!(world.refused(&timer(), apply("on")), "gate_missing", "the owner was told, once");
     world.rules.gate = rollout_rules::governance::Enforcement::Report;
     world.now = off;
     due(&mut world);

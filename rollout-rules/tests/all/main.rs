@@ -1,5 +1,6 @@
 //! What the core decides, folds and answers. One program, since what they share is compiled once then.
 
+mod agents;
 mod authority;
 mod conditions;
 mod decide_properties;

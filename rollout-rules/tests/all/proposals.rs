@@ -50,7 +50,7 @@ fn a_raise_is_applied_once_enough_other_people_approved() {
     let same_person = caller(Actor::Human { name: "Bob ".into() }, Scope::Admin, "bobs-other-token");
     assert!(matches!(world.ask(&same_person, approve(&world, "p")), Ok(Verdict::AlreadyDone { .. })));
     let needed = world.ask(&human("ann"), apply(&world, "p"));
-    assert_eq!(needed, Err(Refusal::ApprovalsNeeded { needed: 2, have: 1 }));
+    assert_eq!(needed, Err(Refusal::ApprovalsNeeded { needed: 2, have: 1, roles: Vec::new() }));
     world.done(&human("cid"), approve(&world, "p"));
     world.done(&human("ann"), apply(&world, "p"));
     assert!(world.is_on("production"));
@@ -137,7 +137,7 @@ fn a_proposal_is_withdrawn_by_its_proposer_or_turned_down_by_a_human() {
     }
     world.done(&agent(), Command::RejectProposal { id: id("p") });
     let other_agent = Caller {
-        actor: Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "zoe".into() },
+        actor: Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "zoe".into(), work: None },
         token: human("zoe").token,
         ..agent()
     };

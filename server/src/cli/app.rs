@@ -78,7 +78,7 @@ pub struct AppFacts {
     /// Who answers for it: a mail address, a team
     #[arg(long)]
     owner: Option<String>,
-    /// How much it matters: 0 personal, 1 a team depends on it, 2 the organisation does
+    /// How much it matters: 0 personal, 1 a team depends on it, 2 the organisation does; `policy test --tier` says what another would take down
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=2))]
     tier: Option<u8>,
     /// What it may cost a month: 50 or 49.90

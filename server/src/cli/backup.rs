@@ -1,4 +1,4 @@
-//! `tidegate backup`: the whole log of a running server in one file, checked while it is written.
+//! `tidegate backup`: the whole log of a running server, and what its gate keeps, in one file, checked while it is written.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::output::note;
 use super::session::Session;
 use super::whole_file::{Readers, write_whole};
-use crate::backup::{BackupError, BackupReader, Encoder, Header};
+use crate::backup::{BackupError, BackupReader, Encoder, Header, Kept, LostFile};
 
 /// A server that sends nothing for so long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const BLOCK_BYTES: usize = 64 * 1024;
 /// Blocks that wait to be checked and written.
 const BLOCKS_AHEAD: usize = 8;
+/// Most decisions that are named whose files the server did not have.
+const LOST_SHOWN: usize = 10;
 /// How often a terminal is told how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -38,6 +40,10 @@ struct Written {
     entries: u64,
     /// Kills that the log had not taken.
     kills: usize,
+    /// Files of the gate.
+    files: u64,
+    /// Those that the server did not have.
+    lost: Vec<LostFile>,
     bytes: u64,
     checksum: Digest,
 }
@@ -54,6 +60,7 @@ pub(super) fn run(session: &mut Session, options: &BackupOptions) -> Result<(), 
     if to_stdout {
         let written = copy(&mut reader, &mut session.out)?;
         note(said(&written, "standard output"));
+        warn_of(&written);
         return Ok(());
     }
     let path = options.file.clone().unwrap_or_else(|| {
@@ -61,6 +68,7 @@ pub(super) fn run(session: &mut Session, options: &BackupOptions) -> Result<(), 
         PathBuf::from(format!("tidegate-{log}-{last}.backup"))
     });
     let written = write_whole(&path, Readers::Owner, |file| copy(&mut reader, file))?;
+    warn_of(&written);
     let answer = json!({
         "file": path.to_string_lossy(),
         "log": written.header.log,
@@ -70,6 +78,8 @@ pub(super) fn run(session: &mut Session, options: &BackupOptions) -> Result<(), 
         "at": written.header.at,
         "entries": written.entries,
         "kills_ahead": written.kills,
+        "gate_files": written.header.gate_files.map(|_| written.files),
+        "gate_files_lost": written.lost,
         "bytes": written.bytes,
         "sha256": written.checksum,
     });
@@ -81,45 +91,126 @@ fn no_backup(error: BackupError) -> Failure {
 }
 
 fn said(written: &Written, place: &str) -> String {
-    let Written { header, entries, kills, bytes, .. } = written;
+    let Written { header, entries, kills, files, bytes, .. } = written;
     let noun = if *entries == 1 { "entry" } else { "entries" };
     let ahead = match kills {
         0 => "",
         1 => ", and a kill that the log has not taken",
         _ => ", and kills that the log has not taken",
     };
+    let kept = match (header.gate_files, files) {
+        (None, _) => String::new(),
+        (Some(_), 0) => ", with the key of the gate".to_owned(),
+        (Some(_), 1) => ", with 1 file of the gate and its key".to_owned(),
+        (Some(_), files) => format!(", with {files} files of the gate and its key"),
+    };
     format!(
-        "{entries} {noun} ({bytes} bytes), up to revision {} of log {}{ahead}, are in {place}; the chain holds",
+        "{entries} {noun} ({bytes} bytes), up to revision {} of log {}{ahead}{kept} are in {place}; the chain holds",
         header.last, header.log
     )
 }
 
-/// Copies a backup entry by entry: what is written is what was found to be as the server has it.
+/// Says what is not in it that should be.
+fn warn_of(written: &Written) {
+    if written.header.gate_files.is_none() {
+        note(
+            "warning: what the gate keeps (evidence, receipts, its key) is not in the backup: the server's gate is closed, as its log says, \
+             or the server is of a version that does not copy it"
+                .to_owned(),
+        );
+    }
+    let mut decisions: Vec<String> =
+        written.lost.iter().map(|lost| format!("{} of {}", lost.decision, lost.app)).collect();
+    decisions.dedup();
+    let (count, more) = (written.lost.len(), decisions.len().saturating_sub(LOST_SHOWN));
+    if count > 0 {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        decisions.truncate(LOST_SHOWN);
+        note(format!(
+            "warning: files of the gate that are missing or damaged on the server, and so not in the backup: {count}, of decisions {}{more}; \
+             ask the gate about those builds again, with all evidence",
+            decisions.join(", ")
+        ));
+    }
+}
+
+/// What is written piece by piece.
+struct Output<'o> {
+    out: &'o mut dyn Write,
+    piece: Vec<u8>,
+    bytes: u64,
+}
+
+impl Output<'_> {
+    /// Writes what is there, if it is worth it.
+    fn pass_on(&mut self, least: usize) -> io::Result<()> {
+        if self.piece.len() >= least {
+            self.out.write_all(&self.piece)?;
+            self.bytes += self.piece.len() as u64;
+            self.piece.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Copies a backup entry by entry, and file by file: what is written is what was found to be as the server has it.
 fn copy<R: BufRead>(reader: &mut BackupReader<R>, out: &mut dyn Write) -> Result<Written, Failure> {
     let header = reader.header().clone();
-    let mut piece = Vec::new();
-    let mut encoder = Encoder::begin(&header, &mut piece);
+    let mut output = Output { out, piece: Vec::new(), bytes: 0 };
+    let mut encoder = Encoder::begin(&header, &mut output.piece);
     let mut progress = Progress::of(header.last.0);
-    let (mut entries, mut bytes) = (0, 0);
-    loop {
-        let Some(item) = reader.next_entry().map_err(no_backup)? else { break };
-        encoder.entry(item.revision, item.hash, &item.bytes, &mut piece);
+    let mut entries = 0;
+    while let Some(item) = reader.next_entry().map_err(no_backup)? {
+        encoder.entry(item.revision, item.hash, &item.bytes, &mut output.piece);
         entries += 1;
-        if piece.len() >= BLOCK_BYTES {
-            out.write_all(&piece)?;
-            bytes += piece.len() as u64;
-            piece.clear();
-        }
+        output.pass_on(BLOCK_BYTES)?;
         progress.tell(item.revision.0);
     }
     progress.done();
     let kills = reader.kills();
-    kills.iter().for_each(|kill| encoder.kill(kill, &mut piece));
-    let checksum = encoder.end(&mut piece);
-    out.write_all(&piece)?;
-    bytes += piece.len() as u64;
-    out.flush()?;
-    Ok(Written { header, entries, kills: kills.len(), bytes, checksum })
+    kills.iter().for_each(|kill| encoder.kill(kill, &mut output.piece));
+    let kills = kills.len();
+    encoder.log_ends(&mut output.piece);
+    let lost = copy_kept(reader, &mut encoder, &mut output)?;
+    let files = header.gate_files.unwrap_or_default().saturating_sub(lost.len() as u64);
+    let checksum = encoder.end(&mut output.piece);
+    output.pass_on(0)?;
+    output.out.flush()?;
+    Ok(Written { header, entries, kills, files, lost, bytes: output.bytes, checksum })
+}
+
+/// Copies what the gate keeps. Says what the server did not have.
+fn copy_kept<R: BufRead>(
+    reader: &mut BackupReader<R>,
+    encoder: &mut Encoder,
+    output: &mut Output<'_>,
+) -> Result<Vec<LostFile>, Failure> {
+    let mut lost = Vec::new();
+    while let Some(kept) = reader.next_kept().map_err(no_backup)? {
+        match kept {
+            Kept::Key => {
+                let mut key = Vec::new();
+                while let Some(piece) = reader.piece().map_err(no_backup)? {
+                    key.extend_from_slice(piece);
+                }
+                encoder.key(&key, &mut output.piece);
+            }
+            Kept::File { name, bytes } => {
+                encoder.file(name, bytes, &mut output.piece);
+                while let Some(piece) = reader.piece().map_err(no_backup)? {
+                    encoder.file_bytes(piece, &mut output.piece);
+                    output.pass_on(BLOCK_BYTES)?;
+                }
+                encoder.file_ends(&mut output.piece);
+            }
+            Kept::Lost(file) => {
+                encoder.lost(&file, &mut output.piece);
+                lost.push(file);
+            }
+        }
+        output.pass_on(BLOCK_BYTES)?;
+    }
+    Ok(lost)
 }
 
 /// How far it is, where a person watches.

@@ -10,6 +10,7 @@ use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
+use super::agent::Acting;
 use super::failure::{Failure, Problem};
 use super::form::Form;
 use super::trust::{TlsOptions, Trust};
@@ -36,7 +37,7 @@ pub(super) struct Client {
     agent: Agent,
     base: String,
     token: Option<String>,
-    acting_agent: Option<String>,
+    acting: Acting,
     plan: Option<PlanId>,
 }
 
@@ -78,7 +79,7 @@ impl Client {
     pub(super) fn new(
         url: &str,
         token: Option<String>,
-        acting_agent: Option<String>,
+        acting: Acting,
         tls: &TlsOptions,
     ) -> Result<Client, Failure> {
         let base = url.trim_end_matches('/').to_owned();
@@ -95,7 +96,7 @@ impl Client {
             return Err(bad_url(url));
         }
         let agent = agent(&uri, tls)?;
-        Ok(Client { agent, base, token, acting_agent, plan: None })
+        Ok(Client { agent, base, token, acting, plan: None })
     }
 
     /// From now on, every change says that it is part of this plan.
@@ -247,8 +248,11 @@ impl Client {
         if let Some(token) = bearer {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        if let Some(agent) = &self.acting_agent {
-            request = request.header("tidegate-agent", agent);
+        let Acting { agent, work } = &self.acting;
+        for (name, said) in [("tidegate-agent", agent), ("tidegate-agent-work", work)] {
+            if let Some(said) = said {
+                request = request.header(name, said);
+            }
         }
         if let Some(plan) = self.plan.as_ref().filter(|_| changes) {
             request = request.header("tidegate-plan", plan.as_str());

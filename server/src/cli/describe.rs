@@ -178,8 +178,10 @@ fn change_of_gate(change: &Change) -> String {
                 Verdict::Warn => "passes with warnings",
                 Verdict::Deny => "is DENIED",
             };
+            let authors: String =
+                decision.agents.iter().map(|work| format!("; written with {work}")).collect();
             format!(
-                "gate: {version}{} of {} {verdict} for {} (decision {})",
+                "gate: {version}{} of {} {verdict} for {} (decision {}){authors}",
                 decision.artifact, decision.app, decision.environment, decision.id
             )
         }

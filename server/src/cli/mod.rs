@@ -1,5 +1,6 @@
 //! The operator's tool: the same binary, speaking HTTP to a server like any other client.
 
+mod agent;
 mod app;
 mod app_file;
 mod backtest;
@@ -148,7 +149,8 @@ pub enum Command {
     /// Check a backup, or the data directory of a server that is stopped
     ///
     /// Every entry has to follow from the one before (the chain), to name an earlier one as it is (its anchor) and to
-    /// be known to this program; checkpoints have to agree with the entries. Nothing is repaired or cut.
+    /// be known to this program; checkpoints have to agree with the entries, and files of the gate in a backup with their
+    /// names. Nothing is repaired or cut.
     ///
     /// Exit codes: 0 sound, 1 damaged, 2 neither a backup nor a data directory, 3 not there, 4 in use or
     /// unreadable, also by this version.
@@ -159,6 +161,9 @@ pub enum Command {
     /// do not go on where the old one was: they fetch everything anew. Kills that were in effect and that the log had not
     /// taken follow as entries. Tokens and webhooks are those of the backup: start a server that is only a copy with
     /// `--webhooks-deliver=false`. Webhooks are told of what comes from then on, not of what still waited.
+    ///
+    /// What the gate keeps comes back with its key: decisions are told as before, and receipts are signed with the same key. What of it
+    /// is damaged in the backup is refused, unless --accept-loss restores the rest; the log is restored whole or not at all.
     Restore(RestoreOptions),
     /// Ask a running server
     #[command(flatten)]
@@ -187,7 +192,7 @@ pub enum ClientCommand {
     Gate(InApp<gate::GateCommand>),
     /// What the gate asks of each tier
     Policy(Group<policy::PolicyCommand>),
-    /// Dated exceptions from what the gate asks
+    /// Waivers: findings of the gate that do not count until a date
     Waiver(InApp<waiver::WaiverCommand>),
     /// Who may approve what
     Role(Group<role::RoleCommand>),
@@ -217,12 +222,13 @@ pub enum ClientCommand {
     Kill(WithOptions<KillEverything>),
     /// Take the kill of everything back; all flags are off then (needs --reason)
     Revive(WithOptions<Everything>),
-    /// Copy the whole log of the running server into one file (an admin's token, bound to no app)
+    /// Copy the whole log of the running server, and what its gate keeps, into one file (an admin's token, bound to no app)
     ///
-    /// Everything up to the moment at which it begins is in it; the server goes on. It is checked while it is written:
+    /// Everything up to the moment at which it begins is in it, with the evidence, judgements and receipts of the gate's decisions and the
+    /// key that signs receipts; the server goes on. It is checked while it is written:
     /// a file that is there is whole. `tidegate verify` checks it again, `tidegate restore` makes a server of it.
     ///
-    /// It holds the hashes of all tokens, the signing secrets of all webhooks and jobs, what opens jobs, the keys of users on lists and who did
+    /// It holds the hashes of all tokens, the signing secrets of all webhooks and jobs, the key of receipts, what opens jobs, the keys of users on lists and who did
     /// what: keep it as you keep the data directory. The file is readable by its owner alone; what is written to
     /// standard output is for you to protect. It is not encrypted.
     Backup(WithOptions<backup::BackupOptions>),

@@ -25,6 +25,9 @@ pub struct RestoreOptions {
     /// The directory to make; it must not be there, or be empty
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// Restore also where evidence, receipts or the key of the gate are damaged in the backup: all that is whole. The log has to be
+    #[arg(long)]
+    pub accept_loss: bool,
     /// Print what was done as JSON
     #[arg(long)]
     pub json: bool,

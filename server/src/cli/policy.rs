@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use rollout_rules::gate::policy::Policy;
+use rollout_rules::ids::AppKey;
 use serde::Deserialize as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use ureq::http::Method;
 
 use super::failure::{Failure, Problem};
 use super::output::{Table, Tone, fields, note};
 use super::policy_view::{differences, rows};
 use super::reading::{text, typed_file};
-use super::session::Session;
+use super::session::{Given, Session};
+use super::source;
 
 const PATH: &str = "/v1/gate/policy";
 
@@ -31,10 +33,9 @@ pub enum PolicyCommand {
         file: PathBuf,
     },
     /// Judge what runs by the policy of a file, without setting it: which builds it would deny, and which live flags it would take down
-    Test {
-        /// The file, JSON; - is standard input
-        file: PathBuf,
-    },
+    ///
+    /// The same for an app in another tier, or built from something else: policy test --app shop --tier 2
+    Test(TestPolicy),
     /// Judge by the policy of a file from now on (needs --reason, and an admin's token)
     ///
     /// What runs is judged again at once, and what is denied then is taken back: `policy test` says before what that would be.
@@ -45,12 +46,29 @@ pub enum PolicyCommand {
     },
 }
 
+/// What is tried.
+#[derive(Args, Clone, Debug)]
+pub struct TestPolicy {
+    /// The file, JSON; - is standard input. Without it, the policy in effect
+    #[arg(required_unless_present_any = ["tier", "source"])]
+    file: Option<PathBuf>,
+    /// The app whose tier or source is tried; a policy alone is tried on all apps
+    #[arg(long, short = 'a', env = "TIDEGATE_APP", value_name = "APP")]
+    app: Option<Given<AppKey>>,
+    /// The app in this tier
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=2))]
+    tier: Option<u8>,
+    /// The app built from what this file says, as `app source show --json` prints it
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
+}
+
 /// Carries a command out.
 pub(super) fn run(session: &mut Session, command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Show { tier } => show(session, tier),
         PolicyCommand::Diff { file } => diff(session, &file),
-        PolicyCommand::Test { file } => test(session, &file),
+        PolicyCommand::Test(tried) => test(session, tried),
         PolicyCommand::Set { file } => set(session, &file),
     }
 }
@@ -63,21 +81,28 @@ struct Written {
     revision: Option<u64>,
 }
 
+/// Where a file stops being JSON, and what is mostly the matter.
+fn no_json(error: &serde_json::Error) -> String {
+    let at = format!("line {}, column {}", error.line(), error.column());
+    match error.is_eof() {
+        true => format!("the file is no JSON: it ends at {at} before everything in it is closed"),
+        false => format!(
+            "the file is no JSON from {at} on: look for a comma, a quote or a bracket that is missing there, or too many"
+        ),
+    }
+}
+
 /// Reads a policy: itself, or what `policy show --json` prints.
 fn written(text: &str) -> Result<Written, Failure> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Failure::misread(format!("the policy is no JSON: {error}")))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| Failure::misread(no_json(&error)))?;
     let (inner, revision) = match value.get("policy") {
         Some(policy) => (policy, value["revision"].as_u64()),
         None => (&value, None),
     };
-    let policy: Policy = serde_path_to_error::deserialize(inner).map_err(|error| {
-        Failure::misread(format!("the policy cannot be read at `{}`: {}", error.path(), error.inner()))
-    })?;
-    let wrong = policy.check();
-    if wrong.is_empty() {
-        return Ok(Written { policy, revision });
-    }
+    let wrong = match crate::gate::written::read(inner) {
+        Ok(policy) => return Ok(Written { policy, revision }),
+        Err(wrong) => wrong,
+    };
     let problems: Vec<Value> =
         wrong.iter().map(|one| json!({ "field": one.field, "problem": one.problem })).collect();
     let detail = "the policy cannot be used as it is";
@@ -146,10 +171,26 @@ fn diff(session: &mut Session, file: &Path) -> Result<(), Failure> {
     if changes.is_empty() { Ok(()) } else { Err(Failure::Differs { changes: changes.len() }) }
 }
 
-fn test(session: &mut Session, file: &Path) -> Result<(), Failure> {
-    let wanted = written(&typed_file(file)?)?;
+fn test(session: &mut Session, tried: TestPolicy) -> Result<(), Failure> {
+    let mut body = Map::new();
+    if let Some(file) = &tried.file {
+        body.insert("policy".to_owned(), json!(written(&typed_file(file)?)?.policy));
+    }
+    if tried.tier.is_some() || tried.source.is_some() {
+        let app = Given::named(tried.app);
+        let app = app.ok_or_else(|| {
+            Failure::usage("say of which app the tier or source is, with --app, or set TIDEGATE_APP")
+        })?;
+        body.insert("app".to_owned(), json!(app));
+    }
+    if let Some(tier) = tried.tier {
+        body.insert("tier".to_owned(), tier.into());
+    }
+    if let Some(file) = &tried.source {
+        body.insert("source".to_owned(), json!(source::written(&typed_file(file)?)?));
+    }
     let path = format!("{PATH}/test");
-    let tried = session.client.change(Method::POST, &path, &json!({ "policy": wanted.policy }), None)?.body;
+    let tried = session.client.change(Method::POST, &path, &Value::Object(body), None)?.body;
     let wrong = list(&tried, "problems").len();
     if session.json {
         session.print_json(&tried)?;
@@ -246,7 +287,15 @@ mod tests {
         );
         let mut unknown = json!(Policy::default());
         unknown["tiers"]["tier0"]["tests_pass"] = "maybe".into();
+        unknown["tiers"]["tier2"]["code"] = 3.into();
         let failure = written(&unknown.to_string()).expect_err("a word that is none");
-        assert!(failure.to_string().contains("`tiers.tier0.tests_pass`"), "{failure}");
+        let Failure::Refused(problem) = failure else { panic!("{failure:?}") };
+        assert_eq!(
+            problem.lines(),
+            [
+                "tiers.tier0.tests_pass: it has to be `off`, `note`, `warn` or `deny`, and is the text `maybe`",
+                "tiers.tier2.code: it has to be `off`, `note`, `warn` or `deny`, and is 3",
+            ]
+        );
     }
 }

@@ -63,6 +63,11 @@ impl Problem {
             return Some(format!("try again in {seconds} s"));
         }
         match (self.exit_code(), self.code.as_str()) {
+            // Approvals are missing besides.
+            (_, "gate_missing") if self.body.contains_key("roles") => Some(
+                "mend the build until the gate lets it pass; meanwhile add --propose to the change, and ask others to approve it"
+                    .to_owned(),
+            ),
             (_, "gate_missing") => {
                 Some("once the gate lets the build pass, repeat the command; previews and sandboxes never ask for it".to_owned())
             }

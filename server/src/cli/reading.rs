@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use rollout_rules::governance::Work;
 use rollout_rules::time::UnixMs;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -36,18 +38,27 @@ pub(super) fn typed_file(path: &Path) -> Result<String, Failure> {
     read.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
-/// Who acted, in a word or two: `ada`, `service deploy`, `agent claude-5 via editor for ada`.
+/// Who acted, in a word or two: `ada`, `service deploy`, `agent claude-5 via editor for ada`; of an agent also what its act came from, if
+/// it said so.
 pub(super) fn actor(actor: &Value) -> String {
     match actor["type"].as_str() {
         Some("human") => text(actor, "name"),
         Some("service") => format!("service {}", text(actor, "name")),
-        Some("agent") => format!(
-            "agent {} via {} for {}",
-            text(actor, "model"),
-            text(actor, "tool"),
-            text(actor, "on_behalf_of")
-        ),
+        Some("agent") => {
+            let who = format!(
+                "agent {} via {} for {}",
+                text(actor, "model"),
+                text(actor, "tool"),
+                text(actor, "on_behalf_of")
+            );
+            work(actor).map_or_else(|| who.clone(), |work| format!("{who}: {work}"))
+        }
         Some(other) => other.to_owned(),
         None => String::new(),
     }
+}
+
+/// What an agent's act came from, if it said so.
+pub(super) fn work(actor: &Value) -> Option<Work> {
+    Work::deserialize(actor.get("work")?).ok()
 }

@@ -39,27 +39,28 @@ pub enum ReleaseCommand {
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
     },
-    /// List what was deployed, the newest first
+    /// List what was deployed, the newest first: of an environment, or of all
     List {
-        #[command(flatten)]
-        place: Place,
+        /// Only there; without it, in all environments
+        #[arg(long = "env", short = 'e', value_name = "ENV")]
+        environment: Option<EnvKey>,
     },
     /// Show one release
     Show {
         /// Its digest, or as much of it as names no other
         digest: String,
         #[command(flatten)]
-        place: Place,
+        place: Live,
     },
     /// Print the digest of what runs; ends with 3 if nobody told
     Current {
         #[command(flatten)]
-        place: Place,
+        place: Live,
     },
     /// Print the digest of what to go back to: the newest earlier release that no guardrail had reverted; ends with 3 if there is none
     PreviousGood {
         #[command(flatten)]
-        place: Place,
+        place: Live,
     },
 }
 
@@ -69,6 +70,43 @@ pub struct Place {
     /// The environment
     #[arg(long = "env", short = 'e', value_name = "ENV")]
     environment: EnvKey,
+}
+
+/// Where, of what runs.
+#[derive(Args, Clone, Debug)]
+pub struct Live {
+    /// The environment; it can be left out where the app has one production environment alone
+    #[arg(long = "env", short = 'e', value_name = "ENV")]
+    environment: Option<EnvKey>,
+}
+
+impl Live {
+    /// The environment that is named, or else the app's only production environment.
+    fn place(self, session: &Session, app: &AppKey) -> Result<Place, Failure> {
+        if let Some(environment) = self.environment {
+            return Ok(Place { environment });
+        }
+        let all = places(session, app)?;
+        match &all.iter().filter(|(_, is_live)| *is_live).collect::<Vec<_>>()[..] {
+            [(place, _)] => Ok(place.clone()),
+            live => {
+                let live = if live.is_empty() { all.iter().collect() } else { live.to_vec() };
+                let names: Vec<String> =
+                    live.iter().map(|(place, _)| format!("--env {}", place.environment)).collect();
+                Err(Failure::usage(format!("say which environment of {app}: {}", names.join(" or "))))
+            }
+        }
+    }
+}
+
+/// The environments of an app, and whether each is for production.
+fn places(session: &Session, app: &AppKey) -> Result<Vec<(Place, bool)>, Failure> {
+    let all = session.client.list(&format!("{}/environments", app::path(app)))?;
+    let places = items(&all).iter().filter_map(|environment| {
+        let place = Place { environment: EnvKey::new(&text(environment, "key")).ok()? };
+        Some((place, text(environment, "kind") == "production"))
+    });
+    Ok(places.collect())
 }
 
 /// Carries a command out.
@@ -82,8 +120,15 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) 
             let line = format!("{} {runs} in {} of {app}", name(&answer), place.environment);
             session.answer(&answer, line)
         }
-        ReleaseCommand::List { place } => list(session, app, &place),
+        ReleaseCommand::List { environment: Some(environment) } => {
+            list(session, app, &[Place { environment }], false)
+        }
+        ReleaseCommand::List { environment: None } => {
+            let all: Vec<Place> = places(session, app)?.into_iter().map(|(place, _)| place).collect();
+            list(session, app, &all, true)
+        }
         ReleaseCommand::Show { digest, place } => {
+            let place = place.place(session, app)?;
             let all = session.client.get(&path(app, &place))?.body;
             let mut found = named(&all, &digest, &place)?.clone();
             let said = said(session, app, &place);
@@ -93,10 +138,12 @@ pub(super) fn run(session: &mut Session, app: &AppKey, command: ReleaseCommand) 
             show(session, &found)
         }
         ReleaseCommand::Current { place } => {
+            let place = place.place(session, app)?;
             let missing = format!("nobody told what runs in {} of {app}", place.environment);
             one(session, app, &place, "current", missing)
         }
         ReleaseCommand::PreviousGood { place } => {
+            let place = place.place(session, app)?;
             let missing = format!(
                 "no earlier release is known that no guardrail had reverted, in {} of {app}",
                 place.environment
@@ -137,28 +184,48 @@ fn name(release: &Value) -> String {
     if version.is_empty() { artifact } else { format!("{version} ({artifact})") }
 }
 
-fn list(session: &mut Session, app: &AppKey, place: &Place) -> Result<(), Failure> {
-    let all = session.client.get(&path(app, place))?.body;
-    if session.json {
-        return session.print_json(&all);
+fn list(session: &mut Session, app: &AppKey, places: &[Place], all: bool) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for place in places {
+        let releases = session.client.get(&path(app, place))?.body;
+        if session.json && !all {
+            return session.print_json(&releases);
+        }
+        found.extend(items(&releases).iter().map(|release| (place, release.clone())));
     }
-    let mut table = Table::new(["ARTIFACT", "VERSION", "DEPLOYED", "REVISION", "GATE", "IS"]);
-    let said = said(session, app, place);
-    for release in items(&all) {
-        let verdict = decided(&said, release).map_or_else(String::new, |decision| text(decision, "verdict"));
+    if session.json {
+        let with_place = |(place, mut release): (&Place, Value)| {
+            release["environment"] = place.environment.as_str().into();
+            release
+        };
+        let items: Vec<Value> = found.into_iter().map(with_place).collect();
+        return session.print_json(&json!({ "items": items }));
+    }
+    let place = if all { Some("ENVIRONMENT") } else { None };
+    let heads = ["ARTIFACT", "VERSION", "DEPLOYED", "REVISION", "GATE", "IS"];
+    let mut table = Table::new(place.into_iter().chain(heads));
+    let mut said_there: Option<(&EnvKey, Value)> = None;
+    for (place, release) in &found {
+        if said_there.as_ref().is_none_or(|(there, _)| **there != place.environment) {
+            said_there = Some((&place.environment, said(session, app, place)));
+        }
+        let said = said_there.as_ref().and_then(|(_, said)| decided(said, release));
+        let verdict = said.map_or_else(String::new, |decision| text(decision, "verdict"));
         let tone_of_gate = tone_of(&verdict);
         let (is, tone) = standing(release);
         let short: String = text(release, "artifact").chars().take("sha256:".len() + SHOWN_DIGITS).collect();
-        table.toned_row(vec![
+        let place = all.then(|| (place.environment.to_string(), Tone::Plain));
+        let cells = [
             (short, Tone::Plain),
             (text(release, "version"), Tone::Plain),
             (moment(release, "deployed_at").map_or_else(String::new, when::minute), Tone::Plain),
             (text(release, "revision"), Tone::Plain),
             (verdict, tone_of_gate),
             (is, tone),
-        ]);
+        ];
+        table.toned_row(place.into_iter().chain(cells).collect());
     }
-    let nothing = "nobody told of a deployment: tidegate release deployed DIGEST";
+    let nothing = "nobody told of a deployment: tidegate release deployed DIGEST --env ENV";
     Ok(table.write(&mut *session.out, session.style, nothing)?)
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use rollout_rules::time::UnixMs;
 use serde_json::Value;
 
+use super::agent::AgentOptions;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{Style, harmless};
@@ -61,9 +62,8 @@ pub(super) struct CallOptions {
     /// Why; the log keeps it
     #[arg(long, global = true, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Act as an agent: MODEL,TOOL,ON-BEHALF-OF
-    #[arg(long, env = "TIDEGATE_AGENT", global = true, value_name = "MODEL,TOOL,FOR")]
-    pub as_agent: Option<Given<AgentName>>,
+    #[command(flatten)]
+    pub agent: AgentOptions,
 }
 
 impl CallOptions {
@@ -74,58 +74,6 @@ impl CallOptions {
             cert: Given::named(self.cert.clone()),
             key: Given::named(self.key.clone()),
         }
-    }
-}
-
-/// A language model that acts for someone, as typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AgentName {
-    model: String,
-    tool: String,
-    on_behalf_of: String,
-}
-
-impl AgentName {
-    /// As the header `Tidegate-Agent` has it.
-    pub(super) fn header(&self) -> String {
-        format!("model={}; tool={}; on-behalf-of={}", self.model, self.tool, self.on_behalf_of)
-    }
-
-    /// As the API has an actor.
-    pub(super) fn actor(&self) -> Value {
-        serde_json::json!({
-            "type": "agent", "model": self.model, "tool": self.tool, "on_behalf_of": self.on_behalf_of,
-        })
-    }
-}
-
-/// A text that names no agent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NotAnAgent;
-
-impl std::fmt::Display for NotAnAgent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("write the model, the tool and for whom: claude-5,my-editor,ada@example.org")
-    }
-}
-
-impl std::error::Error for NotAnAgent {}
-
-impl FromStr for AgentName {
-    type Err = NotAnAgent;
-
-    fn from_str(text: &str) -> Result<AgentName, NotAnAgent> {
-        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-        let [model, tool, on_behalf_of] = parts[..] else { return Err(NotAnAgent) };
-        let good = |part: &str| !part.is_empty() && part.is_ascii() && !part.contains([';', '\r', '\n']);
-        if ![model, tool, on_behalf_of].into_iter().all(good) {
-            return Err(NotAnAgent);
-        }
-        Ok(AgentName {
-            model: model.to_owned(),
-            tool: tool.to_owned(),
-            on_behalf_of: on_behalf_of.to_owned(),
-        })
     }
 }
 
@@ -148,12 +96,11 @@ pub(super) struct Session {
 impl Session {
     /// A session as the options say, writing to standard output.
     pub(super) fn open(call: &CallOptions) -> Result<Session, Failure> {
-        let agent = Given::named(call.as_agent.clone()).as_ref().map(AgentName::header);
         // Files that hold a token often end with a line break.
         let token = call.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
         let url = if call.url.is_empty() { DEFAULT_URL } else { &call.url };
         Ok(Session {
-            client: Client::new(url, token.map(str::to_owned), agent, &call.tls())?,
+            client: Client::new(url, token.map(str::to_owned), call.agent.acting()?, &call.tls())?,
             out: Box::new(std::io::stdout().lock()),
             style: Style::of_stdout(),
             json: call.json,

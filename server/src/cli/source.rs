@@ -24,6 +24,8 @@ pub enum SourceCommand {
         key: AppKey,
     },
     /// Say what an app may be built from; what is not named stays as it is (an admin's token)
+    ///
+    /// What runs is judged again by it: `policy test --app APP --source FILE` says before what that would take down.
     Set(Box<SetSource>),
 }
 
@@ -35,6 +37,9 @@ pub struct SetSource {
     /// The repository's address, such as https://github.com/example/discount
     #[arg(long, value_name = "URI")]
     repository: Option<String>,
+    /// The issuer of the policy whose tokens of pipelines count: each counts its repositories on its own
+    #[arg(long, value_name = "NAME")]
+    issuer: Option<String>,
     /// The repository's number at its host; names can be taken over, numbers cannot
     #[arg(long, value_name = "NUMBER")]
     repository_id: Option<String>,
@@ -53,6 +58,9 @@ pub struct SetSource {
     /// A workflow that may ask the gate, such as example/platform/.github/workflows/gate.yml; may be repeated
     #[arg(long = "workflow", value_name = "REF")]
     workflows: Vec<String>,
+    /// A branch or tag whose pipelines may ask for production: main, refs/tags/v1, or refs/heads/release/*; may be repeated; any if none is said
+    #[arg(long = "ref", value_name = "REF")]
+    refs: Vec<String>,
     /// The most virtual CPUs of its infrastructure
     #[arg(long, value_name = "N")]
     max_vcpus: Option<u32>,
@@ -63,8 +71,8 @@ pub struct SetSource {
 
 impl SetSource {
     fn says_nothing(&self) -> bool {
-        let texts = [&self.repository, &self.repository_id, &self.owner_id];
-        let lists = [&self.builders, &self.build_types, &self.signers, &self.workflows];
+        let texts = [&self.repository, &self.issuer, &self.repository_id, &self.owner_id];
+        let lists = [&self.builders, &self.build_types, &self.signers, &self.workflows, &self.refs];
         texts.iter().all(|text| text.is_none())
             && lists.iter().all(|list| list.is_empty())
             && self.max_vcpus.is_none()
@@ -76,12 +84,14 @@ impl SetSource {
         let list = |named: &Vec<String>, before| if named.is_empty() { before } else { named.clone() };
         Source {
             repository: self.repository.clone().or(before.repository),
+            issuer: self.issuer.clone().or(before.issuer),
             repository_id: self.repository_id.clone().or(before.repository_id),
             owner_id: self.owner_id.clone().or(before.owner_id),
             builders: list(&self.builders, before.builders),
             build_types: list(&self.build_types, before.build_types),
             signers: list(&self.signers, before.signers),
             workflows: list(&self.workflows, before.workflows),
+            refs: list(&self.refs, before.refs),
             max_vcpus: self.max_vcpus.or(before.max_vcpus),
         }
     }
@@ -103,7 +113,7 @@ pub(super) fn run(session: &mut Session, command: SourceCommand) -> Result<(), F
 }
 
 /// A source out of a file, itself or as the server answers it.
-fn written(text: &str) -> Result<Source, Failure> {
+pub(super) fn written(text: &str) -> Result<Source, Failure> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| Failure::misread(format!("the source is no JSON: {error}")))?;
     let inner = value.get("source").unwrap_or(&value);
@@ -115,7 +125,7 @@ fn written(text: &str) -> Result<Source, Failure> {
 fn change(session: &mut Session, set: &SetSource) -> Result<(), Failure> {
     if set.says_nothing() {
         return Err(Failure::usage(
-            "say what the app may be built from: --repository, --builder, --workflow, or --file",
+            "say what the app may be built from: --repository, --builder, --workflow, --ref, or --file",
         ));
     }
     let path = path(&set.key);
@@ -147,12 +157,14 @@ fn show(session: &mut Session, app: &AppKey, body: &Value) -> Result<(), Failure
     let facts = [
         ("app", app.to_string()),
         ("repository", text(source, "repository")),
+        ("issuer", text(source, "issuer")),
         ("repository id", text(source, "repository_id")),
         ("owner id", text(source, "owner_id")),
         ("builders", list("builders")),
         ("build types", list("build_types")),
         ("signers", list("signers")),
         ("workflows", list("workflows")),
+        ("production from", list("refs")),
         ("most vCPUs", text(source, "max_vcpus")),
         ("digest", text(body, "digest")),
     ];
@@ -167,12 +179,14 @@ mod tests {
         SetSource {
             key: AppKey::new("discount").expect("a key"),
             repository: None,
+            issuer: None,
             repository_id: None,
             owner_id: None,
             builders: Vec::new(),
             build_types: Vec::new(),
             signers: Vec::new(),
             workflows: Vec::new(),
+            refs: Vec::new(),
             max_vcpus: None,
             file: None,
         }

@@ -6,11 +6,12 @@ use rollout_rules::ids::{AppKey, EnvKey, TokenId};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
+use super::agent::AgentName;
 use super::client::{Call, encoded, with_query};
 use super::failure::Failure;
 use super::output::{Table, Tone, fields};
 use super::reading::{actor, items, moment, text};
-use super::session::{AgentName, Given, Session};
+use super::session::{Given, Session};
 use super::when::{self, When};
 
 /// What can be done with tokens.

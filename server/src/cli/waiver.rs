@@ -1,4 +1,4 @@
-//! `tidegate waiver`: dated, reasoned, approved exceptions for one finding.
+//! `tidegate waiver`: one finding that does not count until a date, for a reason and with somebody's approval.
 
 use clap::{Args, Subcommand};
 use rollout_rules::gate::decision::CheckName;
@@ -11,7 +11,7 @@ use ureq::http::Method;
 use super::app;
 use super::client::{encoded, with_query};
 use super::failure::Failure;
-use super::gate::{decisions_path, newest};
+use super::gate::{decisions_path, newest, texts};
 use super::output::{Table, Tone, note};
 use super::reading::{actor, items, moment, text};
 use super::role::role;
@@ -24,14 +24,14 @@ const LEAST_DIGITS: usize = 8;
 /// What can be done with waivers.
 #[derive(Subcommand, Clone, Debug)]
 pub enum WaiverCommand {
-    /// Ask for an exception for one finding, until a date; another person approves it (needs --reason of at least 20 characters)
+    /// Ask for one finding to be waived until a date; another person approves it (needs --reason of at least 20 characters)
     Request(RequestWaiver),
     /// Take a whole check upon yourself in an emergency, for an hour (needs --reason); it counts at once, is recorded, and others are told
     ///
     /// For people with an admin's or operator's token, or with the role platform or security. Never for secrets, nor for evidence that
     /// cannot be read.
     BreakGlass(BreakGlass),
-    /// Approve an exception that another person asked for
+    /// Approve a waiver that another person asked for
     Approve {
         /// Which
         id: WaiverId,
@@ -39,12 +39,12 @@ pub enum WaiverCommand {
         #[arg(long, value_parser = role)]
         role: Role,
     },
-    /// End an exception early; what stands on it is judged again
+    /// End a waiver early; what stands on it is judged again
     Revoke {
         /// Which
         id: WaiverId,
     },
-    /// List exceptions
+    /// List waivers
     List {
         /// Only these: requested, active, lapsed or revoked
         #[arg(long, value_name = "STATE", value_parser = ["requested", "active", "lapsed", "revoked"])]
@@ -52,7 +52,7 @@ pub enum WaiverCommand {
     },
 }
 
-/// An exception that is asked for.
+/// A waiver that is asked for.
 #[derive(Args, Clone, Debug)]
 pub struct RequestWaiver {
     /// From which check, such as vulnerabilities
@@ -144,14 +144,42 @@ fn needs_reason(session: &Session) -> Result<(), Failure> {
 
 fn request(session: &mut Session, app: &AppKey, asked: &RequestWaiver) -> Result<(), Failure> {
     needs_reason(session)?;
+    let role = approver(session, app);
     let found = match asked.finding.parse::<Digest>() {
         // A fingerprint is its own name, also of a finding that the newest decision no longer lists.
-        Ok(fingerprint) => fingerprint.to_string(),
+        Ok(fingerprint) => {
+            let one = || vec![fingerprint.to_string()];
+            look_up(session, app, asked).unwrap_or_else(|_| one())
+        }
         Err(_) => look_up(session, app, asked)?,
     };
+    if found.len() > 1 && !session.json {
+        let reports = "several reports tell of it, each by a fingerprint of its own: each takes a waiver";
+        note(format_args!("{reports} ({})", found.len()));
+    }
+    found.into_iter().try_for_each(|fingerprint| ask(session, app, asked, &fingerprint, &role))
+}
+
+/// In which role the app's tier has waivers approved; a word in its place where the server does not say.
+fn approver(session: &Session, app: &AppKey) -> String {
+    let answer = |path: &str| session.client.get(path).map(|answer| answer.body).unwrap_or_default();
+    let tier = text(&answer(&app::path(app)), "tier");
+    let policy = answer("/v1/gate/policy");
+    let role = text(&policy["policy"]["tiers"][format!("tier{tier}")]["waivers"], "approver");
+    if role.is_empty() { "ROLE".to_owned() } else { role }
+}
+
+/// Asks for a waiver of one fingerprint.
+fn ask(
+    session: &mut Session,
+    app: &AppKey,
+    asked: &RequestWaiver,
+    fingerprint: &str,
+    role: &str,
+) -> Result<(), Failure> {
     let body = json!({
         "check": asked.check,
-        "fingerprint": found,
+        "fingerprint": fingerprint,
         "risk": asked.risk,
         "expires_at": asked.expires.from(session.now),
     });
@@ -161,13 +189,13 @@ fn request(session: &mut Session, app: &AppKey, asked: &RequestWaiver) -> Result
     let (id, end) = (text(waiver, "id"), until(waiver, session.now));
     session.answer(&answer, format!("waiver {id} waits for approval; it would count until {end}"))?;
     if !session.json {
-        session.say(format_args!("  tidegate waiver approve {id} --app {app} --role ROLE"))?;
+        session.say(format_args!("  tidegate waiver approve {id} --app {app} --role {role}"))?;
     }
     Ok(())
 }
 
-/// The fingerprint of the finding that is named, in the newest decision.
-fn look_up(session: &Session, app: &AppKey, asked: &RequestWaiver) -> Result<String, Failure> {
+/// The fingerprints of the finding that is named, in the newest decision: one for each report that calls it otherwise.
+fn look_up(session: &Session, app: &AppKey, asked: &RequestWaiver) -> Result<Vec<String>, Failure> {
     let mut decisions = decisions_path(app);
     if let Some(environment) = &asked.environment {
         decisions = with_query(&decisions, "environment", environment.as_str());
@@ -177,7 +205,8 @@ fn look_up(session: &Session, app: &AppKey, asked: &RequestWaiver) -> Result<Str
     })?;
     let id = text(&newest, "id");
     let answer = session.client.get(&format!("{}/{}", decisions_path(app), encoded(&id)))?.body;
-    let found = named(&answer, asked.check, &asked.finding, &id)?;
+    let judged = named(&answer, asked.check, &asked.finding, &id)?;
+    let found = &judged["finding"];
     let rule = text(found, "rule");
     if rule != asked.risk {
         return Err(Failure::usage(format!(
@@ -191,7 +220,7 @@ fn look_up(session: &Session, app: &AppKey, asked: &RequestWaiver) -> Result<Str
         );
         return Err(Failure::usage(&said));
     }
-    Ok(text(found, "fingerprint"))
+    Ok([text(found, "fingerprint")].into_iter().chain(texts(&judged["also"])).collect())
 }
 
 /// The one finding of a check that goes by a name.
@@ -201,9 +230,9 @@ fn named<'a>(answer: &'a Value, check: CheckName, name: &str, id: &str) -> Resul
     let listed =
         of_check.flat_map(|check| check["findings"].as_array().map(Vec::as_slice).unwrap_or_default());
     let mut found: Vec<&Value> = Vec::new();
-    for finding in listed.map(|judged| &judged["finding"]).filter(|finding| goes_by(finding, name)) {
-        if !found.iter().any(|known| known["fingerprint"] == finding["fingerprint"]) {
-            found.push(finding);
+    for judged in listed.filter(|judged| goes_by(&judged["finding"], name)) {
+        if !found.iter().any(|known| known["finding"]["fingerprint"] == judged["finding"]["fingerprint"]) {
+            found.push(judged);
         }
     }
     match found[..] {
@@ -212,7 +241,7 @@ fn named<'a>(answer: &'a Value, check: CheckName, name: &str, id: &str) -> Resul
             "decision {id} lists no finding `{name}` of {check}: `tidegate gate explain {id} --json` shows those that it lists"
         ))),
         _ => {
-            found.iter().for_each(|finding| note(format_args!("  {}", candidate(finding))));
+            found.iter().for_each(|judged| note(format_args!("  {}", candidate(&judged["finding"]))));
             Err(Failure::usage(format!(
                 "`{name}` names {} findings: say which with --finding and the fingerprint above",
                 found.len()
@@ -258,7 +287,19 @@ fn break_glass(session: &mut Session, app: &AppKey, taken: &BreakGlass) -> Resul
         until(waiver, session.now),
         text(waiver, "id")
     );
-    session.answer(&answer, line)
+    session.answer(&answer, line)?;
+    if session.json {
+        return Ok(());
+    }
+    let (to, problem) = (text(&answer["notice"], "to"), text(&answer["notice"], "problem"));
+    match (to.is_empty(), problem.is_empty()) {
+        (false, _) => session.say(format_args!("{app}'s owner is told: {to}")),
+        (true, false) => {
+            note(format_args!("nobody is told of it now, so tell them yourself: {problem}"));
+            Ok(())
+        }
+        (true, true) => Ok(()),
+    }
 }
 
 fn list(session: &mut Session, app: &AppKey, state: Option<&str>) -> Result<(), Failure> {
@@ -321,7 +362,9 @@ mod tests {
 
     fn looked_up(answer: &Value, name: &str) -> Result<String, u8> {
         let found = named(answer, CheckName::Vulnerabilities, name, "d1");
-        found.map(|finding| text(finding, "fingerprint")).map_err(|failure| failure.exit_code() as u8)
+        found
+            .map(|judged| text(&judged["finding"], "fingerprint"))
+            .map_err(|failure| failure.exit_code() as u8)
     }
 
     #[test]

@@ -28,9 +28,7 @@ pub(super) fn write_whole<T>(
     readers: Readers,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
+    let partial = partial_of(path);
     let file = begin(&partial, path, readers).map_err(|error| failed(&partial, &error))?;
     let outcome = finish(&file, &partial, path, write);
     if outcome.is_err() {
@@ -38,6 +36,35 @@ pub(super) fn write_whole<T>(
         let _ = fs::remove_file(&partial);
     }
     outcome
+}
+
+/// Whether a file can be written there, found out before work is done whose outcome would be lost. Nothing is left there.
+pub(super) fn can_be_written(path: &Path) -> Result<(), Failure> {
+    let told = |why: String| Failure::no_evidence(format!("{} cannot be written: {why}", path.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.exists() => {
+            let shown = folder.display();
+            return Err(told(format!("there is no folder {shown}; make it first: mkdir -p {shown}")));
+        }
+        Some(folder) if !folder.is_dir() => {
+            return Err(told(format!("{} is a file, and no folder", folder.display())));
+        }
+        _ => {}
+    }
+    if path.is_dir() {
+        return Err(told("it is a folder; name a file in it".to_owned()));
+    }
+    let partial = partial_of(path);
+    begin(&partial, path, Readers::AsBefore).map_err(|error| told(error.to_string()))?;
+    fs::remove_file(&partial).map_err(|error| told(error.to_string()))
+}
+
+/// The place beside a file.
+fn partial_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
@@ -140,6 +167,26 @@ mod tests {
 
     fn set_mode(path: &Path, mode: u32) {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+    }
+
+    #[test]
+    fn whether_a_file_can_be_written_is_told_before_and_leaves_nothing_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = |name: &str| folder.path().join(name);
+        fs::write(here("file"), "kept").expect("written");
+        can_be_written(&here("new.json")).expect("it can");
+        can_be_written(&here("file")).expect("it can be written over");
+        for (name, told) in [
+            ("no/new.json", "mkdir -p"),
+            ("file/new.json", "is a file, and no folder"),
+            ("", "it is a folder"),
+        ] {
+            let failure = can_be_written(&here(name)).expect_err(name);
+            assert_eq!(failure.exit_code() as u8, 3, "{failure}");
+            assert!(failure.to_string().contains(told), "{failure}");
+        }
+        assert_eq!(fs::read_to_string(here("file")).expect("readable"), "kept");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing was made");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rollout_rules::governance::Rules;
 use rollout_rules::ids::NodeId;
+use rollout_rules::time::DurationMs;
 
 pub use mail::{MailEncryption, MailServer};
 use setting::Setting;
@@ -59,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// Expiry and approvals.
     pub rules: Rules,
+    /// How long what the gate decided from is kept.
+    pub keep_evidence: DurationMs,
 }
 
 /// Where TLS has its certificates and its key from, all of them PEM.

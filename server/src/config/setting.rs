@@ -314,6 +314,12 @@ pub const SETTINGS: &[Setting] = &[
         "a flag goes live only after its build has passed; report is for getting to know it",
     ),
     setting(
+        "gate.keep_evidence",
+        "400d",
+        "How long the evidence, judgement and receipt of a decision are kept, 7d to 3650d; of what runs in any environment, and of what to go back to there, always. Of an environment the last 64 decisions at most",
+        "a year, and some weeks to look back at it; once they are gone a build is judged again only with evidence that is handed in anew",
+    ),
+    setting(
         "previews.default_life",
         "2d",
         "Life of a preview environment that names none",

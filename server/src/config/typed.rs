@@ -55,7 +55,7 @@ pub struct Typed {
 }
 
 /// Variables that begin with `TIDEGATE_` and are not settings of the server: the tool's, the tests'.
-const OTHER_VARIABLES: [&str; 9] = [
+const OTHER_VARIABLES: [&str; 12] = [
     "TIDEGATE_CONFIG",
     "TIDEGATE_URL",
     "TIDEGATE_TOKEN",
@@ -64,6 +64,9 @@ const OTHER_VARIABLES: [&str; 9] = [
     "TIDEGATE_KEY",
     "TIDEGATE_APP",
     "TIDEGATE_AGENT",
+    "TIDEGATE_AGENT_PROMPT",
+    "TIDEGATE_AGENT_FILES",
+    "TIDEGATE_AGENT_REVIEWER",
     "TIDEGATE_SHARED",
 ];
 

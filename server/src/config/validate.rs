@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rollout_rules::governance::{ByKind, ByTier, Enforcement, Rules};
 use rollout_rules::ids::NodeId;
-use rollout_rules::percent::Exposure;
 use rollout_rules::time::DurationMs;
 
 use super::mail::mail;
@@ -22,6 +21,10 @@ use crate::duration;
 const MAX_APPROVALS: u64 = 20;
 /// Longest life that a setting may allow a flag: ten years.
 const MAX_LIFE: DurationMs = DurationMs::days(3_650);
+/// Shortest time that evidence may be kept: a build is judged again from it, and waits days for approvals and its deployment.
+const MIN_KEEP_EVIDENCE: DurationMs = DurationMs::days(7);
+/// Longest time that evidence may be kept: ten years.
+const MAX_KEEP_EVIDENCE: DurationMs = DurationMs::days(3_650);
 /// Longest grace at shutdown: ten minutes.
 const MAX_GRACE: DurationMs = DurationMs(600_000);
 /// Longest time that a quiet connection may be kept: an hour.
@@ -81,6 +84,7 @@ pub fn check(
     let mail = mail(&mut reader);
     let limits = limits(&mut reader);
     let rules = rules(&mut reader);
+    let keep_evidence = reader.duration("gate.keep_evidence", MIN_KEEP_EVIDENCE, MAX_KEEP_EVIDENCE);
     Some(Config {
         listen: listen?,
         data_dir: data_dir?,
@@ -99,6 +103,7 @@ pub fn check(
         mail: mail?,
         limits: limits?,
         rules: rules?,
+        keep_evidence: keep_evidence?,
     })
 }
 

@@ -1,10 +1,9 @@
 //! Where evidence becomes a decision: pieces are read and kept, facts are judged by the policy in effect, and the answer is signed.
 //! All of it is work for a thread of its own: nothing here waits for anybody.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 
+use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::gate::decision::{
     CheckName, CheckState, CheckSummary, Decision, EvidenceRef, Judgement, Occasion,
 };
@@ -20,6 +19,7 @@ use super::Gate;
 use super::compiled::Compiled;
 use super::files::Batch;
 use super::material::{Sealed, complete, is_sealed, joined, only_added};
+use super::named::Gone;
 use super::read::{self, Reading};
 use super::trust::receipt::Summary;
 use super::{infrastructure, trust};
@@ -72,7 +72,12 @@ pub enum DeskError {
     /// There is no such app or environment.
     NoSuchPlace,
     /// What an earlier decision was made from is gone.
-    Forgotten(DecisionId),
+    Forgotten {
+        /// The decision.
+        decision: Box<Decision>,
+        /// Why it is gone.
+        gone: Gone,
+    },
     /// Together with what was handed in before, it is more files than are taken.
     TooManyPieces {
         /// How many.
@@ -93,8 +98,14 @@ impl std::fmt::Display for DeskError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DeskError::NoSuchPlace => f.write_str("there is no such app or environment"),
-            DeskError::Forgotten(id) => {
-                write!(f, "what decision {id} was made from is gone: ask again with all evidence")
+            DeskError::Forgotten { decision, gone } => {
+                let Decision { id, app, environment, artifact, .. } = &**decision;
+                write!(
+                    f,
+                    "what was kept of decision {id} {gone}. The log still has its verdict, {}; to have the build judged again, ask with \
+                     all evidence, in the app's folder: `tidegate gate check --app {app} --env {environment} --artifact {artifact}`",
+                    decision.verdict
+                )
             }
             DeskError::TooManyPieces { pieces } => write!(
                 f,
@@ -173,23 +184,48 @@ impl Gate {
         let mut facts = read::merge(readings);
         facts.agents.clone_from(&ask.agents);
         let before = snapshot.decision(&ask.app, &ask.environment, &ask.artifact);
-        if let Some(before) = before {
-            let mut earlier = self.facts_of(&before.decision)?;
+        let before = before.map(|before| &before.decision);
+        let earlier =
+            before.map(|before| self.earlier(before, ask.occasion, snapshot, now)).transpose()?.flatten();
+        if let (Some(before), Some((earlier, sealed))) = (before, earlier) {
             if ask.occasion == Occasion::NewEvidence {
                 facts.pieces.iter_mut().for_each(|piece| piece.added = true);
-            } else {
-                only_added(&mut earlier);
             }
             let is_kept = |digest: &Digest| earlier.pieces.iter().any(|piece| piece.digest == *digest);
-            refs.extend(before.decision.evidence.iter().filter(|it| is_kept(&it.digest)).cloned());
-            signed.extend(self.sealed(&before.decision, &earlier)?);
+            refs.extend(before.evidence.iter().filter(|it| is_kept(&it.digest)).cloned());
+            signed.extend(sealed);
             facts = joined(earlier, facts);
         }
+        // The same piece handed in twice is one, and it is as old as it was first.
+        signed.sort_by_key(|sealed| (sealed.piece, sealed.received_at));
+        signed.dedup_by_key(|sealed| sealed.piece);
         if facts.pieces.len() > MAX_PIECES {
             return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);
         self.conclude(ask, (facts, refs, &signed), batch, snapshot, now)
+    }
+
+    /// What counts on of what a build was judged from before. None: whoever asks with all evidence does not need what is gone.
+    fn earlier(
+        &self,
+        before: &Decision,
+        occasion: Occasion,
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<Option<(Facts, Vec<Sealed>)>, DeskError> {
+        let read = || {
+            let mut facts = self.facts_of(before, snapshot, now)?;
+            if occasion != Occasion::NewEvidence {
+                only_added(&mut facts);
+            }
+            let sealed = self.sealed(before, &facts, snapshot, now)?;
+            Ok((facts, sealed))
+        };
+        match read() {
+            Err(DeskError::Forgotten { .. }) if occasion != Occasion::NewEvidence => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// Judges a build again, by what holds now, from what its last decision was made from.
@@ -201,8 +237,8 @@ impl Gate {
         snapshot: &Snapshot,
         now: UnixMs,
     ) -> Result<(Decision, Judgement), DeskError> {
-        let facts = self.facts_of(earlier)?;
-        let signed = self.sealed(earlier, &facts)?;
+        let facts = self.facts_of(earlier, snapshot, now)?;
+        let signed = self.sealed(earlier, &facts, snapshot, now)?;
         let ask = Ask {
             app: earlier.app.clone(),
             environment: earlier.environment.clone(),
@@ -217,16 +253,16 @@ impl Gate {
         self.conclude(&ask, material, self.files().batch(), snapshot, now)
     }
 
-    /// What a build would be judged by another policy. Nothing is kept.
-    pub fn try_policy(
+    /// What a build would be judged by another policy, or in a snapshot that is only supposed. Nothing is kept.
+    pub fn try_by(
         &self,
         earlier: &Decision,
         compiled: &Compiled,
         snapshot: &Snapshot,
         now: UnixMs,
     ) -> Result<Judgement, DeskError> {
-        let mut facts = self.facts_of(earlier)?;
-        let signed = self.sealed(earlier, &facts)?;
+        let mut facts = self.facts_of(earlier, snapshot, now)?;
+        let signed = self.sealed(earlier, &facts, snapshot, now)?;
         let app = snapshot.app(&earlier.app).ok_or(DeskError::NoSuchPlace)?;
         complete(&mut facts, &signed, compiled, (app, &earlier.environment), &earlier.artifact);
         Ok(judged(compiled, app, &earlier.environment, earlier.artifact, &facts, now))
@@ -281,26 +317,68 @@ impl Gate {
         Ok((decision.fitted(), judgement))
     }
 
-    fn facts_of(&self, decision: &Decision) -> Result<Facts, DeskError> {
-        let bytes = self.files().get(&decision.facts)?;
-        let bytes = bytes.ok_or_else(|| DeskError::Forgotten(decision.id.clone()))?;
+    fn facts_of(&self, decision: &Decision, snapshot: &Snapshot, now: UnixMs) -> Result<Facts, DeskError> {
+        let bytes = self.file_of(decision, &decision.facts, snapshot, now)?;
         Ok(serde_json::from_slice(&bytes).map_err(io::Error::other)?)
     }
 
-    /// What a decision found; none if it is gone.
-    pub fn judgement_of(&self, decision: &Decision) -> io::Result<Option<Judgement>> {
-        let bytes = self.files().get(&decision.judgement)?;
-        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other)).transpose()
+    /// What a decision found.
+    pub fn judgement_of(
+        &self,
+        decision: &Decision,
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<Judgement, DeskError> {
+        let bytes = self.file_of(decision, &decision.judgement, snapshot, now)?;
+        Ok(serde_json::from_slice(&bytes).map_err(io::Error::other)?)
+    }
+
+    /// A file that a decision names.
+    pub fn file_of(
+        &self,
+        decision: &Decision,
+        name: &Digest,
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<Vec<u8>, DeskError> {
+        let forgotten = |gone| DeskError::Forgotten { decision: Box::new(decision.clone()), gone };
+        if let Some(gone) = self.gone(decision, name, snapshot, now) {
+            return Err(forgotten(gone));
+        }
+        match self.files().get(name) {
+            Ok(bytes) => bytes.ok_or_else(|| forgotten(Gone::Missing)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::error!(%error, "a file of the gate is damaged");
+                Err(forgotten(Gone::Damaged))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Why a file that a decision names is not there, as far as that is known without reading it; none: it is there.
+    pub fn gone(&self, decision: &Decision, name: &Digest, snapshot: &Snapshot, now: UnixMs) -> Option<Gone> {
+        let mut decisions = snapshot.decisions(&decision.app, &decision.environment);
+        let decided = decisions.find(|decided| decided.decision.id == decision.id);
+        // What counts as gone is not read, though the next sweep alone removes it: nothing new may stand on it.
+        let ended = decided.and_then(|decided| self.retention().ended(decided, snapshot, now));
+        // A build that was deployed after its evidence had gone is kept from then on, and that does not bring it back.
+        let passed = || decided.and_then(|decided| self.retention().passed(decided, now));
+        ended.or_else(|| (!self.files().has(name)).then(|| passed().unwrap_or(Gone::Missing)))
     }
 
     /// What of a decision's evidence is checked with keys.
-    fn sealed(&self, decision: &Decision, facts: &Facts) -> Result<Vec<Sealed>, DeskError> {
+    fn sealed(
+        &self,
+        decision: &Decision,
+        facts: &Facts,
+        snapshot: &Snapshot,
+        now: UnixMs,
+    ) -> Result<Vec<Sealed>, DeskError> {
         let mut sealed = Vec::new();
         for piece in decision.evidence.iter().filter(|piece| is_sealed(piece.format)) {
             let read = facts.pieces.iter().find(|it| it.digest == piece.digest);
             let (Some(format), Some(read)) = (piece.format, read) else { continue };
-            let bytes = self.files().get(&piece.kept)?;
-            let bytes = bytes.ok_or_else(|| DeskError::Forgotten(decision.id.clone()))?;
+            let bytes = self.file_of(decision, &piece.kept, snapshot, now)?;
             sealed.push(Sealed { piece: piece.digest, format, bytes, received_at: read.received_at });
         }
         Ok(sealed)
@@ -327,6 +405,8 @@ fn judged(
     let subject = Subject {
         app: &app.info().key,
         environment,
+        // Where there is no such environment any more, as if it mattered most.
+        kind: app.environment(environment).map_or(EnvironmentKind::Production, |it| it.environment().kind),
         tier: app.info().tier,
         artifact,
         source: app.source(),
@@ -362,20 +442,4 @@ fn summary(ask: &Ask, judgement: &Judgement, facts: &Facts, policy: Digest, now:
 fn cut(name: &str) -> String {
     let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
     name[..end.unwrap_or(0)].to_owned()
-}
-
-/// All files that a snapshot's decisions name.
-pub fn named_files(snapshot: &Snapshot) -> BTreeSet<Digest> {
-    let mut named = BTreeSet::from([Digest::of(b"")]);
-    for app in snapshot.apps(None) {
-        for environment in app.environments() {
-            let key = &environment.environment().key;
-            for decided in snapshot.decisions(&app.info().key, key) {
-                let Decision { facts, judgement, receipt, evidence, .. } = &Arc::as_ref(decided).decision;
-                named.extend([*facts, *judgement, *receipt]);
-                named.extend(evidence.iter().map(|piece| piece.kept));
-            }
-        }
-    }
-    named
 }

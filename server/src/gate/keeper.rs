@@ -17,8 +17,8 @@ use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, HOUR, UnixMs};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use super::Gate;
 use super::desk::DeskError;
-use super::{Gate, desk};
 use crate::clock::Clock;
 use crate::state::{CommandHandle, Event, Live, Readiness, Refusal, Request, SubmitError};
 
@@ -57,7 +57,7 @@ pub async fn run(gate: Gate, live: Arc<Live>, commands: CommandHandle, clock: Cl
             continue;
         }
         if sweep_at <= now {
-            keeper.sweep().await;
+            keeper.sweep(now).await;
             sweep_at = clock.now().plus(HOUR);
         }
         let next = due.values().min().copied().unwrap_or(UnixMs::NEVER).min(sweep_at);
@@ -156,8 +156,8 @@ impl Keeper {
             });
             let decision = match work.await {
                 Ok(Ok((decision, _))) => decision,
-                Ok(Err(error @ DeskError::Forgotten(_))) => {
-                    // It never will be, as after a restore: until evidence is handed in again, nothing is raised by it.
+                Ok(Err(error @ DeskError::Forgotten { .. })) => {
+                    // It never will be: until evidence is handed in again, nothing is raised by it.
                     tracing::warn!(%app, %environment, %error, "a build cannot be judged again");
                     return true;
                 }
@@ -200,12 +200,12 @@ impl Keeper {
         self.commands.submit(request(app, Command::Gate(command), &reason)).await.map(|_| ())
     }
 
-    async fn sweep(&self) {
+    async fn sweep(&self, now: UnixMs) {
         let (gate, folded) = (self.gate.clone(), self.folded());
-        let work = tokio::task::spawn_blocking(move || gate.files().sweep(&desk::named_files(&folded)));
+        let work = tokio::task::spawn_blocking(move || gate.sweep(&folded, now));
         match work.await {
             Ok(Ok(0)) => {}
-            Ok(Ok(gone)) => tracing::debug!(gone, "files of the gate that nothing names any more are gone"),
+            Ok(Ok(gone)) => tracing::debug!(gone, "files of decisions that are kept no more are gone"),
             Ok(Err(error)) => tracing::warn!(%error, "the files of the gate could not be swept"),
             Err(error) => tracing::error!(%error, "the files of the gate could not be swept"),
         }

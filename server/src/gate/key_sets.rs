@@ -21,7 +21,11 @@ const MAX_KEPT: usize = 256;
 
 /// Key sets that were fetched.
 #[derive(Default)]
-pub struct KeySets(Mutex<HashMap<String, Fetched>>);
+pub struct KeySets {
+    fetched: Mutex<HashMap<String, Fetched>>,
+    /// Held while one is fetched: whoever needs it too waits, and does not ask again.
+    fetching: tokio::sync::Mutex<()>,
+}
 
 #[derive(Clone)]
 struct Fetched {
@@ -30,11 +34,12 @@ struct Fetched {
 }
 
 impl KeySets {
-    /// The issuers of a policy with their keys. An address is asked once an hour, and with `anew`, for a token with a key that is not
+    /// The issuers of a policy, one of them with its keys. An address is asked once an hour, and with `anew`, for a token with a key that is not
     /// known, once a minute. One that does not answer leaves the keys that were known.
     pub async fn issuers<F>(
         &self,
         compiled: &Compiled,
+        meant: &str,
         fetch: impl Fn(String) -> F,
         anew: bool,
         now: UnixMs,
@@ -43,7 +48,7 @@ impl KeySets {
         F: Future<Output = Result<String, String>>,
     {
         let mut issuers = compiled.issuers.clone();
-        for (name, jwks) in compiled.issuers.sources() {
+        for (name, jwks) in compiled.issuers.sources().filter(|(name, _)| *name == meant) {
             let text = match jwks {
                 Jwks::Keys(keys) => Some(Arc::from(keys.to_string())),
                 Jwks::File(path) => match read(path) {
@@ -74,12 +79,16 @@ impl KeySets {
     where
         F: Future<Output = Result<String, String>>,
     {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
+        let known = || self.fetched.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
         let pause = if anew { LEAST_PAUSE } else { HOUR };
-        if let Some(known) = &known
-            && now < known.tried_at.plus(pause)
-        {
-            return known.text.clone();
+        let is_fresh = |known: &Fetched| now < known.tried_at.plus(pause);
+        if let Some(known) = known().filter(is_fresh) {
+            return known.text;
+        }
+        let _alone = self.fetching.lock().await;
+        let known = known();
+        if let Some(known) = known.clone().filter(is_fresh) {
+            return known.text;
         }
         let text = match fetch(url.to_owned()).await {
             Ok(text) => Some(Arc::from(text)),
@@ -88,7 +97,7 @@ impl KeySets {
                 known.and_then(|known| known.text)
             }
         };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }

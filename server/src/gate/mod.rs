@@ -3,34 +3,48 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | bytes into facts, within bounds | [`read`], [`infrastructure`] (plans), [`trust`] (signatures and tokens) |
+//! | bytes into facts, within bounds | [`read`], [`infrastructure`] (plans), [`trust`] (signatures and tokens), all by `json` |
+//! | a policy as somebody wrote it, and all that is wrong with it | [`written`] |
 //! | the policy made ready to judge by | [`compiled`] |
 //! | facts and policy into a decision with its receipt | [`desk`], `material` |
-//! | evidence, facts, judgements and receipts, by their digests | [`files`] |
+//! | a finding of the last decision, for who asks for a waiver | `listed` |
+//! | evidence, facts, judgements and receipts, by their digests | [`files`], `sweep` |
+//! | for how long those are kept | [`named`] |
+//! | the folder where no server runs: filled from a backup, or looked through | [`folder`] |
 //! | judging again what changed, and taking back what is denied | [`keeper`] |
 
 pub mod compiled;
 pub mod desk;
 pub mod files;
+pub mod folder;
 pub mod infrastructure;
+mod json;
 pub mod keeper;
 pub mod key_sets;
+mod listed;
 mod material;
+pub mod named;
 pub mod read;
+mod sweep;
 pub mod trust;
+pub mod written;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rollout_rules::gate::decision::Decided;
 use rollout_rules::gate::policy::Policy;
 use rollout_rules::ids::Digest;
 use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::compiled::Compiled;
 use self::files::Files;
 use self::key_sets::KeySets;
+use self::named::{Retention, files_of};
 use self::trust::receipt_key::{ReceiptKey, ReceiptKeyError};
 
 /// How many requests are let in at one time; more are told to come again. Each holds one file at a time, which may come slowly.
@@ -48,6 +62,7 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     files: Files,
+    retention: Retention,
     key: ReceiptKey,
     compiled: Mutex<Option<Arc<Compiled>>>,
     key_sets: KeySets,
@@ -77,27 +92,55 @@ impl std::error::Error for OpenError {}
 
 impl Gate {
     /// Opens the folder; makes it, and the key that receipts are signed with, if they are not there.
-    pub fn open(folder: &Path) -> Result<Gate, OpenError> {
+    pub fn open(folder: &Path, retention: Retention) -> Result<Gate, OpenError> {
         let files = Files::open(&folder.join(FILES)).map_err(OpenError::Folder)?;
         let key = ReceiptKey::load_or_create(&folder.join(KEY)).map_err(OpenError::Key)?;
-        Ok(Gate::of(files, key))
+        Ok(Gate::of(files, retention, key))
     }
 
     /// With everything in memory, and a key of its own: what it signs can be checked for as long as it lives.
     pub fn in_memory() -> Result<Gate, OpenError> {
         let key = ReceiptKey::generate().map_err(OpenError::Key)?;
-        Ok(Gate::of(Files::in_memory(), key))
+        Ok(Gate::of(Files::in_memory(), Retention::default(), key))
     }
 
-    fn of(files: Files, key: ReceiptKey) -> Gate {
+    fn of(files: Files, retention: Retention, key: ReceiptKey) -> Gate {
         let (room, desks) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(WORKING)));
         let (compiled, key_sets) = (Mutex::default(), KeySets::default());
-        Gate(Arc::new(Inner { files, key, compiled, key_sets, room, desks }))
+        Gate(Arc::new(Inner { files, retention, key, compiled, key_sets, room, desks }))
     }
 
     /// Where evidence, facts, judgements and receipts are.
     pub fn files(&self) -> &Files {
         &self.0.files
+    }
+
+    /// How long those are kept.
+    pub fn retention(&self) -> Retention {
+        self.0.retention
+    }
+
+    /// From now on no file goes, until what is answered is dropped.
+    pub fn hold(&self) -> Hold {
+        self.files().hold();
+        Hold(self.clone())
+    }
+
+    /// The files that are kept, each once, with the newest decision that names it; those of the newest decisions first.
+    pub fn kept_files(&self, snapshot: &Snapshot, now: UnixMs) -> Vec<(Digest, Arc<Decided>)> {
+        let (mut seen, mut kept) = (BTreeSet::new(), Vec::new());
+        for decided in self.retention().kept(snapshot, now) {
+            let new = files_of(&decided.decision).filter(|name| seen.insert(*name));
+            kept.extend(new.map(|name| (name, Arc::clone(&decided))));
+        }
+        kept
+    }
+
+    /// Removes what no decision names whose files are kept. Says how many files went.
+    pub fn sweep(&self, snapshot: &Snapshot, now: UnixMs) -> io::Result<usize> {
+        let kept = self.retention().kept(snapshot, now);
+        let named = kept.iter().flat_map(|decided| files_of(&decided.decision)).collect();
+        self.files().sweep(&named)
     }
 
     /// The key of its receipts.
@@ -138,5 +181,14 @@ impl Gate {
         let compiled = Arc::new(Compiled::of(Arc::clone(policy), digest));
         *kept = Some(Arc::clone(&compiled));
         compiled
+    }
+}
+
+/// While it is there, no file of the gate goes.
+pub struct Hold(Gate);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.files().release();
     }
 }

@@ -14,6 +14,7 @@ use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
 use super::Shared;
+use super::agent;
 use super::guard;
 use super::problem::{self, Problem};
 use crate::secret;
@@ -21,10 +22,6 @@ use crate::state::Published;
 
 /// Where tools that know no bearer tokens put the secret.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// Where an agent names itself: `model=…; tool=…; on-behalf-of=…`.
-const AGENT: HeaderName = HeaderName::from_static("tidegate-agent");
-/// Longest name of a model, a tool or a person, in bytes.
-const MAX_AGENT_NAME_BYTES: usize = 128;
 
 /// Whoever sent a request, after their token was found valid and the request counted against its rate.
 #[derive(Clone, Debug)]
@@ -63,7 +60,7 @@ impl Principal {
         if !(guard::is_kill(request.method(), request.path()) && changes_anything(token.scope)) {
             shared.limits.count_request(&token.id, shared.clock.coarse())?;
         }
-        let actor = agent(request.headers())?.unwrap_or_else(|| token.actor.clone());
+        let actor = agent::acting(request.headers(), &token.actor)?;
         Ok(Principal {
             scope: token.scope,
             app: token.app.clone(),
@@ -284,37 +281,6 @@ pub fn still_valid(token: &Token, now: UnixMs) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn agent(headers: &HeaderMap) -> Result<Option<Actor>, Problem> {
-    let Some(value) = headers.get(AGENT) else { return Ok(None) };
-    let wrong = || {
-        Problem::new(
-            problem::INVALID_PARAMETER,
-            "write the header `Tidegate-Agent` as `model=…; tool=…; on-behalf-of=…`",
-        )
-    };
-    let (mut model, mut tool, mut on_behalf_of) = (None, None, None);
-    for part in std::str::from_utf8(value.as_bytes()).map_err(|_| wrong())?.split(';') {
-        let (name, text) = part.split_once('=').ok_or_else(wrong)?;
-        let text = text.trim();
-        if text.is_empty() || text.len() > MAX_AGENT_NAME_BYTES {
-            return Err(wrong());
-        }
-        let place = match name.trim().to_ascii_lowercase().as_str() {
-            "model" => &mut model,
-            "tool" => &mut tool,
-            "on-behalf-of" => &mut on_behalf_of,
-            _ => return Err(wrong()),
-        };
-        if place.replace(text.to_owned()).is_some() {
-            return Err(wrong());
-        }
-    }
-    match (model, tool, on_behalf_of) {
-        (Some(model), Some(tool), Some(on_behalf_of)) => Ok(Some(Actor::Agent { model, tool, on_behalf_of })),
-        _ => Err(wrong()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,18 +299,5 @@ mod tests {
         assert_eq!(credential(&headers("x-api-key", "tg_x")), Some("tg_x"));
         assert_eq!(credential(&headers("authorization", "Basic dXNlcg==")), None);
         assert_eq!(credential(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn an_agent_is_named_whole_or_refused() {
-        let named = agent(&headers("tidegate-agent", "model=m-1; tool=editor; on-behalf-of=ada")).unwrap();
-        let ada = Actor::Agent { model: "m-1".into(), tool: "editor".into(), on_behalf_of: "ada".into() };
-        assert_eq!(named, Some(ada));
-        assert_eq!(agent(&HeaderMap::new()).unwrap(), None);
-        for bad in
-            ["", "model=m", "model=m; tool=t; on-behalf-of=", "model=m; model=m; tool=t; on-behalf-of=x"]
-        {
-            assert!(agent(&headers("tidegate-agent", bad)).is_err(), "{bad}");
-        }
     }
 }

@@ -1,6 +1,9 @@
 //! `GET /v1/backup`: the whole log up to the revision that was published when the request came, as one
-//! stream, and the kills in effect that the log had not taken. The log goes on meanwhile; what comes later is
-//! not in it.
+//! stream, the kills in effect that the log had not taken, and what the gate keeps of the decisions at that revision. The log goes on
+//! meanwhile; what comes later is not in it.
+//!
+//! The log comes first: it is what a server cannot do without. A decision's files were on disk before its entry was published, and none goes
+//! while a backup is on its way, so that all files that the log names at that revision are there when their turn comes.
 
 use std::vec::IntoIter;
 
@@ -15,6 +18,7 @@ use tokio::runtime::Handle;
 use super::Shared;
 use super::audience::Query;
 use super::auth::{self, Principal};
+use super::backup_files::KeptFiles;
 use super::feed::stream::StreamPlace;
 use super::problem::{self, Problem};
 use crate::backup::{Encoder, Header, KillAhead};
@@ -46,6 +50,8 @@ pub async fn backup(
         let detail = format!("{MAX_BACKUPS} backups are being taken already; try again when one is done");
         Problem::new(problem::BUSY, detail).retry_after(30)
     })?;
+    // Before it is said which files belong to it: from here on none goes.
+    let hold = shared.gate.as_ref().map(|gate| (gate.clone(), gate.hold()));
     // What is published is durable, and what is durable stays as it is.
     let published = shared.published_full();
     let folded = &published.folded;
@@ -56,12 +62,18 @@ pub async fn backup(
         environment: overlay.environment.clone(),
         at: overlay.at,
     });
+    let now = shared.clock.now();
+    let kept = hold.map(|(gate, hold)| KeptFiles::of(gate, hold, folded, now));
+    if kept.is_none() {
+        tracing::warn!("the gate is closed: what it keeps is not in the backup");
+    }
     let header = Header {
         log: shared.log_id().clone(),
         first: Revision(1),
         last: folded.revision(),
         hash: folded.hash(),
-        at: shared.clock.now(),
+        at: now,
+        gate_files: kept.as_ref().map(KeptFiles::count),
     };
     let tail = shared
         .log
@@ -75,7 +87,8 @@ pub async fn backup(
         token: who.token,
         end: header.last,
         done: Revision::ZERO,
-        kills: kills.collect(),
+        kills: Some(kills.collect()),
+        kept,
         tail: Some(tail),
         batch: Vec::new().into_iter(),
         encoder: Some(encoder),
@@ -101,8 +114,10 @@ struct Copying {
     /// The last revision that belongs to it.
     end: Revision,
     done: Revision,
-    /// What comes after it.
-    kills: Vec<KillAhead>,
+    /// What comes after it; gone once the log is ended.
+    kills: Option<Vec<KillAhead>>,
+    /// What comes then; away while files are read, gone once all were.
+    kept: Option<KeptFiles>,
     /// Away while it reads.
     tail: Option<Box<dyn Tail>>,
     batch: IntoIter<LogEntry>,
@@ -118,18 +133,12 @@ impl Copying {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         while let Some(encoder) = &mut self.encoder {
             if self.done >= self.end {
-                if let Some(mut encoder) = self.encoder.take() {
-                    self.kills.iter().for_each(|kill| encoder.kill(kill, &mut self.piece));
-                    encoder.end(&mut self.piece);
-                }
-                break;
-            }
-            match self.batch.next() {
-                Some(entry) => {
-                    encoder.entry(entry.revision, entry.hash, &entry.bytes, &mut self.piece);
-                    self.done = entry.revision;
-                }
-                None => self.batch = self.read().await?.into_iter(),
+                self.after_the_log().await?;
+            } else if let Some(entry) = self.batch.next() {
+                encoder.entry(entry.revision, entry.hash, &entry.bytes, &mut self.piece);
+                self.done = entry.revision;
+            } else {
+                self.batch = self.read().await?.into_iter();
             }
             if self.piece.len() > PIECE_BYTES {
                 break;
@@ -143,16 +152,42 @@ impl Copying {
         Ok(Some(Bytes::from(std::mem::take(&mut self.piece))))
     }
 
-    /// The next entries. Whoever lost the right to them meanwhile gets no more, and a server that stops does
-    /// not wait.
-    async fn read(&mut self) -> Result<Vec<LogEntry>, Problem> {
+    /// Ends the log, then goes through what the gate keeps, a piece at a time, then ends all.
+    async fn after_the_log(&mut self) -> Result<(), Problem> {
+        let Some(mut encoder) = self.encoder.take() else { return Ok(()) };
+        if let Some(kills) = self.kills.take() {
+            kills.iter().for_each(|kill| encoder.kill(kill, &mut self.piece));
+            encoder.log_ends(&mut self.piece);
+        }
+        let Some(mut kept) = self.kept.take() else {
+            encoder.end(&mut self.piece);
+            return Ok(());
+        };
+        self.go_on()?;
+        let mut piece = std::mem::take(&mut self.piece);
+        let read = tokio::task::spawn_blocking(move || {
+            let more = kept.fill(&mut encoder, &mut piece, PIECE_BYTES)?;
+            Ok::<_, std::io::Error>((more.then_some(kept), encoder, piece))
+        });
+        let (kept, encoder, piece) = read.await.map_err(Problem::internal)?.map_err(Problem::internal)?;
+        (self.kept, self.encoder, self.piece) = (kept, Some(encoder), piece);
+        Ok(())
+    }
+
+    /// Whoever lost the right to a backup meanwhile gets no more, and a server that stops does not wait.
+    fn go_on(&self) -> Result<(), Problem> {
         if *self.shared.closing.borrow() {
             return Err(Problem::new(problem::NOT_READY, "the server stops"));
         }
         let token = self.shared.published().snapshot.token(&self.token).cloned();
         let token = token.ok_or_else(|| Problem::internal("a token is gone from the snapshot"))?;
         auth::still_valid(&token, self.shared.clock.coarse())
-            .map_err(|why| Problem::new(problem::UNAUTHENTICATED, why))?;
+            .map_err(|why| Problem::new(problem::UNAUTHENTICATED, why))
+    }
+
+    /// The next entries.
+    async fn read(&mut self) -> Result<Vec<LogEntry>, Problem> {
+        self.go_on()?;
         let mut tail = self.tail.take().ok_or_else(|| Problem::internal("a backup broke off before"))?;
         let runtime = Handle::current();
         // Old entries come from the disk, which this thread's other requests must not wait for.

@@ -162,11 +162,23 @@ pub fn refused(refusal: &Refusal) -> Problem {
             .with("changed", serde_json::to_value(changed).unwrap_or(Value::Null)),
         Refusal::RevisionRequired { current } => problem.with("current_revision", current.0),
         Refusal::Invalid { field, .. } => problem.with("field", field.as_str()),
-        Refusal::ApprovalsNeeded { needed, have } => problem.with("needed", *needed).with("have", *have),
+        Refusal::ApprovalsNeeded { needed, have, roles } => {
+            problem.with("needed", *needed).with("have", *have).with("roles", json!(roles))
+        }
         Refusal::RolesMissing { roles } => problem.with("roles", json!(roles)),
         Refusal::RoleNeeded { role } => problem.with("role", role.as_str()),
         Refusal::WaiverOver { state, .. } => problem.with("state", state.as_str()),
-        Refusal::GateMissing { missing } => problem.with("missing", json!(missing)),
+        Refusal::GateMissing { missing, besides } => {
+            let told = besides.as_ref().map(ToString::to_string);
+            let problem = problem.with("missing", json!(missing.iter().chain(&told).collect::<Vec<_>>()));
+            match besides.as_deref() {
+                Some(Refusal::ApprovalsNeeded { needed, have, roles }) => {
+                    problem.with("needed", *needed).with("have", *have).with("roles", json!(roles))
+                }
+                Some(Refusal::RolesMissing { roles }) => problem.with("roles", json!(roles)),
+                _ => problem,
+            }
+        }
         Refusal::TooMany { what, limit } => problem.with("what", *what).with("limit", *limit),
         Refusal::TooLarge { bytes, limit } => problem.with("bytes", *bytes).with("limit", *limit),
         Refusal::ExpiryBeyondCap { asked, cap } => {
@@ -186,6 +198,7 @@ pub fn refused(refusal: &Refusal) -> Problem {
         Refusal::NoRollout { ended } => problem.with("ended", json!(ended)),
         Refusal::RolloutNotPaused { status } => problem.with("rollout_status", *status),
         Refusal::NotDue { at } => problem.with("at", at.to_string()),
+        Refusal::GlassSpent { again } => problem.with("again", again.to_string()),
         Refusal::LeftToPeople { until } => problem.with("until", until.to_string()),
         Refusal::ProposalClosed { state, .. } => problem.with("state", state.as_str()),
         _ => problem,

@@ -46,6 +46,11 @@ pub struct Shown {
 }
 
 impl Creating {
+    /// The body, for who has to look something up before the command is made.
+    pub fn body<F: DeserializeOwned>(&self) -> Result<F, Problem> {
+        body::parse(&self.bytes)
+    }
+
     /// Reads the body, submits the command that `command` makes of it with its reason, and answers with
     /// what `show` makes of the outcome and of what `command` left for it.
     pub async fn run<F: DeserializeOwned, L>(

@@ -90,7 +90,9 @@ pub fn with_end(tag: &str, until: UnixMs) -> String {
 pub fn still_good<'h>(header: &'h str, tag: &str, now: UnixMs) -> Option<&'h str> {
     given(header).find(|given| {
         given.split_once('.').is_some_and(|(state, until)| {
-            state == tag && u64::from_str_radix(until, 16).is_ok_and(|until| now < UnixMs(until))
+            let is_hex = until.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let until = u64::from_str_radix(until, 16).ok().filter(|_| is_hex);
+            state == tag && until.is_some_and(|until| now < UnixMs(until))
         })
     })
 }

@@ -67,6 +67,13 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         Err((REQUEST - bucket.left).div_ceil(self.rate).div_ceil(1_000).max(1))
     }
 
+    /// Puts one request back that was taken.
+    pub fn give_back(&self, key: &K) {
+        if let Some(mut bucket) = self.buckets.get_mut(key) {
+            bucket.left = bucket.left.saturating_add(REQUEST).min(self.burst);
+        }
+    }
+
     fn filled(&self, bucket: Bucket, now: UnixMs) -> u64 {
         let fresh = now.since(bucket.at).0.saturating_mul(self.rate);
         bucket.left.saturating_add(fresh).min(self.burst)
@@ -114,8 +121,8 @@ impl Limits {
         })
     }
 
-    /// Counts a failed login of an address; those of one /64 of IPv6 count together. A valid token is never refused for it: many clients may
-    /// share one address.
+    /// Counts a failed login of an address; those of one /64 of IPv6 count together. A valid token of Tidegate is never refused for
+    /// it: many clients may share one address. Those of pipelines are counted before they are looked at.
     pub fn count_failed_login(&self, peer: Option<IpAddr>, now: UnixMs) -> Result<(), Problem> {
         let Some(peer) = peer else { return Ok(()) };
         self.failed_logins.take(&network(peer), now).map_err(|seconds| {
@@ -125,6 +132,13 @@ impl Limits {
             )
             .retry_after(seconds)
         })
+    }
+
+    /// Takes back a failed login that was counted before it was looked at, where looking is work: it did not fail.
+    pub fn let_in(&self, peer: Option<IpAddr>) {
+        if let Some(peer) = peer {
+            self.failed_logins.give_back(&network(peer));
+        }
     }
 }
 

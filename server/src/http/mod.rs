@@ -2,10 +2,12 @@
 //!
 //! Handlers are not generic: all they share is [`Shared`]. Each reads what is published once.
 
+mod agent;
 pub mod apps;
 pub mod audience;
 pub mod auth;
 pub mod backup;
+mod backup_files;
 pub mod body;
 pub mod clients;
 pub mod commands;

@@ -70,6 +70,7 @@ kinds! {
     ROLLOUT_NOT_PAUSED = "rollout_not_paused" 409 "The rollout is not paused";
     LEFT_TO_PEOPLE = "left_to_people" 409 "Automation has acted as often as it may";
     WEBHOOK_DISABLED = "webhook_disabled" 409 "The webhook is disabled";
+    GLASS_SPENT = "glass_spent" 409 "The glass was broken for as long as it may be";
     WAIVER_OVER = "waiver_over" 409 "The waiver is over";
     STALE = "stale" 412 "It changed since it was seen";
     TOO_LARGE = "too_large" 413 "It is too large";
@@ -199,7 +200,8 @@ pub fn percent_decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let digits = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').filter(is_hex);
         if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             out.push(byte);
             at += 3;

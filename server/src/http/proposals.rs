@@ -4,15 +4,15 @@ use actix_web::{HttpResponse, web};
 use rollout_rules::change::Command;
 use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::gate::policy::Role;
-use rollout_rules::governance::Rules;
-use rollout_rules::ids::{AppKey, Digest, ProposalId};
-use rollout_rules::proposal::{Approving, Proposal};
+use rollout_rules::governance::{Enforcement, GateStanding, Rules};
+use rollout_rules::ids::{AppKey, Digest, EnvKey, ProposalId};
+use rollout_rules::proposal::{Approving, Proposal, ProposalState};
 use rollout_rules::rollout::Rollout;
-use rollout_rules::snapshot::Snapshot;
+use rollout_rules::snapshot::{App, Snapshot};
 use rollout_rules::time::UnixMs;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Shared;
 use super::apps::OnlyReason;
@@ -66,27 +66,59 @@ pub struct NewApproval {
 }
 
 fn show(shared: &Shared, snapshot: &Snapshot, proposal: &Proposal, now: UnixMs) -> Value {
-    views::proposal(proposal, approvals_needed(&shared.rules, snapshot, &proposal.command), now)
+    let rules = &shared.rules;
+    let needed = approvals_needed(rules, snapshot, &proposal.command);
+    let mut view = views::proposal(proposal, needed, now);
+    if proposal.state(now) != ProposalState::Open {
+        return view;
+    }
+    let counted = proposal.standing_approvals(rules, snapshot, now);
+    let by = |role: &Role| counted.iter().find(|one| one.role == Some(*role)).map(|one| &one.actor);
+    let asked = raised(snapshot, &proposal.command)
+        .map_or(&[][..], |(app, _)| rules.roles_asked(snapshot, app.info().tier));
+    let roles: Vec<Value> = asked.iter().map(|role| json!({ "role": role, "by": by(role) })).collect();
+    view["counted"] = counted.len().into();
+    view["roles"] = roles.into();
+    view["gate_missing"] = json!(gate_missing(rules, snapshot, &proposal.command, now));
+    view
 }
 
-/// How many approvals a command takes if it raises: what the tier asks for changes in production, and one at least
-/// where the plan of a rollout asks for approval.
-fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8 {
+/// The app that a command changes in production and the environments there, if it may raise what they serve.
+fn raised<'s>(snapshot: &'s Snapshot, command: &Command) -> Option<(&'s App, Vec<&'s EnvKey>)> {
     let (app, environment) = match command {
         Command::SetTargeting { app, environment, .. }
         | Command::StartRollout { app, environment, .. }
         | Command::AdvanceRollout { app, environment, .. } => (app, Some(environment)),
         Command::ExtendFlag { app, environment, .. } => (app, environment.as_ref()),
-        _ => return 0,
+        _ => return None,
     };
-    let Some(app) = snapshot.app(app) else { return 0 };
-    let in_production = app.environments().any(|record| {
-        let defined = record.environment();
-        defined.kind == EnvironmentKind::Production && environment.is_none_or(|only| *only == defined.key)
+    let app = snapshot.app(app)?;
+    let environments = app.environments().map(|record| record.environment());
+    let production = environments.filter(|it| {
+        it.kind == EnvironmentKind::Production && environment.is_none_or(|only| *only == it.key)
     });
-    if !in_production {
-        return 0;
+    let production: Vec<&EnvKey> = production.map(|it| &it.key).collect();
+    (!production.is_empty()).then_some((app, production))
+}
+
+/// What the gate lacks of what a command would raise, in words.
+fn gate_missing(rules: &Rules, snapshot: &Snapshot, command: &Command, now: UnixMs) -> Vec<String> {
+    let Some((app, environments)) = raised(snapshot, command) else { return Vec::new() };
+    if rules.gate == Enforcement::Report {
+        return Vec::new();
     }
+    let standings = environments.into_iter().map(|it| snapshot.gate_standing(&app.info().key, it, now));
+    let missing = standings.filter_map(|standing| match standing {
+        GateStanding::Missing(missing) => Some(missing),
+        GateStanding::NotRequired | GateStanding::PassingUntil(_) => None,
+    });
+    missing.flatten().collect()
+}
+
+/// How many approvals a command takes if it raises: what the tier asks for changes in production, and one at least
+/// where the plan of a rollout asks for approval.
+fn approvals_needed(rules: &Rules, snapshot: &Snapshot, command: &Command) -> u8 {
+    let Some((app, _)) = raised(snapshot, command) else { return 0 };
     let plan_asks = match command {
         Command::AdvanceRollout { app, flag, environment } => snapshot
             .flag(app, flag)

@@ -152,7 +152,7 @@ pub fn token(token: &Token) -> Value {
     Value::Object(view)
 }
 
-/// A proposal; `needed` is how many approvals it takes.
+/// A proposal; `needed` is how many approvals it takes. What of it is there is for who knows the rules to add.
 pub fn proposal(proposal: &Proposal, needed: u8, now: UnixMs) -> Value {
     let approvals: Vec<Value> = proposal.approvals.iter().map(approval).collect();
     json!({

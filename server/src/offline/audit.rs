@@ -11,7 +11,7 @@ use super::Fault;
 use crate::log::checkpoints::CheckpointFiles;
 
 /// Most faults that are told; what follows from one is often as many as there are entries.
-const MAX_FAULTS: usize = 20;
+pub(super) const MAX_FAULTS: usize = 20;
 
 /// Folds a log from its first entry on. Keeps the fold, and 32 bytes for each entry.
 pub(super) struct Audit<'f> {

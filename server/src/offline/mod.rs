@@ -2,6 +2,7 @@
 //! `serve`, the first two alone open a log by its engine.
 
 mod audit;
+mod kept;
 mod receipt;
 mod restore;
 mod target;
@@ -16,7 +17,7 @@ use rollout_rules::ids::Revision;
 use serde_json::{Value, json};
 
 use self::receipt::ReceiptFault;
-use crate::backup::BackupError;
+use crate::backup::{BackupError, LostFile};
 use crate::cli::ExitCode;
 use crate::log::{AppendError, OpenError};
 
@@ -67,6 +68,8 @@ pub enum Fault {
     ForeignCheckpoint(Revision),
     /// A checkpoint holds something else than what its entries make.
     WrongCheckpoint(Revision),
+    /// A file of the gate is not what its name says.
+    TornFile(LostFile),
 }
 
 impl Fault {
@@ -97,6 +100,11 @@ impl fmt::Display for Fault {
                 "the checkpoint at revision {revision} holds something else than its entries make: remove it, and \
                  the next start makes another from them"
             ),
+            Fault::TornFile(LostFile { file, app, decision }) => write!(
+                f,
+                "the file {file} of the gate, of decision {decision} of {app}, is not what its name says: the server runs without it; ask \
+                 the gate about that build again, with all evidence"
+            ),
         }
     }
 }
@@ -110,6 +118,11 @@ impl fmt::Display for OfflineError {
             OfflineError::NotOurs(path) => {
                 write!(f, "{}: this is neither a backup nor a data directory of Tidegate", path.display())
             }
+            OfflineError::Backup(error @ BackupError::Kept(_)) => write!(
+                f,
+                "{error}. Take another copy of the file, or an older backup; `tidegate restore --accept-loss` restores the log and what of the \
+                 rest is whole"
+            ),
             OfflineError::Backup(error) => error.fmt(f),
             OfflineError::Log(OpenError::Locked { directory }) => write!(
                 f,
@@ -169,7 +182,9 @@ impl OfflineError {
             | OfflineError::Backup(BackupError::Format { .. } | BackupError::Read(_))
             | OfflineError::Files { .. } => ExitCode::Unreachable,
             OfflineError::Log(OpenError::Broken { .. })
-            | OfflineError::Backup(BackupError::Truncated { .. } | BackupError::Damaged { .. })
+            | OfflineError::Backup(
+                BackupError::Truncated { .. } | BackupError::Damaged { .. } | BackupError::Kept(_),
+            )
             | OfflineError::Unsound(_)
             | OfflineError::NotEmpty(_)
             | OfflineError::Append(_)
@@ -249,4 +264,9 @@ fn say_verdict(path: &Path, outcome: Result<Said, OfflineError>, json: bool) -> 
 /// `1 entry`, `2 entries`.
 fn counted(entries: u64) -> String {
     if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") }
+}
+
+/// `1 file`, `2 files`.
+fn some(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -10,10 +10,11 @@ use rollout_rules::ids::LogId;
 use rollout_rules::snapshot::Snapshot;
 use serde_json::json;
 
-use super::target::Target;
+use super::kept::{self, Damage, Found};
+use super::target::{GATE, Target};
 use super::verify::{Sound, check_backup};
-use super::{OfflineError, Said, counted, say};
-use crate::backup::{BackupReader, Item};
+use super::{OfflineError, Said, counted, say, some};
+use crate::backup::{BackupReader, Item, KeptFault};
 use crate::cli::{ExitCode, RestoreOptions};
 use crate::log::sled::SledLog;
 use crate::log::{AppendError, BoxFuture, ChangeLog, Expect, StoredCheckpoint};
@@ -25,14 +26,15 @@ const BYTES_UNDER_WAY: usize = 4 * 1024 * 1024;
 
 /// Makes a data directory of a backup, and says what to do next.
 pub fn restore(options: &RestoreOptions) -> ExitCode {
-    say(restore_into(&options.file, &options.data_dir), options.json)
+    let damage = if options.accept_loss { Damage::Accept } else { Damage::Refuse };
+    say(restore_into(&options.file, &options.data_dir, damage), options.json)
 }
 
-fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
+fn restore_into(file: &Path, directory: &Path, damage: Damage) -> Result<Said, OfflineError> {
     // Nothing is written before all of it was found sound.
-    let sound = check_backup(file)?;
+    let sound = check_backup(file, damage)?;
     let target = Target::take(directory)?;
-    let log = match write(file, &target.work(), &sound) {
+    let log = match write(file, &target.work(), &sound, damage) {
         Ok(log) => log,
         Err(error) => {
             target.give_up();
@@ -40,8 +42,8 @@ fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
         }
     };
     target.finish()?;
-    let Sound { header, summary, kills, folded } = sound;
-    let entries = counted(summary.entries);
+    let Sound { header, kills, folded, kept, .. } = sound;
+    let entries = counted(header.last.0);
     let called = std::env::args().next().filter(|name| !name.is_empty());
     let tidegate = called.unwrap_or_else(|| "tidegate".to_owned());
     let mut lines = vec![
@@ -58,6 +60,7 @@ fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
         let ids = ids.join(", ");
         lines.push(format!("Kills that the log had not taken are in effect, as entries at its end: {ids}."));
     }
+    lines.extend(of_the_gate(kept.as_ref(), &folded));
     let webhooks = folded.webhooks(None).filter(|record| record.webhook.enabled).count();
     if webhooks > 0 {
         lines.push(format!(
@@ -75,14 +78,58 @@ fn restore_into(file: &Path, directory: &Path) -> Result<Said, OfflineError> {
     ]);
     let json = json!({
         "data_dir": directory.to_string_lossy(), "log": log, "log_of_the_backup": header.log,
-        "entries": summary.entries, "last": header.last, "hash": header.hash, "at": header.at,
+        "entries": header.last, "last": header.last, "hash": header.hash, "at": header.at,
         "kills_ahead": kills.len(), "enabled_webhooks": webhooks,
+        "gate_files": kept.as_ref().map(|found| found.files.len()),
+        "gate_key": kept.as_ref().is_some_and(|found| found.has_key),
+        "gate_files_lost": kept.as_ref().map(|found| &found.lost),
+        "gate_damage": kept.map(|found| found.damaged.iter().map(KeptFault::to_string).collect::<Vec<_>>()),
     });
     Ok(Said { lines, json })
 }
 
+/// What became of what the gate keeps.
+fn of_the_gate(kept: Option<&Found>, folded: &Snapshot) -> Vec<String> {
+    let (all, without) =
+        kept.map_or_else(|| Found::default().decisions(folded), |found| found.decisions(folded));
+    let anew = "judged again once evidence is handed in anew (`tidegate gate check`)";
+    let new_key = "The server makes a new key to sign receipts with: older receipts are checked with the public key that `tidegate gate key` \
+                   printed before.";
+    let Some(found) = kept else {
+        if all == 0 {
+            return Vec::new();
+        }
+        return vec![
+            format!(
+                "What the gate keeps is not in this backup: what it decided holds ({}), without evidence and receipts, and builds are {anew}.",
+                some(all, "decision")
+            ),
+            new_key.to_owned(),
+        ];
+    };
+    let mut lines = vec![format!(
+        "What the gate keeps is back: {} of {}.",
+        some(found.files.len(), "file"),
+        some(all, "decision")
+    )];
+    if without > 0 {
+        lines.push(format!(
+            "Of {} not all is there, since retention removed it or it is lost: those builds are {anew}.",
+            some(without, "decision")
+        ));
+    }
+    let lost = Some(found.lost_on_the_server()).filter(|lost| !lost.is_empty());
+    lines.extend(lost.map(|lost| format!("Not in the backup: {lost}.")));
+    lines.extend(found.damaged.iter().map(|fault| format!("Damaged in the backup: {fault}.")));
+    lines.push(match found.has_key {
+        true => "Receipts are signed with the same key as before, which is back too.".to_owned(),
+        false => new_key.to_owned(),
+    });
+    lines
+}
+
 /// Writes the log; answers with its new name once all of it is on disk.
-fn write(file: &Path, directory: &Path, sound: &Sound) -> Result<LogId, OfflineError> {
+fn write(file: &Path, directory: &Path, sound: &Sound, damage: Damage) -> Result<LogId, OfflineError> {
     let failed = |path: &Path, source| OfflineError::Files { path: path.to_owned(), source };
     std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     let source = File::open(file).map_err(|error| failed(file, error))?;
@@ -100,6 +147,9 @@ fn write(file: &Path, directory: &Path, sound: &Sound) -> Result<LogId, OfflineE
     })?;
     let head = log.head();
     if head.revision != sound.header.last || head.hash != sound.header.hash {
+        return Err(OfflineError::Changed);
+    }
+    if kept::read(&mut reader, damage, Some(&directory.join(GATE)))? != sound.kept {
         return Err(OfflineError::Changed);
     }
     let folded = runtime.block_on(append_kills(&log, sound))?;

@@ -12,7 +12,9 @@ use crate::log::lock::DirectoryLock;
 const UNFINISHED: &str = "restore-unfinished";
 const LOCK: &str = "lock";
 /// What is made, in the order in which it moves up.
-const PARTS: [&str; 3] = ["ballast", "checkpoints", "log"];
+const PARTS: [&str; 4] = ["ballast", "checkpoints", GATE, "log"];
+/// The folder of the gate, which a backup from before has not.
+pub(super) const GATE: &str = "gate";
 
 /// A data directory that is being made.
 pub(super) struct Target {
@@ -55,7 +57,7 @@ impl Target {
         let done = || -> io::Result<()> {
             for part in PARTS {
                 match fs::rename(work.join(part), self.directory.join(part)) {
-                    // A full disk leaves no ballast.
+                    // A full disk leaves no ballast, and not every backup has what the gate keeps.
                     Err(error) if error.kind() == ErrorKind::NotFound && part != "log" => {}
                     outcome => outcome?,
                 }

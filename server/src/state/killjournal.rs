@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use rollout_rules::change::Entry;
+use rollout_rules::governance::Actor;
 use rollout_rules::ids::{Digest, KillId};
 use tokio::sync::mpsc;
 
@@ -82,7 +83,7 @@ impl KillJournal {
     }
 }
 
-/// The entry's bytes, shortened to fit a slot if need be: what is killed matters more than why.
+/// The entry's bytes, shortened to fit a slot if need be: what is killed matters more than why, and than what an agent's act came from.
 fn slot_bytes(entry: &Entry) -> Vec<u8> {
     let bytes = entry.encode();
     if bytes.len() <= SLOT_BYTES - HEADER_BYTES {
@@ -91,6 +92,9 @@ fn slot_bytes(entry: &Entry) -> Vec<u8> {
     let mut shorter = entry.clone();
     let end = shorter.reason.floor_char_boundary(MAX_REASON_BYTES);
     shorter.reason.truncate(end);
+    if let Actor::Agent { work, .. } = &mut shorter.actor {
+        *work = None;
+    }
     shorter.encode()
 }
 
@@ -189,4 +193,33 @@ fn read_slot(slot: &[u8]) -> Option<Entry> {
         return None;
     }
     Entry::decode(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout_rules::governance::Work;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_agents_act_came_from_gives_way_to_what_is_killed() {
+        let zero = Digest::default();
+        let name = "n".repeat(1_000);
+        let work = Work { files: vec!["f".repeat(200); 20], ..Work::default() };
+        let entry = json!({
+            "v": 1, "at": "2026-01-01T00:00:00.000Z", "reason": "r".repeat(1_000),
+            "actor": {"type": "agent", "model": name, "tool": name, "on_behalf_of": name, "work": work},
+            "anchor": {"revision": 0, "hash": zero.to_string()},
+            "change": {"kind": "killed", "kill_id": "k", "reach": {"app": {"app": "shop"}}},
+        });
+        let entry = Entry::decode(entry.to_string().as_bytes()).expect("an entry");
+        assert!(entry.encode().len() > SLOT_BYTES);
+        let bytes = slot_bytes(&entry);
+        assert!(bytes.len() <= SLOT_BYTES - HEADER_BYTES, "{}", bytes.len());
+        let kept = Entry::decode(&bytes).expect("an entry");
+        assert_eq!(kept.change, entry.change);
+        let Actor::Agent { on_behalf_of, work: None, .. } = kept.actor else { panic!("{:?}", kept.actor) };
+        assert_eq!(on_behalf_of, name);
+    }
 }

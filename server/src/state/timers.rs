@@ -8,12 +8,12 @@ use std::sync::Arc;
 use rollout_rules::change::Command;
 use rollout_rules::decide::PREVIEW_GRACE;
 use rollout_rules::governance::{Actor, Caller, Scope};
-use rollout_rules::ids::AppKey;
+use rollout_rules::ids::{AppKey, Revision};
 use rollout_rules::snapshot::{Due, PreviewEnd, Snapshot};
 use rollout_rules::time::{DurationMs, UnixMs};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::command::{CommandHandle, Request};
+use super::command::{CommandHandle, Refusal, Request, SubmitError};
 use super::published::{Event, Live, Readiness};
 use super::rollouts;
 use crate::clock::Clock;
@@ -29,7 +29,7 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
     if live.settled().await != Readiness::Ready {
         return;
     }
-    let mut refused: BTreeMap<Due, UnixMs> = BTreeMap::new();
+    let mut refused: BTreeMap<Due, Again> = BTreeMap::new();
     let mut stay: BTreeMap<PreviewEnd, UnixMs> = BTreeMap::new();
     let mut waiting = rollouts::Refused::new();
     let mut go_on = live.watch_rollouts_go_on();
@@ -52,7 +52,13 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
         let boundary = folded.next_boundary(now);
         let due = folded.next_due().filter(|due| *due > now);
         let rollout = folded.next_rollout_due(now);
-        let again = refused.values().chain(stay.values()).chain(waiting.values()).min().copied();
+        let again = refused
+            .values()
+            .map(|again| &again.at)
+            .chain(stay.values())
+            .chain(waiting.values())
+            .min()
+            .copied();
         let ended = folded.preview_ends().map(goes_at).find(|goes_at| *goes_at > now);
         let next =
             [boundary, due, rollout, again, ended].into_iter().flatten().min().unwrap_or(UnixMs::NEVER);
@@ -68,22 +74,40 @@ pub(super) async fn run(live: Arc<Live>, commands: CommandHandle, clock: Clock, 
     }
 }
 
-async fn apply_due(live: &Live, commands: &CommandHandle, refused: &mut BTreeMap<Due, UnixMs>, now: UnixMs) {
-    refused.retain(|_, again| *again > now);
+/// When a step that was not made is decided again.
+struct Again {
+    /// Then at the latest.
+    at: UnixMs,
+    /// The gate bars it: as soon as another entry than this one is the last that may have changed that.
+    gate: Option<Revision>,
+}
+
+async fn apply_due(live: &Live, commands: &CommandHandle, refused: &mut BTreeMap<Due, Again>, now: UnixMs) {
     loop {
         let folded = Arc::clone(&live.load().folded);
+        let gate = |due: &Due| folded.gate_changed_at(&due.app, &due.environment);
+        refused.retain(|due, again| again.at > now && again.gate.is_none_or(|seen| seen == gate(due)));
         let due: Vec<Due> =
             folded.due(now).filter(|due| !refused.contains_key(due)).take(BURST).cloned().collect();
         if due.is_empty() {
             return;
         }
         for due in due {
-            if let Err(error) = commands.submit(step(&due)).await {
-                tracing::info!(%error, app = %due.app, flag = %due.flag, environment = %due.environment,
-                    "a scheduled step was not made");
-            }
-            // If it was, it is no longer due.
-            refused.insert(due, now.plus(AGAIN));
+            let barred = match commands.submit(step(&due)).await {
+                // If it was made, it is no longer due; else the owner was told that it waits.
+                Ok(applied) => applied.published.folded.waits(&due),
+                Err(error) => {
+                    tracing::info!(%error, app = %due.app, flag = %due.flag, environment = %due.environment,
+                        "a scheduled step was not made");
+                    matches!(error, SubmitError::Refused(Refusal::GateMissing { .. }))
+                }
+            };
+            let gate = barred.then(|| gate(&due));
+            let lapses_at = folded.flag(&due.app, &due.flag).and_then(|view| {
+                view.record().state(&due.environment)?.state().targeting.step_lapses_at(now)
+            });
+            let at = lapses_at.filter(|at| barred && *at > now).unwrap_or(now.plus(AGAIN));
+            refused.insert(due, Again { at, gate });
         }
     }
 }

@@ -13,7 +13,7 @@ use rollout_rules::ids::{AppKey, FlagKey, KillId};
 use rollout_rules::time::UnixMs;
 use running::{Said, Server, data, folder, run, tidegate};
 use serde_json::Value;
-use tidegate::backup::{BackupReader, Encoder, KillAhead};
+use tidegate::backup::{BackupReader, Encoder, Header, KillAhead};
 
 /// A server with the app `shop`, the flag `checkout` on in the sandbox, and a segment.
 fn shop() -> Server {
@@ -111,7 +111,8 @@ fn a_backup_is_checked_restored_and_serves_the_same_flags_under_a_new_name() {
 fn with_kill(backup: &[u8], id: &str) -> Vec<u8> {
     let mut reader = BackupReader::open(backup).expect("a backup");
     let mut out = Vec::new();
-    let mut encoder = Encoder::begin(reader.header(), &mut out);
+    // Of a server whose gate was closed.
+    let mut encoder = Encoder::begin(&Header { gate_files: None, ..reader.header().clone() }, &mut out);
     while let Some(item) = reader.next_entry().expect("whole") {
         encoder.entry(item.revision, item.hash, &item.bytes, &mut out);
     }
@@ -123,6 +124,7 @@ fn with_kill(backup: &[u8], id: &str) -> Vec<u8> {
         at: UnixMs(1_800_000_000_000),
     };
     encoder.kill(&kill, &mut out);
+    encoder.log_ends(&mut out);
     encoder.end(&mut out);
     out
 }
@@ -232,8 +234,10 @@ fn what_is_no_whole_backup_is_refused_by_name_and_nothing_is_made_of_it() {
         restore(&file, &to).ends(code).complains(text);
         assert!(!to.exists(), "nothing was made of {name}");
     };
-    refused("short", &bytes[..bytes.len() - 1], 1, "truncated: it ends after revision 6");
-    refused("half", &bytes[..bytes.len() / 2], 1, "truncated: it ends after revision");
+    refused("short", &bytes[..bytes.len() - 1], 1, "it ends before the last line");
+    let log = bytes.windows(5).position(|window| window == b"\nlog ").expect("the end of the log");
+    refused("log", &bytes[..log + 4], 1, "truncated: it ends after revision 6");
+    refused("half", &bytes[..log / 2], 1, "truncated: it ends after revision");
     let at = |part: &str| {
         bytes.windows(part.len()).position(|window| window == part.as_bytes()).expect("it is in the backup")
     };
@@ -247,11 +251,11 @@ fn what_is_no_whole_backup_is_refused_by_name_and_nothing_is_made_of_it() {
     refused("other", b"PK\x03\x04 and more", 2, "neither a backup nor a data directory");
     verify(&here.path().join("nothing")).ends(3).complains("no such file");
     verify(here.path()).ends(2).complains("neither a backup nor a data directory");
-    let said = run(tidegate().args(["verify", "--json"]).arg(here.path().join("short"))).ends(1).json();
+    let said = run(tidegate().args(["verify", "--json"]).arg(here.path().join("log"))).ends(1).json();
     assert_eq!((&said["sound"], said["faults"].as_array().map(Vec::len)), (&false.into(), Some(1)));
     let to = here.path().join("made-of-nothing");
     let said =
-        run(tidegate().args(["restore", "--json"]).arg(here.path().join("short")).arg("--data-dir").arg(&to));
+        run(tidegate().args(["restore", "--json"]).arg(here.path().join("log")).arg("--data-dir").arg(&to));
     assert_eq!(said.out, "", "a failure is one object on standard error");
     let failure: Value = serde_json::from_str(&said.err).expect("an object");
     assert_eq!((&failure["code"], &failure["exit_code"]), (&"unsound".into(), &1.into()));

@@ -213,7 +213,7 @@ fn what_needs_approval_is_proposed_approved_by_another_and_applied() {
     server
         .tool_as(&olga, &format!("proposal approve {id} --hash {}", &hash[..12]))
         .ends(0)
-        .says("1 of 1 approvals");
+        .says("1 of 1 approval");
     server.tool(&format!("proposal apply {id}")).ends(0);
     server.tool("flag list -a team").ends(0).says("on for 20%");
     server.tool(&format!("proposal apply {id}")).ends(1);

@@ -61,7 +61,7 @@ fn what_goes_wrong_is_said_with_the_code_that_scripts_look_at() {
     release("deployed 1.4.2 --app shop --env production")
         .ends(2)
         .complains("64 hexadecimal digits in lower case");
-    release("list --app shop").ends(2).complains("--env");
+    release("deployed aa01 --app shop").ends(2).complains("--env");
     release("show aa --app shop --env production").ends(2).complains("at least 4");
     release("show aa0g --app shop --env production").ends(2).complains("no part of a digest");
     release("show 0000 --app shop --env production").ends(3).complains("no release `0000` is remembered");
@@ -89,4 +89,25 @@ fn as_much_of_a_digest_as_names_two_names_none() {
     let said = server.tool("release show aa01 --app shop --env production").ends(2);
     said.complains("`aa01` begins more than one digest");
     server.tool("release show aa011 --app shop --env production").ends(0).says(&artifact("aa011"));
+}
+
+#[test]
+fn without_an_environment_all_are_listed_and_the_only_one_for_production_is_looked_at() {
+    let server = shop();
+    deploy(&server, "aa01", "").ends(0);
+    let digest = artifact("bb01");
+    server.tool(&format!("release deployed {digest} --app shop --env sandbox")).ends(0);
+    let list = server.tool("release list --app shop").ends(0);
+    let lines: Vec<&str> = list.out.lines().collect();
+    assert!(lines[0].starts_with("ENVIRONMENT"), "{list:?}");
+    assert!(list.out.contains("production  ") && list.out.contains("sandbox  "), "{list:?}");
+    let json = server.tool("release list --app shop --json").ends(0).json();
+    assert_eq!(json["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json["items"][0]["environment"], "production");
+    let current = server.tool("release current --app shop").ends(0);
+    assert_eq!(current.out.trim_end(), artifact("aa01"));
+    server.tool("release show aa01 --app shop").ends(0).says("current");
+    server.tool("env create eu --app shop --kind production").ends(0);
+    let several = server.tool("release current --app shop").ends(2);
+    several.complains("say which environment of shop").complains("--env production");
 }

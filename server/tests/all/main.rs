@@ -4,7 +4,9 @@
 mod attacks;
 mod backtest;
 mod backup;
+mod backup_gate;
 mod cli;
+mod cli_agents;
 mod cli_delivery;
 mod cli_doctor;
 mod cli_explain;
@@ -26,6 +28,7 @@ mod evaluator;
 mod evidence;
 mod exposures_not_whole;
 mod guardrails;
+mod http_agents;
 mod http_contract;
 mod http_delivery;
 mod http_errors;

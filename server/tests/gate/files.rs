@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use rollout_rules::ids::Digest;
+use rollout_rules::snapshot::Snapshot;
+use rollout_rules::time::UnixMs;
+use tidegate::gate::Gate;
 use tidegate::gate::files::Files;
+use tidegate::gate::named::Retention;
 
 fn put(files: &Files, all: &[&[u8]]) -> Vec<Digest> {
     let mut batch = files.batch();
@@ -52,7 +56,7 @@ fn a_batch_that_is_not_kept_leaves_nothing() {
 }
 
 #[test]
-fn a_pack_goes_at_the_second_sweep_at_which_nothing_names_any_of_its_files() {
+fn a_file_goes_at_the_second_sweep_at_which_nothing_names_it_and_others_of_its_pack_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::open(folder.path()).expect("it opens");
     let (old, held) = (put(&files, &[b"old facts", b"a report"]), put(&files, &[b"facts", b"a report"]));
@@ -60,16 +64,37 @@ fn a_pack_goes_at_the_second_sweep_at_which_nothing_names_any_of_its_files() {
     assert_eq!(files.sweep(&named).expect("it is swept"), 0);
     assert_eq!(files.get(&old[0]).expect("it is read"), Some(b"old facts".to_vec()));
     let new = put(&files, &[b"of a decision on its way to the log"]);
-    assert_eq!(files.sweep(&named).expect("it is swept"), 1);
-    assert_eq!(files.get(&old[0]).expect("it is read"), None);
-    for (name, text) in [
-        (&held[0], &b"facts"[..]),
-        (&held[1], b"a report"),
-        (&new[0], b"of a decision on its way to the log"),
-    ] {
-        assert_eq!(files.get(name).expect("it is read"), Some(text.to_vec()));
+    assert_eq!(files.sweep(&named).expect("it is swept"), 2);
+    // Those that are left are left after a start too: nothing comes back.
+    for files in [&files, &Files::open(folder.path()).expect("it opens again")] {
+        assert_eq!(files.get(&old[0]).expect("it is read"), None);
+        assert_eq!(files.get(&held[0]).expect("it is read"), None);
+        assert_eq!(files.get(&held[1]).expect("it is read"), Some(b"a report".to_vec()));
+        assert_eq!(
+            files.get(&new[0]).expect("it is read"),
+            Some(b"of a decision on its way to the log".to_vec())
+        );
     }
     assert_eq!(packs(folder.path()), 2);
+    let all: Vec<u8> = fs::read_dir(folder.path())
+        .expect("a folder")
+        .flat_map(|entry| fs::read(entry.expect("an entry").path()).expect("a pack"))
+        .collect();
+    assert!(!all.windows(5).any(|window| window == b"facts"), "no byte of them is left");
+}
+
+#[test]
+fn a_file_that_comes_again_between_two_sweeps_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::open(folder.path()).expect("it opens");
+    put(&files, &[b"a report", b"old facts"]);
+    let nothing = BTreeSet::new();
+    assert_eq!(files.sweep(&nothing).expect("it is swept"), 0);
+    // Of a decision that is on its way to the log.
+    let again = put(&files, &[b"a report", b"new facts"]);
+    assert_eq!(files.sweep(&nothing).expect("it is swept"), 1);
+    assert_eq!(files.get(&again[0]).expect("it is read"), Some(b"a report".to_vec()));
+    assert_eq!(packs(folder.path()), 1, "of the old pack nothing was left");
 }
 
 #[test]
@@ -88,4 +113,19 @@ fn a_file_that_the_disk_changed_is_told_and_the_others_are_read() {
     let again = Files::open(folder.path()).expect("it opens");
     assert_eq!(again.get(&names[0]).expect("it is read"), Some(b"first".to_vec()));
     assert_eq!(again.get(&names[1]).expect("it is read"), None);
+}
+
+#[test]
+fn nothing_goes_while_somebody_copies_what_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gate = Gate::open(folder.path(), Retention::default()).expect("a gate");
+    let names = put(gate.files(), &[b"facts"]);
+    let sweep = || gate.sweep(&Snapshot::default(), UnixMs(0)).expect("it is swept");
+    let (one, other) = (gate.hold(), gate.hold());
+    assert_eq!((sweep(), sweep(), sweep()), (0, 0, 0));
+    drop(one);
+    assert_eq!((sweep(), sweep(), sweep()), (0, 0, 0), "another one copies still");
+    assert!(gate.files().whole(&names[0]).expect("it is read").is_some());
+    drop(other);
+    assert_eq!((sweep(), sweep()), (0, 1));
 }

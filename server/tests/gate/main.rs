@@ -4,4 +4,5 @@ mod cli;
 mod files;
 mod infrastructure;
 mod read;
+mod same_json;
 mod trust;

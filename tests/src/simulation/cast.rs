@@ -54,7 +54,11 @@ impl Who {
             Who::Pipeline => (Actor::Service { name: "ci".to_owned() }, Scope::Ci, Some(shop())),
             Who::Agent => {
                 let (model, tool) = ("model".to_owned(), "tool".to_owned());
-                (Actor::Agent { model, tool, on_behalf_of: "ada".to_owned() }, Scope::Operator, None)
+                (
+                    Actor::Agent { model, tool, on_behalf_of: "ada".to_owned(), work: None },
+                    Scope::Operator,
+                    None,
+                )
             }
             Who::Timer => (Actor::Timer, Scope::Admin, None),
             Who::Evaluator => (Actor::Evaluator, Scope::Admin, None),

@@ -3,9 +3,11 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::governance::{is_none, write_work};
 use crate::ids::Digest;
 use crate::release::ArtifactDigest;
 use crate::time::UnixMs;
@@ -102,6 +104,13 @@ pub enum Claim {
     Sbom,
     /// What somebody says of vulnerabilities; the statements are among [`Facts::exploitability`](super::Facts::exploitability).
     Vex,
+    /// Which words that a scanner takes for secrets are none. It is about an app's code, and not about one artifact.
+    SecretAudit {
+        /// The key of the app.
+        app: String,
+        /// The fingerprints of the findings that are none, at most [`MAX_AUDITED`](super::MAX_AUDITED).
+        harmless: Vec<Digest>,
+    },
     /// Something else.
     Other {
         /// Its predicate type.
@@ -155,6 +164,9 @@ pub struct PipelineIdentity {
 }
 
 /// What a language model did to the build.
+///
+/// As text it is one line: `aider (m-1) for ada: prompt sha256:888888888888…, 2 files (a.py, b.py), reviewed by grace`. The alternate form
+/// (`{:#}`) has the whole digest. That nobody reviewed it is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -163,13 +175,31 @@ pub struct AgentWork {
     pub agent: String,
     /// The model.
     pub model: String,
+    /// For whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// SHA-256 of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<Digest>,
     /// The files it wrote, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// How many more it wrote than are named.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_files: u32,
     /// Who looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewer: Option<String>,
+}
+
+impl fmt::Display for AgentWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AgentWork { agent, model, on_behalf_of, prompt, files, more_files, reviewer } = self;
+        write!(f, "{agent} ({model})")?;
+        if let Some(person) = on_behalf_of {
+            write!(f, " for {person}")?;
+        }
+        f.write_str(": ")?;
+        write_work(f, prompt.as_ref(), (files, *more_files), reviewer.as_deref())
+    }
 }

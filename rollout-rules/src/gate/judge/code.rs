@@ -1,4 +1,4 @@
-//! What is judged of the code itself: secrets, tests, coverage, and what analysers find.
+//! What is judged of the code itself: tests, coverage, and what analysers find.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -7,8 +7,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::ran::Ran;
+use super::same::once;
+use super::words::counted;
 use super::{Bench, Outcome};
-use crate::gate::decision::CheckName;
+use crate::gate::decision::{CheckName, Excuse, Judged};
 use crate::gate::facts::{Coverage, Finding, Proof, Scan, ScanKind, Severity, TestRun};
 use crate::gate::policy::Level;
 use crate::ids::Digest;
@@ -44,9 +46,10 @@ impl<'a> Bench<'a> {
         missing
     }
 
-    /// How many findings the scans of a kind have, those that are not listed included.
-    fn total(&self, kind: ScanKind) -> u64 {
-        self.scans(kind).map(|scan| scan.total.max(count(&scan.findings))).fold(0, u64::saturating_add)
+    /// How many findings of a kind there are beyond those that the scans list.
+    pub(super) fn unlisted(&self, kind: ScanKind) -> u64 {
+        let beyond = self.scans(kind).map(|scan| scan.total.saturating_sub(count(&scan.findings)));
+        beyond.fold(0, u64::saturating_add)
     }
 
     /// Whether a scan of a kind has findings that it does not list, as far as they can be as bad as `least`: the worst are listed
@@ -56,34 +59,6 @@ impl<'a> Bench<'a> {
             let mildest = scan.findings.iter().map(|it| it.severity).min();
             scan.total > count(&scan.findings) && mildest.is_none_or(|mildest| mildest >= least)
         })
-    }
-
-    pub(super) fn secrets(&mut self) -> Outcome {
-        let asked = self.policy.secrets;
-        if asked.level == Level::Off {
-            return Outcome::not_asked();
-        }
-        let found: Vec<_> = self.scans(ScanKind::Secrets).flat_map(|scan| &scan.findings).collect();
-        let total = self.total(ScanKind::Secrets);
-        if total > 0 {
-            let (_, findings) =
-                self.weigh(CheckName::Secrets, found.into_iter().map(|it| (asked.level, it, true)));
-            let text = format!("{total} secrets in the code");
-            return Outcome { findings, total, ..Outcome::failed(asked.level, text) };
-        }
-        let tools = self.proven(ScanKind::Secrets);
-        if tools.len() >= usize::from(asked.scanners) {
-            return Outcome::passed(format!("none found by {}", joined(tools)));
-        }
-        let text = match (tools.len(), self.lacking(ScanKind::Secrets)) {
-            (0, why) if why.is_empty() => "no scan for secrets was handed in".into(),
-            (_, why) if !why.is_empty() => format!("a scan shows nothing: {}", why.join("; ")),
-            (have, _) => format!("{have} scanner looked, and {} have to", asked.scanners),
-        };
-        Outcome::no_proof(asked.level, text).fix(
-            "Scan in the pipeline, with all plugins and without exclusions: `detect-secrets scan --all-files \
-             --disable-filter detect_secrets.filters.allowlist.is_line_allowlisted . > secrets.json`; a second scanner is gitleaks.",
-        )
     }
 
     /// The cases of all runs together.
@@ -108,7 +83,12 @@ impl<'a> Bench<'a> {
             // Failures that are not listed cannot have been waived, and where none passed nothing is shown besides.
             let listed = u64::try_from(findings.len()).unwrap_or(u64::MAX);
             let worst = if listed < failed || passed == 0 { level } else { worst };
-            let text = format!("{failed} of {} tests fail", failed.saturating_add(passed));
+            let all = failed.saturating_add(passed);
+            let text = match (failed, all) {
+                (1, 1) => "the only test fails".into(),
+                (1, _) => format!("1 of {all} tests fails"),
+                _ => format!("{failed} of {all} tests fail"),
+            };
             return Outcome { findings, total: failed, ..Outcome::failed(worst, text) };
         }
         if passed == 0 {
@@ -117,7 +97,7 @@ impl<'a> Bench<'a> {
             return Outcome::no_proof(level, text).fix(RUN_THEM);
         }
         let also = if skipped > 0 { format!(", {skipped} did not run") } else { String::new() };
-        Outcome::passed(format!("{passed} tests pass{also}"))
+        Outcome::passed(format!("{}{also}", counted(passed, "test passes", "tests pass")))
     }
 
     pub(super) fn contract_tests(&mut self) -> Outcome {
@@ -130,9 +110,13 @@ impl<'a> Bench<'a> {
         let passed = runs.iter().map(|run| run.passed).fold(0, u64::saturating_add);
         match (failed, passed) {
             (0, 0) => Outcome::no_proof(level, "no contract test ran"),
-            (0, passed) => Outcome::passed(format!("{passed} tests pass in suites with contract tests")),
+            (0, passed) => {
+                let pass = counted(passed, "test passes", "tests pass");
+                Outcome::passed(format!("{pass} in suites with contract tests"))
+            }
             (failed, _) => {
-                Outcome::failed(level, format!("{failed} tests fail in suites with contract tests"))
+                let fail = counted(failed, "test fails", "tests fail");
+                Outcome::failed(level, format!("{fail} in suites with contract tests"))
             }
         }
     }
@@ -168,9 +152,13 @@ impl<'a> Bench<'a> {
                 rule: "untested".into(),
                 fingerprint: Digest::of(format!("untested\n{}", file.path).as_bytes()),
                 title: if file.tests.is_empty() {
-                    format!("no test names it and asserts something ({} functions)", file.functions)
+                    let functions = counted(file.functions.into(), "function", "functions");
+                    format!("no test names it and asserts something ({functions})")
                 } else {
-                    format!("none of its {} tests ran", file.tests.len())
+                    match file.tests.len() {
+                        1 => "its test did not run".into(),
+                        tests => format!("none of its {tests} tests ran"),
+                    }
                 },
                 severity: Severity::Medium,
                 file: Some(file.path.clone()),
@@ -181,7 +169,7 @@ impl<'a> Bench<'a> {
         bare.dedup();
         if bare.is_empty() {
             let count: usize = self.facts.presence.iter().map(|presence| presence.files.len()).sum();
-            return Outcome::passed(format!("{count} source files, each with a test that ran"));
+            return Outcome::passed(format!("{}, each with a test that ran", source_files(len_of(count))));
         }
         let mut worst = Level::Off;
         let mut findings = Vec::new();
@@ -190,15 +178,16 @@ impl<'a> Bench<'a> {
             let waiver = self.waiver(CheckName::TestsPresent, Some(&finding), false);
             let level = if waiver.is_some() { Level::Note } else { level };
             worst = worst.max(level);
-            findings.push((level, finding, waiver.map(crate::gate::decision::Excuse::Waiver)));
+            let excused = waiver.map(Excuse::Waiver);
+            findings.push(Judged::new(finding, level, excused));
         }
         let names: Vec<&str> =
-            findings.iter().filter_map(|(_, it, _)| it.file.as_deref()).take(NAMED).collect();
+            findings.iter().filter_map(|it| it.finding.file.as_deref()).take(NAMED).collect();
         if only_unreported {
-            let text = format!("no report says that the tests of {total} source files ran");
+            let text = format!("no report says that the tests of {} ran", source_files(total));
             return Outcome { findings, total, ..Outcome::no_proof(worst, text).fix(RUN_THEM) };
         }
-        let text = format!("{total} source files without a test that ran, such as {}", names.join(", "));
+        let text = format!("{} without a test that ran, such as {}", source_files(total), names.join(", "));
         Outcome { findings, total, ..Outcome::failed(worst, text) }
     }
 
@@ -213,9 +202,10 @@ impl<'a> Bench<'a> {
         };
         let waiver = self.waiver(CheckName::TestsPresent, Some(&finding), false);
         let level = if waiver.is_some() { level.min(Level::Note) } else { level };
-        let excuse = waiver.map(crate::gate::decision::Excuse::Waiver);
+        let excused = waiver.map(Excuse::Waiver);
+        let judged = Judged::new(finding, level, excused);
         let text = "it was not looked at which files have tests: none is in Python, JavaScript or TypeScript";
-        let outcome = Outcome { findings: vec![(level, finding, excuse)], ..Outcome::no_proof(level, text) };
+        let outcome = Outcome { findings: vec![judged], ..Outcome::no_proof(level, text) };
         outcome.fix(
             "Run `tidegate gate check` in the folder that holds the app's code. Of other languages it is not seen which files have tests: \
              have that looked at by a person, and ask for a waiver.",
@@ -291,10 +281,10 @@ impl<'a> Bench<'a> {
             .flat_map(|scan| &scan.findings)
             .map(|it| (if it.severity >= Severity::High { level } else { Level::Note }, it, false))
             .collect();
-        let total = self.total(ScanKind::Code);
+        let unlisted = self.unlisted(ScanKind::Code);
         let lacking = self.lacking(ScanKind::Code);
         let shows_nothing = tools.is_empty() && !lacking.is_empty();
-        if total == 0 {
+        if unlisted == 0 && found.is_empty() {
             return match (tools.is_empty(), lacking) {
                 // No table of tiers asks for an analyser; what one says counts.
                 (true, why) if why.is_empty() => Outcome {
@@ -309,14 +299,28 @@ impl<'a> Bench<'a> {
         // That a scan which proves nothing found something mild proves no more.
         let counts = shows_nothing || self.has_unlisted(ScanKind::Code, Severity::High);
         let worst = if counts { worst.max(level) } else { worst };
-        let text =
-            format!("{total} findings by {}", joined(self.scans(ScanKind::Code).map(|it| &*it.tool.name)));
+        let findings = once(findings);
+        let total = unlisted.saturating_add(len(&findings));
+        let found = counted(total, "finding", "findings");
+        let text = format!("{found} by {}", joined(self.scans(ScanKind::Code).map(|it| &*it.tool.name)));
         Outcome { findings, total, ..Outcome::failed(worst, text) }
     }
 }
 
 fn count(findings: &[Finding]) -> u64 {
-    u64::try_from(findings.len()).unwrap_or(u64::MAX)
+    len_of(findings.len())
+}
+
+fn len(findings: &[Judged]) -> u64 {
+    len_of(findings.len())
+}
+
+pub(super) fn len_of(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn source_files(count: u64) -> String {
+    counted(count, "source file", "source files")
 }
 
 /// Names in order, each once.

@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::code::joined;
+use super::same::once;
+use super::words::counted;
 use super::{Bench, Outcome};
 use crate::gate::decision::CheckName;
 use crate::gate::facts::{Concern, PolicyEffect, PolicyFinding, ScanKind, Severity};
@@ -30,14 +32,11 @@ impl Bench<'_> {
             (if counts { asked.findings } else { asked.findings.min(Level::Note) }, it, false)
         });
         let all: Vec<_> = said.chain(found).collect();
-        let listed = u64::try_from(all.len()).unwrap_or(u64::MAX);
-        let unlisted = self
-            .scans(ScanKind::Infrastructure)
-            .map(|scan| scan.total.saturating_sub(u64::try_from(scan.findings.len()).unwrap_or(u64::MAX)));
-        let unlisted = unlisted.fold(0, u64::saturating_add);
-        let total = listed.saturating_add(unlisted);
         let missing = asked.missing;
         let (worst, findings) = self.weigh(CheckName::Infrastructure, all);
+        let findings = once(findings);
+        let unlisted = self.unlisted(ScanKind::Infrastructure);
+        let total = unlisted.saturating_add(u64::try_from(findings.len()).unwrap_or(u64::MAX));
         // What is described and not planned was not judged, whatever a scanner says.
         let unplanned = !plans && (described > 0 || !is_seen);
         let lacking = self.lacking(ScanKind::Infrastructure);
@@ -46,7 +45,7 @@ impl Bench<'_> {
             let level = if unplanned || shows_nothing { worst.max(missing) } else { worst };
             // What is not listed may be as bad as anything, and cannot have been waived.
             let level = if unlisted > 0 { level.max(asked.findings) } else { level };
-            let text = format!("{total} findings in the infrastructure");
+            let text = format!("{} in the infrastructure", counted(total, "finding", "findings"));
             return Outcome { findings, total, ..Outcome::failed(level, text) };
         }
         if !unplanned && shows_nothing {
@@ -64,7 +63,10 @@ impl Bench<'_> {
                 )
             }
             (false, described, _) => {
-                let text = format!("{described} files describe infrastructure, and no plan was handed in");
+                let text = format!(
+                    "{} infrastructure, and no plan was handed in",
+                    counted(described, "file describes", "files describe")
+                );
                 Outcome::no_proof(missing, text).fix(
                     "Make a plan in the pipeline and hand it in: `terraform plan -out plan.bin && terraform show -json plan.bin > \
                      tfplan.json`.",

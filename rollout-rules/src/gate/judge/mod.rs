@@ -3,6 +3,8 @@
 mod code;
 mod infrastructure;
 mod ran;
+mod same;
+mod secrets;
 mod signed;
 mod supply;
 mod words;
@@ -11,12 +13,14 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use self::same::worst_first;
 use super::decision::{Check, CheckName, CheckState, Excuse, Judged, Judgement, MAX_LISTED, Verdict};
-use super::facts::{Facts, Finding, PipelineIdentity, SignerId};
+use super::facts::{Facts, Finding, SignerId};
+use super::pipeline::{may_ask_for_production, not_its_pipeline, unclear_issuer};
 use super::policy::{Level, Policy, TierPolicy};
-use super::trust::Source;
+use super::trust::{Source, Trust};
 use super::waiver::{Against, Waiver};
-use crate::flag::Tier;
+use crate::flag::{EnvironmentKind, Tier};
 use crate::ids::{AppKey, EnvKey, WaiverId};
 use crate::release::ArtifactDigest;
 use crate::time::UnixMs;
@@ -28,6 +32,8 @@ pub struct Subject<'a> {
     pub app: &'a AppKey,
     /// For which environment.
     pub environment: &'a EnvKey,
+    /// What kind that is: production is not for every pipeline.
+    pub kind: EnvironmentKind,
     /// The app's tier.
     pub tier: Tier,
     /// The artifact.
@@ -42,6 +48,7 @@ pub struct Subject<'a> {
 pub fn judge(policy: &Policy, subject: &Subject<'_>, facts: &Facts, now: UnixMs) -> Judgement {
     let mut bench = Bench {
         policy: policy.of(subject.tier),
+        trust: &policy.trust,
         subject,
         facts,
         now,
@@ -72,6 +79,7 @@ pub fn judge(policy: &Policy, subject: &Subject<'_>, facts: &Facts, now: UnixMs)
 /// Everything a check looks at, and what the answer stands on so far.
 struct Bench<'a> {
     policy: &'a TierPolicy,
+    trust: &'a Trust,
     subject: &'a Subject<'a>,
     facts: &'a Facts,
     now: UnixMs,
@@ -86,7 +94,7 @@ struct Outcome {
     found: String,
     /// What to do, where it is more special than what is to be done for such checks.
     fix: Option<String>,
-    findings: Vec<(Level, Finding, Option<Excuse>)>,
+    findings: Vec<Judged>,
     /// How many findings there are, those not kept included.
     total: u64,
 }
@@ -140,20 +148,14 @@ impl<'a> Bench<'a> {
         };
         let outcome = self.waived_as_a_whole(name, outcome);
         let mut findings = outcome.findings;
-        // The worst first, then in an order that does not depend on how they came.
-        findings.sort_by(|one, other| {
-            let key = |it: &(Level, Finding, Option<Excuse>)| (it.0, it.1.severity);
-            key(other)
-                .cmp(&key(one))
-                .then_with(|| place(&one.1).cmp(&place(&other.1)))
-                .then_with(|| one.1.cmp(&other.1))
-        });
-        findings.dedup_by(|one, other| one.1 == other.1);
+        worst_first(&mut findings);
+        findings.dedup_by(|one, other| one.finding == other.finding);
         let total = outcome.total.max(u64::try_from(findings.len()).unwrap_or(u64::MAX));
         findings.truncate(MAX_LISTED);
         let fine = matches!(outcome.state, CheckState::Passed | CheckState::NotAsked) && findings.is_empty();
         let fix =
             if fine { String::new() } else { outcome.fix.unwrap_or_else(|| words::fix(name).to_string()) };
+        self.tell_reports(name, &mut findings);
         Check {
             name,
             state: outcome.state,
@@ -162,16 +164,13 @@ impl<'a> Bench<'a> {
             why: words::why(name).to_string(),
             fix,
             total,
-            findings: findings
-                .into_iter()
-                .map(|(level, finding, excused)| Judged { finding, level, excused })
-                .collect(),
+            findings,
         }
     }
 
     /// Where the glass is broken, a whole check counts for a note.
     fn waived_as_a_whole(&mut self, check: CheckName, outcome: Outcome) -> Outcome {
-        if outcome.level <= Level::Note || outcome.findings.iter().any(|(level, _, _)| *level > Level::Note) {
+        if outcome.level <= Level::Note || outcome.findings.iter().any(|judged| judged.level > Level::Note) {
             // Findings were held against waivers one by one.
             return outcome;
         }
@@ -201,7 +200,7 @@ impl<'a> Bench<'a> {
         &mut self,
         check: CheckName,
         findings: impl IntoIterator<Item = (Level, &'a Finding, bool)>,
-    ) -> (Level, Vec<(Level, Finding, Option<Excuse>)>) {
+    ) -> (Level, Vec<Judged>) {
         let mut worst = Level::Off;
         let mut weighed = Vec::new();
         for (level, finding, hard_stop) in findings {
@@ -209,7 +208,8 @@ impl<'a> Bench<'a> {
                 if level > Level::Note { self.waiver(check, Some(finding), hard_stop) } else { None };
             let level = if waiver.is_some() { Level::Note } else { level };
             worst = worst.max(level);
-            weighed.push((level, finding.clone(), waiver.map(Excuse::Waiver)));
+            let (finding, excused) = (finding.clone(), waiver.map(Excuse::Waiver));
+            weighed.push(Judged { hard_stop, ..Judged::new(finding, level, excused) });
         }
         (worst, weighed)
     }
@@ -230,13 +230,19 @@ impl<'a> Bench<'a> {
                     file: Some(piece.name.clone()),
                     ..Finding::default()
                 };
-                (Level::Deny, finding, None)
+                Judged { hard_stop: true, ..Judged::new(finding, Level::Deny, None) }
             })
             .collect();
         if findings.is_empty() {
-            return Outcome::passed(format!("{count} files, all readable"));
+            return Outcome::passed(match count {
+                1 => "1 file, readable".to_string(),
+                count => format!("{count} files, all readable"),
+            });
         }
-        let found = format!("{} of {count} files cannot be taken", findings.len());
+        let found = match count {
+            1 => "the only file cannot be taken".to_string(),
+            count => format!("{} of {count} files cannot be taken", findings.len()),
+        };
         Outcome { findings, ..Outcome::failed(Level::Deny, found) }
     }
 
@@ -248,44 +254,22 @@ impl<'a> Bench<'a> {
                 ..Outcome::passed("asked with a token of Tidegate, not with the pipeline's own")
             };
         };
-        match not_its_pipeline(self.subject.source, identity) {
-            None => Outcome::passed(format!("the app's pipeline: {}", identity.subject)),
-            Some(wrong) if self.subject.source.is_none() => {
-                Outcome::failed(Level::Deny, wrong).fix(words::SET_SOURCE)
-            }
-            Some(wrong) => Outcome::failed(Level::Deny, wrong),
+        let source = self.subject.source;
+        if let Some(wrong) = not_its_pipeline(source, identity) {
+            let outcome = Outcome::failed(Level::Deny, wrong);
+            return if source.is_none() { outcome.fix(words::SET_SOURCE) } else { outcome };
         }
-    }
-}
-
-/// Where something was found, to sort by.
-fn place(finding: &Finding) -> (&str, Option<&str>, Option<u32>) {
-    (&finding.rule, finding.file.as_deref(), finding.line)
-}
-
-/// Why a pipeline is not the one of an app with this source; none: it is. A strange one may not even ask: a denial of what runs would
-/// take the app's flags down.
-pub fn not_its_pipeline(source: Option<&Source>, identity: &PipelineIdentity) -> Option<String> {
-    let Some(source) = source else {
-        return Some("nobody said what the app may be built from".to_string());
-    };
-    let mut wrong = Vec::new();
-    let mut same = |what: &str, may: Option<&String>, is: Option<&String>| {
-        if may.is_some() && may != is {
-            wrong.push(format!("the {what} is {}", is.map_or("not said", String::as_str)));
+        if self.subject.kind == EnvironmentKind::Production
+            && let Err(bar) = may_ask_for_production(source, identity)
+        {
+            return Outcome::failed(Level::Deny, bar.to_string());
         }
-    };
-    same("repository's number", source.repository_id.as_ref(), identity.repository_id.as_ref());
-    same("owner's number", source.owner_id.as_ref(), identity.owner_id.as_ref());
-    if source.repository_id.is_none() {
-        wrong.push("the app's source names no repository number, and names can be taken over".to_string());
+        // What ran before the policy trusted another one goes on: none can ask anew.
+        if let Some(unclear) = unclear_issuer(source, self.trust, identity) {
+            return Outcome::failed(Level::Warn, unclear);
+        }
+        Outcome::passed(format!("the app's pipeline: {}", identity.subject))
     }
-    let workflow = identity.workflow.as_deref().unwrap_or("");
-    let is_one = |may: &String| workflow == may || workflow.split('@').next() == Some(may.as_str());
-    if !source.workflows.is_empty() && !source.workflows.iter().any(is_one) {
-        wrong.push(format!("the workflow is `{workflow}`"));
-    }
-    (!wrong.is_empty()).then(|| format!("not the app's pipeline: {}", wrong.join(", ")))
 }
 
 /// A code as it is written.

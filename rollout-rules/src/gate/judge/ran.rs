@@ -9,6 +9,10 @@ use core::ops::Bound;
 const BETWEEN: [char; 5] = ['.', ' ', ':', '/', '>'];
 /// Most parts of a name by which it can be found.
 const MAX_PARTS: usize = 32;
+/// Most bytes of names and ends of names by which tests are found; a test that is beyond them is not known to have run.
+const MAX_ENDS_BYTES: usize = 32 * 1024 * 1024;
+/// What each of them costs besides its text, in bytes.
+const END_BYTES: usize = 40;
 /// Shortest start of a title that is filled in when it runs, in bytes: a shorter one would be found in any report.
 const MIN_START: usize = 3;
 
@@ -21,14 +25,18 @@ pub(super) struct Ran {
 
 impl Ran {
     pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Ran {
-        let (mut whole, mut ends) = (BTreeSet::new(), BTreeSet::new());
-        for name in names {
-            // A name may end in brackets without being a case of a parametrised test.
-            for name in [plain(name), plain(without_case(name))] {
-                let starts = name.match_indices(BETWEEN).map(|(at, mark)| at + mark.len()).take(MAX_PARTS);
-                ends.extend(starts.filter_map(|at| name.get(at..)).map(|end| String::from(end.trim_start())));
-                ends.insert(name.clone());
-                whole.insert(name);
+        // A name may end in brackets without being a case of a parametrised test.
+        let both = names.into_iter().flat_map(|name| [plain(name), plain(without_case(name))]);
+        let whole: BTreeSet<String> = both.collect();
+        let (mut ends, mut left) = (BTreeSet::new(), MAX_ENDS_BYTES);
+        // In order, so that what is left out does not hang on how the reports came.
+        for name in &whole {
+            let starts = name.match_indices(BETWEEN).map(|(at, mark)| at + mark.len()).take(MAX_PARTS);
+            let parts = starts.filter_map(|at| name.get(at..)).map(str::trim_start);
+            for end in core::iter::once(name.as_str()).chain(parts) {
+                let Some(rest) = left.checked_sub(end.len() + END_BYTES) else { return Ran { whole, ends } };
+                left = rest;
+                ends.insert(String::from(end));
             }
         }
         Ran { whole, ends }

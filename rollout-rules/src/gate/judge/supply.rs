@@ -6,8 +6,9 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::code::joined;
+use super::words::counted;
 use super::{Bench, Outcome};
-use crate::gate::decision::{CheckName, Excuse};
+use crate::gate::decision::{CheckName, Excuse, Judged};
 use crate::gate::facts::{
     Claim, Component, ExploitabilityStatus, Finding, Licence, Sbom, ScanKind, Severity, SignerId,
 };
@@ -38,13 +39,14 @@ impl<'a> Bench<'a> {
         let signer = self.good(|claim| *claim == Claim::Sbom).map(|(_, signer)| signer.clone());
         match signer {
             Ok(signer) => {
-                let text = format!("{listed} components, signed by {} for this artifact", signer.name);
+                let text =
+                    format!("{}, signed by {} for this artifact", component_count(listed), signer.name);
                 self.signers.push(signer);
                 Outcome::passed(text)
             }
-            Err(_) if asked.unsigned == Level::Off => Outcome::passed(format!("{listed} components")),
+            Err(_) if asked.unsigned == Level::Off => Outcome::passed(component_count(listed)),
             Err(why) => {
-                let text = format!("{listed} components, not signed for this artifact: {why}");
+                let text = format!("{}, not signed for this artifact: {why}", component_count(listed));
                 if asked.unsigned == Level::Note {
                     return Outcome { level: Level::Note, ..Outcome::passed(text) };
                 }
@@ -93,16 +95,14 @@ impl<'a> Bench<'a> {
             found.push((asked.unknown, of_unlisted(unlisted)));
         }
         if found.is_empty() {
-            return Outcome::passed(format!(
-                "{} components, none with a licence that asks for more",
-                by_name.len()
-            ));
+            let all = component_count(u64::try_from(by_name.len()).unwrap_or(u64::MAX));
+            return Outcome::passed(format!("{all}, none with a licence that asks for more"));
         }
         let under = |rule: &str| found.iter().filter(|(_, it)| it.rule == rule).count();
         let unknown = u64::try_from(under("unknown_licence")).unwrap_or(u64::MAX).saturating_add(unlisted);
         let text = format!(
-            "{} components under strong copyleft, {unknown} with no known licence",
-            under("strong_copyleft")
+            "{} under strong copyleft, {unknown} with no known licence",
+            component_count(u64::try_from(under("strong_copyleft")).unwrap_or(u64::MAX))
         );
         self.outcome(CheckName::Licences, found, text)
     }
@@ -115,7 +115,8 @@ impl<'a> Bench<'a> {
             let waiver = if level > Level::Note { self.waiver(check, Some(&finding), false) } else { None };
             let level = if waiver.is_some() { Level::Note } else { level };
             worst = worst.max(level);
-            findings.push((level, finding, waiver.map(Excuse::Waiver)));
+            let excused = waiver.map(Excuse::Waiver);
+            findings.push(Judged::new(finding, level, excused));
         }
         Outcome { findings, ..Outcome::failed(worst, text) }
     }
@@ -123,10 +124,7 @@ impl<'a> Bench<'a> {
     pub(super) fn vulnerabilities(&mut self) -> Outcome {
         let asked = self.policy.vulnerabilities;
         let tools = self.proven(ScanKind::Vulnerabilities);
-        let unlisted = self
-            .scans(ScanKind::Vulnerabilities)
-            .map(|scan| scan.total.saturating_sub(u64::try_from(scan.findings.len()).unwrap_or(u64::MAX)));
-        let unlisted = unlisted.fold(0, u64::saturating_add);
+        let unlisted = self.unlisted(ScanKind::Vulnerabilities);
         let merged = merged(self.scans(ScanKind::Vulnerabilities).flat_map(|scan| &scan.findings));
         if merged.is_empty() && unlisted == 0 {
             if !tools.is_empty() {
@@ -150,9 +148,9 @@ impl<'a> Bench<'a> {
                 Severity::Unknown => asked.high.min(Level::Warn),
                 Severity::Medium | Severity::Low => Level::Note,
             };
-            let (level, excuse) = self.excused(level, &finding);
+            let (level, excused) = self.excused(level, &finding);
             worst = worst.max(level);
-            findings.push((level, finding, excuse));
+            findings.push(Judged::new(finding, level, excused));
         }
         if unlisted > 0 {
             worst = worst.max(asked.critical).max(asked.high);
@@ -163,8 +161,9 @@ impl<'a> Bench<'a> {
         }
         let listed = u64::try_from(findings.len()).unwrap_or(u64::MAX);
         let asks = self.requests(&findings);
-        let text = format!("{} known vulnerabilities{asks}", listed.saturating_add(unlisted));
-        Outcome { findings, total: listed.saturating_add(unlisted), ..Outcome::failed(worst, text) }
+        let total = listed.saturating_add(unlisted);
+        let text = format!("{}{asks}", counted(total, "known vulnerability", "known vulnerabilities"));
+        Outcome { findings, total, ..Outcome::failed(worst, text) }
     }
 
     /// Whether a waiver, or what security signed, stands for a vulnerability.
@@ -217,18 +216,19 @@ impl<'a> Bench<'a> {
     }
 
     /// That somebody says of vulnerabilities that they do no harm, which is a request for a waiver.
-    fn requests(&self, findings: &[(Level, Finding, Option<Excuse>)]) -> String {
-        let asked = findings.iter().filter(|(level, finding, excuse)| {
+    fn requests(&self, findings: &[Judged]) -> String {
+        let asked = findings.iter().filter(|Judged { level, finding, excused, .. }| {
             let says = |said: &crate::gate::facts::Exploitability| {
                 said.status == ExploitabilityStatus::NotAffected
                     && (said.vulnerability == finding.rule || finding.aliases.contains(&said.vulnerability))
             };
-            *level > Level::Note && excuse.is_none() && self.facts.exploitability.iter().any(says)
+            *level > Level::Note && excused.is_none() && self.facts.exploitability.iter().any(says)
         });
         match asked.count() {
             0 => String::new(),
             count => format!(
-                "; of {count} a VEX document says that they do no harm, which counts once security signed it or approved a waiver"
+                "; of {count} a VEX document says that {}, which counts once security signed it or approved a waiver",
+                if count == 1 { "it does no harm" } else { "they do no harm" }
             ),
         }
     }
@@ -262,11 +262,18 @@ fn of_unlisted(count: u64) -> Finding {
     let rule = "unlisted_components".to_string();
     Finding {
         fingerprint: Digest::of(rule.as_bytes()),
-        title: format!("{count} components more than are looked at: their licences are not known"),
+        title: match count {
+            1 => "1 component more than is looked at: its licence is not known".to_string(),
+            count => format!("{count} components more than are looked at: their licences are not known"),
+        },
         severity: Severity::Medium,
         rule,
         ..Finding::default()
     }
+}
+
+fn component_count(count: u64) -> String {
+    counted(count, "component", "components")
 }
 
 /// A component's name as all tools write it: without case, and with `-` for `_` and `.`, which registries take for the same.

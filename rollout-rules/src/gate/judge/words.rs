@@ -1,10 +1,18 @@
 //! Why each check matters and how to mend what it finds, for who is no engineer.
 
+use alloc::format;
+use alloc::string::String;
+
 use crate::gate::decision::CheckName;
 
 /// What to do where it is not known what an app may be built from.
 pub(super) const SET_SOURCE: &str =
     "Have the platform team say it once: `tidegate app source set --repository URL --repository-id N`.";
+
+/// A number of things: `1 finding`, `2 findings`.
+pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
 
 /// Why it matters.
 pub(super) fn why(check: CheckName) -> &'static str {
@@ -51,7 +59,8 @@ pub(super) fn fix(check: CheckName) -> &'static str {
         }
         CheckName::Secrets => {
             "Take the secret out of the code, read it from an environment variable, and replace it with a new one where it is \
-             used: the old one is known."
+             used: the old one is known. If a word only looks like a secret, have the security team sign that it is none: a mark in the \
+             report counts for nothing."
         }
         CheckName::TestsPresent => {
             "Write a test for each named file that calls what is in it and checks the result."

@@ -65,7 +65,10 @@ fn tier_2_asks_for_security_and_the_business_owner_who_are_two_people() {
     world.done(&human("bob"), approve(&world, Some(Role::Security), &all));
     world.done(&human("bob"), approve(&world, Some(Role::BusinessOwner), &[]));
     let refusal = world.ask(&human("ann"), apply(&world));
-    assert_eq!(refusal, Err(Refusal::ApprovalsNeeded { needed: 2, have: 1 }), "one person counts once");
+    let roles = vec![Role::Security];
+    let needed = Refusal::ApprovalsNeeded { needed: 2, have: 1, roles };
+    assert!(needed.to_string().contains("somebody has to approve as security"), "{needed}");
+    assert_eq!(refusal, Err(needed), "one person counts once");
     world.done(&human("dan"), approve(&world, None, &[]));
     assert_eq!(roles_missing(&world), [Role::Security], "the last that a person said counts");
     world.done(&human("cid"), approve(&world, Some(Role::BusinessOwner), &[]));
@@ -138,4 +141,30 @@ fn approvals_do_not_stand_for_the_gate() {
     let passing = world.decision('a', Verdict::Pass, world.now.plus(DAY));
     world.done(&ci(), decide(passing));
     assert!(matches!(world.ask(&human("ann"), apply(&world)), Ok(Decided::Change(_))));
+}
+
+#[test]
+fn who_waits_for_the_gate_and_for_people_learns_of_both_at_once() {
+    let mut world = proposed(2, &[(Role::Security, "bob")]);
+    let denied = world.decision('a', Verdict::Deny, world.now.plus(DAY));
+    world.done(&ci(), decide(denied));
+    let turned_on = set("production", json!({"on": true}));
+    let refusal = world.ask(&human("ann"), turned_on).expect_err("neither is there");
+    let text = refusal.to_string();
+    let Refusal::GateMissing { missing, besides: Some(besides) } = refusal else { panic!("{text}") };
+    assert!(!missing.is_empty() && text.starts_with("the gate has no passing decision"), "{text}");
+    let roles = vec![Role::Security, Role::BusinessOwner];
+    assert_eq!(*besides, Refusal::ApprovalsNeeded { needed: 2, have: 0, roles });
+    assert!(
+        text.contains("takes 2 approvals by other people at this app's tier, and there is none")
+            && text.contains("as security and as business_owner, a person each"),
+        "{text}"
+    );
+    // With the approvals there, the gate alone is missing; an agent is told that it may not at all.
+    world.done(&human("bob"), approve(&world, Some(Role::Security), &Policy::default().checklist));
+    world.done(&admin(), grant(Role::BusinessOwner, "cid"));
+    world.done(&human("cid"), approve(&world, Some(Role::BusinessOwner), &[]));
+    let refusal = world.ask(&human("ann"), apply(&world)).expect_err("the gate denies");
+    assert!(matches!(refusal, Refusal::GateMissing { besides: None, .. }), "{refusal}");
+    assert_eq!(world.refused(&agent(), set("production", json!({"on": true}))), "agents_only_propose");
 }

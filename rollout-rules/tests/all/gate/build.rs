@@ -1,6 +1,6 @@
 //! A build that every tier lets pass, to take something from or add something to.
 
-use rollout_rules::flag::Tier;
+use rollout_rules::flag::{EnvironmentKind, Tier};
 use rollout_rules::gate::decision::{Check, CheckName, CheckState, Judgement, Verdict};
 use rollout_rules::gate::facts::{
     Attestation, Claim, Component, Coverage, Facts, Finding, Format, Inventory, Licence, Piece, Plan,
@@ -81,12 +81,14 @@ pub(super) fn provenance() -> Provenance {
 pub(super) fn source() -> Source {
     Source {
         repository: Some("https://git.example.org/team/shop".into()),
+        issuer: None,
         repository_id: Some("1".into()),
         owner_id: Some("2".into()),
         builders: vec!["https://ci.example.org/builder".into()],
         build_types: vec!["https://ci.example.org/build/v1".into()],
         signers: vec!["ci".into()],
         workflows: vec!["platform/ci/build.yml".into()],
+        refs: Vec::new(),
         max_vcpus: None,
     }
 }
@@ -185,6 +187,7 @@ impl Build {
         let subject = Subject {
             app: &app,
             environment: &environment,
+            kind: EnvironmentKind::Production,
             tier: self.tier,
             artifact: artifact(),
             source: self.source.as_ref(),

@@ -1,56 +1,14 @@
-//! What is judged of the code: secrets, tests, coverage, analysers.
+//! What is judged of the code: tests, coverage, analysers.
 
 use rollout_rules::flag::Tier;
-use rollout_rules::gate::decision::CheckName::{Code, Coverage, Secrets, TestsPass, TestsPresent};
+use rollout_rules::gate::decision::CheckName::{Code, Coverage, TestsPass, TestsPresent};
 use rollout_rules::gate::decision::CheckState::{Failed, NoProof, Passed};
 use rollout_rules::gate::facts::{
-    ChangedLines, Claim, Coverage as Report, Facts, Proof, ScanKind, Severity, TestRun,
+    ChangedLines, Claim, Coverage as Report, Facts, ScanKind, Severity, TestRun,
 };
 use rollout_rules::gate::policy::Level::{Deny, Note, Off, Warn};
 
-use super::build::{Build, TIERS, attests, finding, found, scan, unproven, without};
-
-fn secrets(scans: &[(&str, bool)]) -> Build {
-    Build::with(Tier::Two, |facts| {
-        without(facts, ScanKind::Secrets);
-        for (tool, proven) in scans {
-            let mut scan = scan(ScanKind::Secrets, tool);
-            if !proven {
-                scan.proof = Proof::Missing("a filter hides lines".into());
-            }
-            facts.scans.push(scan);
-        }
-    })
-}
-
-#[test]
-fn two_scanners_for_secrets_are_two_tools_that_both_looked() {
-    assert_eq!(secrets(&[("gitleaks", true), ("detect-secrets", true)]).ends(Secrets), (Passed, Off));
-    assert_eq!(secrets(&[("gitleaks", true)]).ends(Secrets), (NoProof, Deny));
-    assert_eq!(
-        secrets(&[("gitleaks", true), ("gitleaks", true)]).ends(Secrets),
-        (NoProof, Deny),
-        "one tool twice"
-    );
-    assert_eq!(secrets(&[("gitleaks", true), ("detect-secrets", false)]).ends(Secrets), (NoProof, Deny));
-    let told = secrets(&[("gitleaks", true), ("detect-secrets", false)]).check(Secrets);
-    assert!(told.found.contains("a filter hides lines"), "{}", told.found);
-}
-
-#[test]
-fn a_secret_counts_even_if_it_is_not_listed_or_its_scan_proves_nothing() {
-    let mut build = secrets(&[("gitleaks", false), ("detect-secrets", true)]);
-    build.facts.scans.last_mut().expect("a scan").total = 1;
-    assert_eq!(build.ends(Secrets), (Failed, Deny), "counted and not listed");
-    let mut build = secrets(&[("gitleaks", true), ("detect-secrets", true)]);
-    build.facts.scans.last_mut().expect("a scan").findings.push(finding("aws", Severity::Low));
-    assert_eq!(build.ends(Secrets), (Failed, Deny), "listed and not counted");
-    let mut build = secrets(&[("gitleaks", true), ("detect-secrets", true)]);
-    for scan in &mut build.facts.scans {
-        scan.total = u64::MAX;
-    }
-    assert_eq!(build.ends(Secrets), (Failed, Deny), "a report that counts to the end of numbers");
-}
+use super::build::{Build, TIERS, attests, finding, found, unproven, without};
 
 /// How it ends if a file's test is called so, and these ran.
 fn present(
@@ -177,4 +135,17 @@ fn a_failure_that_is_waived_shows_nothing_where_no_test_passed() {
             vec![super::waivers::waiver(TestsPass, &failure, build.now.plus(rollout_rules::time::DAY))];
         assert_eq!(build.ends(TestsPass), (Failed, level), "{passed} passed");
     }
+}
+
+/// A report of few bytes could otherwise fill all memory: each name is found by each of its parts.
+#[test]
+fn names_of_tests_are_held_up_to_a_bound_and_beyond_it_no_test_is_known_to_have_run() {
+    let long = |nth: usize| format!("m{nth:05}{}", ".a".repeat(480));
+    let many: Vec<String> = (0..1_500).map(long).collect();
+    let with = |name: &'static str| {
+        let ran: Vec<&str> = many.iter().map(String::as_str).chain([name]).collect();
+        present("test_total", &ran)
+    };
+    assert_eq!(with("before.test_total").0, Passed);
+    assert_eq!(with("z.test_total").0, Failed, "more was handed in than is held");
 }

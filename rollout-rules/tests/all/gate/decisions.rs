@@ -264,7 +264,8 @@ fn a_human_admin_grants_roles_and_takes_them_however_names_are_written() {
     let bob = Actor::Human { name: "bob".into() };
     assert!(has(&world, &bob, Role::Platform) && !has(&world, &bob, Role::Security));
     assert!(!has(&world, &Actor::Service { name: "bob".into() }, Role::Platform), "only people have roles");
-    let for_bob = Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "bob".into() };
+    let for_bob =
+        Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "bob".into(), work: None };
     assert!(!has(&world, &for_bob, Role::Platform));
     assert_eq!(world.refused(&admin(), revoke(Role::Security, "bob")), "not_found");
     world.done(&admin(), revoke(Role::Platform, "bob"));

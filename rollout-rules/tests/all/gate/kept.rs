@@ -7,6 +7,7 @@ use rollout_rules::gate::facts::{
 };
 use rollout_rules::gate::policy::{Level, Role, RoleGrant};
 use rollout_rules::gate::waiver::MAX_WAIVERS;
+use rollout_rules::governance::{Actor, MAX_WORK_FILES, MAX_WORK_NAME_BYTES, Work};
 use rollout_rules::ids::{DecisionId, Digest, WaiverId};
 use rollout_rules::release::{ArtifactDigest, Deployed};
 use rollout_rules::snapshot::{KEPT_DECISIONS, MAX_GRANTS, Snapshot};
@@ -99,8 +100,10 @@ fn largest(world: &World, text: &str) -> Decision {
     let agent = AgentWork {
         agent: long.clone(),
         model: long.clone(),
+        on_behalf_of: said(),
         prompt: Some(Digest::of(b"p")),
         files: vec![long.clone(); 100],
+        more_files: u32::MAX,
         reviewer: said(),
     };
     let identity = PipelineIdentity {
@@ -138,6 +141,19 @@ fn largest(world: &World, text: &str) -> Decision {
     }
 }
 
+/// An agent that says all that it may.
+fn wordy_agent() -> Actor {
+    let work = Work {
+        prompt: Some(Digest::of(b"p")),
+        files: vec!["f".repeat(MAX_WORK_NAME_BYTES); MAX_WORK_FILES],
+        more_files: u32::MAX,
+        reviewer: Some("r".repeat(MAX_WORK_NAME_BYTES)),
+    };
+    assert_eq!(work.check(), Ok(()));
+    let name = || "m".repeat(128);
+    Actor::Agent { model: name(), tool: name(), on_behalf_of: name(), work: Some(Box::new(work)) }
+}
+
 #[test]
 fn the_largest_decision_fits_an_entry_whatever_its_texts_hold() {
     let world = World::shop(0);
@@ -147,10 +163,20 @@ fn the_largest_decision_fits_an_entry_whatever_its_texts_hold() {
         assert_eq!(fitted.clone().fitted(), fitted, "it is done once");
         assert_eq!(fitted.evidence.len(), MAX_PIECES, "every piece is named");
         assert_eq!(fitted.waivers.len(), MAX_WAIVERS);
+        let files_of = |decision: &Decision| {
+            decision.agents.iter().map(|it| it.files.len() as u64 + u64::from(it.more_files)).max()
+        };
+        let mut counted = large.clone();
+        counted.agents.iter_mut().for_each(|it| it.more_files = 3);
+        assert_eq!(
+            files_of(&counted.clone().fitted()),
+            files_of(&counted),
+            "a file without its name is counted"
+        );
         let entry = Entry {
             version: 1,
             at: world.now,
-            actor: ci().actor,
+            actor: wordy_agent(),
             token: ci().token,
             reason: "x".repeat(1_000),
             anchor: world.anchor(),
@@ -161,7 +187,7 @@ fn the_largest_decision_fits_an_entry_whatever_its_texts_hold() {
             change: Change::GateDecided(Box::new(fitted)),
         };
         let bytes = entry.encode().len();
-        assert!(bytes <= MAX_ENTRY_BYTES - 8 * 1024, "{bytes} bytes of {text:?}");
+        assert!(bytes <= MAX_ENTRY_BYTES - 4 * 1024, "{bytes} bytes of {text:?}");
         assert_eq!(world.refused(&ci(), decide(large)), "too_large");
     }
     let unfitted =
@@ -188,7 +214,7 @@ fn everything_of_the_gate_is_in_a_checkpoint() {
     world.done(&admin(), gate(GateCommand::SetSource { app: app("shop"), source }));
     let finding = super::build::vulnerability("CVE-1", rollout_rules::gate::facts::Severity::High);
     let waiver = super::waivers::waiver(CheckName::Vulnerabilities, &finding, world.now.plus(DAY));
-    world.done(&ci(), gate(GateCommand::RequestWaiver { waiver: Box::new(waiver.clone()) }));
+    world.done(&ci(), gate(GateCommand::RequestWaiver { waiver: Box::new(waiver.clone()), listed: None }));
     let identity = PipelineIdentity {
         token_id: Digest::of(b"jti"),
         expires_at: world.now.plus(DAY),

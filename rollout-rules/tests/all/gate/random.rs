@@ -55,6 +55,7 @@ pub(super) fn findings() -> impl Strategy<Value = Finding> {
             line: file.map(u32::from),
             subject: Some(format!("s{subject}")),
             fix: fix.then(|| format!("upgrade as {print}")),
+            disputed: fix,
             aliases,
         },
     )
@@ -124,6 +125,8 @@ fn attestations() -> impl Strategy<Value = rollout_rules::gate::facts::Attestati
         Claim::TestResult { passed: true },
         Claim::TestResult { passed: false },
         Claim::Verification { verifier: "v".into(), passed: false },
+        Claim::SecretAudit { app: "shop".into(), harmless: vec![digest("r0 0"), digest("r1 1")] },
+        Claim::SecretAudit { app: "other".into(), harmless: vec![digest("r0 1")] },
     ]);
     let mut other = signer();
     other.key = digest("another key");

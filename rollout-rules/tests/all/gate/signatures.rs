@@ -172,7 +172,7 @@ fn that_another_gate_denied_it_counts_if_it_is_signed() {
     assert_eq!(unsigned.ends(Provenance), (Passed, Off));
 }
 
-fn identity() -> PipelineIdentity {
+pub(super) fn identity() -> PipelineIdentity {
     PipelineIdentity {
         issuer: "github".into(),
         subject: "repo:team/shop".into(),
@@ -180,7 +180,9 @@ fn identity() -> PipelineIdentity {
         repository_id: Some("1".into()),
         owner_id: Some("2".into()),
         commit: Some("abc".into()),
+        git_ref: Some("refs/heads/main".into()),
         workflow: Some("platform/ci/build.yml@refs/heads/main".into()),
+        event: Some("push".into()),
         ..PipelineIdentity::default()
     }
 }

@@ -46,7 +46,7 @@ pub fn ci() -> Caller {
 }
 
 pub fn agent() -> Caller {
-    let actor = Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "ann".into() };
+    let actor = Actor::Agent { model: "m".into(), tool: "t".into(), on_behalf_of: "ann".into(), work: None };
     caller(actor, Scope::Operator, "agent")
 }
 

@@ -16,6 +16,7 @@ use tidegate_sdk::Client as Sdk;
 use self::app::{BROKEN_FAILS_ONE_IN, MicroApp, REQUESTS_A_SECOND};
 use self::pipeline::Pipeline;
 use self::server::Server;
+use super::agent::Acting;
 use super::client::{Call, Client};
 use super::failure::Failure;
 use super::output::{Style, Tone};
@@ -77,7 +78,7 @@ fn play(options: &DemoOptions, out: &mut dyn Write) -> Result<(), Failure> {
     let api = Client::new(
         &server.url,
         Some(server.token.clone()),
-        None,
+        Acting::default(),
         &TlsOptions { cacert: None, cert: None, key: None },
     )?;
     let pipeline = Pipeline::start()?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use rollout_rules::gate::decision::{Answer, Verdict};
 use rollout_rules::gate::facts::AgentWork;
+use rollout_rules::governance::Actor;
 use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::release::ArtifactDigest;
 use serde_json::{Value, json};
@@ -18,10 +19,10 @@ use super::pipeline::{self, Pipeline};
 use super::render::{self, Shown};
 use crate::cli::failure::{Failure, Judged};
 use crate::cli::form::Form;
-use crate::cli::output::note;
-use crate::cli::reading::typed_file;
+use crate::cli::output::{harmless, note};
+use crate::cli::reading::{actor, typed_file};
 use crate::cli::session::Session;
-use crate::cli::whole_file::{Readers, write_whole};
+use crate::cli::whole_file::{Readers, can_be_written, write_whole};
 
 /// How long sending all evidence and the judgement may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(300);
@@ -45,7 +46,7 @@ pub struct CheckOptions {
     /// Join the evidence with what the newest decision on this artifact was made from, as a new report of vulnerabilities
     #[arg(long)]
     add: bool,
-    /// The language models that had a part in it: a JSON list of agent, model, prompt (SHA-256), files and reviewer
+    /// The language models that had a part in it: a JSON list of agent, model, on_behalf_of, prompt (SHA-256), files, more_files and reviewer
     #[arg(long, value_name = "FILE")]
     agents: Option<PathBuf>,
     /// How the answer is shown
@@ -78,6 +79,8 @@ pub enum Format {
 
 /// Asks the gate.
 pub(super) fn run(session: &mut Session, app: &AppKey, options: &CheckOptions) -> Result<(), Failure> {
+    // What the gate says may not get lost for want of a folder, nor be taken for a denial.
+    options.output.as_deref().map_or(Ok(()), can_be_written)?;
     let artifact = digest_of(&options.artifact).map_err(not_an_artifact)?;
     let agents = options.agents.as_deref().map(agents_of).transpose()?;
     let file = Some(Path::new(&options.artifact)).filter(|_| !options.artifact.starts_with("sha256:"));
@@ -91,7 +94,25 @@ pub(super) fn run(session: &mut Session, app: &AppKey, options: &CheckOptions) -
     let body = session.client.upload(&path, form, identity.as_deref(), CHECK_TIMEOUT)?.body;
     let answer = read(session, &body)?;
     show(session, options, &answer, &body, &pipeline)?;
-    ends(&answer, options.fail_on_warn)
+    let written = write_output(session, options, &answer, &body);
+    // A denial is told before a file that could not be written.
+    ends(&answer, options.fail_on_warn).and(written)
+}
+
+/// Writes what `--format` says into the file that is named.
+fn write_output(
+    session: &Session,
+    options: &CheckOptions,
+    answer: &Answer,
+    body: &Value,
+) -> Result<(), Failure> {
+    let Some(file) = &options.output else { return Ok(()) };
+    let text = rendered(answer, body, if session.json { Format::Json } else { options.format });
+    let written = write_whole(file, Readers::AsBefore, |out| Ok(out.write_all(text.as_bytes())?));
+    written.map_err(|failure| {
+        note(&failure);
+        Failure::no_evidence(format!("{} was not written", file.display()))
+    })
 }
 
 fn not_an_artifact(error: ArtifactError) -> Failure {
@@ -107,8 +128,8 @@ fn agents_of(file: &Path) -> Result<Vec<AgentWork>, Failure> {
     let wrong = |problem: String| Failure::no_evidence(format!("{}: {problem}", file.display()));
     let agents: Vec<AgentWork> = serde_json::from_str(&text).map_err(|error| {
         wrong(format!(
-            "this is no list of language models ({error}): write [{{\"agent\": …, \"model\": …, \"prompt\": the SHA-256 of the \
-             prompt, \"files\": […], \"reviewer\": …}}]"
+            "this is no list of language models ({error}): write [{{\"agent\": …, \"model\": …, \"on_behalf_of\": …, \
+             \"prompt\": the SHA-256 of the prompt, \"files\": […], \"reviewer\": …}}]"
         ))
     })?;
     match agents.len() {
@@ -154,10 +175,6 @@ fn show(
 ) -> Result<(), Failure> {
     let shown = Shown { decision: &answer.decision, judgement: &answer.judgement };
     let format = if session.json { Format::Json } else { options.format };
-    if let Some(file) = &options.output {
-        let text = rendered(answer, body, format);
-        write_whole(file, Readers::AsBefore, |out| Ok(out.write_all(text.as_bytes())?))?;
-    }
     // Standard output is people's where the file is a program's.
     let format = if options.output.is_some() && !session.json { Format::Text } else { format };
     let text = on_stdout(answer, body, format);
@@ -175,7 +192,8 @@ fn show(
 pub(super) fn on_stdout(answer: &Answer, body: &Value, format: Format) -> String {
     match format {
         Format::Text => {
-            render::people_on_stdout(&Shown { decision: &answer.decision, judgement: &answer.judgement })
+            let shown = Shown { decision: &answer.decision, judgement: &answer.judgement };
+            format!("{}{}", render::people_on_stdout(&shown), asked_by(answer))
         }
         other => rendered(answer, body, other),
     }
@@ -185,11 +203,19 @@ pub(super) fn on_stdout(answer: &Answer, body: &Value, format: Format) -> String
 fn rendered(answer: &Answer, body: &Value, format: Format) -> String {
     let shown = Shown { decision: &answer.decision, judgement: &answer.judgement };
     match format {
-        Format::Text => render::people(&shown),
+        Format::Text => format!("{}{}", render::people(&shown), asked_by(answer)),
         Format::Json => format!("{body:#}\n"),
         Format::Sarif => format!("{:#}\n", render::sarif(&shown)),
         Format::Github => render::annotations(&shown),
         Format::Junit => render::junit(&shown),
+    }
+}
+
+/// Who asked, where that was a language model; who else did is in `gate list`.
+fn asked_by(answer: &Answer) -> String {
+    match answer.by {
+        Actor::Agent { .. } => format!("\nAsked by {}\n", harmless(&actor(&json!(answer.by)))),
+        _ => String::new(),
     }
 }
 
@@ -207,7 +233,6 @@ fn ends(answer: &Answer, fail_on_warn: bool) -> Result<(), Failure> {
 mod tests {
     use rollout_rules::flag::Tier;
     use rollout_rules::gate::decision::{Decision, Judgement, Occasion};
-    use rollout_rules::governance::Actor;
     use rollout_rules::ids::{DecisionId, Digest, Revision};
     use rollout_rules::time::UnixMs;
 

@@ -6,7 +6,7 @@ use clap::Args;
 use rollout_rules::gate::facts::MAX_PIECES;
 use serde::Serialize;
 
-use super::diff;
+use super::diff::{self, Reduced};
 use super::discover::{Discovery, EvidenceError, Found, discover, given};
 use super::inventory::inventory;
 use super::presence::presence;
@@ -72,10 +72,11 @@ pub(super) fn collect(
     }
     if let Some(changes) = changes(options)? {
         match diff::without_code(&changes) {
-            Some(bytes) => collected.add(DIFF_NAME, bytes),
-            None => {
+            Reduced::Changes(bytes) => collected.add(DIFF_NAME, bytes),
+            Reduced::Nothing => {
                 collected.notes.push("nothing changed since then: coverage is asked of all lines".to_owned())
             }
+            Reduced::NoDiff => return Err(no_diff(options)),
         }
     }
     let named = given(&options.evidence, &recognise).map_err(|error| unusable(&error))?;
@@ -100,7 +101,8 @@ impl Collected {
         let seen = presence(folder).map_err(|error| Failure::no_evidence(error.to_string()))?;
         self.notes.extend(seen.problems.iter().take(MAX_TOLD).map(ToString::to_string));
         if let Some(more) = seen.problems.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
-            self.notes.push(format!("and {more} more files that cannot be read as source"));
+            let files = if more == 1 { "file" } else { "files" };
+            self.notes.push(format!("and {more} more {files} that cannot be read as source"));
         }
         self.add(PRESENCE_NAME, as_json(&seen.report));
         let listed = inventory(folder).map_err(|error| Failure::no_evidence(error.to_string()))?;
@@ -157,6 +159,15 @@ fn changes(options: &EvidenceOptions) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
+/// What was named as a diff is none.
+fn no_diff(options: &EvidenceOptions) -> Failure {
+    let file = options.diff.as_deref().map_or_else(|| "what Git says".into(), Path::to_string_lossy);
+    Failure::no_evidence(format!(
+        "{file} is no unified diff: make one with `git diff origin/main...HEAD > changes.diff` and pass --diff changes.diff, or pass \
+         --diff-base origin/main, and Git is asked here"
+    ))
+}
+
 /// Says what is wrong with a report, and why if the system knows.
 fn unusable(error: &EvidenceError) -> Failure {
     let why = std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
@@ -211,6 +222,21 @@ mod tests {
         let (code, text) = told("notes.txt");
         assert_eq!(code, 3);
         assert!(text.contains("no report that the gate knows"), "{text}");
+    }
+
+    #[test]
+    fn a_diff_that_is_none_is_refused_with_the_command_that_makes_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("report.json");
+        fs::write(&file, "{}").expect("written");
+        let named = EvidenceOptions { diff: Some(file), ..options(folder.path()) };
+        let failure = collect(&named, None, false).expect_err("no diff");
+        assert_eq!(failure.exit_code() as u8, 3);
+        let text = failure.to_string();
+        assert!(
+            text.contains("report.json is no unified diff") && text.contains("git diff origin/main"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rollout_rules::gate::decision::Answer;
+use rollout_rules::gate::facts::AgentWork;
 use rollout_rules::ids::{AppKey, EnvKey};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use crate::cli::output::{Table, Tone, fields, harmless};
 use crate::cli::reading::{actor, items, moment, text};
 use crate::cli::session::Session;
 use crate::cli::when;
-use crate::cli::whole_file::{Readers, write_whole};
+use crate::cli::whole_file::{Readers, can_be_written, write_whole};
 
 /// Names the newest decision.
 const LATEST: &str = "latest";
@@ -150,8 +151,13 @@ pub(super) fn standing(session: &mut Session, app: &AppKey, environment: &EnvKey
             ("until", until),
             ("decision", text(decision, "id")),
             ("says", text(decision, "verdict")),
+            ("asked by", actor(&body["decision"]["by"])),
+            ("evidence", text(&body["decision"], "evidence_gone")),
         ];
         fields(&mut *session.out, session.style, &facts)?;
+        for work in authors(decision) {
+            session.say(format_args!("  written with {work:#}"))?;
+        }
         for line in &missing {
             session.say(format_args!("  {line}"))?;
         }
@@ -169,6 +175,11 @@ pub(super) fn standing(session: &mut Session, app: &AppKey, environment: &EnvKey
     })))
 }
 
+/// The language models that had a part in what was decided on.
+fn authors(decision: &Value) -> Vec<AgentWork> {
+    decision.get("agents").and_then(|agents| Vec::deserialize(agents).ok()).unwrap_or_default()
+}
+
 /// The texts of a list.
 pub(in crate::cli) fn texts(list: &Value) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -183,6 +194,7 @@ pub(super) fn receipt(
     of: &Which,
     output: Option<&Path>,
 ) -> Result<(), Failure> {
+    output.map_or(Ok(()), can_be_written)?;
     let path = one(session, app, id, of)?;
     let receipt = session.client.get(&format!("{path}/receipt"))?.body;
     let Some(file) = output else { return session.print_json(&receipt) };

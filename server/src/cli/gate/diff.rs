@@ -32,21 +32,52 @@ pub(super) fn since(folder: &Path, base: &str) -> Result<Vec<u8>, Failure> {
     )))
 }
 
-/// A diff without the code in it: the gate asks only which lines changed. None if it changes nothing.
-pub(super) fn without_code(diff: &[u8]) -> Option<Vec<u8>> {
+/// What a diff comes to, without the code in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reduced {
+    /// The gate asks only which lines changed: the names of files, the numbers of lines, and nothing that stands in them.
+    Changes(Vec<u8>),
+    /// It changes no line.
+    Nothing,
+    /// It is no unified diff.
+    NoDiff,
+}
+
+/// Lines between hunks that a unified diff has; of others, such as a commit's message, nothing is taken.
+const HEADERS: [&[u8]; 13] = [
+    b"diff ",
+    b"index ",
+    b"--- ",
+    b"+++ ",
+    b"new file ",
+    b"deleted file ",
+    b"old mode ",
+    b"new mode ",
+    b"similarity index ",
+    b"rename ",
+    b"copy ",
+    b"Binary files ",
+    // Of a merge with several parents: the gate says what to do.
+    b"@@@ ",
+];
+
+/// A diff without the code in it.
+pub(super) fn without_code(diff: &[u8]) -> Reduced {
     let mut kept = Vec::with_capacity(diff.len() / 4);
     // Lines of the old and the new file that the open hunk still holds.
     let mut open = (0, 0);
-    let mut changes = false;
+    let (mut names_a_file, mut changes) = (false, false);
     for line in diff.split_inclusive(|byte| *byte == b'\n') {
         let mark = line.first().copied().unwrap_or(b' ');
         if open == (0, 0) || mark == b'\\' {
-            if let Some(counts) = hunk(line) {
+            if let Some(counts) = hunk(line).filter(|_| names_a_file) {
                 open = counts;
                 changes = true;
                 // What Git shows after the numbers is a line of code.
                 kept.extend(numbers(line));
-            } else if mark != b'\\' {
+            } else if HEADERS.iter().any(|header| line.starts_with(header)) {
+                names_a_file |= [&b"+++ "[..], b"diff "].iter().any(|name| line.starts_with(name));
+                changes |= line.starts_with(b"@@@ ");
                 kept.extend(line);
             }
             continue;
@@ -63,7 +94,11 @@ pub(super) fn without_code(diff: &[u8]) -> Option<Vec<u8>> {
             _ => b" \n",
         });
     }
-    changes.then_some(kept)
+    match (changes, names_a_file || diff.trim_ascii().is_empty()) {
+        (true, true) => Reduced::Changes(kept),
+        (false, true) => Reduced::Nothing,
+        (_, false) => Reduced::NoDiff,
+    }
 }
 
 /// How many lines of the old and the new file a hunk holds: `@@ -1,2 +3 @@`.
@@ -93,8 +128,8 @@ mod tests {
         let diff = "diff --git a/app.py b/app.py\nindex 1..2 100644\n--- a/app.py\n+++ b/app.py\n\
                     @@ -1,2 +1,3 @@ def secret_name():\n keep\n-password = 'hunter2'\n+x = 1\n+-- not a header\n\
                     \\ No newline at end of file\ndiff --git a/b.py b/b.py\n--- a/b.py\n+++ b/b.py\n@@ -4 +4 @@\n-a\n+b\n";
-        let kept =
-            String::from_utf8(without_code(diff.as_bytes()).expect("it changes something")).expect("text");
+        let Reduced::Changes(kept) = without_code(diff.as_bytes()) else { panic!("it changes something") };
+        let kept = String::from_utf8(kept).expect("text");
         assert_eq!(
             kept,
             "diff --git a/app.py b/app.py\nindex 1..2 100644\n--- a/app.py\n+++ b/app.py\n@@ -1,2 +1,3 @@\n \n-\n+\n+\n\
@@ -104,10 +139,23 @@ mod tests {
 
     #[test]
     fn a_diff_that_changes_no_line_is_none() {
-        assert_eq!(without_code(b""), None);
+        assert_eq!(without_code(b""), Reduced::Nothing);
+        let renamed = b"diff --git a/a b/b\nsimilarity index 100%\nrename from a\nrename to b\n";
+        assert_eq!(without_code(renamed), Reduced::Nothing);
+    }
+
+    #[test]
+    fn what_is_no_diff_is_told_from_one_that_changes_nothing_and_is_not_taken() {
+        for other in
+            [&b"{\"version\": \"2.1.0\"}"[..], b"src/app.py | 3 ++-\n", b"@@ -1 +1 @@\n-a\n+b\n", b"\x00\xff"]
+        {
+            assert_eq!(without_code(other), Reduced::NoDiff, "{other:?}");
+        }
+        let mail = b"Subject: the password is hunter2\n\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-a\n+b\n";
+        let Reduced::Changes(kept) = without_code(mail) else { panic!("it changes something") };
         assert_eq!(
-            without_code(b"diff --git a/a b/b\nsimilarity index 100%\nrename from a\nrename to b\n"),
-            None
+            kept, b"--- a/a\n+++ b/a\n@@ -1 +1 @@\n-\n+\n",
+            "what stands around a diff stays here too"
         );
     }
 

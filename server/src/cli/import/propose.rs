@@ -11,7 +11,7 @@ use super::perform::Outcome;
 use super::plan::{Step, Thing};
 use crate::cli::client::with_query;
 use crate::cli::failure::Failure;
-use crate::cli::proposal::{approvals, waits_for};
+use crate::cli::proposal::{approvals_needed, waits_for};
 use crate::cli::reading::{items, text};
 use crate::cli::session::Session;
 
@@ -56,7 +56,7 @@ impl Proposer {
             None => {
                 let body = session.with_reason(json!({ "command": command }));
                 match session.client.create("/v1/proposals", &body, seen) {
-                    Ok(answer) => (text(&answer.body, "id"), approvals(&answer.body).1),
+                    Ok(answer) => (text(&answer.body, "id"), approvals_needed(&answer.body)),
                     Err(failure) => return Outcome::of_failure(failure),
                 }
             }
@@ -91,7 +91,7 @@ impl Open {
         Some(Open {
             id: text(proposal, "id"),
             seen: proposal["seen"].as_u64(),
-            needed: approvals(proposal).1,
+            needed: approvals_needed(proposal),
             command: Command::deserialize(&proposal["command"]).ok()?,
         })
     }

@@ -184,6 +184,7 @@ fn headline(act: &Act) -> &'static str {
         (Some(Lowered::Targeted { .. }), _) => "rollout taken back to 0 %",
         (Some(Lowered::NonCritical { .. }), _) => "everything that is not critical turned off",
         (Some(Lowered::All { .. }), _) => "everything turned off, since the gate denies what runs",
+        (None, Cause::StepWaits) => "a scheduled step waits for the gate",
         (None, Cause::GlassBroken) => "somebody took a risk upon themselves that the gate denies",
         (None, Cause::Suspect(Sli::MonthlySpend)) => "the month is going to cost nearly all that it may",
         (None, Cause::Suspect(_)) if act.flag.is_none() => "the app itself does badly",
@@ -220,7 +221,8 @@ fn text(run: &Run) -> String {
         | Cause::Refused
         | Cause::Drill
         | Cause::GateDenied
-        | Cause::GlassBroken => None,
+        | Cause::GlassBroken
+        | Cause::StepWaits => None,
     };
     if let Some(sli) = sli.map(Sli::name) {
         lines.push(format!("What was seen: {sli}"));

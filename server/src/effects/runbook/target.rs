@@ -54,7 +54,8 @@ impl fmt::Display for Nobody {
             ),
             Nobody::NoOwner(owner) => write!(
                 f,
-                "the app's owner `{owner}` is neither a mail address nor the name of one of its channels"
+                "the app's owner `{owner}` is neither a mail address nor the name of one of its channels: name a mail address with \
+                 `tidegate app update --owner`, or make a channel of that name with `tidegate channel create`, then replay this"
             ),
         }
     }

@@ -52,7 +52,6 @@
 
 mod bounded;
 mod budget;
-mod json;
 mod plan;
 mod policy;
 mod verdict;
@@ -60,7 +59,7 @@ mod vet;
 
 pub use self::bounded::{FUNCTIONS, MAX_TEXT_BYTES, MAX_VALUES};
 pub use self::budget::{MAX_GROWTH_BYTES, TIME_LIMIT, TIME_PER_RESOURCE};
-pub use self::plan::{MAX_PLAN_BYTES, MAX_PLAN_DEPTH, MAX_PLAN_VALUES, MAX_RESOURCES, read};
+pub use self::plan::{MAX_PLAN_BYTES, MAX_PLAN_VALUES, MAX_RESOURCES, read};
 pub use self::policy::{
     HARD_LIMIT, Limits, MAX_MODULE_BYTES, MAX_MODULES, MAX_RULES, Policies, PolicyError, compile, shipped,
 };

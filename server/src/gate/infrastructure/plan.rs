@@ -3,6 +3,8 @@
 //! What stands in it twice, under `planned_values` and `resource_changes`, has to be the same in both: a plan from which a
 //! resource was cut out in one place is caught. Values that Terraform marks as secret are taken out before anything else
 //! looks at them, and variables, outputs and the state before are never read.
+//!
+//! Format: Terraform's JSON output format 1 for plans: <https://developer.hashicorp.com/terraform/internals/json-format>.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +12,12 @@ use rollout_rules::gate::facts::{Plan, Problem, ProblemCode};
 use rollout_rules::ids::Digest;
 use serde_json::{Map, Value, json};
 
-use super::json::{Bounds, Refused, members};
+use crate::gate::json::{Author, Fault, FaultKind, members};
 
 /// Longest plan, in bytes.
 pub const MAX_PLAN_BYTES: usize = 10 * 1024 * 1024;
 /// Most resources of a plan, those of modules and those that are only read counted in.
 pub const MAX_RESOURCES: usize = 5_000;
-/// How deep objects, lists and modules may stand within each other.
-pub const MAX_PLAN_DEPTH: usize = 64;
 /// Most values in what is read of a plan: 5,000 resources of the usual size have half of them.
 pub const MAX_PLAN_VALUES: usize = 500_000;
 
@@ -33,8 +33,7 @@ pub fn read(piece: Digest, bytes: &[u8]) -> Result<Plan, Problem> {
             "The plan is larger than 10 MiB. Split what it describes.",
         ));
     }
-    let bounds = Bounds { depth: MAX_PLAN_DEPTH, values: MAX_PLAN_VALUES };
-    let mut plan = members(bytes, &WANTED, bounds).map_err(refused)?;
+    let mut plan = members(bytes, &WANTED, MAX_PLAN_VALUES).map_err(refused)?;
     check_version(plan.get("format_version"))?;
     let complete =
         plan.get("complete") != Some(&Value::Bool(false)) && plan.get("errored") != Some(&Value::Bool(true));
@@ -236,20 +235,14 @@ fn text(object: &mut Value, name: &str) -> Result<String, Problem> {
     }
 }
 
-fn refused(why: Refused) -> Problem {
-    match why {
-        Refused::Broken => malformed("It is not a JSON object"),
-        Refused::TooDeep => {
-            problem(ProblemCode::TooLarge, "The plan has more than 64 levels, which no honest one has.")
-        }
-        Refused::TooMany => {
-            problem(ProblemCode::TooLarge, "The plan has more than 500,000 values. Split what it describes.")
-        }
-        Refused::KeyTwice => problem(
-            ProblemCode::Hostile,
-            &format!("The plan has a key twice, so it can be read in two ways. {AS_IT_CAME}"),
-        ),
+fn refused(fault: Fault) -> Problem {
+    if fault.kind == FaultKind::TooMany {
+        return problem(
+            ProblemCode::TooLarge,
+            "The plan has more than 500,000 values. Split what it describes.",
+        );
     }
+    fault.problem(Author { what: "The plan", again: AS_IT_CAME })
 }
 
 fn malformed(what: &str) -> Problem {

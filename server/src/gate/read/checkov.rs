@@ -1,4 +1,6 @@
 //! Reports of Checkov as JSON, in its three shapes: of one framework, a list of several, and a summary alone when it scanned nothing.
+//!
+//! Format: the JSON of Checkov 2 and 3, which only its program writes down: <https://www.checkov.io/2.Basics/Reviewing%20Scan%20Results.html>.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +11,11 @@ use rollout_rules::ids::Digest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Count, Fold, Folded, each, parse};
 use super::problem;
 use super::text::{fingerprint, name, one_line, path};
+use super::words;
 use super::worst::Worst;
+use crate::gate::json::{Count, Fold, Folded, each, parse};
 
 /// Most frameworks of one report.
 const MAX_FRAMEWORKS: usize = 100;
@@ -126,11 +129,14 @@ const NOTHING: &str = "Checkov found nothing to check. Run it on the folder that
 
 impl Gathered {
     fn scan(self, piece: Digest, kind: ScanKind) -> Scan {
-        let checked = self.passed + self.failed + self.skipped;
+        let checked = self.passed.saturating_add(self.failed).saturating_add(self.skipped);
         let proof = match self.missing {
             Some(why) => Proof::Missing(why.to_owned()),
             None if checked == 0 => Proof::Missing(NOTHING.to_owned()),
-            None => Proof::Given(format!("{checked} checks on {} resources", self.resources)),
+            None => {
+                let on = words::count(self.resources, "resource", "resources");
+                Proof::Given(format!("{} on {on}", words::count(checked, "check", "checks")))
+            }
         };
         let (total, findings) = self.found.finish();
         let tool = Tool { name: "checkov".to_owned(), version: self.version };

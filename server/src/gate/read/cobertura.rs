@@ -1,4 +1,6 @@
 //! Cobertura XML, as coverage.py, Istanbul, gcovr and others write it.
+//!
+//! Format: Cobertura's DTD, version 04: <https://cobertura.sourceforge.net/xml/coverage-04.dtd>.
 
 use rollout_rules::gate::facts::{Facts, Problem, ProblemCode};
 use rollout_rules::ids::Digest;
@@ -9,6 +11,9 @@ use super::xml::{Element, Node, Xml};
 
 /// By how much a claimed rate may differ from the lines: writers round to as little as two digits.
 const RATE_TOLERANCE: f64 = 0.01;
+
+/// Longest folder that files are relative to, in bytes: it stands before each. A longer one is left out.
+const MAX_ROOT_BYTES: usize = 200;
 
 /// Reads a report: its facts, and its lines by file.
 pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, Vec<CoveredFile>), Problem> {
@@ -24,7 +29,8 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, Vec<CoveredFil
     }
     report.compare()?;
     // Which of several folders a file is in is not said; of one it is.
-    let root = if report.sources == 1 { report.source.as_str() } else { "" };
+    let is_known = report.sources == 1 && report.source.len() <= MAX_ROOT_BYTES;
+    let root = if is_known { report.source.as_str() } else { "" };
     Ok(report.lines.finish(piece, root))
 }
 

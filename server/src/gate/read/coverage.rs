@@ -60,18 +60,25 @@ impl Lines {
             if all > 0 {
                 coverage.files.push(FileCoverage { path: shown, lines: all, covered });
             }
+            if coverage.files.len() >= 2 * MAX_COMPONENTS {
+                keep_least_covered(&mut coverage.files);
+            }
             let of = |ran: bool| lines.iter().filter(|line| line.1 == ran).map(|line| line.0).collect();
             by_line.push(CoveredFile { path: full, covered: of(true), missed: of(false) });
         }
-        // The share that ran, in whole numbers: `a/b < c/d` is `a·d < c·b`.
-        let share =
-            |one: &FileCoverage, other: &FileCoverage| u128::from(one.covered) * u128::from(other.lines);
-        coverage.files.sort_by(|one, other| {
-            share(one, other).cmp(&share(other, one)).then_with(|| one.path.cmp(&other.path))
-        });
-        coverage.files.truncate(MAX_COMPONENTS);
+        keep_least_covered(&mut coverage.files);
         (Facts { coverage: vec![coverage], ..Facts::default() }, by_line)
     }
+}
+
+/// Leaves the [`MAX_COMPONENTS`] files of which the least ran, in that order.
+fn keep_least_covered(files: &mut Vec<FileCoverage>) {
+    // The share that ran, in whole numbers: `a/b < c/d` is `a·d < c·b`.
+    let share = |one: &FileCoverage, other: &FileCoverage| u128::from(one.covered) * u128::from(other.lines);
+    files.sort_by(|one, other| {
+        share(one, other).cmp(&share(other, one)).then_with(|| one.path.cmp(&other.path))
+    });
+    files.truncate(MAX_COMPONENTS);
 }
 
 /// Brings lines in order, each once: it ran if any mention of it did. How many there are, and how many ran.

@@ -1,5 +1,7 @@
 //! CycloneDX 1.4 to 1.7 in JSON: an SBOM, what is known to be wrong with its components, and what somebody says of that. A
 //! document without components in which something is said of every vulnerability is a VEX, and no SBOM.
+//!
+//! Format: CycloneDX (ECMA-424), JSON schemas 1.4 to 1.7: <https://cyclonedx.org/specification/overview/>.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +12,10 @@ use serde::Deserialize;
 
 use super::components::{Licences, component, sbom, sha256, subjects_of};
 use super::cyclonedx_vulnerabilities::{Entry, Named, Parts, Tools};
-use super::json::{Fold, Folded, parse};
 use super::lists::{Listed, or_none};
 use super::text;
 use super::words::{malformed, unsupported};
+use crate::gate::json::{Fold, Folded, parse};
 
 /// The versions that are taken.
 const VERSIONS: [&str; 4] = ["1.4", "1.5", "1.6", "1.7"];
@@ -137,7 +139,7 @@ impl Fold for Choices {
 /// # Errors
 /// It is not JSON of CycloneDX, of another version, or larger than is taken.
 pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
-    let bom: Bom = parse(bytes).map_err(|problem| other_version(bytes).unwrap_or(problem))?;
+    let bom: Bom = parse(bytes).map_err(|fault| other_version(bytes).unwrap_or(fault.into()))?;
     // 2.0 calls it otherwise, so the version is looked at first.
     let version = known_version(bom.version.as_deref())?;
     if bom.format.as_deref() != Some("CycloneDX") {

@@ -1,4 +1,6 @@
 //! The vulnerabilities that a CycloneDX document lists: what a scanner found, and what somebody says of it.
+//!
+//! Format: `vulnerabilities` of CycloneDX 1.4 to 1.7: <https://cyclonedx.org/capabilities/vex/>.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +12,13 @@ use rollout_rules::ids::Digest;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::json::{Fold, Folded};
 use super::lists::{Few, or_none};
 use super::purl;
 use super::text;
 use super::vulnerability::{self, Vulnerability, severity_of_score, severity_of_vector, severity_of_word};
 use super::words::{count, some_line, some_name};
 use super::worst::Worst;
+use crate::gate::json::{Fold, Folded};
 
 /// A vulnerability.
 #[derive(Deserialize)]

@@ -4,20 +4,28 @@
 //! The format does not say which files were scanned: outside a Git folder the tool scans none and writes the same report as for a
 //! folder without secrets. So a report without findings proves nothing alone; [`super::merge`] takes it beside evidence that the
 //! folder holds files.
+//!
+//! A report made with a baseline has marks: somebody went through what was found before, and said of a word that it is no secret
+//! (`is_secret: false`). The baseline lies beside the code, and whoever can put a key into the code can put the mark beside it. So a word
+//! that is marked is a finding like any other, which says that it is [`disputed`](Finding::disputed). It counts for nothing once security
+//! signed the baseline as an [audit](read_audit) of the app: that names words by their hash, where they stand and what they look like, so
+//! a word that is put in later is not among them.
+//!
+//! Format: the baseline of detect-secrets 1.5, which only its program writes down: <https://github.com/Yelp/detect-secrets>.
 
 use std::collections::BTreeSet;
 
 use rollout_rules::gate::facts::{
-    Facts, Finding, Problem, ProblemCode, Proof, Scan, ScanKind, Severity, Tool,
+    Facts, Finding, MAX_AUDITED, Problem, ProblemCode, Proof, Scan, ScanKind, Severity, Tool,
 };
 use rollout_rules::ids::Digest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Fold, Folded, each, each_entry, parse};
 use super::problem;
 use super::text::{fingerprint, name, one_line, path};
 use super::worst::Worst;
+use crate::gate::json::{Fold, Folded, each, each_entry, parse};
 
 /// The detectors of version 1.5, and for those that measure, how much a word has to be mixed at most to be reported.
 const DETECTORS: [(&str, Option<f64>); 27] = [
@@ -69,6 +77,9 @@ const FILTERS: [&str; 13] = [
 const MAX_VERIFICATION_LEVEL: i64 = 2;
 /// Most filters and detectors that are named to a person.
 const MAX_NAMED: usize = 5;
+/// What to tell of an audit that is not one.
+const NOT_AUDITED: &str = "The audit has a word that is not marked as harmless (`is_secret: false`), or has no `hashed_secret`. Go through \
+    all with `detect-secrets audit`, take real secrets out of the code and out of the baseline, and sign it anew.";
 /// How to run it.
 const COMMAND: &str = "`detect-secrets scan --all-files --disable-filter \
     detect_secrets.filters.allowlist.is_line_allowlisted .`";
@@ -88,9 +99,7 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem
     each_entry(report.results, |file: &str, secrets: &RawValue| {
         let read = each(secrets, |secret: Secret| {
             listed += 1;
-            if secret.is_secret != Some(false) {
-                found.add(finding(file, &secret));
-            }
+            found.add(finding(file, &secret));
             Ok(())
         });
         refusal = refusal.take().or(read.err());
@@ -228,6 +237,54 @@ fn finding(file: &str, secret: &Secret) -> Finding {
         severity: Severity::Critical,
         file: Some(file),
         line: secret.line_number.filter(|line| *line > 0),
+        disputed: secret.is_secret == Some(false),
         ..Finding::default()
+    }
+}
+
+/// What somebody signed of an app's code: which words that look like secrets are none.
+pub(in crate::gate) struct Audit {
+    /// The key of the app.
+    pub(in crate::gate) app: String,
+    /// The fingerprints of the findings that are none.
+    pub(in crate::gate) harmless: Vec<Digest>,
+}
+
+#[derive(Deserialize)]
+struct WrittenAudit<'a> {
+    app: String,
+    #[serde(borrow)]
+    baseline: Baseline<'a>,
+}
+
+#[derive(Deserialize)]
+struct Baseline<'a> {
+    #[serde(borrow)]
+    results: &'a RawValue,
+}
+
+/// Reads an audit, `{"app": KEY, "baseline": BASELINE}`: a baseline in which every word is marked as none, since what is signed is kept as
+/// it is, with the hashes of what it names. More than [`MAX_AUDITED`] words are refused.
+pub(in crate::gate) fn read_audit(text: &str) -> Result<Audit, Problem> {
+    let WrittenAudit { app, baseline } = parse(text.as_bytes())?;
+    let (mut harmless, mut refusal) = (Vec::new(), None);
+    each_entry(baseline.results, |file: &str, secrets: &RawValue| {
+        let read = each(secrets, |secret: Secret| {
+            let is_named = secret.hashed_secret.as_ref().is_some_and(|hash| !hash.is_empty());
+            if secret.is_secret != Some(false) || !is_named {
+                return Err(problem(ProblemCode::Malformed, NOT_AUDITED));
+            }
+            if harmless.len() == MAX_AUDITED {
+                let detail = format!("The audit is of more than {MAX_AUDITED} words. Sign several.");
+                return Err(problem(ProblemCode::TooLarge, detail));
+            }
+            harmless.push(finding(file, &secret).fingerprint);
+            Ok(())
+        });
+        refusal = refusal.take().or(read.err());
+    })?;
+    match refusal {
+        Some(problem) => Err(problem),
+        None => Ok(Audit { app, harmless }),
     }
 }

@@ -1,4 +1,6 @@
 //! Unified diffs, as `git diff BASE...HEAD` writes them: which lines of which files a build changed.
+//!
+//! Format: unified diffs of POSIX.1-2024, with Git's headers: <https://git-scm.com/docs/diff-format>.
 
 use std::collections::BTreeMap;
 
@@ -138,6 +140,7 @@ fn header(raw: &[u8]) -> String {
         }
         let octal = rest
             .get(..3)
+            .filter(|digits| digits.iter().all(u8::is_ascii_digit))
             .and_then(|digits| core::str::from_utf8(digits).ok())
             .and_then(|d| u8::from_str_radix(d, 8).ok());
         if let Some(byte) = octal {

@@ -2,15 +2,17 @@
 //!
 //! Neither the rules, nor the files, nor the version of the tool are in it, so `[]` proves nothing alone; [`super::merge`] takes it
 //! beside evidence that the folder holds files. What a comment or a baseline hides, the format does not show at all.
+//!
+//! Format: the JSON of gitleaks 8, as its README shows it: <https://github.com/gitleaks/gitleaks>.
 
 use rollout_rules::gate::facts::{Facts, Finding, Problem, Proof, Scan, ScanKind, Severity, Tool};
 use rollout_rules::ids::Digest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{each, parse};
 use super::text::{fingerprint, name, one_line, path};
 use super::worst::Worst;
+use crate::gate::json::{each, parse};
 
 /// Reads a report. Also tells whether it has no finding. The secret and the line around it are never taken.
 pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem> {

@@ -2,6 +2,8 @@
 //! was pointed at and with which database.
 //!
 //! What Grype was told to leave out counts as found: whether it may be, the gate decides by a waiver.
+//!
+//! Format: the JSON of Grype, which only its program writes down: <https://github.com/anchore/grype/tree/main/grype/presenter/models>.
 
 use std::fmt;
 
@@ -11,12 +13,12 @@ use rollout_rules::time::{DAY, UnixMs};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::json::{Fold, Folded, parse};
 use super::lists::{Few, Listed, or_none};
 use super::text;
 use super::vulnerability::{self, Vulnerability, severity_of_score, severity_of_vector, severity_of_word};
 use super::words::{malformed, some_name};
 use super::worst::Worst;
+use crate::gate::json::{Fold, Folded, parse};
 
 /// A database older than this, in days, is worth a word: Grype itself refuses one by default.
 const OLD_DAYS: u64 = 5;

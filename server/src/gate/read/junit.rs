@@ -1,5 +1,7 @@
 //! JUnit XML, as pytest, Node's own reporter, Jest and most others write it. Cases are counted here; totals that a report
 //! claims are only compared.
+//!
+//! Format: no standard; what tools have in common is collected at <https://github.com/testmoapp/junitxml>.
 
 use rollout_rules::gate::facts::{Facts, Finding, MAX_COMPONENTS, Problem, ProblemCode, Severity, TestRun};
 use rollout_rules::ids::Digest;
@@ -11,6 +13,8 @@ use super::xml::{Element, Node, Xml};
 
 /// The words by which a suite or class says that its cases are contract tests.
 const CONTRACT: [&str; 3] = ["contract", "contracts", "pact"];
+/// Longest title of a case with those of its suites, in bytes.
+const MAX_TITLE_BYTES: usize = 1_000;
 /// Most of a failure's text that is looked at for its first line, in bytes.
 const MAX_BODY_BYTES: usize = 4_096;
 
@@ -225,10 +229,20 @@ impl Report {
 }
 
 impl Report {
-    /// The whole title of a case, with those of the suites that it stands in.
+    /// The whole title of a case, with those of the suites that it stands in. Of more than [`MAX_TITLE_BYTES`] the outermost are left
+    /// out: a few suites with long names, within each other, would make much of each of many cases.
     fn described(&self, title: &str) -> String {
-        let suites = self.suites.iter().map(|suite| suite.name.as_str()).filter(|name| !name.is_empty());
-        suites.chain([title]).collect::<Vec<_>>().join(" ")
+        let mut left = MAX_TITLE_BYTES.saturating_sub(title.len());
+        let names = self.suites.iter().rev().map(|suite| suite.name.as_str()).filter(|name| !name.is_empty());
+        let near = names.take_while(|name| {
+            let fits = name.len() < left;
+            left = left.saturating_sub(name.len() + 1);
+            fits
+        });
+        let mut parts: Vec<&str> = near.collect();
+        parts.reverse();
+        parts.push(title);
+        parts.join(" ")
     }
 }
 

@@ -1,4 +1,6 @@
 //! LCOV traces, as coverage.py, Node, Jest, c8 and others write them.
+//!
+//! Format: trace files of LCOV, as geninfo(1) lists them under FILES: <https://github.com/linux-test-project/lcov>.
 
 use rollout_rules::gate::facts::{Facts, Problem, ProblemCode};
 use rollout_rules::ids::Digest;

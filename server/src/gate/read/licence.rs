@@ -1,4 +1,6 @@
 //! What a licence asks for, from an SPDX expression or from the words that package indexes have instead.
+//!
+//! Format: licence expressions of SPDX 2.3: <https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/>.
 
 use ::spdx::expression::{ExprNode, Operator};
 use ::spdx::{Expression, LicenseItem, LicenseReq, ParseMode};

@@ -1,4 +1,6 @@
 //! Which licence is of which kind, by its name in SPDX's list and by what people call it.
+//!
+//! Format: the SPDX licence list: <https://spdx.org/licenses/>.
 
 use rollout_rules::gate::facts::Licence;
 

@@ -6,7 +6,7 @@ use rollout_rules::gate::facts::MAX_FINDINGS;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::json::{Fold, Folded};
+use crate::gate::json::{Fold, Folded};
 
 /// Most entries of a list that has to be whole, such as the packages of an SBOM. A report with more is refused.
 pub(super) const MAX_LISTED: usize = 100_000;

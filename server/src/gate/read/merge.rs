@@ -8,6 +8,7 @@ use rollout_rules::ids::Digest;
 use super::Reading;
 use super::coverage::CoveredFile;
 use super::diff::Changed;
+use super::words;
 
 /// All shares together. The same bytes handed in twice count once. In what order readings come never matters.
 pub fn merge(mut readings: Vec<Reading>) -> Facts {
@@ -79,8 +80,8 @@ fn prove(facts: &mut Facts, seen: &Seen) {
     for scan in &mut facts.scans {
         scan.proof = if seen.files > 0 {
             Proof::Given(format!(
-                "{} files in the app's folder, and it lists what it found in them",
-                seen.files
+                "{} in the app's folder, and it lists what it found there",
+                words::count(seen.files, "file", "files")
             ))
         } else if seen.measured.is_empty() {
             continue;

@@ -14,7 +14,6 @@ mod detect_secrets;
 mod diff;
 mod gitleaks;
 mod grype;
-mod json;
 mod junit;
 mod lcov;
 mod licence;
@@ -42,6 +41,7 @@ mod worst;
 mod xml;
 
 pub use coverage::CoveredFile;
+pub(super) use detect_secrets::{Audit, read_audit};
 pub use diff::Changed;
 pub use merge::merge;
 pub use redact::redacted;
@@ -49,6 +49,8 @@ use rollout_rules::gate::facts::{Facts, Format, Piece, Problem, ProblemCode};
 use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
 pub use unpack::MAX_PIECE_BYTES;
+
+use crate::gate::json;
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +74,7 @@ pub fn read(name: &str, bytes: &[u8]) -> Reading {
         Ok(unpacked) => {
             let digest = Digest::of(&unpacked);
             let format = recognise::recognise(&unpacked);
-            (digest, unpacked.len(), format, take(digest, format, &unpacked))
+            (digest, unpacked.len(), format, take(digest, format, json::unmarked(&unpacked)))
         }
         Err(problem) => (Digest::of(bytes), bytes.len(), None, Err(problem)),
     };
@@ -107,11 +109,8 @@ pub fn unpacked(bytes: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>> {
     unpack::unpack(bytes).ok()
 }
 
-/// The JSON of a piece as a value, for readers elsewhere: nested at most 64 levels, and no key twice in any object. Holds the whole
-/// tree, which takes several times the memory of the text.
-pub fn value(bytes: &[u8]) -> Result<serde_json::Value, Problem> {
-    json::parse::<json::Distinct>(bytes).map(|value| value.0)
-}
+/// How text in UTF-16 begins, of either order of bytes.
+const UTF_16: [[u8; 2]; 2] = [[0xff, 0xfe], [0xfe, 0xff]];
 
 /// What was taken from a piece.
 #[derive(Default)]
@@ -160,9 +159,15 @@ fn take(piece: Digest, format: Option<Format>, bytes: &[u8]) -> Result<Share, Pr
 }
 
 fn unknown(bytes: &[u8]) -> Problem {
+    if UTF_16.iter().any(|mark| bytes.starts_with(mark)) {
+        return problem(
+            ProblemCode::Malformed,
+            "It is text in UTF-16, as `>` of Windows PowerShell writes it. Write it as UTF-8: pipe it to `Out-File -Encoding utf8`.",
+        );
+    }
     let is_json = matches!(bytes.trim_ascii_start().first(), Some(b'[' | b'{'));
     if is_json && let Err(too_deep) = json::check_depth(bytes) {
-        return too_deep;
+        return too_deep.into();
     }
     problem(
         ProblemCode::UnknownFormat,

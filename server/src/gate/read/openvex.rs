@@ -1,5 +1,7 @@
 //! OpenVEX 0.2.0: what somebody says of vulnerabilities. Times are not looked at, so those without a zone, which some
 //! programs write, do no harm; a statement holds as long as the waiver that it asks for.
+//!
+//! Format: OpenVEX 0.2.0: <https://github.com/openvex/spec/blob/main/OPENVEX-SPEC.md>.
 
 use std::fmt;
 
@@ -11,11 +13,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::json::{Fold, Folded, parse};
 use super::lists::{Few, Listed, OneOrMore, or_none};
 use super::text;
 use super::vulnerability;
 use super::words::{malformed, some_name, unsupported};
+use crate::gate::json::{Fold, Folded, parse};
 
 /// What every version's context begins with.
 const NAMESPACE: &str = "https://openvex.dev/ns";

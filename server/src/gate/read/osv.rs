@@ -1,16 +1,18 @@
 //! OSV-Scanner's JSON: packages by the file that names them, with their vulnerabilities in groups of those that are the same.
+//!
+//! Format: the JSON of OSV-Scanner 1 and 2 around OSV 1 records: <https://ossf.github.io/osv-schema/>.
 
 use rollout_rules::gate::facts::{Facts, Finding, Problem, Proof, Scan, ScanKind, Severity, Tool};
 use rollout_rules::ids::Digest;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::json::{Fold, Folded, parse};
 use super::lists::{Few, Listed, or_none};
 use super::purl;
 use super::vulnerability::{self, Vulnerability, severity_of_score, severity_of_vector, severity_of_word};
 use super::words::{count, some_name};
 use super::worst::Worst;
+use crate::gate::json::{Fold, Folded, parse};
 
 #[derive(Deserialize)]
 struct Report {

@@ -1,4 +1,6 @@
 //! Reports that our own tool writes about an app's folder: which source files have tests, and what the folder holds.
+//!
+//! Format: this program's own; its command line writes it, in `cli::gate`.
 
 use rollout_rules::gate::facts::{
     Facts, Inventory, MAX_COMPONENTS, Presence, Problem, ProblemCode, SourceFile,
@@ -7,9 +9,9 @@ use rollout_rules::ids::Digest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Fold, Folded, each, parse};
 use super::problem;
 use super::text::{name, path};
+use crate::gate::json::{Fold, Folded, each, parse};
 
 /// The format of a report of tests.
 pub(super) const TEST_PRESENCE: &str = "tidegate.test-presence/1";

@@ -1,4 +1,6 @@
 //! Package URLs, as far as the gate needs them: what stays the same from version to version, and the digests in them.
+//!
+//! Format: package URLs (ECMA-427): <https://github.com/package-url/purl-spec>.
 
 use rollout_rules::release::ArtifactDigest;
 

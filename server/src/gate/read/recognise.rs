@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rollout_rules::gate::facts::Format;
 
+use crate::gate::json::unmarked;
+
 /// Most outermost keys that are looked at.
 const MAX_KEYS: usize = 64;
 /// How far into a text its first lines are looked at, in bytes.
@@ -14,7 +16,7 @@ const MAX_SIGNATURE_BYTES: usize = 2_048;
 
 /// The format of an unpacked piece; none if it is nothing that is known.
 pub(super) fn recognise(bytes: &[u8]) -> Option<Format> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let bytes = unmarked(bytes).trim_ascii_start();
     match bytes.first()? {
         b'{' => of_object(&Outline::of(bytes)),
         b'[' => of_list(bytes.get(1..)?.trim_ascii_start()),

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use rollout_rules::gate::facts::Format;
 use serde::de::IgnoredAny;
 
+use super::diff;
 use super::text::{REDACTED, masked, without_quoted_secrets};
 use super::unpack::unpack;
 use super::xml::{Node, Xml};
-use super::{diff, json};
+use crate::gate::json;
 
 /// The elements of JUnit XML whose content goes: what tests printed, and what the machine was set to.
 const JUNIT: [&str; 8] =
@@ -18,7 +19,7 @@ const JUNIT: [&str; 8] =
 /// read nothing is left. A diff comes down to which lines of which files it changed.
 pub fn redacted(format: Format, bytes: &[u8]) -> Vec<u8> {
     let Ok(bytes) = unpack(bytes) else { return nothing() };
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let bytes = json::unmarked(&bytes);
     let kept = match format {
         Format::Gitleaks => json_without(bytes, &["Secret", "Match", "Line", "Message", "Email", "Author"]),
         Format::DetectSecrets => json_without(bytes, &["hashed_secret", "secret_value"]),

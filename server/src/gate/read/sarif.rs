@@ -1,4 +1,6 @@
 //! SARIF 2.1.0. Results are read one at a time, so that ten megabytes of them cost little memory, and no snippet is ever taken.
+//!
+//! Format: OASIS SARIF 2.1.0: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +11,11 @@ use rollout_rules::ids::Digest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Count, Fold, Folded, Scalar, each, parse};
 use super::problem;
 use super::sarif_rules::{Level, Properties, Reference, Rules, Words};
 use super::text::{fingerprint, name, one_line, path, without_quoted_secrets};
 use super::worst::Worst;
+use crate::gate::json::{Count, Fold, Folded, Scalar, each, parse};
 
 /// The only version that is taken.
 const VERSION: &str = "2.1.0";
@@ -191,14 +193,12 @@ impl Fold for First {
 #[derive(Default)]
 struct Suppressions {
     any: bool,
-    in_source: bool,
     /// One of them is not accepted, or says something that is not known.
     open: bool,
 }
 
 #[derive(Deserialize)]
 struct Suppression {
-    kind: Option<String>,
     status: Option<String>,
 }
 
@@ -209,7 +209,6 @@ impl Fold for Suppressions {
         self.any = true;
         // One without a status is accepted; that is how the format has it.
         self.open |= !matches!(suppression.status.as_deref(), None | Some("accepted"));
-        self.in_source |= suppression.kind.as_deref() != Some("external");
         true
     }
 }
@@ -315,9 +314,9 @@ fn finding(found: Found, kind: ScanKind, rules: &Rules) -> Option<Finding> {
         return None;
     }
     let suppressed = found.suppressions.0;
-    // Whoever writes a secret into code can write the comment beside it too.
-    let counts_all_the_same = kind == ScanKind::Secrets && suppressed.in_source;
-    if suppressed.any && !suppressed.open && !counts_all_the_same {
+    let accepted = suppressed.any && !suppressed.open;
+    // Whoever writes a secret into code can write the comment beside it too, or the list of what is passed over.
+    if accepted && kind != ScanKind::Secrets {
         return None;
     }
     let reference = found.rule.unwrap_or_default();
@@ -352,6 +351,7 @@ fn finding(found: Found, kind: ScanKind, rules: &Rules) -> Option<Finding> {
         severity: level.severity().max(scored.unwrap_or(Severity::Unknown)),
         file,
         line: found.locations.0.line,
+        disputed: accepted,
         ..Finding::default()
     })
 }

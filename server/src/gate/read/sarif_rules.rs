@@ -1,4 +1,6 @@
 //! Rules of a SARIF run: what a result does not say itself, its rule says by default.
+//!
+//! Format: `reportingDescriptor` of OASIS SARIF 2.1.0, section 3.49: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
 
 use std::collections::HashMap;
 
@@ -6,9 +8,9 @@ use rollout_rules::gate::facts::{Problem, ProblemCode, Severity};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Scalar, each};
 use super::problem;
 use super::text::one_line;
+use crate::gate::json::{Scalar, each};
 
 /// Most rules of one run, those of extensions included.
 const MAX_RULES: u64 = 20_000;
@@ -16,6 +18,9 @@ const MAX_RULES: u64 = 20_000;
 const MAX_EXTENSIONS: usize = 1_000;
 /// Longest identifier of a rule that a result is matched by, in bytes.
 const MAX_RULE_ID_BYTES: usize = 500;
+
+/// Most levels by which a result's rule refines one of the list, its own name counted in.
+const MAX_REFINED: usize = 10;
 
 /// How bad a result is, as SARIF says it.
 #[derive(Clone, Copy)]
@@ -197,13 +202,15 @@ impl Rules {
         if let Some(rule) = by_place.filter(is_meant) {
             return Some(rule);
         }
-        let mut wanted = id?;
-        loop {
+        // A longer name is no rule's: only so long ones are known.
+        let mut wanted = id.filter(|id| id.len() <= MAX_RULE_ID_BYTES)?;
+        for _ in 0..MAX_REFINED {
             if let Some((component, index)) = self.by_id.get(wanted) {
                 return self.components.get(*component)?.get(*index);
             }
             wanted = wanted.rsplit_once('/')?.0;
         }
+        None
     }
 }
 

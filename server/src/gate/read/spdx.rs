@@ -2,6 +2,8 @@
 //! what is read here, and is what some generators still write.
 //!
 //! The one package that a document describes is what the SBOM is of, and no component. Of several, all are.
+//!
+//! Format: SPDX 2.2 and 2.3 (ISO/IEC 5962): <https://spdx.github.io/spdx-spec/v2.3/>.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +13,13 @@ use rollout_rules::release::ArtifactDigest;
 use serde::Deserialize;
 
 use super::components::{Licences, component, sbom, sha256, subjects_of};
-use super::json::{Fold, Folded, parse};
 use super::licence::classify;
 use super::lists::{Listed, or_none};
 use super::purl;
 use super::spdx3;
 use super::text;
 use super::words::{malformed, unsupported};
+use crate::gate::json::{Fold, Folded, parse};
 
 /// The versions that are taken, and what they are called.
 const VERSIONS: [(&str, &str); 2] = [("SPDX-2.2", "SPDX 2.2"), ("SPDX-2.3", "SPDX 2.3")];

@@ -1,4 +1,6 @@
 //! SPDX 3.0 in JSON-LD: one list of elements that point at each other.
+//!
+//! Format: SPDX 3.0.1: <https://spdx.github.io/spdx-spec/v3.0.1/>.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +10,12 @@ use rollout_rules::release::ArtifactDigest;
 use serde::Deserialize;
 
 use super::components::{Licences, component, sbom, sha256, subjects_of};
-use super::json::{Fold, Folded, parse};
 use super::lists::{Listed, OneOrMore, or_none};
 use super::purl;
 use super::spdx::no_version;
 use super::text;
 use super::words::unsupported;
+use crate::gate::json::{Fold, Folded, parse};
 
 /// Where the licences of SPDX's list have their names.
 const LISTED: &str = "https://spdx.org/licenses/";

@@ -2,6 +2,8 @@
 //!
 //! What Trivy was told to leave out counts as found where the report shows it, and bars the proof where it only says how much
 //! it was: whether it may be left out, the gate decides by a waiver. The text around a secret is never taken.
+//!
+//! Format: Trivy's JSON, schema version 2: <https://github.com/aquasecurity/trivy/blob/main/pkg/types/report.go>.
 
 use std::fmt;
 
@@ -12,12 +14,12 @@ use rollout_rules::ids::Digest;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::json::{Count, Fold, Folded, parse};
 use super::lists::{Few, Listed, or_none};
 use super::text;
 use super::vulnerability::{self, Vulnerability, severity_of_score, severity_of_vector, severity_of_word};
 use super::words::{count, malformed, some_line, some_name, unsupported};
 use super::worst::Worst;
+use crate::gate::json::{Count, Fold, Folded, parse};
 
 /// The version of the layout that is taken.
 const SCHEMA: u64 = 2;
@@ -183,8 +185,11 @@ impl Found {
                 return Err(Problem { code: ProblemCode::Contradictory, detail });
             }
             let shown = left_out.iter().filter(|left| left.kind() == "misconfiguration").count() as u64;
-            self.infrastructure.looked_at += summary.successes.saturating_add(summary.failures);
-            self.infrastructure.left_out += summary.exceptions.saturating_sub(shown);
+            let infrastructure = &mut self.infrastructure;
+            let looked_at = summary.successes.saturating_add(summary.failures);
+            infrastructure.looked_at = infrastructure.looked_at.saturating_add(looked_at);
+            let hidden = summary.exceptions.saturating_sub(shown);
+            infrastructure.left_out = infrastructure.left_out.saturating_add(hidden);
         }
         vulnerabilities.iter().for_each(|raw| self.packages.find(raw.as_vulnerability(&name)));
         failed.iter().for_each(|raw| self.infrastructure.find(raw.as_fault(&name)));
@@ -193,7 +198,9 @@ impl Found {
             match (left.kind(), &left.finding) {
                 ("vulnerability", Some(raw)) => self.packages.find(raw.as_vulnerability(&name)),
                 ("misconfiguration", Some(raw)) => self.infrastructure.find(raw.as_fault(&name)),
-                ("secret", Some(raw)) => self.secrets.find(raw.as_secret(&name)),
+                ("secret", Some(raw)) => {
+                    self.secrets.find(Finding { disputed: true, ..raw.as_secret(&name) });
+                }
                 _ => {}
             }
         }
@@ -249,8 +256,8 @@ impl Raw {
             line: cause.and_then(|cause| cause.start_line).filter(|line| *line > 0),
             subject: resource,
             fix: some_line(self.resolution.as_deref()),
-            aliases: Vec::new(),
             rule,
+            ..Finding::default()
         }
     }
 
@@ -262,10 +269,9 @@ impl Raw {
             severity: self.word(),
             file: some_name(Some(target)),
             line: self.start_line.filter(|line| *line > 0),
-            subject: None,
             fix: Some(SECRET_FIX.to_owned()),
-            aliases: Vec::new(),
             rule,
+            ..Finding::default()
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Evidence that comes packed: gzip is recognised by its first bytes and unpacked within a bound.
+//!
+//! Format: gzip, RFC 1952: <https://www.rfc-editor.org/rfc/rfc1952>.
 
 use std::borrow::Cow;
 use std::io::Read as _;

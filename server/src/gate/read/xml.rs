@@ -6,8 +6,8 @@ use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 use rollout_rules::gate::facts::{Problem, ProblemCode};
 
-use super::json::MAX_DEPTH;
 use super::problem;
+use crate::gate::json::{MAX_DEPTH, unmarked};
 
 /// Most tags, texts and comments of one document.
 const MAX_EVENTS: u64 = 2_000_000;
@@ -73,8 +73,7 @@ pub(super) struct Xml<'a> {
 impl<'a> Xml<'a> {
     /// Starts at the beginning.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Xml<'a>, Problem> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let text = core::str::from_utf8(bytes).map_err(|_| {
+        let text = core::str::from_utf8(unmarked(bytes)).map_err(|_| {
             problem(ProblemCode::Malformed, "It is not UTF-8. Write the report again as UTF-8.")
         })?;
         let mut reader = Reader::from_str(text);

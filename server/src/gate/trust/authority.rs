@@ -2,6 +2,8 @@
 //!
 //! Nothing that is read here shows when something was signed. So the certificate has to be valid when the evidence is
 //! handed in, give or take [`CLOCK_SKEW`]: a short-lived key that gets lost later is worth nothing to who finds it.
+//!
+//! Format: X.509 (RFC 5280) with the extensions of Fulcio: <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

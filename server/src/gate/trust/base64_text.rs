@@ -1,4 +1,6 @@
 //! Base64 as signed things carry it: in either alphabet, padded or not.
+//!
+//! Format: RFC 4648: <https://www.rfc-editor.org/rfc/rfc4648>.
 
 use base64::Engine as _;
 use base64::alphabet;

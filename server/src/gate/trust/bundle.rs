@@ -1,6 +1,8 @@
 //! Sigstore bundles 0.1, 0.2 and 0.3: a signature of the artifact or an envelope, with the key's name or a certificate.
 //!
 //! Entries of transparency logs and signed timestamps in them are not looked at.
+//!
+//! Format: sigstore's protobuf specs, `Bundle` as JSON: <https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto>.
 
 use rollout_rules::gate::facts::{Claim, Problem, ProblemCode, SignerId, Untrusted};
 use rollout_rules::ids::Digest;
@@ -11,7 +13,10 @@ use super::envelope::{self, Envelope, signature_bytes};
 use super::keyed::check_signature;
 use super::keys::{Asked, Signature};
 use super::public_key::{Kind, Message};
-use super::{Reading, Signed, artifact_of, base64_text, digest_of, malformed, problem, statement, strict};
+use super::{
+    Reading, Signed, artifact_of, base64_text, digest_of, malformed, problem, statement, unreadable,
+};
+use crate::gate::json;
 
 const FAMILY: &str = "application/vnd.dev.sigstore.bundle";
 const VERSIONS: [&str; 3] = ["0.1", "0.2", "0.3"];
@@ -87,10 +92,9 @@ impl Means {
 
 /// Reads a bundle.
 pub(super) fn read(reading: &Reading<'_>, bytes: &[u8]) -> Result<Signed, Problem> {
-    let outline: Outline = strict::parse(bytes).map_err(|fault| fault.problem("The bundle"))?;
+    let outline: Outline = json::parse_whole(bytes).map_err(unreadable("The bundle"))?;
     check_version(&outline.media_type)?;
-    let bundle: Bundle =
-        serde_json::from_slice(bytes).map_err(|_| strict::Fault::OtherShape.problem("The bundle"))?;
+    let bundle: Bundle = json::parse(bytes).map_err(unreadable("The bundle"))?;
     let means = means_of(bundle.verification_material)?;
     match (bundle.message_signature, bundle.dsse_envelope) {
         (Some(message), None) => signed_message(reading, &means, &message),

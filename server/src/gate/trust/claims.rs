@@ -1,4 +1,6 @@
 //! The claims of tokens, by the names that issuers have for them.
+//!
+//! Format: JSON web tokens, RFC 7519: <https://www.rfc-editor.org/rfc/rfc7519>.
 
 use rollout_rules::gate::facts::{MAX_FACT_BYTES, PipelineIdentity};
 use serde::{Deserialize, Deserializer};
@@ -103,6 +105,8 @@ pub(super) struct Gitlab {
     sha: Option<String>,
     #[serde(rename = "ref")]
     git_ref: Option<String>,
+    ref_type: Option<String>,
+    ref_path: Option<String>,
     ci_config_ref_uri: Option<String>,
     #[serde(default, deserialize_with = "number")]
     pipeline_id: Option<String>,
@@ -112,12 +116,18 @@ pub(super) struct Gitlab {
 impl Gitlab {
     /// Who asks.
     pub(super) fn identity(self) -> PipelineIdentity {
+        // Whole, as GitHub writes it: a tag may be called like a branch.
+        let git_ref = self.ref_path.or_else(|| match (self.ref_type.as_deref(), &self.git_ref) {
+            (Some("branch"), Some(name)) => Some(format!("refs/heads/{name}")),
+            (Some("tag"), Some(name)) => Some(format!("refs/tags/{name}")),
+            _ => self.git_ref,
+        });
         PipelineIdentity {
             repository: self.project_path,
             repository_id: self.project_id,
             owner_id: self.namespace_id,
             commit: self.sha,
-            git_ref: self.git_ref,
+            git_ref,
             workflow: self.ci_config_ref_uri,
             run_id: self.pipeline_id,
             event: self.pipeline_source,

@@ -1,4 +1,6 @@
 //! DSSE envelopes: what they carry, and the bytes that are signed.
+//!
+//! Format: DSSE 1.0: <https://github.com/secure-systems-lab/dsse/blob/master/envelope.md>.
 
 use rollout_rules::gate::facts::{Claim, MAX_FACT_BYTES, Problem, ProblemCode, SignerId, Untrusted};
 use serde::Deserialize;
@@ -6,7 +8,8 @@ use serde::Deserialize;
 use super::keys::{Asked, Signature};
 use super::public_key::Message;
 use super::statement::{self, Statement};
-use super::{Reading, Signed, base64_text, malformed, problem, strict};
+use super::{Reading, Signed, base64_text, malformed, problem, unreadable};
+use crate::gate::json;
 
 /// The type of what an envelope has to carry.
 pub(super) const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -48,13 +51,12 @@ struct Outline {
 
 /// Reads an envelope, or a statement that is in none.
 pub(super) fn read(reading: &Reading<'_>, bytes: &[u8]) -> Result<Signed, Problem> {
-    let outline: Outline = strict::parse(bytes).map_err(|fault| fault.problem("The envelope"))?;
+    let outline: Outline = json::parse_whole(bytes).map_err(unreadable("The envelope"))?;
     if outline.payload.is_none() && outline.payload_type.is_none() {
         let Statement { claim, subjects, predicate } = statement::read(bytes)?;
         return Ok(reading.signed(claim, subjects, Err(Untrusted::Unsigned), predicate));
     }
-    let envelope: Envelope =
-        serde_json::from_slice(bytes).map_err(|_| strict::Fault::OtherShape.problem("The envelope"))?;
+    let envelope: Envelope = json::parse(bytes).map_err(unreadable("The envelope"))?;
     opened(reading, &envelope, |asked| reading.keys.signers(asked, reading.now))
 }
 

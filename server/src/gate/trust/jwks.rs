@@ -1,4 +1,6 @@
 //! Key sets of issuers, as RFC 7517 writes them.
+//!
+//! Format: JSON web keys, RFC 7517: <https://www.rfc-editor.org/rfc/rfc7517>.
 
 use std::fmt;
 
@@ -6,8 +8,9 @@ use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, Verificat
 use rollout_rules::gate::trust::TokenAlgorithm;
 use serde::Deserialize;
 
+use super::base64_text;
 use super::public_key::{MAX_RSA_BITS, MIN_RSA_BITS, bits_of};
-use super::{base64_text, strict};
+use crate::gate::json;
 
 /// Longest key set that is read, in bytes.
 pub const MAX_KEY_SET_BYTES: usize = 64 * 1024;
@@ -86,7 +89,7 @@ pub(super) fn read(text: &str) -> Result<Vec<IssuerKey>, BadKeySet> {
     if text.len() > MAX_KEY_SET_BYTES {
         return Err(BadKeySet::TooLarge);
     }
-    let written: Written = strict::parse(text.as_bytes()).map_err(|_| BadKeySet::Malformed)?;
+    let written: Written = json::parse_whole(text.as_bytes()).map_err(|_| BadKeySet::Malformed)?;
     if written.keys.len() > MAX_KEYS {
         return Err(BadKeySet::TooManyKeys);
     }

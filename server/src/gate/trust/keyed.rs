@@ -2,6 +2,8 @@
 //!
 //! Nothing beside such a signature says whose it is. One that no key made is a stranger's, whether a stranger signed or the
 //! artifact was changed: the two cannot be told apart.
+//!
+//! Format: what cosign prints: <https://github.com/sigstore/cosign/blob/main/doc/cosign_sign-blob.md>.
 
 use p256::ecdsa::Signature as P256Signature;
 use rollout_rules::gate::facts::{Claim, Problem, ProblemCode};

@@ -34,8 +34,8 @@ mod public_key;
 pub mod receipt;
 pub mod receipt_key;
 mod statement;
-mod strict;
 
+use crate::gate::json::{Author, Fault, unmarked};
 use keys::TrustedKeys;
 
 /// Largest signed piece that is read, in bytes; larger ones are refused.
@@ -73,6 +73,7 @@ pub fn read(
             format!("It is larger than {MAX_SIGNED_BYTES} bytes: sign a shorter document."),
         ));
     }
+    let bytes = unmarked(bytes);
     let reading = Reading { piece, artifact: *artifact, keys, now };
     match format {
         Format::Dsse => envelope::read(&reading, bytes),
@@ -122,6 +123,11 @@ impl Reading<'_> {
 
 fn problem(code: ProblemCode, detail: impl Into<String>) -> Problem {
     Problem { code, detail: detail.into() }
+}
+
+/// What to tell people of a signed text that cannot be read. `what` names it, such as `The statement`.
+fn unreadable(what: &'static str) -> impl Fn(Fault) -> Problem {
+    move |fault| fault.problem(Author { what, again: "Make it again with the tool that signs." })
 }
 
 fn malformed(detail: impl Into<String>) -> Problem {

@@ -3,6 +3,8 @@
 //! Which algorithm counts is said by the policy, never by a token alone. Names of repositories can be taken over, so what is
 //! decided hangs on their numbers; nothing hangs on `sub`, whose form differs between issuers, and which owners can change.
 //! Whether a token was used before is looked up by who asks: each has a name, [`PipelineIdentity::token_id`].
+//!
+//! Format: OpenID Connect Core 1.0 over signed tokens of RFC 7515 and 7519: <https://openid.net/specs/openid-connect-core-1_0.html>.
 
 use std::fmt;
 
@@ -12,10 +14,11 @@ use rollout_rules::ids::Digest;
 use rollout_rules::time::{DAY, DurationMs, UnixMs};
 use serde::Deserialize;
 
+use super::base64_text;
 use super::claims::{self, Registered};
 use super::jwks::{self, BadKeySet, IssuerKey, algorithm_name};
 use super::keys::{BadTrust, Mistake, TrustPart, check_entry, named};
-use super::{base64_text, strict};
+use crate::gate::json;
 
 /// Longest token that is read, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -78,8 +81,6 @@ pub enum TokenError {
     LivesTooLong,
     /// It has no name of its own (`jti`), so it could be used twice.
     NoTokenId,
-    /// It was issued to a pipeline that runs for a pull or merge request, or does not say what it runs for.
-    PullRequest,
 }
 
 impl TokenError {
@@ -96,7 +97,6 @@ impl TokenError {
             TokenError::NotYet { .. } => "not_yet",
             TokenError::LivesTooLong => "lives_too_long",
             TokenError::NoTokenId => "no_token_id",
-            TokenError::PullRequest => "pull_request",
         }
     }
 }
@@ -135,9 +135,6 @@ impl fmt::Display for TokenError {
             TokenError::LivesTooLong => f.write_str("The pipeline's token lasts longer than a day: ask for a shorter one."),
             TokenError::NoTokenId => f.write_str(
                 "The pipeline's token has no `jti`, so it could be used twice: its issuer has to give each one a name.",
-            ),
-            TokenError::PullRequest => f.write_str(
-                "The pipeline runs for a pull or merge request, or does not say what it runs for: ask for production from the branch that it was merged into.",
             ),
         }
     }
@@ -225,14 +222,26 @@ impl Issuers {
         Ok(issuers)
     }
 
+    /// By which issuer of the policy a token says that it is: whose keys it takes to verify it. Nothing is verified by that.
+    pub fn meant(&self, token: &str) -> Result<&str, TokenError> {
+        let parts = take_apart(token)?;
+        let issuer = self.meant_by(&claims_as(&parts.claims)?)?;
+        issuer.algorithm(&parts)?;
+        Ok(&issuer.trusted.name)
+    }
+
+    fn meant_by(&self, registered: &Registered) -> Result<&Issuer, TokenError> {
+        let by_it = || self.0.iter().filter(|issuer| issuer.trusted.issuer == registered.iss);
+        let meant =
+            by_it().find(|issuer| registered.aud.names(&issuer.trusted.audience)).or_else(|| by_it().next());
+        meant.ok_or(TokenError::UnknownIssuer)
+    }
+
     /// Who asks, by a token that counts now.
     pub fn verify(&self, token: &str, now: UnixMs) -> Result<PipelineIdentity, TokenError> {
         let parts = take_apart(token)?;
         let registered: Registered = claims_as(&parts.claims)?;
-        let by_it = || self.0.iter().filter(|issuer| issuer.trusted.issuer == registered.iss);
-        let meant =
-            by_it().find(|issuer| registered.aud.names(&issuer.trusted.audience)).or_else(|| by_it().next());
-        let issuer = meant.ok_or(TokenError::UnknownIssuer)?;
+        let issuer = self.meant_by(&registered)?;
         issuer.check_signature(&parts)?;
         let token_id = issuer.check_times(&registered, now)?;
         let mut identity = match issuer.trusted.shape {
@@ -251,11 +260,16 @@ impl Issuers {
 }
 
 impl Issuer {
+    /// The algorithm that a token names, if the policy takes it.
+    fn algorithm(&self, parts: &Parts<'_>) -> Result<TokenAlgorithm, TokenError> {
+        let named = |algorithm: &&TokenAlgorithm| algorithm_name(**algorithm) == parts.header.alg;
+        let algorithm = self.trusted.algorithms.iter().find(named).copied();
+        algorithm.ok_or_else(|| TokenError::Algorithm { issuer: self.trusted.name.clone() })
+    }
+
     fn check_signature(&self, parts: &Parts<'_>) -> Result<(), TokenError> {
         let issuer = || self.trusted.name.clone();
-        let named = |algorithm: &&TokenAlgorithm| algorithm_name(**algorithm) == parts.header.alg;
-        let algorithm = self.trusted.algorithms.iter().find(named);
-        let algorithm = *algorithm.ok_or_else(|| TokenError::Algorithm { issuer: issuer() })?;
+        let algorithm = self.algorithm(parts)?;
         let kid = parts.header.kid.as_deref().unwrap_or_default();
         let mut keys = self.keys.iter().filter(|key| key.fits(kid, algorithm)).peekable();
         if keys.peek().is_none() {
@@ -288,20 +302,6 @@ impl Issuer {
     }
 }
 
-/// Whether a pipeline may ask for production: not one that runs for a pull or merge request, whose code nobody has taken
-/// in, and not one that does not say.
-pub fn may_ask_for_production(identity: &PipelineIdentity) -> Result<(), TokenError> {
-    let event = identity.event.as_deref().unwrap_or_default();
-    let for_request = event.is_empty()
-        || event.starts_with("pull_request")
-        || matches!(event, "merge_request_event" | "external_pull_request_event");
-    let git_ref = identity.git_ref.as_deref().unwrap_or_default();
-    if for_request || git_ref.starts_with("refs/pull/") || git_ref.starts_with("refs/merge-requests/") {
-        return Err(TokenError::PullRequest);
-    }
-    Ok(())
-}
-
 fn take_apart(token: &str) -> Result<Parts<'_>, TokenError> {
     let malformed = |problem| TokenError::Malformed { problem };
     if token.len() > MAX_TOKEN_BYTES {
@@ -316,7 +316,8 @@ fn take_apart(token: &str) -> Result<Parts<'_>, TokenError> {
     };
     let (header, claims, signed, signature) =
         three().ok_or(malformed("it is not three parts of base64url with dots between them"))?;
-    let header: Header = strict::parse(&header).map_err(|_| malformed("its header is not one of a token"))?;
+    let header: Header =
+        json::parse_whole(&header).map_err(|_| malformed("its header is not one of a token"))?;
     if header.crit.is_some() {
         return Err(malformed("its header asks for extensions (`crit`), none of which is known"));
     }
@@ -324,7 +325,7 @@ fn take_apart(token: &str) -> Result<Parts<'_>, TokenError> {
 }
 
 fn claims_as<'a, T: Deserialize<'a>>(claims: &'a [u8]) -> Result<T, TokenError> {
-    strict::parse(claims)
+    json::parse_whole(claims)
         .map_err(|_| TokenError::Malformed { problem: "its claims lack one, or have one of another type" })
 }
 

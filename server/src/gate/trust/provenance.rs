@@ -3,34 +3,59 @@
 //! Where the source stands depends on the build type. Known are GitHub's workflows, SLSA's generic generator and container
 //! builders (`source`), Google Cloud Build (`buildConfigSource`) and GitLab's runner (`source` as a text). If they name
 //! different repositories, or the repository in different commits, it is not known from what it was built.
+//!
+//! Format: SLSA provenance v1: <https://slsa.dev/spec/v1.0/provenance>.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollout_rules::gate::facts::{Problem, ProblemCode, Provenance};
+use rollout_rules::gate::facts::{Problem, Provenance};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::problem;
 use super::statement::{Named, shaped, short};
+use super::unreadable;
+use crate::gate::json::{Fold, Folded, members};
 
 /// Most dependencies of a build that are looked at.
 const MAX_DEPENDENCIES: usize = 10_000;
+/// The parameters of builds in which their source stands.
+const WITH_SOURCE: [&str; 4] = ["workflow", "buildConfigSource", "source", "repository"];
+/// Most values in those parameters, and parameters besides.
+const MAX_PARAMETERS: usize = 100_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written {
-    build_definition: Definition,
+struct Written<'a> {
+    #[serde(borrow)]
+    build_definition: Definition<'a>,
     run_details: Details,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Definition {
+struct Definition<'a> {
     build_type: String,
+    #[serde(borrow)]
+    external_parameters: Option<&'a RawValue>,
     #[serde(default)]
-    external_parameters: Value,
-    #[serde(default)]
-    resolved_dependencies: Vec<Dependency>,
+    resolved_dependencies: Folded<Dependencies>,
+}
+
+/// At most [`MAX_DEPENDENCIES`]; a provenance with more is refused.
+#[derive(Default)]
+struct Dependencies(Vec<Dependency>);
+
+impl Fold for Dependencies {
+    type Item<'de> = Dependency;
+
+    fn add(&mut self, dependency: Dependency) -> bool {
+        let has_room = self.0.len() < MAX_DEPENDENCIES;
+        if has_room {
+            self.0.push(dependency);
+        }
+        has_room
+    }
 }
 
 #[derive(Deserialize)]
@@ -49,11 +74,7 @@ struct Details {
 /// Reads the predicate.
 pub(super) fn read(predicate: &str) -> Result<Provenance, Problem> {
     let Written { build_definition: definition, run_details } = shaped(predicate)?;
-    if definition.resolved_dependencies.len() > MAX_DEPENDENCIES {
-        let text = format!("The provenance lists more than {MAX_DEPENDENCIES} dependencies.");
-        return Err(problem(ProblemCode::TooLarge, text));
-    }
-    let (repository, commit) = source_of(&definition);
+    let (repository, commit) = source_of(&definition)?;
     Ok(Provenance {
         builder: short(run_details.builder.id)?,
         build_type: short(definition.build_type)?,
@@ -62,27 +83,37 @@ pub(super) fn read(predicate: &str) -> Result<Provenance, Problem> {
     })
 }
 
-fn source_of(definition: &Definition) -> (Option<String>, Option<String>) {
-    let parameters = &definition.external_parameters;
+/// The parameters in which a source can stand. What builds are given besides is not looked at.
+fn parameters_of(definition: &Definition<'_>) -> Result<Value, Problem> {
+    let Some(written) = definition.external_parameters.filter(|written| written.get().starts_with('{'))
+    else {
+        return Ok(Value::Null);
+    };
+    let members = members(written.get().as_bytes(), &WITH_SOURCE, MAX_PARAMETERS);
+    let members = members.map_err(unreadable("The provenance's `externalParameters`"))?;
+    Ok(Value::Object(members.into_iter().collect()))
+}
+
+fn source_of(definition: &Definition<'_>) -> Result<(Option<String>, Option<String>), Problem> {
+    let parameters = parameters_of(definition)?;
+    let dependencies = &definition.resolved_dependencies.0.0;
     let text = |pointer: &str| parameters.pointer(pointer).and_then(Value::as_str);
     let named =
         ["/workflow/repository", "/buildConfigSource/repository", "/source", "/source/uri", "/repository"];
     let named = named.into_iter().filter_map(text).map(repository_of);
     let mut repositories: BTreeSet<&str> = named.collect();
     if repositories.is_empty() {
-        let with_commit =
-            definition.resolved_dependencies.iter().filter(|dependency| commit_of(dependency).is_some());
+        let with_commit = dependencies.iter().filter(|dependency| commit_of(dependency).is_some());
         repositories =
             with_commit.filter_map(|dependency| dependency.uri.as_deref()).map(repository_of).collect();
     }
-    let Some(repository) = only(repositories) else { return (None, None) };
+    let Some(repository) = only(repositories) else { return Ok((None, None)) };
     let is_source =
         |dependency: &&Dependency| dependency.uri.as_deref().map(repository_of) == Some(repository);
-    let mut commits: BTreeSet<&str> =
-        definition.resolved_dependencies.iter().filter(is_source).filter_map(commit_of).collect();
+    let mut commits: BTreeSet<&str> = dependencies.iter().filter(is_source).filter_map(commit_of).collect();
     let source_commit = |name: &str| text(&format!("/source/digest/{name}"));
     commits.extend(["gitCommit", "sha1"].into_iter().filter_map(source_commit));
-    (Some(repository.to_owned()), only(commits).map(str::to_owned))
+    Ok((Some(repository.to_owned()), only(commits).map(str::to_owned)))
 }
 
 fn commit_of(dependency: &Dependency) -> Option<&str> {

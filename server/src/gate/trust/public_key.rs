@@ -1,4 +1,6 @@
 //! Public keys: what kinds are taken, and whether a signature is by one.
+//!
+//! Format: SubjectPublicKeyInfo in PEM, RFC 7468: <https://www.rfc-editor.org/rfc/rfc7468>.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::ecdsa::{Signature as P256Signature, VerifyingKey};

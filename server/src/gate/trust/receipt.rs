@@ -1,4 +1,6 @@
 //! Receipts: the gate's answer as a SLSA Verification Summary 1 in a signed in-toto statement, which any verifier reads.
+//!
+//! Format: SLSA verification summary v1: <https://slsa.dev/spec/v1.0/verification_summary>.
 
 use std::fmt;
 
@@ -12,7 +14,8 @@ use super::envelope::{Envelope, IN_TOTO, MAX_SIGNATURES, signature_bytes, signed
 use super::public_key::{Message, PublicKey};
 use super::receipt_key::ReceiptKey;
 use super::statement::{STATEMENT_V1, VSA_V1};
-use super::{base64_text, digest_of, strict};
+use super::{base64_text, digest_of, malformed, unreadable};
+use crate::gate::json;
 
 /// Largest receipt that is read, in bytes.
 pub const MAX_RECEIPT_BYTES: usize = 256 * 1024;
@@ -173,9 +176,10 @@ pub fn verify(bytes: &[u8], public_pem: &str) -> Result<ReadReceipt, ReceiptErro
     if bytes.len() > MAX_RECEIPT_BYTES {
         return Err(ReceiptError::TooLarge);
     }
-    let unreadable = |fault: strict::Fault| ReceiptError::Unreadable(fault.problem("It"));
-    let envelope: Envelope = strict::parse(bytes).map_err(unreadable)?;
-    let payload = base64_text::decode(&envelope.payload).ok_or(unreadable(strict::Fault::OtherShape))?;
+    let envelope: Envelope =
+        json::parse_whole(bytes).map_err(|fault| ReceiptError::Unreadable(unreadable("It")(fault)))?;
+    let payload = base64_text::decode(&envelope.payload)
+        .ok_or_else(|| ReceiptError::Unreadable(malformed("Its payload is not base64.")))?;
     let signed = signed_bytes(&envelope.payload_type, &payload);
     let mut signatures = envelope.signatures.iter().take(MAX_SIGNATURES);
     let is_good =
@@ -186,7 +190,7 @@ pub fn verify(bytes: &[u8], public_pem: &str) -> Result<ReadReceipt, ReceiptErro
     if envelope.payload_type != IN_TOTO {
         return Err(ReceiptError::NotAReceipt);
     }
-    let statement: WrittenStatement = strict::parse(&payload).map_err(|_| ReceiptError::NotAReceipt)?;
+    let statement: WrittenStatement = json::parse_whole(&payload).map_err(|_| ReceiptError::NotAReceipt)?;
     let summary = summary_of(statement).ok_or(ReceiptError::NotAReceipt)?;
     Ok(ReadReceipt { summary, key: key.digest() })
 }

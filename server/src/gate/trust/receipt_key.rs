@@ -30,6 +30,8 @@ pub struct ReceiptKey {
     pair: EcdsaKeyPair,
     random: SystemRandom,
     spki: Vec<u8>,
+    /// The whole of it, as a file holds it.
+    pkcs8: Vec<u8>,
 }
 
 /// Why there is no key to sign with.
@@ -136,7 +138,23 @@ impl ReceiptKey {
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &random).ok()?;
         let spki = [P256_SPKI_PREFIX.as_slice(), pair.public_key().as_ref()].concat();
-        Some(ReceiptKey { pair, random, spki })
+        Some(ReceiptKey { pair, random, spki, pkcs8: der.to_vec() })
+    }
+
+    /// Puts a key where there is none, readable by its owner alone.
+    pub fn put_back(path: &Path, text: &[u8]) -> Result<(), ReceiptKeyError> {
+        let key = PrivatePkcs8KeyDer::from_pem_slice(text).ok();
+        let key = key.and_then(|der| ReceiptKey::from_pkcs8(der.secret_pkcs8_der()));
+        let key = key.ok_or_else(|| ReceiptKeyError::NotAKey { path: path.to_owned() })?;
+        let beside = beside(path, 0);
+        let placed = place(&beside, path, &key.private_pem());
+        let _ = fs::remove_file(&beside);
+        placed.map_err(|source| ReceiptKeyError::File { path: path.to_owned(), source })
+    }
+
+    /// The whole key, PKCS #8 in PEM. For a backup alone: whoever has it signs as the gate does.
+    pub(crate) fn private_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.pkcs8)
     }
 
     /// A key that is kept nowhere.

@@ -1,4 +1,6 @@
 //! in-toto statements: what is said of which artifacts.
+//!
+//! Format: in-toto Statement v1: <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,9 @@ use rollout_rules::release::ArtifactDigest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{malformed, problem, provenance, strict};
+use super::{malformed, problem, provenance, unreadable};
+use crate::gate::json::{self, Fold, Folded};
+use crate::gate::read::{Audit, read_audit};
 
 /// The statements that are read.
 pub(super) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
@@ -16,6 +20,7 @@ pub(super) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
 pub(super) const VSA_V1: &str = "https://slsa.dev/verification_summary/v1";
 const STATEMENT_V0_1: &str = "https://in-toto.io/Statement/v0.1";
 const PROVENANCE_V1: &str = "https://slsa.dev/provenance/v1";
+const SECRET_AUDIT: &str = "tidegate:secret-audit/1";
 const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 /// Most artifacts that one statement is about.
 const MAX_SUBJECTS: usize = 1_000;
@@ -35,10 +40,26 @@ pub(super) struct Statement {
 struct Written<'a> {
     #[serde(rename = "_type")]
     kind: String,
-    subject: Vec<Subject>,
+    subject: Folded<Subjects>,
     predicate_type: String,
     #[serde(borrow)]
     predicate: Option<&'a RawValue>,
+}
+
+/// At most [`MAX_SUBJECTS`]; a statement about more is refused.
+#[derive(Default)]
+struct Subjects(Vec<Subject>);
+
+impl Fold for Subjects {
+    type Item<'de> = Subject;
+
+    fn add(&mut self, subject: Subject) -> bool {
+        let has_room = self.0.len() < MAX_SUBJECTS;
+        if has_room {
+            self.0.push(subject);
+        }
+        has_room
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,7 +107,7 @@ enum TestOutcome {
 
 /// Reads a statement.
 pub(super) fn read(bytes: &[u8]) -> Result<Statement, Problem> {
-    let written: Written<'_> = strict::parse(bytes).map_err(|fault| fault.problem("The statement"))?;
+    let written: Written<'_> = json::parse_whole(bytes).map_err(unreadable("The statement"))?;
     match written.kind.as_str() {
         STATEMENT_V1 => {}
         STATEMENT_V0_1 => {
@@ -101,7 +122,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Statement, Problem> {
             return Err(problem(ProblemCode::UnsupportedVersion, text));
         }
     }
-    let subjects = subjects_of(&written.subject)?;
+    let subjects = subjects_of(&written.subject.0.0)?;
     let predicate = written.predicate.map_or("null", RawValue::get);
     let (claim, inner) = claim_of(short(written.predicate_type)?, predicate)?;
     Ok(Statement { claim, subjects, predicate: inner.map(|format| (format, predicate.as_bytes().to_vec())) })
@@ -116,17 +137,13 @@ pub(super) fn purpose(claim: &Claim) -> Option<Signs> {
         Claim::TestResult { .. } => Some(Signs::TestResult),
         Claim::Sbom => Some(Signs::Sbom),
         Claim::Vex => Some(Signs::Vex),
+        Claim::SecretAudit { .. } => Some(Signs::SecretAudit),
         Claim::Other { .. } => None,
     }
 }
 
 /// The SHA-256 digests of what it is about. What is named by another digest alone cannot be the artifact.
 fn subjects_of(written: &[Subject]) -> Result<Vec<ArtifactDigest>, Problem> {
-    if written.len() > MAX_SUBJECTS {
-        let text =
-            format!("The statement is about more than {MAX_SUBJECTS} artifacts: make one for this artifact.");
-        return Err(problem(ProblemCode::TooLarge, text));
-    }
     let digests = written.iter().filter_map(|subject| subject.digest.get("sha256"));
     let read = |digits: &String| format!("sha256:{}", digits.to_ascii_lowercase()).parse();
     let digests: Result<Vec<ArtifactDigest>, _> = digests.map(read).collect();
@@ -145,6 +162,10 @@ fn claim_of(predicate_type: String, predicate: &str) -> Result<(Claim, Option<Fo
             (Claim::Verification { verifier: short(said.verifier.id)?, passed }, None)
         }
         TEST_RESULT => (Claim::TestResult { passed: tests_passed(&shaped(predicate)?)? }, None),
+        SECRET_AUDIT => {
+            let Audit { app, harmless } = read_audit(predicate)?;
+            (Claim::SecretAudit { app: short(app)?, harmless }, None)
+        }
         "https://cyclonedx.org/vex" => (Claim::Vex, Some(Format::CyclonedxVex)),
         cyclonedx if is_or_under(cyclonedx, "https://cyclonedx.org/bom") => {
             // One type is used for both: a list of components, and what is said of vulnerabilities of another list.
@@ -172,7 +193,7 @@ fn lists_components(document: &str) -> bool {
         components: Option<serde::de::IgnoredAny>,
         vulnerabilities: Option<serde::de::IgnoredAny>,
     }
-    let outline = serde_json::from_str::<Outline>(document);
+    let outline: Result<Outline, _> = json::parse(document.as_bytes());
     outline.map_or(true, |outline| outline.components.is_some() || outline.vulnerabilities.is_none())
 }
 
@@ -192,8 +213,7 @@ fn tests_passed(said: &TestResult) -> Result<bool, Problem> {
 
 /// Reads a predicate, whose keys were looked at with the statement.
 pub(super) fn shaped<'a, T: Deserialize<'a>>(predicate: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(predicate)
-        .map_err(|_| strict::Fault::OtherShape.problem("The statement's predicate"))
+    json::parse(predicate.as_bytes()).map_err(unreadable("The statement's predicate"))
 }
 
 /// A text that is compared with what the policy says: cut, it could pass for another.

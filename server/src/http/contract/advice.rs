@@ -43,13 +43,13 @@ all! {
     "agents_only_propose": "The request names an agent, and agents may lower and propose, never raise in production on their own.",
         "Send the same change to `POST /v1/proposals` (`--propose` on the command line); a human applies it.";
     "approvals_needed": "A raise in production needs the approval of other people, as the app's tier says.",
-        "Propose the change, have others approve it, then apply it. `needed` and `have` count the approvals.";
+        "Propose the change, have others approve it, then apply it. `needed` and `have` count the approvals, `roles` names the roles in which somebody still has to approve.";
     "roles_missing": "A raise in production takes people with certain roles who approve it, as the policy says for the app's tier.",
         "Propose the change and have somebody with each role of `roles` approve it in that role, each a person of their own. `tidegate policy show` says which roles a tier asks for.";
     "role_needed": "It takes somebody with a role who does it in that role.",
         "`role` names it. Ask somebody who has it, or have an admin give it: `POST /v1/gate/roles`.";
     "gate_missing": "The release that is live has not passed the gate for this environment.",
-        "`missing` says what the gate lacks, and which command shows more. Mend it and ask the gate again.";
+        "`missing` says what the gate lacks, and which command shows more. Mend it and ask the gate again. If approvals are missing besides, the last line says so, with `needed`, `have` and `roles`.";
     "tier_limit": "How far a CI token or a person may take a flag in production is said by the policy for the app's tier (`tidegate policy show`).",
         "Where a pipeline is limited a person does the rest, or the pipeline proposes it. `one_list`: exposure 0, one list of targets, no rules. `staged`: start a rollout of at least two stages.";
     "own_approval": "Nobody approves what they proposed, or what an agent proposed for them.",
@@ -84,6 +84,8 @@ all! {
         "Extend the environment, or make a new one.";
     "held": "A guardrail, a budget or the gate holds the flag at its off variant.",
         "Look at why it is held before raising it again.";
+    "glass_spent": "The glass of an environment is broken for at most eight hours within any 24, so that an emergency is no habit.",
+        "`again` says from when on it may be for as long. Until then mend what the gate denies, have a waiver approved, turn the flags off, or break it for a shorter time.";
     "waiver_over": "The waiver has lapsed or was ended, and does not come back.",
         "`state` says which. Ask for another one if the risk is still to be taken.";
     "proposal_closed": "The proposal was applied, rejected or has lapsed.",

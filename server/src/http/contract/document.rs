@@ -209,6 +209,10 @@ fn parameter_of(parameter: &Parameter, generator: &mut SchemaGenerator) -> Value
             "type": "string", "pattern": "^model=[^;=]+; tool=[^;=]+; on-behalf-of=[^;=]+$",
             "examples": ["model=m-1; tool=editor; on-behalf-of=ada@example.org"],
         }),
+        "Tidegate-Agent-Work" => json!({
+            "type": "string", "pattern": "^ *[a-z-]+=[^;]+(; *[a-z-]+=[^;]+)*$",
+            "examples": [format!("prompt={}; file=src/cart.py; reviewer=grace", "8b".repeat(32))],
+        }),
         "If-Match" => json!({ "type": "string", "pattern": "^\"?[0-9]{1,19}\"?$", "examples": ["\"42\""] }),
         "Idempotency-Key" | "Tidegate-Plan" => {
             json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" })

@@ -30,6 +30,8 @@ struct DecidedView {
     at: Time,
     /// Who asked.
     by: Actor,
+    /// Why what it was made from is not there any more, such as that retention removed it and when; null: it is there.
+    evidence_gone: OrNull<String>,
 }
 
 /// How what runs in an environment stands before the gate.
@@ -101,6 +103,12 @@ fn decision() -> Value {
 }
 
 fn decided() -> Value {
+    let mut decided = made();
+    decided["evidence_gone"] = Value::Null;
+    decided
+}
+
+fn made() -> Value {
     json!({ "decision": decision(), "revision": 48, "at": AT, "by": { "type": "service", "name": "ci" } })
 }
 
@@ -116,7 +124,7 @@ fn answer() -> Value {
     });
     let judgement =
         json!({ "verdict": "deny", "checks": [check], "valid_until": "2027-01-31T18:00:00.000Z" });
-    let mut answer = decided();
+    let mut answer = made();
     answer["judgement"] = judgement;
     answer["lacks_only_evidence"] = false.into();
     answer
@@ -196,7 +204,9 @@ fn kept() -> [Operation; 3] {
     [
         reading("", "get_decision")
             .title("Show a decision with all that was found")
-            .about("With all that was found. The last 64 of an environment are kept, and always the last one on what runs and on what to go back to.")
+            .about("With all that was found. The last 64 of an environment are kept, and always the last one on what runs and on what to go back to. What \
+                    it was made from is kept for as long as the setting `gate.keep_evidence` says, and of what runs or is gone back to always: \
+                    after that, 404 says when it was removed, and the decision itself is still listed.")
             .answers::<Answer>(200, "The decision, with all that was found.", answer()),
         reading("/receipt", "get_receipt")
             .title("Show the signed receipt of a decision")

@@ -23,6 +23,7 @@ pub(super) fn proposal() -> Value {
         "id": "b7m2x9k4q3va", "app": "shop", "command": command(), "hash": HASH, "seen": 42,
         "proposed_by": { "type": "human", "name": "ada" }, "at": "2027-01-17T18:00:00.000Z", "reason": "It went well",
         "expires_at": "2027-01-24T18:00:00.000Z", "state": "open", "approvals": [], "needed": 1,
+        "counted": 0, "roles": [{ "role": "platform", "by": null }], "gate_missing": [],
     })
 }
 

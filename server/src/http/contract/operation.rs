@@ -153,7 +153,16 @@ impl Operation {
     /// Who may call it.
     pub(super) fn by(mut self, scopes: &'static [Scope]) -> Operation {
         self.access = Access::Scopes(scopes);
-        self.with_token().header("Tidegate-Agent", false, "Names the agent that acts with the token")
+        self.with_token()
+            .header("Tidegate-Agent", false, "Names the agent that acts with the token")
+            .header(
+                "Tidegate-Agent-Work",
+                false,
+                "What the agent's act came from: the SHA-256 of its prompt, the files it wrote (at most 20; `more-files` says how \
+                 many more), who looked at them. Names of at most 200 bytes, in which `;`, `%` and letters beyond ASCII are \
+                 written as %XX. It is kept and shown as the agent says it, and nothing is decided by it. People and pipelines \
+                 that send it are refused; where a pipeline's own token from its issuer says who asks, both headers count for nothing",
+            )
     }
 
     /// Open to whoever the settings say, else to tokens.

@@ -114,13 +114,14 @@ pub(super) fn server() -> Vec<Operation> {
                 "disk": { "free_bytes": 50_000_000_000_u64, "total_bytes": 100_000_000_000_u64 },
             })),
         Operation::new(Method::GET, "/v1/backup", "get_backup")
-            .title("Copy the whole log while the server runs")
+            .title("Copy the whole log, and what the gate keeps, while the server runs")
             .about(
-                "Everything up to the revision that was published when the request came, and the kills in effect that the \
-                 log had not taken. Only for an admin's token that is bound to no app: it holds the hashes of all tokens and \
-                 the signing secrets of all webhooks, and is not encrypted. Each entry is JSON after a line with its \
-                 revision, chain hash and length; a last line with a checksum says that it is whole. `tidegate verify` checks \
-                 it, `tidegate restore` makes a server of it.",
+                "Everything up to the revision that was published when the request came, the kills in effect that the \
+                 log had not taken, the evidence, judgements and receipts of the decisions at that revision, and the key that signs \
+                 receipts. Only for an admin's token that is bound to no app: it holds the hashes of all tokens, \
+                 the signing secrets of all webhooks and that key, and is not encrypted. Each entry is JSON after a line with its \
+                 revision, chain hash and length, each file comes after a line with its SHA-256 and length; a last line with a \
+                 checksum says that it is whole. `tidegate verify` checks it, `tidegate restore` makes a server of it.",
             )
             .by(ADMINS)
             .refused(&[problem::LOG_UNAVAILABLE, problem::INVALID_PARAMETER])
@@ -157,7 +158,7 @@ impl Operation {
     fn checking(self) -> Operation {
         let mut operation = self.by(ALL).audience();
         // Agents do not check flags in somebody's name.
-        operation.parameters.retain(|parameter| parameter.name != "Tidegate-Agent");
+        operation.parameters.retain(|parameter| !parameter.name.starts_with("Tidegate-Agent"));
         operation
     }
 }

@@ -1,15 +1,18 @@
 //! Who asks the gate: somebody with a token of Tidegate, or a pipeline with a token of its own issuer.
 
+use std::sync::Arc;
+
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use rollout_rules::gate::facts::PipelineIdentity;
-use rollout_rules::gate::not_its_pipeline;
+use rollout_rules::gate::trust::Source;
+use rollout_rules::gate::{may_ask_for_production, not_its_pipeline, unclear_issuer};
 use rollout_rules::governance::{Actor, Caller, Scope};
 use rollout_rules::ids::{AppKey, EnvKey};
 
 use crate::gate::Gate;
 use crate::gate::key_sets::MAX_KEY_SET_BYTES;
-use crate::gate::trust::pipeline_token::{TokenError, may_ask_for_production};
+use crate::gate::trust::pipeline_token::{Issuers, TokenError};
 use crate::http::Shared;
 use crate::http::auth::Principal;
 use crate::http::problem::{self, Problem};
@@ -23,9 +26,11 @@ pub(super) struct Who {
 }
 
 impl Who {
-    /// Whether it may ask for production: a pipeline that runs what a stranger proposed may not.
-    pub(super) fn may_ask_for_production(&self) -> Result<(), Problem> {
-        self.identity.as_ref().map_or(Ok(()), |identity| may_ask_for_production(identity).map_err(refused))
+    /// Whether it may ask for production: a pipeline that runs what a stranger proposed may not, nor one of a branch that the app's source
+    /// does not name.
+    pub(super) fn may_ask_for_production(&self, source: Option<&Source>) -> Result<(), Problem> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        may_ask_for_production(source, identity).map_err(|bar| refused(&bar, bar.code()))
     }
 }
 
@@ -44,23 +49,21 @@ pub(super) async fn of(
         principal.reads_environment(app, environment)?;
         return Ok(Who { caller: principal.caller(), identity: None });
     };
-    let now = shared.clock.now();
-    let compiled = gate.compiled(&shared.published().folded);
-    let fetch = |url| shared.webhooks.fetch_text(url, MAX_KEY_SET_BYTES);
-    let mut verified = gate.key_sets().issuers(&compiled, fetch, false, now).await.verify(token, now);
-    if matches!(verified, Err(TokenError::UnknownKey { .. })) {
-        // The issuer may have a new key.
-        verified = gate.key_sets().issuers(&compiled, fetch, true, now).await.verify(token, now);
-    }
-    match verified {
+    // Anybody can send a token that takes keys to fetch and signatures to verify: it counts as a failed login until it is let in.
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    shared.limits.count_failed_login(peer, shared.clock.coarse())?;
+    match verified(shared, gate, token).await {
         Ok(identity) => {
-            let source = shared.published().folded.app(app).and_then(|app| app.source().cloned());
-            if let Some(wrong) = not_its_pipeline(source.as_ref(), &identity) {
+            let folded = Arc::clone(&shared.published().folded);
+            let source = folded.app(app).and_then(|app| app.source());
+            let wrong = not_its_pipeline(source, &identity);
+            if let Some(wrong) = wrong.or_else(|| unclear_issuer(source, &folded.policy().trust, &identity)) {
                 let detail = format!(
                     "this pipeline may not ask for `{app}`: {wrong}; an operator says which may with `tidegate app source`"
                 );
                 return Err(Problem::new(problem::NOT_ALLOWED, detail));
             }
+            shared.limits.let_in(peer);
             let caller = Caller {
                 actor: Actor::Service { name: format!("{}: {}", identity.issuer, identity.subject) },
                 scope: Scope::Ci,
@@ -71,17 +74,31 @@ pub(super) async fn of(
             Ok(Who { caller, identity: Some(identity) })
         }
         Err(error) => {
-            let peer = request.peer_addr().map(|peer| peer.ip());
-            shared.limits.count_failed_login(peer, shared.clock.coarse())?;
             metrics::counter!("tidegate_failed_logins_total").increment(1);
-            Err(refused(error))
+            Err(refused(&error, error.code()))
         }
     }
 }
 
-fn refused(error: TokenError) -> Problem {
-    let detail = format!("the pipeline's token is not taken: {error}");
-    Problem::new(problem::UNAUTHENTICATED, detail).with("token_problem", error.code())
+/// Who asks, by a token of an issuer that the policy trusts.
+async fn verified(shared: &Shared, gate: &Gate, token: &str) -> Result<PipelineIdentity, TokenError> {
+    let now = shared.clock.now();
+    let compiled = gate.compiled(&shared.published().folded);
+    // Of a token that no key would make good, no key is looked for.
+    let meant = compiled.issuers.meant(token)?;
+    let fetch = |url| shared.webhooks.fetch_text(url, MAX_KEY_SET_BYTES);
+    let issuers =
+        async |anew| -> Issuers { gate.key_sets().issuers(&compiled, meant, fetch, anew, now).await };
+    match issuers(false).await.verify(token, now) {
+        // The issuer may have a new key.
+        Err(TokenError::UnknownKey { .. }) => issuers(true).await.verify(token, now),
+        verified => verified,
+    }
+}
+
+fn refused(why: &dyn std::fmt::Display, code: &'static str) -> Problem {
+    let detail = format!("the pipeline's token is not taken: {why}");
+    Problem::new(problem::UNAUTHENTICATED, detail).with("token_problem", code)
 }
 
 /// A bearer token that is a JSON Web Token.

@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use rollout_rules::change::{Command, GateCommand};
 use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::gate::decision::{Answer, Decided, Decision, Occasion};
-use rollout_rules::governance::{Enforcement, GateStanding};
+use rollout_rules::governance::{Actor, Enforcement, GateStanding};
 use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey, Revision};
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::snapshot::Snapshot;
@@ -28,6 +28,7 @@ use super::reading::Reading;
 use crate::gate::Gate;
 use crate::gate::desk::{Ask, DeskError, Piece};
 use crate::gate::files::Batch;
+use crate::gate::named::Gone;
 use crate::state::{Refusal, Request, SubmitError};
 
 /// How often a decision is made anew if what it is made by changes meanwhile.
@@ -60,7 +61,7 @@ pub async fn check(
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
     if place.environment().kind == EnvironmentKind::Production {
-        who.may_ask_for_production()?;
+        who.may_ask_for_production(snapshot.app(&app).and_then(|app| app.source()))?;
     }
     let Some(_place) = gate.enter() else {
         let detail = "other builds are being judged: ask again in a moment";
@@ -112,6 +113,7 @@ async fn decide(
         };
         match shared.commands.submit(request).await {
             Ok(applied) => {
+                log(&decision, &caller.actor);
                 let Decision { app, environment, artifact, .. } = &decision;
                 let kept = applied.published.folded.decision(app, environment, artifact);
                 // When the log took it, as it is told ever after.
@@ -133,23 +135,41 @@ async fn decide(
     Err(Problem::new(problem::BUSY, detail).retry_after(1))
 }
 
+/// Tells the server's log what was decided, and which language models wrote what it is about: an operator reads there whether anybody
+/// reviewed it.
+fn log(decision: &Decision, by: &Actor) {
+    let Decision { id, app, environment, artifact, verdict, agents, .. } = decision;
+    let by = serde_json::to_string(by).unwrap_or_default();
+    tracing::info!(decision = %id, %app, %environment, %artifact, %verdict, by, "the gate decided");
+    for author in agents {
+        tracing::info!(decision = %id, "the build was written with {author}");
+    }
+}
+
 fn problem_of(error: DeskError) -> Problem {
     match error {
         DeskError::NoSuchPlace => Problem::new(problem::NOT_FOUND, error.to_string()),
-        DeskError::Forgotten(_) => Problem::new(problem::INVALID, error.to_string()).with("field", "add"),
+        DeskError::Forgotten { .. } => Problem::new(problem::INVALID, error.to_string()).with("field", "add"),
         DeskError::TooManyPieces { .. } => Problem::new(problem::TOO_MANY, error.to_string()),
         DeskError::TooMuch { .. } => Problem::new(problem::TOO_LARGE, error.to_string()),
         DeskError::Files(_) | DeskError::Receipt(_) => Problem::internal(error),
     }
 }
 
-fn record(decided: &Decided) -> Value {
+fn record(decided: &Decided, gone: Option<&Gone>) -> Value {
     json!({
         "decision": decided.decision,
         "revision": decided.revision,
         "at": decided.at,
         "by": decided.by,
+        "evidence_gone": gone.map(|gone| format!("what was kept of it {gone}")),
     })
+}
+
+/// Why what a decision found is not there any more; none: it is there, or the gate is closed.
+fn gone(shared: &Shared, reading: &Reading, decided: &Decided) -> Option<Gone> {
+    let decision = &decided.decision;
+    shared.gate.as_ref()?.gone(decision, &decision.judgement, &reading.published.snapshot, reading.now)
 }
 
 /// `GET /v1/apps/{app}/environments/{environment}/gate`: how what runs there stands.
@@ -169,11 +189,18 @@ pub async fn standing(
     let artifact = releases.current().map(|current| current.artifact);
     let decided = artifact.and_then(|artifact| snapshot.decision(&app, &environment, &artifact));
     let standing = snapshot.gate_standing(&app, &environment, reading.now);
-    let (passing_until, missing) = match &standing {
+    let gone = decided.and_then(|decided| gone(&shared, &reading, decided));
+    let (passing_until, mut missing) = match &standing {
         GateStanding::NotRequired => (None, Vec::new()),
         GateStanding::PassingUntil(until) => (Some(*until), Vec::new()),
         GateStanding::Missing(missing) => (None, missing.clone()),
     };
+    if let (false, Some(decided), Some(gone)) = (missing.is_empty(), decided, &gone) {
+        let id = &decided.decision.id;
+        missing.push(format!(
+            "what was kept of decision {id} {gone}. It is not judged again by itself: ask with all evidence"
+        ));
+    }
     let required = standing != GateStanding::NotRequired && shared.rules.gate == Enforcement::Enforce;
     Ok(HttpResponse::Ok().json(json!({
         "app": app,
@@ -182,12 +209,16 @@ pub async fn standing(
         "passing_until": passing_until,
         "missing": missing,
         "artifact": artifact,
-        "decision": decided.map(|decided| record(decided)),
+        "decision": decided.map(|decided| record(decided, gone.as_ref())),
     })))
 }
 
 /// `GET /v1/apps/{app}/decisions?environment=&artifact=`: decisions on builds, the newest first; of several on one build the first counts.
-pub async fn list(reading: Reading, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    reading: Reading,
+    path: web::Path<AppKey>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
     reading.who.reads_app(&app)?;
     // By revision: a decision that was there may be gone at the next page, since a later one on the same build took its place.
@@ -200,7 +231,11 @@ pub async fn list(reading: Reading, path: web::Path<AppKey>) -> Result<HttpRespo
             && artifact.is_none_or(|only| only == decision.artifact)
             && page.cursor.is_none_or(|cursor| decided.revision.0 < cursor)
     });
-    Ok(page.answer(all, |decided| decided.revision.to_string(), |decided| record(&decided)))
+    Ok(page.answer(
+        all,
+        |decided| decided.revision.to_string(),
+        |decided| record(&decided, gone(&shared, &reading, &decided).as_ref()),
+    ))
 }
 
 /// The decisions of an app that whoever asks may see, the newest first.
@@ -237,21 +272,33 @@ pub async fn get(
     let (app, id) = path.into_inner();
     let decided = find(&reading, &app, &id)?;
     let (gate, its) = (gate(&shared)?.clone(), Arc::clone(&decided));
-    let read = web::block(move || gate.judgement_of(&its.decision)).await.map_err(Problem::internal)?;
-    let judgement = read.map_err(Problem::internal)?.ok_or_else(|| gone(&id))?;
+    let (published, now) = (Arc::clone(&reading.published), reading.now);
+    let read = web::block(move || gate.judgement_of(&its.decision, &published.snapshot, now));
+    let judgement = read.await.map_err(Problem::internal)?.map_err(not_there)?;
     let Decided { decision, revision, at, by } = Decided::clone(&decided);
     let lacks_only_evidence = judgement.lacks_only_evidence();
     Ok(HttpResponse::Ok().json(Answer { decision, judgement, revision, at, by, lacks_only_evidence }))
 }
 
-fn gone(id: &DecisionId) -> Problem {
-    Problem::new(problem::NOT_FOUND, format!("what decision `{id}` found is kept no more"))
+/// Where somebody wants to see what is not there, nothing is wrong with what they sent.
+fn not_there(error: DeskError) -> Problem {
+    match error {
+        DeskError::Forgotten { .. } => Problem::new(problem::NOT_FOUND, error.to_string()),
+        error => problem_of(error),
+    }
 }
 
-async fn file(shared: &Shared, id: &DecisionId, name: Digest) -> Result<Vec<u8>, Problem> {
-    let gate = gate(shared)?.clone();
-    let read = web::block(move || gate.files().get(&name)).await.map_err(Problem::internal)?;
-    read.map_err(Problem::internal)?.ok_or_else(|| gone(id))
+/// A file that a decision names.
+async fn file(
+    shared: &Shared,
+    reading: &Reading,
+    decided: &Arc<Decided>,
+    name: Digest,
+) -> Result<Vec<u8>, Problem> {
+    let (gate, its) = (gate(shared)?.clone(), Arc::clone(decided));
+    let (published, now) = (Arc::clone(&reading.published), reading.now);
+    let read = web::block(move || gate.file_of(&its.decision, &name, &published.snapshot, now));
+    read.await.map_err(Problem::internal)?.map_err(not_there)
 }
 
 /// `GET /v1/apps/{app}/decisions/{id}/receipt`: the signed verification summary.
@@ -262,7 +309,7 @@ pub async fn receipt(
 ) -> Result<HttpResponse, Problem> {
     let (app, id) = path.into_inner();
     let decided = find(&reading, &app, &id)?;
-    let bytes = file(&shared, &id, decided.decision.receipt).await?;
+    let bytes = file(&shared, &reading, &decided, decided.decision.receipt).await?;
     Ok(HttpResponse::Ok().content_type(header::ContentType::json()).body(bytes))
 }
 
@@ -278,7 +325,7 @@ pub async fn evidence(
     let piece = piece.ok_or_else(|| {
         Problem::new(problem::NOT_FOUND, format!("decision `{id}` was not made from a file {digest}"))
     })?;
-    let bytes = file(&shared, &id, piece.kept).await?;
+    let bytes = file(&shared, &reading, &decided, piece.kept).await?;
     Ok(HttpResponse::Ok().content_type(header::ContentType::octet_stream()).body(bytes))
 }
 

@@ -27,6 +27,9 @@ const MAX_AGENT_FILES: usize = 100;
 /// Longest text of such an entry, in bytes.
 const MAX_AGENT_BYTES: usize = 200;
 
+/// Most of a name that an error shows, in characters.
+const MAX_SHOWN_CHARS: usize = 80;
+
 /// What the gate is asked.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,9 +130,10 @@ async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, 
         let limit = match name.as_str() {
             "request" => MAX_REQUEST_BYTES,
             "evidence" => MAX_PIECE_BYTES,
-            _ => return Err(not_a_form(&format!("there is no part `{name}`"))),
+            _ => return Err(not_a_form(&format!("there is no part `{}`", shown(&name)))),
         };
         let file = part.content_disposition().and_then(|it| it.get_filename()).map(str::to_owned);
+        let file = file.filter(|name| !name.trim().is_empty());
         let file = file.unwrap_or_else(|| format!("evidence {}", pieces.len() + 1));
         let mut bytes = web::BytesMut::new();
         while let Some(chunk) = part.next().await {
@@ -176,8 +180,13 @@ async fn parts(form: &mut Form, shared: &Shared, gate: &Gate) -> Result<Upload, 
     Ok(Upload { asked, pieces, batch })
 }
 
+/// A name that somebody sent, as errors show it: its beginning, on one line.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(MAX_SHOWN_CHARS).collect()
+}
+
 fn too_large(name: &str, file: &str, limit: usize) -> Problem {
-    let what = if name == "evidence" { format!("`{file}`") } else { format!("the part `{name}`") };
+    let what = if name == "evidence" { format!("`{}`", shown(file)) } else { format!("the part `{name}`") };
     let detail = format!("{what} is larger than {limit} bytes, or all files together than {MAX_ALL_BYTES}");
     Problem::new(problem::TOO_LARGE, detail).with("limit", limit)
 }
@@ -193,12 +202,14 @@ fn checked(asked: GateRequest) -> Result<GateRequest, Problem> {
         return invalid("version", format!("use one line of at most {MAX_VERSION_BYTES} bytes"));
     }
     let fits = |work: &AgentWork| {
-        let texts = [&work.agent, &work.model].into_iter().chain(&work.files).chain(&work.reviewer);
+        let names = [&work.agent, &work.model].into_iter().chain(&work.on_behalf_of).chain(&work.reviewer);
+        let texts = names.chain(&work.files);
         work.files.len() <= MAX_AGENT_FILES && texts.into_iter().all(|text| is_line(text, MAX_AGENT_BYTES))
     };
     if asked.agents.len() > MAX_AGENTS || !asked.agents.iter().all(fits) {
         let detail = format!(
-            "name at most {MAX_AGENTS} language models, with {MAX_AGENT_FILES} files each, in lines of at most {MAX_AGENT_BYTES} bytes"
+            "name at most {MAX_AGENTS} language models, with {MAX_AGENT_FILES} files each (of more, say as `more_files` how many), in lines \
+             of at most {MAX_AGENT_BYTES} bytes"
         );
         return invalid("agents", detail);
     }

@@ -1,18 +1,23 @@
 //! Waivers: asked for, approved, ended, listed.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use rollout_rules::change::{Command, GateCommand};
-use rollout_rules::gate::decision::CheckName;
+use rollout_rules::gate::decision::{CheckName, Judged};
 use rollout_rules::gate::policy::{BREAK_GLASS, Role};
 use rollout_rules::gate::waiver::Waiver;
 use rollout_rules::governance::Actor;
-use rollout_rules::ids::{AppKey, Digest, EnvKey, WaiverId};
+use rollout_rules::ids::{AppKey, ChannelName, Digest, EnvKey, WaiverId};
+use rollout_rules::runbook::OWNER;
+use rollout_rules::sli::guardrail::Action;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::effects::{Nobody, Target};
 use crate::http::body::{Json, OptionalJson};
 use crate::http::commands::Asking;
 use crate::http::creating::{Creating, Shown};
@@ -67,6 +72,20 @@ fn view(waiver: &Waiver, now: UnixMs) -> Value {
     json!({ "waiver": waiver, "state": waiver.state(now) })
 }
 
+/// Whom the owner's notice of a broken glass goes to, or why it reaches nobody as things are set up and what to do.
+fn notice(asking: &Asking, snapshot: &Snapshot, app: &AppKey) -> Value {
+    let target = ChannelName::new(OWNER).ok().zip(snapshot.app(app));
+    let target = target.map(|(owner, app)| Target::of(app, &Action::Notify(owner)));
+    let webhooks = &asking.shared.webhooks;
+    match target.unwrap_or(Err(Nobody::Nothing)) {
+        Err(nobody) => json!({ "problem": nobody.to_string() }),
+        Ok(target) => match webhooks.unreachable(&target) {
+            Some(problem) => json!({ "problem": problem }),
+            None => json!({ "to": target.words() }),
+        },
+    }
+}
+
 fn find<'s>(snapshot: &'s Snapshot, app: &AppKey, id: &WaiverId) -> Result<&'s Waiver, Problem> {
     snapshot
         .app(app)
@@ -95,9 +114,34 @@ pub async fn list(reading: Reading, path: web::Path<AppKey>) -> Result<HttpRespo
     Ok(page.answer(wanted, |waiver| waiver.id.to_string(), |waiver| view(waiver, now)))
 }
 
+/// What the last decisions found of what a waiver is for, if it is for one finding and the gate is open: the core judges by it whether it can
+/// count.
+async fn listed(
+    asking: &Asking,
+    app: &AppKey,
+    environment: Option<EnvKey>,
+    check: CheckName,
+    fingerprint: Option<Digest>,
+) -> Result<Option<Box<Judged>>, Problem> {
+    let (Some(fingerprint), Some(gate)) = (fingerprint, asking.shared.gate.clone()) else { return Ok(None) };
+    let (app, folded) = (app.clone(), Arc::clone(&asking.shared.published().folded));
+    let now = asking.shared.clock.now();
+    let place = gate.desk().await;
+    let read =
+        web::block(move || gate.listed(&folded, &app, environment.as_ref(), (check, fingerprint), now));
+    let found = read.await.map_err(Problem::internal)?;
+    drop(place);
+    Ok(found.map(Box::new))
+}
+
 /// `POST /v1/apps/{app}/waivers`.
 pub async fn request(creating: Creating, path: web::Path<AppKey>) -> Result<HttpResponse, Problem> {
     let app = path.into_inner();
+    // Before files are read for it.
+    creating.asking.who.changes()?;
+    creating.asking.who.reads_app(&app)?;
+    let asked: NewWaiver = creating.body()?;
+    let listed = listed(&creating.asking, &app, asked.environment, asked.check, asked.fingerprint).await?;
     let name = creating.asking.new_id()?;
     let now = creating.asking.shared.clock.now();
     creating
@@ -126,12 +170,15 @@ pub async fn request(creating: Creating, path: web::Path<AppKey>) -> Result<Http
                     approval: None,
                     revoked: None,
                 };
-                let command = Command::Gate(GateCommand::RequestWaiver { waiver: Box::new(waiver) });
+                let command = Command::Gate(GateCommand::RequestWaiver { waiver: Box::new(waiver), listed });
                 Ok((command, body.reason, id))
             },
             |asking, applied, id| {
                 let waiver = find(&applied.published.folded, &app, &id)?;
-                let body = view(waiver, asking.shared.clock.now());
+                let mut body = view(waiver, asking.shared.clock.now());
+                if waiver.break_glass {
+                    body["notice"] = notice(asking, &applied.published.folded, &app);
+                }
                 Ok(Shown { location: format!("/v1/apps/{app}/waivers/{id}"), revision: None, body })
             },
         )
@@ -157,7 +204,9 @@ pub async fn approve(
     // Before anything is said of what there is.
     asking.who.shapes()?;
     asking.who.reads_app(&app)?;
-    let change = GateCommand::ApproveWaiver { app: app.clone(), id: id.clone(), role: body.role };
+    let waiver = find(&asking.shared.published().folded, &app, &id)?.clone();
+    let listed = listed(&asking, &app, waiver.environment, waiver.check, waiver.fingerprint).await?;
+    let change = GateCommand::ApproveWaiver { app: app.clone(), id: id.clone(), role: body.role, listed };
     changed(&asking, change, &app, &id, body.reason).await
 }
 

@@ -54,7 +54,12 @@ fn raised_with_approval(served: &Served) {
     let (id, hash) = (proposal["id"].as_str().expect("an id"), &proposal["hash"]);
     let approve = |body: &Value| served.call(&bo, "POST", &format!("/v1/proposals/{id}/approve"), &[], body);
     let apply = || served.post(&format!("/v1/proposals/{id}/apply"), &json!({ "hash": hash }));
-    approve(&json!({ "hash": hash })).expect(200);
+    let asked = |by: Value| json!([{ "role": "platform", "by": by }]);
+    assert_eq!((&proposal["roles"], &proposal["counted"]), (&asked(Value::Null), &json!(0)));
+    assert_eq!(proposal["gate_missing"], json!([]), "the build has passed");
+    let approved = approve(&json!({ "hash": hash })).expect(200);
+    assert_eq!((&approved["counted"], &approved["needed"]), (&json!(1), &json!(1)));
+    assert_eq!(approved["roles"], asked(Value::Null), "enough people, and nobody in the role");
     assert_eq!(apply().refused(403, "roles_missing")["roles"], json!(["platform"]));
     assert_eq!(
         approve(&json!({ "hash": hash, "role": "security" })).refused(403, "role_needed")["role"],
@@ -64,7 +69,38 @@ fn raised_with_approval(served: &Served) {
     let roles: Vec<&Value> =
         approved["approvals"].as_array().expect("approvals").iter().map(|one| &one["role"]).collect();
     assert!(roles.contains(&&json!("platform")), "{approved}");
-    apply().expect(200);
+    let bo = json!({ "type": "human", "name": "bo" });
+    assert_eq!((&approved["counted"], &approved["roles"]), (&json!(1), &asked(bo)), "one person counts once");
+    let applied = apply().expect(200);
+    assert_eq!(applied.get("roles"), None, "nothing is waited for any more");
+}
+
+#[test]
+fn who_raises_without_gate_and_approvals_is_told_of_both_and_so_is_who_reads_the_proposal() {
+    let served = gated();
+    let app = served.get("/v1/apps/shop");
+    served.patch("/v1/apps/shop", app.header("etag"), &json!({ "tier": 2 })).expect(200);
+    let made = served.post("/v1/apps/shop/flags", &json!({ "key": "f" }));
+    let refused = raise(&served, made.header("etag")).refused(403, "gate_missing");
+    assert_eq!((&refused["needed"], &refused["have"]), (&json!(2), &json!(0)), "{refused}");
+    assert_eq!(refused["roles"], json!(["security", "business_owner"]));
+    let missing: Vec<&str> =
+        refused["missing"].as_array().expect("lines").iter().filter_map(Value::as_str).collect();
+    assert!(missing[0].contains("tidegate gate check"), "the gate comes first: {missing:?}");
+    assert!(
+        missing.last().is_some_and(|last| last.contains("as security and as business_owner")),
+        "{missing:?}"
+    );
+    let command =
+        json!({ "do": "set_targeting", "app": "shop", "flag": "f", "environment": "live", "on": true });
+    let seen = [("If-Match", made.header("etag"))];
+    let body = json!({ "command": command });
+    let proposal = served.call(&served.admin, "POST", "/v1/proposals", &seen, &body).expect(201);
+    assert!(
+        proposal["gate_missing"][0].as_str().is_some_and(|line| line.contains("gate check")),
+        "{proposal}"
+    );
+    assert_eq!(proposal["roles"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

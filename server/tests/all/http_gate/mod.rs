@@ -1,9 +1,11 @@
 //! The gate over HTTP: what is sent to it, what it says, and what becomes of that.
 
 mod asking;
+mod audits;
 mod binding;
 mod kept;
 mod pipelines;
+mod retention;
 mod rules;
 
 use std::path::Path;

@@ -102,3 +102,53 @@ fn a_pipeline_of_another_repository_cannot_even_have_a_build_denied() {
         assert_eq!(served.get("/v1/apps/shop/decisions").expect(200)["items"], json!([]));
     }
 }
+
+#[test]
+fn a_pipeline_of_another_issuer_or_branch_than_the_source_says_is_turned_away() {
+    let with = |name: &str, value: Value| {
+        let mut source = own();
+        source[name] = value;
+        source
+    };
+    let alone = [Part::request(&wanted(1, &Value::Null))];
+    let served = shop(&with("issuer", json!("gitlab")));
+    let refused = send(&served, &token("good"), LIVE, &alone).refused(403, "not_allowed");
+    assert!(refused["detail"].as_str().expect("words").contains("the issuer is github"), "{refused}");
+    let served = shop(&with("refs", json!(["release/*"])));
+    let refused = send(&served, &token("good"), LIVE, &alone).refused(401, "unauthenticated");
+    assert_eq!(refused["token_problem"], "ref", "{refused}");
+    asks(&served, &token("good"), TRIAL, &Value::Null).expect(200);
+    let both = json!({ "source": with("issuer", json!("github")) });
+    let served = shop(&with("refs", json!(["main"])));
+    let second = json!({
+        "name": "gitlab", "shape": "gitlab", "issuer": "https://gitlab.example", "audience": "https://tidegate.example",
+        "jwks": { "file": "/nowhere/keys.json" },
+    });
+    set_policy(&served, |policy| policy["trust"]["issuers"].as_array_mut().expect("issuers").push(second))
+        .expect(200);
+    let refused = send(&served, &token("good"), LIVE, &alone).refused(403, "not_allowed");
+    assert!(refused["detail"].as_str().expect("words").contains("--issuer github"), "{refused}");
+    served.call(&served.admin, "PUT", "/v1/apps/shop/source", &[], &both).expect(200);
+    asks(&served, &token("good"), LIVE, &Value::Null).expect(200);
+}
+
+#[test]
+fn tokens_of_pipelines_are_counted_before_they_are_looked_at_and_good_ones_given_back() {
+    let served = shop(&own());
+    let most = 120;
+    let alone = [Part::request(&wanted(1, &Value::Null))];
+    // The form is not whole, and whoever sent it was let in all the same.
+    for _ in 0..most + 5 {
+        send(&served, &token("good"), LIVE, &[]).refused(400, "invalid_body");
+    }
+    for _ in 0..most {
+        send(&served, &token("bad.alg-none"), LIVE, &alone).refused(401, "unauthenticated");
+    }
+    for name in ["bad.alg-none", "bad.unknown-kid", "good"] {
+        send(&served, &token(name), LIVE, &alone).refused(429, "too_many_failed_logins");
+    }
+    // What is asked with a token of Tidegate goes on.
+    send(&served, &served.admin, LIVE, &set("clean", &wanted(1, &Value::Null))).expect(200);
+    served.clock.advance(DurationMs(1_000));
+    asks(&served, &token("good"), LIVE, &Value::Null).expect(200);
+}

@@ -42,6 +42,16 @@ fn a_policy_is_set_with_what_was_seen_and_one_that_is_broken_is_refused_in_all_i
     for field in ["tiers.tier1.coverage", "trust", "modules"] {
         assert!(fields.contains(&field), "{fields:?}");
     }
+    let mistyped = set_policy(&served, |policy| {
+        policy["tiers"]["tier0"]["code"] = json!("maybe");
+        policy["tiers"]["tier2"]["sbom"]["missing"] = json!(1);
+    });
+    let mistyped = mistyped.refused(400, "invalid");
+    assert_eq!(mistyped["field"], "tiers.tier0.code");
+    assert_eq!(mistyped["problems"].as_array().map(Vec::len), Some(2), "{mistyped}");
+    let tried = served.post("/v1/gate/policy/test", &json!({ "policy": { "tiers": 1 } }));
+    let tried = tried.refused(400, "invalid");
+    assert_eq!(tried["problems"][0]["problem"], "it has to be an object {…}, and is 1");
     assert_eq!(served.get(POLICY).json()["digest"], changed_policy["digest"], "it stays");
     let editor = served.token("editor");
     served.call(&editor, "PUT", POLICY, &[], &stale).refused(403, "not_allowed");
@@ -186,6 +196,8 @@ fn who_breaks_the_glass_has_an_hour_and_then_the_build_is_denied_again() {
         (&broken["state"], &broken["waiver"]["expires_at"]),
         (&json!("active"), &json!("2027-01-15T09:00:00.000Z"))
     );
+    let why = broken["notice"]["problem"].as_str().expect("nobody is told");
+    assert!(why.contains("tidegate app update --owner"), "{why}");
     let passes = entry(&mut log, "gate_decided");
     assert_eq!(
         (&passes["occasion"], &passes["waivers"][0]),
@@ -202,4 +214,94 @@ fn who_breaks_the_glass_has_an_hour_and_then_the_build_is_denied_again() {
         effects["items"].as_array().is_some_and(|all| all.len() >= 2),
         "the owner is told twice: {effects}"
     );
+}
+
+#[test]
+fn trying_a_tier_or_a_source_of_an_app_says_what_it_would_take_down() {
+    let served = gated();
+    passing(&served, 1);
+    deployed(&served, 1);
+    served.flag_on("f");
+    const TRY: &str = "/v1/gate/policy/test";
+    let tried = |body: &Value| served.post(TRY, body).expect(200)["builds"][0].clone();
+    let as_it_is = tried(&json!({ "app": "shop", "tier": 0 }));
+    assert_eq!((&as_it_is["flags"], &as_it_is["checks"]), (&json!([]), &json!([])));
+    let organisation = tried(&json!({ "app": "shop", "tier": 2 }));
+    let checks = organisation["checks"].as_array().expect("checks");
+    assert!(checks.contains(&json!("signature")), "{organisation}");
+    assert_eq!((&organisation["after"], &organisation["flags"]), (&json!("deny"), &json!(["f"])));
+    // A source that a team's builds are not of, by a policy that asks for it in tier 0 too.
+    let mut policy = served.get(POLICY).expect(200)["policy"].clone();
+    policy["tiers"]["tier0"]["provenance"] = json!("deny");
+    let source = json!({ "repository": "https://git.example.org/team/shop" });
+    let moved = tried(&json!({ "policy": policy, "app": "shop", "source": source }));
+    assert_eq!((&moved["checks"], &moved["flags"]), (&json!(["provenance"]), &json!(["f"])));
+    let shop = served.get("/v1/apps/shop").expect(200);
+    assert_eq!(
+        (&shop["tier"], &served.get("/v1/apps/shop/source").expect(200)["source"]),
+        (&json!(0), &Value::Null)
+    );
+    for (body, field) in [(json!({}), "policy"), (json!({ "tier": 2 }), "app")] {
+        assert_eq!(served.post(TRY, &body).refused(400, "invalid")["field"], field);
+    }
+    served.post(TRY, &json!({ "app": "none", "tier": 2 })).refused(404, "not_found");
+    let body = json!({ "app": "shop", "tier": 2 });
+    let pipeline = served.call(&served.token("ci"), "POST", TRY, &[], &body).expect(200);
+    assert_eq!(pipeline["builds"].as_array().map(Vec::len), Some(1), "whoever reads the app");
+    let all = json!({ "policy": policy });
+    served.call(&served.token("ci"), "POST", TRY, &[], &all).refused(403, "not_allowed");
+}
+
+#[test]
+fn a_waiver_for_what_the_last_decision_lists_is_refused_where_it_could_never_count() {
+    let served = gated();
+    let answer = send(&served, &served.admin, LIVE, &set("faulty", &wanted(1, &Value::Null))).expect(200);
+    let checks = answer["judgement"]["checks"].as_array().expect("checks");
+    let listed = |name: &str, is: &dyn Fn(&Value) -> bool| {
+        let findings = checks.iter().filter(|check| check["name"] == name);
+        let mut findings = findings.flat_map(|check| check["findings"].as_array().expect("findings"));
+        findings.find(|judged| is(judged)).expect("the faulty set has one")["finding"].clone()
+    };
+    let of = |check: &str, finding: &Value| {
+        let more = json!({ "check": check, "fingerprint": finding["fingerprint"], "risk": finding["rule"] });
+        asked(&served, &served.admin, &more)
+    };
+    let mended = listed("vulnerabilities", &|judged| judged["finding"]["fix"].is_string());
+    let refused = of("vulnerabilities", &mended).refused(400, "invalid");
+    let words = refused["detail"].as_str().expect("words");
+    assert!(words.contains(mended["fix"].as_str().expect("a fix")), "{refused}");
+    let rights = listed("infrastructure", &|judged| judged["hard_stop"] == true);
+    let refused = of("infrastructure", &rights).refused(400, "invalid");
+    assert!(refused["detail"].as_str().expect("words").contains("never waived"), "{refused}");
+    let waivable =
+        listed("infrastructure", &|judged| judged["hard_stop"] != true && judged["level"] == "deny");
+    let misnamed =
+        json!({ "check": "infrastructure", "fingerprint": waivable["fingerprint"], "risk": "OTHER" });
+    assert_eq!(asked(&served, &served.admin, &misnamed).refused(400, "invalid")["field"], "risk");
+    of("infrastructure", &waivable).expect(201);
+}
+
+#[test]
+fn a_scheduled_step_waits_for_the_gate_and_is_made_as_soon_as_it_passes() {
+    let served = gated();
+    passing(&served, 1);
+    deployed(&served, 1);
+    let path = "/v1/apps/shop/flags/f/environments/live";
+    let made = served.post("/v1/apps/shop/flags", &json!({ "key": "f" }));
+    let at = served.clock.clock().now().plus(rollout_rules::time::HOUR);
+    let steps = json!({ "schedule": [{ "id": "go", "at": at, "on": true }] });
+    served.patch(path, made.header("etag"), &steps).expect(200);
+    // What runs by then was never judged.
+    deployed(&served, 2);
+    let mut log = log(&served);
+    served.clock.advance(rollout_rules::time::HOUR);
+    let told = entry(&mut log, "guardrail_acted");
+    assert_eq!((&told["act"]["cause"], &told["act"]["flag"]), (&json!("step_waits"), &json!("f")), "{told}");
+    assert_eq!(served.get(path).expect(200)["on"], false);
+    passing(&served, 2);
+    // No minute has to go by.
+    let changed = entry(&mut log, "targeting_changed");
+    assert_eq!((&changed["schedule"], &changed["targeting"]["on"]), (&json!("go"), &json!(true)));
+    let effects = served.get("/v1/apps/shop/effects").expect(200);
+    assert_eq!(effects["items"].as_array().map(Vec::len), Some(1), "the owner was told once: {effects}");
 }

@@ -21,10 +21,11 @@ use tidegate::clock::TestClock;
 use tidegate::effects::{WebhookOptions, Webhooks};
 use tidegate::evaluator::Evaluator;
 use tidegate::exposures::Exposures;
+use tidegate::gate::Gate;
 use tidegate::http::{self, Handles, Settings};
 use tidegate::log::memory::MemoryLog;
 use tidegate::secret;
-use tidegate::state::{Readiness, Request, State, StateConfig};
+use tidegate::state::{Live, Readiness, Request, State, StateConfig};
 use tidegate::telemetry::Telemetry;
 use tokio::sync::oneshot;
 
@@ -114,6 +115,18 @@ impl Served {
         let settings = Settings { workers: 1, ..Settings::default() };
         let evaluator = Evaluator::open(folder).expect("a folder");
         Served::put_together(log, settings, ungated(), |handles| handles.evaluator = evaluator)
+    }
+
+    /// With this gate; sends out what it publishes.
+    pub(crate) fn judging(gate: Gate) -> (Served, Arc<Live>) {
+        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+        let settings = Settings { workers: 1, ..Settings::default() };
+        let (published, live) = std::sync::mpsc::channel();
+        let served = Served::put_together(log, settings, ungated(), move |handles| {
+            handles.gate = Some(gate);
+            published.send(Arc::clone(&handles.live)).expect("the test waits");
+        });
+        (served, live.recv().expect("the server started"))
     }
 
     /// On a log that may hold something; without an admin if the node does not become ready.

@@ -4,7 +4,7 @@ use rollout_rules::flag::Tier;
 use rollout_rules::gate::decision::{
     Check, CheckName, CheckState, Decision, Excuse, Judged, Judgement, Occasion, Verdict,
 };
-use rollout_rules::gate::facts::{Finding, Format, Severity};
+use rollout_rules::gate::facts::{AgentWork, Finding, Format, Severity};
 use rollout_rules::gate::policy::Level;
 use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
@@ -44,7 +44,7 @@ fn check(name: CheckName, state: CheckState, level: Level, found: &str, findings
 }
 
 fn judged(level: Level, finding: Finding) -> Judged {
-    Judged { finding, level, excused: None }
+    Judged::new(finding, level, None)
 }
 
 fn decision(verdict: Verdict) -> Decision {
@@ -146,9 +146,33 @@ fn hostile() -> Judgement {
             CheckState::Failed,
             Level::Deny,
             HOSTILE,
-            vec![judged(Level::Deny, odd)],
+            vec![Judged {
+                reports: vec![HOSTILE.to_owned(), format!("{HOSTILE} too")],
+                ..judged(Level::Deny, odd)
+            }],
         )],
     )
+}
+
+#[test]
+fn a_finding_that_several_reports_tell_of_names_them_and_one_of_a_single_report_does_not() {
+    let told = |reports: &[&str]| {
+        let public = finding("CKV_AWS_53", "a public bucket", Some(("infra/main.tf", 20)), None);
+        let reports = reports.iter().map(|name| (*name).to_owned()).collect();
+        let public = Judged { reports, ..judged(Level::Deny, public) };
+        let found = "1 finding in the infrastructure";
+        let check = check(CheckName::Infrastructure, CheckState::Failed, Level::Deny, found, vec![public]);
+        people(&Shown {
+            decision: &decision(Verdict::Deny),
+            judgement: &judgement(Verdict::Deny, vec![check]),
+        })
+    };
+    let twice = told(&["checkov.json", "checkov.sarif"]);
+    assert!(
+        twice.contains("infra/main.tf:20: a public bucket (CKV_AWS_53, in checkov.json and checkov.sarif)"),
+        "{twice}"
+    );
+    assert!(told(&["checkov.json"]).contains("a public bucket (CKV_AWS_53)\n"));
 }
 
 #[test]
@@ -217,7 +241,7 @@ fn a_build_that_passes_has_nothing_to_mend() {
     let text = people(&shown);
     assert!(text.starts_with("PASSED: discount 1.0.0 for production\n"), "{text}");
     assert!(
-        text.contains("It may go to production. The decision stands until 2027-01-15T08:00:00.000Z."),
+        text.contains("It may go to production. The decision stands until 2027-01-15 08:00 UTC."),
         "{text}"
     );
     assert!(text.contains("Passed\n  Who asks: asked with a token\n  Tests pass: 8 tests"), "{text}");
@@ -272,7 +296,7 @@ fn annotations_stand_beside_their_lines_and_there_are_no_more_than_github_shows(
     let text = annotations(&Shown { decision: &decision, judgement: &judgement });
     let expected = "\
 ::error file=src/config.py,line=3,title=Secrets in the code::an AWS access key%0ARead it from the environment
-::warning title=Code that tests run::no report of coverage coverage matters. Mend coverage.
+::warning title=Code that tests run::no report of coverage. coverage matters. Mend coverage.
 ::warning title=Known vulnerabilities::pkg:pypi/pyyaml@5.3.1: CVE-2020-14343: arbitrary code%0Aupgrade to 5.4
 ";
     assert_eq!(text, expected);
@@ -360,6 +384,39 @@ fn what_others_wrote_steers_nothing() {
         uri.trim_matches('"').bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_~%".contains(&byte)),
         "{uri}"
     );
+}
+
+#[test]
+fn a_build_that_language_models_wrote_says_which_from_what_and_whether_anybody_reviewed_it() {
+    let prompt = Digest([0x8b; 32]);
+    let editor = AgentWork {
+        agent: "editor".to_owned(),
+        model: "m-1".to_owned(),
+        on_behalf_of: Some("ada".to_owned()),
+        prompt: Some(prompt),
+        files: ["a.py", "b.py", "c.py", "d.py"].map(str::to_owned).to_vec(),
+        more_files: 7,
+        reviewer: Some("grace".to_owned()),
+    };
+    let odd = AgentWork { agent: HOSTILE.to_owned(), model: "m-2".to_owned(), ..AgentWork::default() };
+    let decision = Decision { agents: vec![editor, odd], ..decision(Verdict::Pass) };
+    let judgement = passed();
+    let shown = Shown { decision: &decision, judgement: &judgement };
+    let text = people(&shown);
+    let told = format!(
+        "Written with language models\n  editor (m-1) for ada: prompt sha256:{prompt}, 11 files (a.py, b.py, c.py and 8 more), reviewed by \
+         grace\n"
+    );
+    assert!(text.contains(&told), "{text}");
+    assert!(text.contains(" (m-2): no prompt named, no files named, nobody reviewed it\n"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']) && !text.contains("##["), "{text}");
+    assert!(text.lines().all(|line| !line.trim_start().starts_with("::")), "{text}");
+    let text = summary(&shown);
+    assert!(
+        text.contains("### Written with language models\n\n- editor (m-1) for ada&#58; prompt sha256"),
+        "{text}"
+    );
+    assert!(!text.contains("<script>") && !text.contains("[d]("), "{text}");
 }
 
 #[test]

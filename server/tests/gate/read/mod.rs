@@ -5,8 +5,10 @@
 mod fixtures;
 mod hostile;
 mod joining;
+mod limits;
 mod shapes;
 mod stored;
+mod without_files;
 
 use std::path::PathBuf;
 

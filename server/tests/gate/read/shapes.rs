@@ -162,16 +162,22 @@ fn what_a_scanner_looks_for_is_known_by_its_name() {
 }
 
 #[test]
-fn a_comment_in_the_code_hides_no_secret_but_may_accept_a_fault() {
-    let result = |status: &str| {
+fn nothing_beside_the_code_hides_a_secret_and_a_fault_may_be_accepted() {
+    let result = |kind: &str, status: &str| {
         format!(
-            r#"{{"ruleId":"r","message":{{"text":"key is hunter2"}},"suppressions":[{{"kind":"inSource"{status}}}]}}"#
+            r#"{{"ruleId":"r","message":{{"text":"key is hunter2"}},"suppressions":[{{"kind":"{kind}"{status}}}]}}"#
         )
     };
-    assert_eq!(scan(&sarif("semgrep", "", &result(""))).total, 0);
-    assert_eq!(scan(&sarif("semgrep", "", &result(r#","status":"rejected""#))).total, 1);
-    let secrets = scan(&sarif("gitleaks", "", &result(r#","status":"accepted""#)));
-    assert_eq!(secrets.total, 1);
+    let [none, accepted, rejected] = ["", r#","status":"accepted""#, r#","status":"rejected""#];
+    assert_eq!(scan(&sarif("semgrep", "", &result("inSource", none))).total, 0);
+    assert_eq!(scan(&sarif("semgrep", "", &result("external", accepted))).total, 0);
+    assert_eq!(scan(&sarif("semgrep", "", &result("inSource", rejected))).total, 1);
+    for kind in ["inSource", "external"] {
+        let secrets = scan(&sarif("gitleaks", "", &result(kind, accepted)));
+        assert_eq!((secrets.total, secrets.findings[0].disputed), (1, true), "{kind}");
+    }
+    let secrets = scan(&sarif("gitleaks", "", &result("inSource", rejected)));
+    assert!(!secrets.findings[0].disputed, "nobody accepted it");
     assert_eq!(secrets.findings[0].title, "A rule", "what a scanner for secrets says may quote the secret");
 }
 
@@ -256,7 +262,10 @@ fn detect_secrets_counts_only_whole() {
         "\"results\": {}",
         r#""results": {"a.py": [{"type": "Secret Keyword", "is_secret": false}, {"type": "Secret Keyword", "is_verified": false}]}"#,
     );
-    assert_eq!(scan(&marked).total, 1, "what a person marked as no secret is none");
+    let marked = scan(&marked);
+    assert!(is_proven(&marked));
+    let disputed: Vec<bool> = marked.findings.iter().map(|finding| finding.disputed).collect();
+    assert_eq!((marked.total, disputed), (2, vec![true, false]), "a mark is told, and takes no finding away");
 }
 
 #[test]

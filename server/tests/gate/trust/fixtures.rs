@@ -9,8 +9,15 @@ use tidegate::gate::trust::keys::TrustedKeys;
 use tidegate::gate::trust::{Signed, read};
 
 /// Everything that can be signed.
-pub(super) const ANYTHING: [Signs; 6] =
-    [Signs::Artifact, Signs::Provenance, Signs::Sbom, Signs::TestResult, Signs::Verification, Signs::Vex];
+pub(super) const ANYTHING: [Signs; 7] = [
+    Signs::Artifact,
+    Signs::Provenance,
+    Signs::Sbom,
+    Signs::TestResult,
+    Signs::Verification,
+    Signs::Vex,
+    Signs::SecretAudit,
+];
 
 /// The bytes of a fixture.
 pub(super) fn fixture(path: &str) -> Vec<u8> {

@@ -161,3 +161,22 @@ fn base64_is_read_in_both_alphabets_padded_or_not() {
         assert!(signed.attestation.signer.is_ok());
     }
 }
+
+#[test]
+fn what_a_provenance_lists_has_an_end_before_it_is_held() {
+    let said = |parameters: Value, dependencies: Value| {
+        let definition = json!({
+            "buildType": "t", "externalParameters": parameters, "resolvedDependencies": dependencies,
+        });
+        let predicate = json!({ "buildDefinition": definition, "runDetails": { "builder": { "id": "b" } } });
+        code(Format::Dsse, statement("https://slsa.dev/provenance/v1", predicate).to_string().as_bytes())
+    };
+    assert_eq!(said(json!({}), json!(vec![json!({}); 10_000])), None);
+    assert_eq!(said(json!({}), json!(vec![json!({}); 10_001])), Some(ProblemCode::TooLarge));
+    // What nobody looks for costs nothing, however much it is.
+    assert_eq!(said(json!({ "inputs": vec![0; 1_000_000] }), json!([])), None);
+    assert_eq!(said(json!({ "source": vec![0; 1_000_000] }), json!([])), Some(ProblemCode::TooLarge));
+    for parameters in [json!(null), json!([]), json!("source")] {
+        assert_eq!(said(parameters, json!([])), None);
+    }
+}

@@ -1,6 +1,7 @@
 //! Signatures, attestations, tokens of pipelines, receipts.
 
 mod attestations;
+mod audits;
 mod bundles;
 mod certificates;
 mod changed_bytes;

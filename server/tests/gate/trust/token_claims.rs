@@ -1,10 +1,11 @@
 //! What a token has to say, by tokens of an issuer of our own.
 
 use rollout_rules::gate::facts::PipelineIdentity;
+use rollout_rules::gate::may_ask_for_production;
 use rollout_rules::gate::trust::{IssuerShape, Jwks, TokenAlgorithm, Trust};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
-use tidegate::gate::trust::pipeline_token::{Issuers, TokenError, may_ask_for_production};
+use tidegate::gate::trust::pipeline_token::{Issuers, TokenError};
 
 use super::fixtures::at;
 use super::signing::Own;
@@ -155,6 +156,7 @@ fn gitlab_names_its_claims_in_its_own_way() {
             ("namespace_id", json!("7")),
             ("sha", json!("abc")),
             ("ref", json!("main")),
+            ("ref_type", json!("branch")),
             ("ci_config_ref_uri", json!("gitlab.example/group/discount//.gitlab-ci.yml@refs/heads/main")),
             ("pipeline_id", json!("99")),
             ("pipeline_source", json!(source)),
@@ -168,33 +170,40 @@ fn gitlab_names_its_claims_in_its_own_way() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!((found.repository.clone(), found.repository_id.clone()), (some("group/discount"), some("42")));
     assert_eq!((found.owner_id.clone(), found.commit.clone()), (some("7"), some("abc")));
-    assert_eq!((found.git_ref.clone(), found.run_id.clone()), (some("main"), some("99")));
+    assert_eq!((found.git_ref.clone(), found.run_id.clone()), (some("refs/heads/main"), some("99")));
     assert_eq!(found.workflow, some("gitlab.example/group/discount//.gitlab-ci.yml@refs/heads/main"));
     assert_eq!(found.expires_at, at("2026-01-15T10:05:00Z"));
-    assert_eq!(may_ask_for_production(&found), Ok(()));
+    assert_eq!(may_ask_for_production(None, &found), Ok(()));
     for source in ["merge_request_event", "external_pull_request_event", ""] {
-        let refused = may_ask_for_production(&token(source, json!(42)));
-        assert_eq!(refused, Err(TokenError::PullRequest), "{source}");
+        let refused = may_ask_for_production(None, &token(source, json!(42)));
+        assert_eq!(refused.map_err(|bar| bar.code()), Err("pull_request"), "{source}");
     }
 }
 
 #[test]
-fn production_is_for_pipelines_that_say_what_they_run_for_and_no_request() {
-    let identity = |event: Option<&str>, git_ref: &str| PipelineIdentity {
-        event: event.map(str::to_owned),
-        git_ref: Some(git_ref.to_owned()),
-        ..PipelineIdentity::default()
+fn a_branch_and_a_tag_of_gitlab_are_told_apart() {
+    let issuing = issuing(IssuerShape::Gitlab);
+    let git_ref = |more: Value| {
+        let mut claims = claims();
+        claims["ref"] = json!("main");
+        for (claim, value) in more.as_object().expect("claims") {
+            claims[claim] = value.clone();
+        }
+        issuing.verify(&header(), &claims, asked()).expect("as it is written").git_ref
     };
-    let may = |event, git_ref| may_ask_for_production(&identity(event, git_ref)).is_ok();
-    for event in ["push", "workflow_dispatch", "release", "schedule"] {
-        assert!(may(Some(event), "refs/heads/main"), "{event}");
-    }
-    for event in ["pull_request", "pull_request_target", "pull_request_review"] {
-        assert!(!may(Some(event), "refs/heads/main"), "{event}");
-    }
-    assert!(!may(None, "refs/heads/main"));
-    assert!(!may(Some("push"), "refs/pull/7/merge"));
-    assert!(!may(Some("push"), "refs/merge-requests/7/head"));
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(git_ref(json!({"ref_type": "branch"})), some("refs/heads/main"));
+    assert_eq!(git_ref(json!({"ref_type": "tag"})), some("refs/tags/main"));
+    assert_eq!(
+        git_ref(json!({"ref_type": "tag", "ref_path": "refs/merge-requests/7/head"})),
+        some("refs/merge-requests/7/head"),
+        "what is whole counts"
+    );
+    assert_eq!(
+        git_ref(json!({})),
+        some("main"),
+        "it does not say which, and is none of those that are bound"
+    );
 }
 
 #[test]

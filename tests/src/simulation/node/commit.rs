@@ -8,6 +8,7 @@ use rollout_rules::change::{Anchor, Command, Entry};
 use rollout_rules::decide::{Refusal, Request, Verdict, decide};
 use rollout_rules::governance::Enforcement;
 use rollout_rules::ids::Revision;
+use rollout_rules::proposal::Hands;
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::{DurationMs, UnixMs};
 
@@ -383,7 +384,8 @@ impl Node {
         if outside.errs(Mutation::ApproveForOthers) && matches!(request.command, Command::ApproveProposal(_))
         {
             *who = Who::Bob.caller();
-            if snapshot.proposals(None).any(|proposal| proposal.is_own(&who.actor, who.token.as_ref())) {
+            let hands = Hands { actor: &who.actor, token: who.token.as_ref() };
+            if snapshot.proposals(None).any(|proposal| proposal.is_own(hands, snapshot)) {
                 *who = Who::Ada.caller();
             }
         }

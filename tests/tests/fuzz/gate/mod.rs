@@ -1,6 +1,7 @@
-//! The gate: what pipelines hand in, what they say who they are by, and what operators judge them by.
+//! The gate: what pipelines hand in and the form that it comes in, what they say who they are by, and what operators judge them by.
 
 mod evidence;
+mod form;
 mod plan;
 mod policy;
 mod presence;
@@ -23,8 +24,15 @@ use crate::{shapes, tree};
 /// Most items of a list that a fixture keeps: with fewer, more inputs are read in the same time.
 const MAX_ITEMS: usize = 3;
 /// Everything that can be signed.
-const ANYTHING: [Signs; 6] =
-    [Signs::Artifact, Signs::Provenance, Signs::Sbom, Signs::TestResult, Signs::Verification, Signs::Vex];
+const ANYTHING: [Signs; 7] = [
+    Signs::Artifact,
+    Signs::Provenance,
+    Signs::Sbom,
+    Signs::TestResult,
+    Signs::Verification,
+    Signs::Vex,
+    Signs::SecretAudit,
+];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gate")

@@ -1,6 +1,6 @@
 //! Policies as operators send them: what is not sound is refused, and by what is sound a build can be judged.
 
-use rollout_rules::flag::Tier;
+use rollout_rules::flag::{EnvironmentKind, Tier};
 use rollout_rules::gate::policy::{Module, Policy};
 use rollout_rules::gate::{Subject, judge};
 use rollout_rules::ids::{AppKey, EnvKey};
@@ -95,8 +95,15 @@ fn whatever_is_sent_as_a_policy_is_refused_or_judges_every_build() {
         // Also by one that is not sound: the log may hold it, from a time when it was.
         for tier in [Tier::Zero, Tier::One, Tier::Two] {
             let artifact = artifact();
-            let subject =
-                Subject { app: &app, environment: &environment, tier, artifact, source: None, waivers: &[] };
+            let subject = Subject {
+                app: &app,
+                environment: &environment,
+                kind: EnvironmentKind::Production,
+                tier,
+                artifact,
+                source: None,
+                waivers: &[],
+            };
             let judgement = judge(&policy, &subject, &facts, handed_in());
             assert_eq!(judge(&policy, &subject, &facts, handed_in()), judgement);
             let checks = judgement.checks.iter().map(|it| format!("{tier:?} {} {:?}", it.name, it.level));

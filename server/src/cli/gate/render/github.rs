@@ -43,7 +43,8 @@ fn of_check(check: &Check, level: Level, kind: &str) -> Vec<String> {
         .collect();
     let untold = listed.is_empty() || beyond(check, listed.len()) > 0;
     if check.level == level && untold {
-        let text = format!("{} {} {}", check.found, check.why, check.fix);
+        let stop = if check.found.ends_with(['.', '!', '?']) { "" } else { "." };
+        let text = format!("{}{stop} {} {}", check.found, check.why, check.fix);
         lines.push(format!("::{kind} title={}::{}\n", property(title(check.name)), data(text.trim())));
     }
     lines

@@ -13,6 +13,7 @@ use rollout_rules::gate::decision::{Check, CheckName, CheckState, Decision, Judg
 use rollout_rules::gate::policy::Level;
 
 use crate::cli::output::harmless;
+use crate::cli::when::minute;
 
 pub use assistant::assistant;
 pub use github::annotations;
@@ -58,7 +59,7 @@ impl<'a> Shown<'a> {
     /// What the decision means, in a sentence.
     fn meaning(&self) -> String {
         let environment = &self.decision.environment;
-        let until = self.judgement.valid_until;
+        let until = minute(self.judgement.valid_until);
         match self.judgement.verdict {
             Verdict::Pass => format!("It may go to {environment}. The decision stands until {until}."),
             Verdict::Warn => format!(
@@ -66,6 +67,11 @@ impl<'a> Shown<'a> {
             ),
             Verdict::Deny => format!("It may not go to {environment} until what is named here is mended."),
         }
+    }
+
+    /// The language models that had a part in the build, and whether anybody reviewed what they did, a line each.
+    fn authors(&self) -> impl Iterator<Item = String> {
+        self.decision.agents.iter().map(|work| inert(&format!("{work:#}")))
     }
 
     /// The command that asks again.
@@ -104,19 +110,28 @@ fn place(judged: &Judged) -> Option<String> {
     }
 }
 
-/// A finding in one line: where, what, by which rule, and how to mend it.
+/// A finding in one line: where, what, by which rule, in which reports if there are several, and how to mend it.
 fn line_of(judged: &Judged) -> String {
     let finding = &judged.finding;
     let mut line = place(judged).map(|place| format!("{place}: ")).unwrap_or_default();
     line.push_str(&inert(&finding.title));
-    if !finding.rule.is_empty() && !finding.title.contains(&finding.rule) {
-        line.push_str(&format!(" ({})", inert(&finding.rule)));
+    let named = !finding.rule.is_empty() && !finding.title.contains(&finding.rule);
+    let rule = named.then(|| inert(&finding.rule));
+    let beside: Vec<String> = rule.into_iter().chain(in_reports(judged)).collect();
+    if !beside.is_empty() {
+        line.push_str(&format!(" ({})", beside.join(", ")));
     }
     if let Some(fix) = &finding.fix {
         let stop = if line.ends_with(['.', '!', '?']) { "" } else { "." };
         line.push_str(&format!("{stop} To mend it: {}", inert(fix)));
     }
     line
+}
+
+/// `in a.json and b.sarif`, where several reports tell of a finding.
+fn in_reports(judged: &Judged) -> Option<String> {
+    let names: Vec<String> = judged.reports.iter().map(|name| inert(name)).collect();
+    (names.len() > 1).then(|| format!("in {}", names.join(" and ")))
 }
 
 /// What a check is called where people read.

@@ -32,6 +32,11 @@ fn styled(shown: &Shown<'_>, style: Style) -> String {
     let binding = format!("decision {}, tier {}, {}", decision.id, decision.tier as u8, decision.artifact);
     say(&mut out, &style.paint(&binding, Tone::Faint));
     say(&mut out, &shown.meaning());
+    let authors: Vec<String> = shown.authors().collect();
+    if !authors.is_empty() {
+        say(&mut out, &format!("\n{}", style.paint("Written with language models", Tone::Head)));
+    }
+    authors.iter().for_each(|author| say(&mut out, &format!("  {author}")));
     for (level, head) in [
         (Level::Deny, "Has to be mended first"),
         (Level::Warn, "Should be mended"),
@@ -85,8 +90,10 @@ fn unpassed(out: &mut String, check: &Check, style: Style, tone: Tone, of: &Deci
 
 /// Findings that do not count are told: somebody answers for each.
 fn excused(out: &mut String, check: &Check) {
-    let count = check.findings.iter().filter(|judged| judged.excused.is_some()).count();
-    if count > 0 {
+    let listed = check.findings.iter().filter(|judged| judged.excused.is_some()).count() as u64;
+    // Of many not all are listed; where the check passed, each is excused.
+    let count = if check.state == CheckState::Passed { check.total.max(listed) } else { listed };
+    if listed > 0 {
         say(out, &format!("      - {count} excused by a waiver or a signed statement"));
     }
 }

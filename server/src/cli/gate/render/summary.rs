@@ -26,6 +26,11 @@ pub fn summary(shown: &Shown<'_>) -> String {
     for check in [Level::Deny, Level::Warn].into_iter().flat_map(|level| shown.at(level)) {
         details(&mut out, check);
     }
+    let authors: Vec<String> = shown.authors().collect();
+    if !authors.is_empty() {
+        out.push_str("\n### Written with language models\n\n");
+    }
+    authors.iter().for_each(|author| out.push_str(&format!("- {}\n", cell(author))));
     if let Some(text) = assistant(shown) {
         let fence = fence_for(&text);
         out.push_str("\n<details><summary>Paste this to your LLM assistant</summary>\n\n");

@@ -325,8 +325,23 @@ pub(super) struct ProposalView {
     approvals: Vec<ApprovalView>,
     /// How many approvals it takes.
     needed: u8,
+    /// While it is open: how many of the approvals count, one of each person.
+    counted: Option<usize>,
+    /// While it is open: the roles in which people have to approve, each a person of their own.
+    roles: Option<Vec<RoleAskedView>>,
+    /// While it is open: what the gate lacks of what it would raise, in words; empty if nothing.
+    gate_missing: Option<Vec<String>>,
     /// After a change of the proposal: the revision that made it.
     revision: Option<Revision>,
+}
+
+/// A role in which somebody has to approve.
+#[derive(JsonSchema)]
+#[schemars(rename = "RoleAsked")]
+pub(super) struct RoleAskedView {
+    role: Role,
+    /// Who did; null: nobody yet.
+    by: OrNull<Actor>,
 }
 
 /// What a proposal is now.
