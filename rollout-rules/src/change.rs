@@ -38,7 +38,7 @@ use crate::ids::{
     SegmentKey, TokenId, WebhookId,
 };
 use crate::percent::Exposure;
-use crate::proposal::Approving;
+use crate::proposal::{Approving, StoodOn};
 use crate::release::ArtifactDigest;
 use crate::rollout::{Rollout, RolloutEnd};
 use crate::runbook::{Act, Channel, EffectId, Job};
@@ -249,10 +249,13 @@ pub enum Change {
         id: ProposalId,
         /// What would be done.
         command: Box<Command>,
-        /// SHA-256 of the command's JSON and `seen`; approvals bind it.
+        /// SHA-256 of the JSON of the command, `seen` and `stood_on`; approvals bind it.
         hash: Digest,
         /// The flag's revision that the proposer saw.
         seen: Option<Revision>,
+        /// What the gate stood on; none: it raises no production.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stood_on: Option<StoodOn>,
         /// When it lapses.
         expires_at: UnixMs,
     },

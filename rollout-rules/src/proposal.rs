@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::change::Command;
 use crate::gate::policy::Role;
 use crate::governance::{Actor, same_name};
-use crate::ids::{AppKey, Digest, ProposalId, Revision, TokenId};
+use crate::ids::{AppKey, Digest, EnvKey, ProposalId, Revision, TokenId, WaiverId};
+use crate::release::ArtifactDigest;
 use crate::snapshot::Snapshot;
 use crate::time::UnixMs;
 
@@ -26,10 +27,13 @@ pub struct Proposal {
     pub id: ProposalId,
     /// What would be done.
     pub command: Command,
-    /// SHA-256 of the command's JSON and `seen`.
+    /// SHA-256 of the JSON of the command, `seen` and `stood_on`.
     pub hash: Digest,
     /// The revision of the flag that the proposer saw.
     pub seen: Option<Revision>,
+    /// What the gate stood on when it was made; none: it raises no production, or the log is older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood_on: Option<StoodOn>,
     /// The app that it concerns, if it concerns one.
     pub app: Option<AppKey>,
     /// Who proposed.
@@ -46,6 +50,32 @@ pub struct Proposal {
     pub outcome: Outcome,
     /// Who approved.
     pub approvals: Vec<Approval>,
+}
+
+/// What the gate stood on when something was proposed that may raise production. Approvals are good for that alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StoodOn {
+    /// The policy.
+    pub policy: Digest,
+    /// What ran where production would be raised; empty: what all apps share would change.
+    pub builds: Vec<StandingBuild>,
+}
+
+/// What ran in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StandingBuild {
+    /// Where.
+    pub environment: EnvKey,
+    /// What; none: nobody had told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactDigest>,
+    /// The waivers that its passing decision stood on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<WaiverId>,
 }
 
 /// An approval, as it is given.
@@ -126,11 +156,13 @@ impl ProposalState {
 }
 
 impl Proposal {
-    /// The hash that binds a command and what its proposer saw.
-    pub fn hash_of(command: &Command, seen: Option<Revision>) -> Digest {
-        let bytes =
-            serde_json::to_vec(&(command, seen)).expect("a command has no map with keys other than text");
-        Digest::of(&bytes)
+    /// The hash that binds a command, what its proposer saw, and what the gate stood on.
+    pub fn hash_of(command: &Command, seen: Option<Revision>, stood_on: Option<&StoodOn>) -> Digest {
+        let bytes = match stood_on {
+            None => serde_json::to_vec(&(command, seen)),
+            Some(stood_on) => serde_json::to_vec(&(command, seen, stood_on)),
+        };
+        Digest::of(&bytes.expect("a command has no map with keys other than text"))
     }
 
     /// What it is now.

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use tidegate::cli::{self, Cli, Command, ServeOptions};
+use tidegate::clock::Clock;
 use tidegate::config::{Loaded, show};
 use tidegate::first_token::Occasion;
 use tidegate::offline;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     match command {
         Some(Command::Client(command)) => {
             let code = match command.receipt() {
-                Some((options, json)) => offline::verify_receipt(options, json),
+                Some(wanted) => offline::verify_receipt(&wanted, Clock::system().now()),
                 None => cli::run(command),
             };
             ExitCode::from(code as u8)

@@ -20,6 +20,11 @@ pub(super) fn gate_first(gate: Result<(), Refusal>, may: Result<(), Refusal>) ->
             Err(besides @ (Refusal::ApprovalsNeeded { .. } | Refusal::RolesMissing { .. })),
         ) => Err(Refusal::GateMissing { missing, besides: Some(Box::new(besides)) }),
         (Err(gate), Ok(())) => Err(gate),
+        // Nobody collects approvals that count for nothing.
+        (
+            Err(outdated @ Refusal::ProposalOutdated { .. }),
+            Err(Refusal::ApprovalsNeeded { .. } | Refusal::RolesMissing { .. }),
+        ) => Err(outdated),
         (_, may) => may,
     }
 }

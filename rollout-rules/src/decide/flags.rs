@@ -144,7 +144,9 @@ impl<'a> Case<'a> {
         let longest = self.rules.longest_life_of();
         let of_policy = self.snapshot.policy().of(tier).flags.longest_life_ms;
         let longest = |kind| match kind {
-            EnvironmentKind::Production => longest(tier, kind).min(of_policy),
+            EnvironmentKind::Production => {
+                of_policy.map_or(longest(tier, kind), |life| longest(tier, kind).min(life))
+            }
             EnvironmentKind::Preview | EnvironmentKind::Sandbox => longest(tier, kind),
         };
         let cap = |it: &Environment| self.within_preview(it, self.now.plus(longest(it.kind)));

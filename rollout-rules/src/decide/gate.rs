@@ -44,7 +44,12 @@ impl Case<'_> {
         if self.rules.gate == Enforcement::Report {
             return Ok(());
         }
-        match self.snapshot.gate_standing(app, environment, self.now) {
+        let standing = self.snapshot.gate_standing(app, environment, self.now);
+        if standing != GateStanding::NotRequired {
+            // Before the gate is asked for: what it says of another build helps nobody here.
+            self.still_stands_at(app, environment)?;
+        }
+        match standing {
             GateStanding::NotRequired | GateStanding::PassingUntil(_) => Ok(()),
             GateStanding::Missing(missing) => Err(Refusal::GateMissing { missing, besides: None }),
         }
@@ -64,7 +69,7 @@ impl Case<'_> {
             let who_may = "a human or pipeline of the app (agents may ask for previews and sandboxes)";
             return Err(Refusal::NotAllowed { who_may });
         }
-        too_many("pieces of evidence of one decision", decision.evidence.len(), MAX_PIECES)?;
+        too_many("pieces of evidence of one decision", decision.evidence.len(), 2 * MAX_PIECES)?;
         if decision.clone().fitted() != *decision {
             return Err(invalid("decision", "it holds more than an entry keeps: fit it first"));
         }

@@ -6,6 +6,7 @@
 mod apps;
 mod authority;
 mod awaited;
+mod bound;
 mod definitions;
 mod direction;
 mod effects;
@@ -34,6 +35,7 @@ use alloc::string::String;
 use serde::Serialize;
 
 pub use self::authority::{Authority, Direction, Ground, Row, authority};
+pub use self::bound::Moved;
 pub use self::effects::MAX_LEASE;
 pub use self::previews::{PREVIEW_ENDED, PREVIEW_GRACE};
 pub(crate) use self::previews::{is_of, preview_in};
@@ -47,6 +49,7 @@ use crate::flag::{Environment, MAX_TEXT_BYTES};
 use crate::gate::policy::Role;
 use crate::governance::{Actor, Caller, Rules};
 use crate::ids::{AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, PlanId, ProposalId, Revision};
+use crate::proposal::Proposal;
 use crate::runbook::JobPatch;
 use crate::snapshot::{App, FlagView, Snapshot, StateRecord};
 use crate::time::UnixMs;
@@ -256,13 +259,13 @@ impl Roles {
 
 /// How a command is decided.
 #[derive(Clone, Copy, Debug)]
-enum Mode {
+enum Mode<'a> {
     /// To be done now.
     Direct,
     /// To be stored for others: everything is checked but who may raise.
     Proposing,
     /// As a proposal says, with so many valid approvals, in these roles.
-    Applying { approvals: u8, roles: Roles },
+    Applying { proposal: &'a Proposal, approvals: u8, roles: Roles },
 }
 
 /// Everything that a decision looks at.
@@ -275,7 +278,7 @@ struct Case<'a> {
     caller: &'a Caller,
     seen: Option<Revision>,
     reason: &'a str,
-    mode: Mode,
+    mode: Mode<'a>,
     now: UnixMs,
 }
 

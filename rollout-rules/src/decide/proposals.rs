@@ -12,7 +12,7 @@ use crate::gate::policy::Role;
 use crate::governance::{Actor, Rules};
 use crate::ids::{Digest, ProposalId};
 use crate::proposal::{
-    Approval, Approving, Hands, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState,
+    Approval, Approving, Hands, MAX_APPROVALS, MAX_OPEN_PROPOSALS, Proposal, ProposalState, StoodOn,
 };
 use crate::snapshot::Snapshot;
 use crate::time::UnixMs;
@@ -38,11 +38,13 @@ impl<'a> Case<'a> {
         if let Decided::Already(revision) = case.decide_one(command)? {
             return Ok(Decided::Already(revision));
         }
+        let stood_on = StoodOn::of(command, self.snapshot);
         Ok(Decided::Change(Change::Proposed {
             id: id.clone(),
             command: Box::new(command.clone()),
-            hash: Proposal::hash_of(command, self.seen),
+            hash: Proposal::hash_of(command, self.seen, stood_on.as_ref()),
             seen: self.seen,
+            stood_on,
             expires_at: self.now.plus(self.rules.proposal_life),
         }))
     }
@@ -70,6 +72,7 @@ impl<'a> Case<'a> {
         if proposal.is_own(self.hands(), self.snapshot) {
             return Err(Refusal::OwnApproval);
         }
+        self.still_stands(proposal)?;
         if let Some(role) = role {
             self.in_role(proposal, *role, checked)?;
         }
@@ -118,12 +121,14 @@ impl<'a> Case<'a> {
         if !matches!(self.caller.actor, Actor::Human { .. }) {
             return Err(Refusal::NotAllowed { who_may: "a human with the rights that the command takes" });
         }
-        if proposal.hash != hash || Proposal::hash_of(&proposal.command, proposal.seen) != hash {
+        let bound = Proposal::hash_of(&proposal.command, proposal.seen, proposal.stood_on.as_ref());
+        if proposal.hash != hash || bound != hash {
             return Err(Refusal::ProposalChanged { id: id.clone() });
         }
         let approvals = proposal.standing_approvals(self.rules, self.snapshot, self.now);
         let reason = if self.reason.trim().is_empty() { &proposal.reason } else { self.reason };
         let mode = Mode::Applying {
+            proposal,
             approvals: u8::try_from(approvals.len()).unwrap_or(u8::MAX),
             roles: approvals.iter().filter_map(|approval| approval.role).fold(Roles::default(), Roles::with),
         };

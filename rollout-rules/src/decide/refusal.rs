@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::What;
+use super::{Moved, What};
 use crate::flag::{Height, HoldCause, Tier};
 use crate::gate::policy::{Reach, Role};
 use crate::gate::waiver::WaiverState;
@@ -188,6 +188,13 @@ pub enum Refusal {
         /// Which.
         id: ProposalId,
     },
+    /// What the gate stood on when it was proposed is no longer so.
+    ProposalOutdated {
+        /// Which.
+        id: ProposalId,
+        /// What.
+        moved: Moved,
+    },
     /// The proposal waits for nobody any more.
     ProposalClosed {
         /// Which.
@@ -268,6 +275,7 @@ impl Refusal {
             Refusal::Held { .. } => "held",
             Refusal::IdempotencyKeyTaken { .. } => "idempotency_key_taken",
             Refusal::ProposalChanged { .. } => "proposal_changed",
+            Refusal::ProposalOutdated { .. } => "proposal_outdated",
             Refusal::ProposalClosed { .. } => "proposal_closed",
             Refusal::OwnApproval => "own_approval",
             Refusal::NotProposable => "not_proposable",
@@ -384,6 +392,9 @@ impl Refusal {
             ),
             Refusal::ProposalChanged { id } => {
                 write!(f, "proposal `{id}` is not the one you were shown: look at it again")
+            }
+            Refusal::ProposalOutdated { id, moved } => {
+                write!(f, "proposal `{id}` cannot be approved or applied any more: {moved}; propose it again")
             }
             Refusal::ProposalClosed { id, state } => {
                 write!(f, "proposal `{id}` is {}: make a new one", state.as_str())

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 pub use self::attested::{
     AgentWork, Attestation, CertificateClaims, Claim, PipelineIdentity, Provenance, SignerId, Untrusted,
 };
-pub use self::tested::{ChangedLines, Coverage, FileCoverage, Inventory, Presence, SourceFile, TestRun};
+pub use self::tested::{
+    ChangedLines, Coverage, Declared, FileCoverage, Inventory, OfApp, Presence, SourceFile, TestRun,
+};
 use crate::ids::Digest;
 use crate::release::ArtifactDigest;
 use crate::time::UnixMs;

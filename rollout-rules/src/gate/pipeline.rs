@@ -84,8 +84,17 @@ pub fn may_ask_for_production(
     source: Option<&Source>,
     identity: &PipelineIdentity,
 ) -> Result<(), NotForProduction> {
+    let refs = source.map(|source| source.refs.as_slice()).unwrap_or_default();
     let event = identity.event.as_deref().unwrap_or_default();
-    let git_ref = identity.git_ref.as_deref().unwrap_or_default();
+    runs_for_production(refs, event, identity.git_ref.as_deref().unwrap_or_default())
+}
+
+/// Whether what a run brings forth is for production. An empty event or branch is one that nobody said.
+pub(super) fn runs_for_production(
+    refs: &[String],
+    event: &str,
+    git_ref: &str,
+) -> Result<(), NotForProduction> {
     let of_request = matches!(event, "" | "merge_request_event" | "external_pull_request_event")
         || event.starts_with("pull_request")
         || git_ref.starts_with("refs/pull/")
@@ -96,11 +105,17 @@ pub fn may_ask_for_production(
     if !PRODUCTION_EVENTS.contains(&event) {
         return Err(NotForProduction::Event { event: event.to_owned() });
     }
-    let refs = source.map(|source| source.refs.as_slice()).unwrap_or_default();
     if refs.is_empty() || refs.iter().any(|may| is_ref(may, git_ref)) {
         return Ok(());
     }
-    Err(NotForProduction::Ref { git_ref: identity.git_ref.clone() })
+    Err(NotForProduction::Ref { git_ref: (!git_ref.is_empty()).then(|| git_ref.to_owned()) })
+}
+
+/// Whether a workflow is the one that was written, with its version or without. What it is versioned by holds no second `@`: a file could be
+/// called `build.yml@main.yml`.
+pub(super) fn is_workflow(may: &str, is: &str) -> bool {
+    let version = || is.strip_prefix(may).and_then(|rest| rest.strip_prefix('@'));
+    !may.is_empty() && (is == may || version().is_some_and(|version| !version.contains('@')))
 }
 
 /// Whether a branch or tag is one that was written so: whole (`refs/tags/v1`), a branch by its name (`main`), or all that begin so
@@ -132,8 +147,7 @@ pub fn not_its_pipeline(source: Option<&Source>, identity: &PipelineIdentity) ->
         wrong.push("the app's source names no repository number, and names can be taken over".to_string());
     }
     let workflow = identity.workflow.as_deref().unwrap_or("");
-    let is_one = |may: &String| workflow == may || workflow.split('@').next() == Some(may.as_str());
-    if !source.workflows.is_empty() && !source.workflows.iter().any(is_one) {
+    if !source.workflows.is_empty() && !source.workflows.iter().any(|may| is_workflow(may, workflow)) {
         wrong.push(format!("the workflow is `{workflow}`"));
     }
     (!wrong.is_empty()).then(|| format!("not the app's pipeline: {}", wrong.join(", ")))

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::flags::Way;
 pub use self::flags::{FlagLimits, MAX_FLAG_LIFE, Reach};
-use super::trust::{MAX_TRUSTED, Trust};
+use super::trust::{BuilderOf, MAX_TRUSTED, Trust};
 use crate::flag::Tier;
 use crate::governance::ByTier;
 use crate::governance::same_name;
@@ -50,6 +50,15 @@ pub enum Level {
     Warn,
     /// The build is denied.
     Deny,
+}
+
+/// What old policies, which do not say it, ask of identity.
+fn noted() -> Level {
+    Level::Note
+}
+
+fn is_noted(level: &Level) -> bool {
+    *level == Level::Note
 }
 
 /// Who may approve what. People are granted roles, for an app or a tier.
@@ -113,6 +122,9 @@ pub struct Module {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TierPolicy {
+    /// What it comes to that who asks did not say who they are by a token of the pipeline's own issuer.
+    #[serde(default = "noted", skip_serializing_if = "is_noted")]
+    pub identity: Level,
     /// No secret in the code.
     pub secrets: SecretsPolicy,
     /// Every source file with a function has a test that names it, asserts something and ran.
@@ -330,6 +342,19 @@ impl Policy {
         for (field, count) in trusted {
             if count > MAX_TRUSTED {
                 say(field.to_string(), "use at most 64");
+            }
+        }
+        for (nth, authority) in self.trust.authorities.iter().enumerate() {
+            let is_fine = |it: &BuilderOf| {
+                let lines = core::iter::once(&it.workflow).chain(&it.builders);
+                it.builders.len() <= MAX_TRUSTED && lines.into_iter().all(|line| is_line(line))
+            };
+            if authority.builders.len() > MAX_TRUSTED || !authority.builders.iter().all(is_fine) {
+                let field = alloc::format!("trust.authorities[{nth}].builders");
+                say(
+                    field,
+                    "use at most 64 workflows with 64 builders each, every name one line of 1 to 200 bytes",
+                );
             }
         }
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |bytes| bytes.len());

@@ -41,6 +41,10 @@ pub struct TrustedKey {
     /// It counts until then. What was signed before has to be signed anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<UnixMs>,
+    /// That it may sign artifacts and statements about them alike. A file can be made so that its signature is one of a statement, too: say
+    /// it only of a key that signs nothing but what the pipeline that holds it made. Else use two keys.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// What a key or authority may sign.
@@ -58,9 +62,9 @@ pub enum Signs {
     TestResult,
     /// What other gates found.
     Verification,
-    /// Which vulnerabilities do not affect them: the security role's key.
+    /// Which vulnerabilities do not affect them: the security role's key. No certificate counts for it: it shows a pipeline.
     Vex,
-    /// Which words that scanners take for secrets are none: the security role's key.
+    /// Which words that scanners take for secrets are none: the security role's key. No certificate counts for it.
     SecretAudit,
 }
 
@@ -81,6 +85,21 @@ pub struct TrustedAuthority {
     /// It counts until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<UnixMs>,
+    /// Which builders workflows may name in what they sign, besides themselves, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builders: Vec<BuilderOf>,
+}
+
+/// The builders that a workflow may name. One that is a builder itself, as those of SLSA's generators are, needs none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BuilderOf {
+    /// The workflow's address as certificates have it, such as `https://github.com/example/platform/.github/workflows/build.yml`, with or
+    /// without its version (`@refs/heads/main`).
+    pub workflow: String,
+    /// The builders by URI, exactly, at most 64.
+    pub builders: Vec<String>,
 }
 
 /// An issuer of OIDC tokens.
@@ -165,13 +184,15 @@ pub struct Source {
     pub builders: Vec<String>,
     /// Build types by URI, exactly.
     pub build_types: Vec<String>,
-    /// Names of keys and authorities of the policy that may sign for this app; empty: all that the policy names.
+    /// Names of keys and authorities of the policy that may sign for this app; empty: all that the policy names, of keys only where the tier
+    /// does not deny.
     pub signers: Vec<String>,
-    /// Workflows, with or without their version (`@refs/heads/main`), that may ask the gate: `job_workflow_ref` of GitHub,
-    /// `ci_config_ref_uri` of GitLab.
+    /// Workflows, with or without their version (`@refs/heads/main`), that may ask the gate, and sign by certificate: `job_workflow_ref` of
+    /// GitHub, `ci_config_ref_uri` of GitLab, or their address. Empty: any may ask, and sign where the tier does not deny.
     pub workflows: Vec<String>,
-    /// Branches and tags whose pipelines may ask for production: `main`, `refs/tags/v1`, or `refs/heads/release/*` for all that begin so;
-    /// empty: any. Other environments take all.
+    /// Branches and tags whose pipelines may ask for production, and from which its builds are: `main`, `refs/tags/v1`, or
+    /// `refs/heads/release/*` for all that begin so; empty: any. Other environments take all. Where the tier denies, a certificate for
+    /// production counts if they are said, or its workflow is named with its version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<String>,
     /// The most virtual CPUs of its infrastructure; none: what its tier has.

@@ -94,7 +94,9 @@ impl Snapshot {
     }
 
     pub(super) fn proposed(&mut self, entry: &Entry) {
-        let Change::Proposed { id, command, hash, seen, expires_at } = &entry.change else { return };
+        let Change::Proposed { id, command, hash, seen, stood_on, expires_at } = &entry.change else {
+            return;
+        };
         if self.proposals.contains_key(id) {
             return;
         }
@@ -105,6 +107,7 @@ impl Snapshot {
             command: (**command).clone(),
             hash: *hash,
             seen: *seen,
+            stood_on: stood_on.clone(),
             app: app.clone(),
             proposed_by: entry.actor.clone(),
             token: entry.token.clone(),

@@ -72,7 +72,7 @@ pub use demo::{DemoOptions, demo};
 pub use failure::{ExitCode, Failure};
 use groups::{Everything, ForApp, Group, InApp, KillEverything, MaybeInApp, Nothing, OfApps, WithOptions};
 use kill::Target;
-pub use offline_options::{ReceiptOptions, RestoreOptions, VerifyOptions};
+pub use offline_options::{ReceiptOptions, ReceiptWanted, RestoreOptions, VerifyOptions};
 pub(crate) use output::harmless;
 use output::note;
 pub use serve_options::ServeOptions;
@@ -256,11 +256,15 @@ pub enum ClientCommand {
 }
 
 impl ClientCommand {
-    /// A receipt that is to be checked, which asks no server, and whether JSON is wanted.
-    pub fn receipt(&self) -> Option<(&ReceiptOptions, bool)> {
+    /// A receipt that is to be checked, which asks no server.
+    pub fn receipt(&self) -> Option<ReceiptWanted<'_>> {
         match self {
             ClientCommand::Gate(group) => match &group.command {
-                gate::GateCommand::Verify(options) => Some((options, group.call.json)),
+                gate::GateCommand::Verify(options) => Some(ReceiptWanted {
+                    options,
+                    app: Given::named(group.app.clone()),
+                    json: group.call.json,
+                }),
                 _ => None,
             },
             _ => None,

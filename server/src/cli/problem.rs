@@ -44,7 +44,7 @@ impl Problem {
             (_, code) if NEEDS_SOMEBODY.contains(&code) => ExitCode::NeedsApproval,
             (401 | 403, _) => ExitCode::Unauthorised,
             (404, _) => ExitCode::NotFound,
-            (412, _) | (_, "proposal_changed") => ExitCode::Stale,
+            (412, _) | (_, "proposal_changed" | "proposal_outdated") => ExitCode::Stale,
             _ if self.leaves_outcome_unknown() => ExitCode::Unreachable,
             _ => ExitCode::Refused,
         }

@@ -118,6 +118,10 @@ fn say_next(session: &mut Session, proposal: &Value) -> Result<(), Failure> {
     if text(proposal, "state") != "open" {
         return Ok(());
     }
+    if let Some(outdated) = proposal["outdated"].as_str() {
+        return session
+            .say(format_args!("it cannot be approved or applied any more: {outdated}; propose it again"));
+    }
     let gate = texts(&proposal["gate_missing"]);
     if !gate.is_empty() {
         session.say("the gate has to let the build pass before it is applied:")?;
@@ -292,6 +296,18 @@ fn of_needed(proposal: &Value) -> String {
     format!("{} of {}{missing}", have(proposal), approvals_needed(proposal))
 }
 
+/// `sha256:… in production, on waivers w1, w2`.
+fn builds(proposal: &Value) -> String {
+    let told = proposal["stood_on"]["builds"].as_array().into_iter().flatten().map(|build| {
+        let artifact = build["artifact"].as_str().unwrap_or("nothing that anybody told of");
+        let waivers = texts(&build["waivers"]);
+        let on =
+            if waivers.is_empty() { String::new() } else { format!(", on waivers {}", waivers.join(", ")) };
+        format!("{artifact} in {}{on}", text(build, "environment"))
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 /// `platform by ada; security: nobody yet`.
 fn roles(proposal: &Value) -> String {
     let asked = proposal["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -318,6 +334,8 @@ fn show(session: &mut Session, proposal: &Value) -> Result<(), Failure> {
         ("at", shown("at")),
         ("lapses", shown("expires_at")),
         ("seen", text(proposal, "seen")),
+        ("build", builds(proposal)),
+        ("policy", text(&proposal["stood_on"], "policy")),
         ("approvals", of_needed(proposal)),
         ("roles", roles(proposal)),
         ("hash", text(proposal, "hash")),

@@ -52,13 +52,15 @@ pub struct SetSource {
     /// A build type by its URI, exactly; may be repeated
     #[arg(long = "build-type", value_name = "URI")]
     build_types: Vec<String>,
-    /// A key or authority of the policy that may sign for this app; may be repeated
+    /// A key or authority of the policy that may sign for this app; may be repeated. Where the tier denies, keys count only if named
     #[arg(long = "signer", value_name = "NAME")]
     signers: Vec<String>,
-    /// A workflow that may ask the gate, such as example/platform/.github/workflows/gate.yml; may be repeated
+    /// A workflow that may ask the gate and sign by certificate, such as example/platform/.github/workflows/gate.yml, with its version
+    /// (@refs/heads/main) or beside --ref; may be repeated
     #[arg(long = "workflow", value_name = "REF")]
     workflows: Vec<String>,
-    /// A branch or tag whose pipelines may ask for production: main, refs/tags/v1, or refs/heads/release/*; may be repeated; any if none is said
+    /// A branch or tag whose pipelines may ask for production, and whose builds may go there: main, refs/tags/v1, or refs/heads/release/*; may
+    /// be repeated; any if none is said
     #[arg(long = "ref", value_name = "REF")]
     refs: Vec<String>,
     /// The most virtual CPUs of its infrastructure

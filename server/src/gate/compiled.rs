@@ -50,7 +50,7 @@ impl Compiled {
                 Ok(policies) => policies.judge(plan, &limits).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
-            plan.verdicts = judged.unwrap_or_else(|problem| vec![broken(&problem)]);
+            plan.verdicts = judged.unwrap_or_else(|problem| vec![broken(plan.piece, &problem)]);
         }
     }
 }
@@ -58,9 +58,8 @@ impl Compiled {
 /// Everything that is wrong with a policy, at once: its numbers, its keys, its Rego.
 pub fn problems(policy: &Policy) -> Vec<BadPolicy> {
     let mut wrong = policy.check();
-    let trust =
-        TrustedKeys::compile(&policy.trust).err().into_iter().chain(Issuers::compile(&policy.trust).err());
-    for bad in trust.flatten() {
+    let issuers = Issuers::compile(&policy.trust).err().unwrap_or_default();
+    for bad in TrustedKeys::mistakes(&policy.trust).into_iter().chain(issuers) {
         wrong.push(BadPolicy { field: "trust".to_owned(), problem: bad.to_string() });
     }
     if let Err(error) = infrastructure::compile(&modules(policy)) {
@@ -73,18 +72,20 @@ fn modules(policy: &Policy) -> Vec<(String, String)> {
     policy.modules.iter().map(|module| (module.name.clone(), module.text.clone())).collect()
 }
 
-/// A policy that cannot say anything says no.
-fn broken(problem: &str) -> PolicyFinding {
+/// A policy that cannot say anything says no. Nobody may waive that: the plan may hold rights to everything.
+fn broken(piece: Digest, problem: &str) -> PolicyFinding {
     PolicyFinding {
         effect: PolicyEffect::Deny,
-        concern: Concern::Custom,
+        concern: Concern::WildcardPrivileges,
         finding: Finding {
             rule: "policy_failed".to_owned(),
-            fingerprint: Digest::of(b"policy_failed"),
+            fingerprint: Digest::of(format!("policy_failed\0{piece}\0{problem}").as_bytes()),
             title: format!("the policy of infrastructure could not judge the plan: {problem}"),
             severity: Severity::High,
             fix: Some(
-                "Have the platform team look at the policy's modules: `tidegate policy show`.".to_owned(),
+                "Have the platform team look at the policy's modules: `tidegate policy show`. If there are none, split the \
+                 plan: a policy text in it may be too long to be read."
+                    .to_owned(),
             ),
             ..Finding::default()
         },

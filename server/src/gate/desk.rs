@@ -1,12 +1,11 @@
 //! Where evidence becomes a decision: pieces are read and kept, facts are judged by the policy in effect, and the answer is signed.
 //! All of it is work for a thread of its own: nothing here waits for anybody.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rollout_rules::flag::EnvironmentKind;
-use rollout_rules::gate::decision::{
-    CheckName, CheckState, CheckSummary, Decision, EvidenceRef, Judgement, Occasion,
-};
+use rollout_rules::gate::decision::{CheckSummary, Decision, EvidenceRef, Judgement, Occasion};
 use rollout_rules::gate::facts::{AgentWork, Facts, Format, MAX_PIECES, PipelineIdentity};
 use rollout_rules::gate::waiver::Waiver;
 use rollout_rules::gate::{Subject, judge};
@@ -21,7 +20,7 @@ use super::files::Batch;
 use super::material::{Sealed, complete, is_sealed, joined, only_added};
 use super::named::Gone;
 use super::read::{self, Reading};
-use super::trust::receipt::Summary;
+use super::told::summary;
 use super::{infrastructure, trust};
 use crate::secret;
 
@@ -187,9 +186,17 @@ impl Gate {
         let before = before.map(|before| &before.decision);
         let earlier =
             before.map(|before| self.earlier(before, ask.occasion, snapshot, now)).transpose()?.flatten();
-        if let (Some(before), Some((earlier, sealed))) = (before, earlier) {
-            if ask.occasion == Occasion::NewEvidence {
-                facts.pieces.iter_mut().for_each(|piece| piece.added = true);
+        if ask.occasion == Occasion::NewEvidence {
+            facts.pieces.iter_mut().for_each(|piece| piece.added = true);
+        }
+        if let (Some(before), Some(Earlier { facts: earlier, sealed, ages })) = (before, earlier) {
+            // What was handed in before is as old as it was then: nothing is renewed by handing it in again.
+            let first = |piece: &Digest, at: UnixMs| ages.get(piece).map_or(at, |first| at.min(*first));
+            for piece in &mut facts.pieces {
+                piece.received_at = first(&piece.digest, piece.received_at);
+            }
+            for sealed in &mut signed {
+                sealed.received_at = first(&sealed.piece, sealed.received_at);
             }
             let is_kept = |digest: &Digest| earlier.pieces.iter().any(|piece| piece.digest == *digest);
             refs.extend(before.evidence.iter().filter(|it| is_kept(&it.digest)).cloned());
@@ -199,7 +206,9 @@ impl Gate {
         // The same piece handed in twice is one, and it is as old as it was first.
         signed.sort_by_key(|sealed| (sealed.piece, sealed.received_at));
         signed.dedup_by_key(|sealed| sealed.piece);
-        if facts.pieces.len() > MAX_PIECES {
+        // What a build is denied for later has room of its own: filled up with other files, there would be none for it.
+        let (added, asked): (Vec<_>, Vec<_>) = facts.pieces.iter().partition(|piece| piece.added);
+        if added.len().max(asked.len()) > MAX_PIECES {
             return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);
@@ -213,14 +222,15 @@ impl Gate {
         occasion: Occasion,
         snapshot: &Snapshot,
         now: UnixMs,
-    ) -> Result<Option<(Facts, Vec<Sealed>)>, DeskError> {
+    ) -> Result<Option<Earlier>, DeskError> {
         let read = || {
             let mut facts = self.facts_of(before, snapshot, now)?;
+            let ages = facts.pieces.iter().map(|piece| (piece.digest, piece.received_at)).collect();
             if occasion != Occasion::NewEvidence {
                 only_added(&mut facts);
             }
             let sealed = self.sealed(before, &facts, snapshot, now)?;
-            Ok((facts, sealed))
+            Ok(Earlier { facts, sealed, ages })
         };
         match read() {
             Err(DeskError::Forgotten { .. }) if occasion != Occasion::NewEvidence => Ok(None),
@@ -283,7 +293,8 @@ impl Gate {
         let judgement = judged(&compiled, app, &ask.environment, ask.artifact, &facts, now);
         refs.sort();
         refs.dedup_by_key(|piece| piece.digest);
-        let summary = summary(ask, &judgement, &facts, compiled.digest, now);
+        let id = DecisionId::new(&secret::random_id()).map_err(io::Error::other)?;
+        let summary = summary((ask, &id, app), &judgement, &facts, compiled.digest, now);
         let receipt = self.key().sign(&summary).map_err(DeskError::Receipt)?;
         let checks = judgement.checks.iter().map(|check| CheckSummary {
             name: check.name,
@@ -292,7 +303,7 @@ impl Gate {
             total: check.total,
         });
         let decision = Decision {
-            id: DecisionId::new(&secret::random_id()).map_err(io::Error::other)?,
+            id,
             app: ask.app.clone(),
             environment: ask.environment.clone(),
             artifact: ask.artifact,
@@ -385,6 +396,15 @@ impl Gate {
     }
 }
 
+/// What a build was judged from before.
+struct Earlier {
+    /// What of it counts on.
+    facts: Facts,
+    sealed: Vec<Sealed>,
+    /// When each piece came, those included that count no more.
+    ages: BTreeMap<Digest, UnixMs>,
+}
+
 fn put_json(batch: &mut Batch, value: &impl serde::Serialize) -> Result<Digest, DeskError> {
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     if bytes.len() > MAX_KEPT_BYTES {
@@ -413,30 +433,6 @@ fn judged(
         waivers: &waivers,
     };
     judge(&compiled.policy, &subject, facts, now)
-}
-
-/// What the receipt says. Of levels it claims only what was checked: that there is provenance of this artifact by a builder that the
-/// app may use.
-fn summary(ask: &Ask, judgement: &Judgement, facts: &Facts, policy: Digest, now: UnixMs) -> Summary {
-    let provenance = judgement.checks.iter().find(|check| check.name == CheckName::Provenance);
-    let attested = provenance.is_some_and(|check| check.state == CheckState::Passed);
-    let mut inputs: Vec<Digest> = facts.pieces.iter().map(|piece| piece.digest).collect();
-    inputs.sort();
-    Summary {
-        verifier: ask.verifier.clone(),
-        time_verified: now,
-        resource_uri: format!("tidegate:{}/{}", ask.app, ask.environment),
-        policy_uri: format!("{}/v1/gate/policy", ask.verifier),
-        policy_digest: policy,
-        inputs,
-        passed: judgement.verdict.passes(),
-        levels: if attested { vec!["SLSA_BUILD_LEVEL_1".to_owned()] } else { Vec::new() },
-        subject_name: ask
-            .version
-            .as_ref()
-            .map_or_else(|| ask.app.to_string(), |version| format!("{}-{version}", ask.app)),
-        artifact: ask.artifact,
-    }
 }
 
 fn cut(name: &str) -> String {

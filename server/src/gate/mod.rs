@@ -26,6 +26,7 @@ mod material;
 pub mod named;
 pub mod read;
 mod sweep;
+mod told;
 pub mod trust;
 pub mod written;
 

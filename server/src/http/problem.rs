@@ -63,6 +63,7 @@ kinds! {
     HELD = "held" 409 "Automation holds the flag";
     PROPOSAL_CLOSED = "proposal_closed" 409 "The proposal is no longer open";
     PROPOSAL_CHANGED = "proposal_changed" 409 "The proposal is not the one that was shown";
+    PROPOSAL_OUTDATED = "proposal_outdated" 409 "What the proposal was made on is no longer so";
     EFFECT_CLAIMED = "effect_claimed" 409 "Another node does this";
     NOT_DUE = "not_due" 409 "It is not due yet";
     ROLLOUT_RUNS = "rollout_runs" 409 "A rollout runs there already";

@@ -80,6 +80,9 @@ fn show(shared: &Shared, snapshot: &Snapshot, proposal: &Proposal, now: UnixMs) 
     view["counted"] = counted.len().into();
     view["roles"] = roles.into();
     view["gate_missing"] = json!(gate_missing(rules, snapshot, &proposal.command, now));
+    if let Some(moved) = proposal.moved(snapshot).filter(|_| rules.gate == Enforcement::Enforce) {
+        view["outdated"] = moved.to_string().into();
+    }
     view
 }
 

@@ -161,6 +161,7 @@ pub fn proposal(proposal: &Proposal, needed: u8, now: UnixMs) -> Value {
         "command": proposal.command,
         "hash": proposal.hash,
         "seen": proposal.seen,
+        "stood_on": proposal.stood_on,
         "proposed_by": proposal.proposed_by,
         "at": proposal.at,
         "reason": proposal.reason,

@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use rollout_rules::ids::{AppKey, EnvKey, WaiverId};
 use rollout_rules::release::ArtifactDigest;
+use rollout_rules::time::UnixMs;
 use serde_json::json;
 
 use super::{OfflineError, Said, say};
 use crate::cli::gate::artifact::{ArtifactError, digest_of};
-use crate::cli::{ExitCode, ReceiptOptions, harmless};
-use crate::gate::trust::receipt::{MAX_RECEIPT_BYTES, ReadReceipt, ReceiptError, verify};
+use crate::cli::{ExitCode, ReceiptWanted, harmless};
+use crate::gate::trust::receipt::{Besides, MAX_RECEIPT_BYTES, ReadReceipt, ReceiptError, parts_of, verify};
 
 /// Largest file of a public key that is read, in bytes.
 const MAX_KEY_BYTES: usize = 64 * 1024;
@@ -33,6 +35,18 @@ pub enum ReceiptFault {
         /// What it was to be for.
         wanted: ArtifactDigest,
     },
+    /// It is for another app or environment.
+    OtherPlace {
+        /// What it is for, as a URI.
+        said: String,
+        /// What it was to be for.
+        wanted: String,
+    },
+    /// What it let pass stands no more.
+    Lapsed {
+        /// Since when.
+        until: UnixMs,
+    },
     /// What it was to be for has no digest.
     Artifact(ArtifactError),
 }
@@ -50,6 +64,17 @@ impl fmt::Display for ReceiptFault {
                     "the receipt is for {said}, and the artifact is {wanted}: ask the gate about that one"
                 )
             }
+            ReceiptFault::OtherPlace { said, wanted } => {
+                write!(
+                    f,
+                    "the receipt is for {}, and not for {wanted}: have the gate judge it there",
+                    harmless(said)
+                )
+            }
+            ReceiptFault::Lapsed { until } => write!(
+                f,
+                "the receipt lapsed at {until}: ask the gate again, or say with --at TIME that it only has to have been good then"
+            ),
             ReceiptFault::Artifact(error) => error.fmt(f),
         }
     }
@@ -61,9 +86,11 @@ impl ReceiptFault {
             ReceiptFault::NotGood(ReceiptError::BadKey)
             | ReceiptFault::Artifact(ArtifactError::NoDigest(_)) => ExitCode::Usage,
             ReceiptFault::Artifact(_) => ExitCode::NotFound,
-            ReceiptFault::NotGood(_) | ReceiptFault::Denied { .. } | ReceiptFault::OtherArtifact { .. } => {
-                ExitCode::Refused
-            }
+            ReceiptFault::NotGood(_)
+            | ReceiptFault::Denied { .. }
+            | ReceiptFault::OtherArtifact { .. }
+            | ReceiptFault::OtherPlace { .. }
+            | ReceiptFault::Lapsed { .. } => ExitCode::Refused,
         }
     }
 
@@ -74,33 +101,62 @@ impl ReceiptFault {
             ReceiptFault::NotGood(_) => "not_a_receipt",
             ReceiptFault::Denied { .. } => "denied",
             ReceiptFault::OtherArtifact { .. } => "other_artifact",
+            ReceiptFault::OtherPlace { .. } => "other_place",
+            ReceiptFault::Lapsed { .. } => "lapsed",
             ReceiptFault::Artifact(_) => "artifact",
         }
     }
 }
 
 /// Checks a receipt and says what it proves.
-pub fn verify_receipt(options: &ReceiptOptions, json: bool) -> ExitCode {
-    say(checked(&options.receipt, &options.key(), options.artifact.as_deref()), json)
+pub fn verify_receipt(wanted: &ReceiptWanted<'_>, now: UnixMs) -> ExitCode {
+    say(checked(wanted, now), wanted.json)
 }
 
-fn checked(receipt: &Path, key: &Path, artifact: Option<&str>) -> Result<Said, OfflineError> {
+fn checked(wanted: &ReceiptWanted<'_>, now: UnixMs) -> Result<Said, OfflineError> {
     let fault = |fault: ReceiptFault| OfflineError::Receipt(fault);
-    let pem = String::from_utf8(bytes(key, MAX_KEY_BYTES)?);
+    let options = wanted.options;
+    let pem = String::from_utf8(bytes(&options.key(), MAX_KEY_BYTES)?);
     let pem = pem.map_err(|_| fault(ReceiptFault::NotGood(ReceiptError::BadKey)))?;
-    let bytes = bytes(receipt, MAX_RECEIPT_BYTES)?;
+    let bytes = bytes(&options.receipt, MAX_RECEIPT_BYTES)?;
     let read = verify(&bytes, &pem).map_err(|error| fault(ReceiptFault::NotGood(error)))?;
-    if let Some(artifact) = artifact {
+    if let Some(artifact) = &options.artifact {
         let wanted = digest_of(artifact).map_err(|error| fault(ReceiptFault::Artifact(error)))?;
         let said = read.summary.artifact;
         if said != wanted {
             return Err(fault(ReceiptFault::OtherArtifact { said, wanted }));
         }
     }
+    is_for(wanted, &read.summary.resource_uri).map_err(fault)?;
     if !read.summary.passed {
         return Err(fault(ReceiptFault::Denied { resource: read.summary.resource_uri }));
     }
-    Ok(told(receipt, &read))
+    let at = options.at.map_or(now, |at| at.from(now));
+    match read.summary.besides.valid_until {
+        Some(until) if until <= at => Err(fault(ReceiptFault::Lapsed { until })),
+        _ => Ok(told(wanted, &read)),
+    }
+}
+
+/// Whether a receipt is for the app and the environment that it has to be for, as far as somebody says.
+fn is_for(wanted: &ReceiptWanted<'_>, said: &str) -> Result<(), ReceiptFault> {
+    let app = wanted.app.as_ref().map(AppKey::as_str);
+    let environment = wanted.options.environment.as_ref().map(EnvKey::as_str);
+    let same = match parts_of(said) {
+        Some((its_app, its_environment)) => {
+            app.is_none_or(|app| app == its_app)
+                && environment.is_none_or(|environment| environment == its_environment)
+        }
+        None => app.is_none() && environment.is_none(),
+    };
+    if same {
+        return Ok(());
+    }
+    let wanted = match (app, environment) {
+        (Some(app), Some(environment)) => format!("{app}/{environment}"),
+        (app, environment) => app.or(environment).unwrap_or_default().to_owned(),
+    };
+    Err(ReceiptFault::OtherPlace { said: said.to_owned(), wanted })
 }
 
 /// As much of a file as is read, and a byte more of one that is longer: whoever reads it says that it is too long.
@@ -113,22 +169,34 @@ fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, OfflineError> {
 }
 
 /// What a receipt that passed says. Its words were signed, and are still shown and not obeyed.
-fn told(path: &Path, read: &ReadReceipt) -> Said {
+fn told(wanted: &ReceiptWanted<'_>, read: &ReadReceipt) -> Said {
     let said = &read.summary;
+    let Besides { decision, valid_until, waivers, broken_glass } = &said.besides;
     let levels = if said.levels.is_empty() { "none claimed".to_owned() } else { said.levels.join(", ") };
+    let until = valid_until.map_or_else(|| "it does not say".to_owned(), |until| until.to_string());
     let facts = [
         ("artifact", said.artifact.to_string()),
         ("called", said.subject_name.clone()),
-        ("passed for", said.resource_uri.clone()),
         ("judged", said.time_verified.to_string()),
+        ("stands to", until),
         ("by", said.verifier.clone()),
+        ("decision", decision.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("policy", format!("{} ({})", said.policy_uri, said.policy_digest)),
         ("SLSA", levels),
         ("evidence", format!("{} pieces", said.inputs.len())),
         ("key", read.key.to_string()),
     ];
-    let mut lines =
-        vec![format!("{}: the gate's receipt, signed by this key", harmless(&path.to_string_lossy()))];
+    let path = wanted.options.receipt.to_string_lossy();
+    let mut lines = vec![
+        format!("{}: the gate's receipt, signed by this key", harmless(&path)),
+        format!("PASSED for {} alone{}", harmless(&said.resource_uri), not_asked(wanted)),
+    ];
+    if !broken_glass.is_empty() {
+        lines.push(format!("UNDER BROKEN GLASS: it passed in an emergency ({})", named(broken_glass)));
+    }
+    if !waivers.is_empty() {
+        lines.push(format!("ON WAIVERS: it passed because of {}", named(waivers)));
+    }
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         lines.push(format!("  {name:<10}  {}", harmless(value)));
     }
@@ -138,6 +206,10 @@ fn told(path: &Path, read: &ReadReceipt) -> Said {
         "name": said.subject_name,
         "resource": said.resource_uri,
         "judged_at": said.time_verified,
+        "valid_until": valid_until,
+        "decision": decision,
+        "waivers": waivers,
+        "broken_glass": broken_glass,
         "verifier": said.verifier,
         "policy": { "uri": said.policy_uri, "digest": said.policy_digest },
         "levels": said.levels,
@@ -147,86 +219,20 @@ fn told(path: &Path, read: &ReadReceipt) -> Said {
     Said { lines, json }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use rollout_rules::ids::Digest;
-    use rollout_rules::time::UnixMs;
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::gate::trust::receipt::Summary;
-    use crate::gate::trust::receipt_key::ReceiptKey;
-
-    /// A folder with an artifact, its receipt, and the key.
-    fn receipt(passed: bool) -> TempDir {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("app.tar.gz"), "the app").expect("written");
-        fs::write(folder.path().join("other.tar.gz"), "another one").expect("written");
-        let key = ReceiptKey::load_or_create(&folder.path().join("signing.pem")).expect("a key");
-        let summary = Summary {
-            verifier: "https://gate.example.org/\u{1b}[2J".to_owned(),
-            time_verified: UnixMs(1_800_000_000_000),
-            resource_uri: "tidegate:discount/production".to_owned(),
-            policy_uri: "tidegate:policy".to_owned(),
-            policy_digest: Digest::of(b"policy"),
-            inputs: vec![Digest::of(b"junit")],
-            passed,
-            levels: Vec::new(),
-            subject_name: "1.4.2".to_owned(),
-            artifact: format!("sha256:{}", Digest::of(b"the app")).parse().expect("a digest"),
-        };
-        fs::write(folder.path().join("receipt.json"), key.sign(&summary).expect("signed")).expect("written");
-        fs::write(folder.path().join("key.pem"), key.public_pem()).expect("written");
-        folder
-    }
-
-    fn check(folder: &TempDir, artifact: Option<&str>) -> Result<Said, (u8, &'static str)> {
-        let at = |name: &str| folder.path().join(name);
-        let artifact = artifact.map(|name| at(name).to_string_lossy().into_owned());
-        checked(&at("receipt.json"), &at("key.pem"), artifact.as_deref())
-            .map_err(|error| (error.exit_code() as u8, error.code()))
-    }
-
-    #[test]
-    fn a_receipt_that_the_key_signed_is_good_for_its_artifact_alone() {
-        let folder = receipt(true);
-        let said = check(&folder, None).expect("good");
-        assert!(
-            said.lines.iter().any(|line| line.contains("tidegate:discount/production")),
-            "{:?}",
-            said.lines
-        );
-        assert!(
-            said.lines.iter().all(|line| !line.contains('\u{1b}')),
-            "its words steer no terminal: {:?}",
-            said.lines
-        );
-        assert_eq!(said.json["passed"], true);
-        check(&folder, Some("app.tar.gz")).expect("good for it");
-        assert_eq!(check(&folder, Some("other.tar.gz")).err(), Some((1, "other_artifact")));
-        assert_eq!(check(&folder, Some("nowhere.tar.gz")).err(), Some((3, "artifact")));
-    }
-
-    #[test]
-    fn a_receipt_of_a_denial_lets_nothing_pass() {
-        assert_eq!(check(&receipt(false), None).err(), Some((1, "denied")));
-    }
-
-    #[test]
-    fn what_another_key_signed_or_nobody_is_refused() {
-        let folder = receipt(true);
-        let at = |name: &str| folder.path().join(name);
-        fs::copy(receipt(true).path().join("key.pem"), at("key.pem")).expect("copied");
-        assert_eq!(check(&folder, None).err(), Some((1, "not_signed")));
-        fs::write(at("receipt.json"), "{}").expect("written");
-        assert_eq!(check(&folder, None).err(), Some((1, "not_a_receipt")));
-        fs::write(at("receipt.json"), vec![b' '; MAX_RECEIPT_BYTES + 1]).expect("written");
-        assert_eq!(check(&folder, None).err(), Some((1, "not_a_receipt")));
-        fs::write(at("key.pem"), "no key").expect("written");
-        assert_eq!(check(&folder, None).err(), Some((2, "bad_key")));
-        fs::remove_file(at("key.pem")).expect("removed");
-        assert_eq!(check(&folder, None).err(), Some((3, "not_found")));
+/// What nobody said that it has to be for.
+fn not_asked(wanted: &ReceiptWanted<'_>) -> &'static str {
+    match (&wanted.app, &wanted.options.environment) {
+        (Some(_), Some(_)) => "",
+        (None, Some(_)) => " (not asked for which app: give --app)",
+        (Some(_), None) => " (not asked for which environment: give --env)",
+        (None, None) => " (not asked for what: give --app and --env)",
     }
 }
+
+fn named(ids: &[WaiverId]) -> String {
+    let names: Vec<&str> = ids.iter().map(WaiverId::as_str).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use rollout_rules::ids::{
     AppKey, Digest, EnvKey, FlagKey, IdempotencyKey, KillId, ProposalId, Revision, ScheduleId,
 };
 use rollout_rules::percent::Exposure;
-use rollout_rules::proposal::{Approving, Proposal, ProposalState};
+use rollout_rules::proposal::{Approving, Proposal, ProposalState, StoodOn};
 use rollout_rules::time::DurationMs;
 
 use super::builds;
@@ -72,7 +72,7 @@ impl Person {
             None => self.wish(outside),
         };
         if let Some(wish) = wish {
-            self.next = next_after(&wish, outside);
+            self.next = next_after(&wish, &nodes[node], outside);
             let ask = outside.ask(wish);
             self.waits_for = Some(ask);
             nodes[node].submit(ask, outside);
@@ -325,10 +325,12 @@ fn about_proposal(who: Who, command: Command) -> Wish {
     Wish { shown, ..Wish::new(who, command, None) }
 }
 
-fn next_after(wish: &Wish, outside: &mut Outside) -> Option<Command> {
+fn next_after(wish: &Wish, node: &Node, outside: &mut Outside) -> Option<Command> {
     match &wish.command {
         Command::Propose { id, command } if wish.who.is_human() && outside.dice.chance(30) => {
-            let hash = Proposal::hash_of(command, wish.seen);
+            // What it is bound to is what the node will see, unless somebody else is quicker.
+            let stood_on = StoodOn::of(command, &node.published(outside));
+            let hash = Proposal::hash_of(command, wish.seen, stood_on.as_ref());
             Some(approve(id.clone(), hash))
         }
         Command::ApproveProposal(Approving { id, hash, .. }) if outside.dice.chance(70) => {

@@ -38,8 +38,8 @@ const STEPS: [Step; 8] = [
     Step {
         check: "tests_present",
         told: &[
-            "src/app.py: no test names it and asserts something",
-            "src/loyalty.py: no test names it and asserts something",
+            "src/app.py: no test uses it and asserts something",
+            "src/loyalty.py: no test uses it and asserts something",
             "Write a test for each named file that calls what is in it and checks the result",
         ],
         mend: |app| {

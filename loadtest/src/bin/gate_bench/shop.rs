@@ -85,8 +85,7 @@ fn trust_keys(admin: &mut Client) {
     let tag = held.header("etag").to_owned();
     let mut policy = held.granted()["policy"].clone();
     let text = |path: &str| String::from_utf8(form::fixture(path)).expect("text");
-    let key =
-        |name: &str| json!({"name": name, "pem": text(&format!("keys/{name}.pub.pem")), "signs": ANYTHING});
+    let key = |name: &str| json!({"name": name, "pem": text(&format!("keys/{name}.pub.pem")), "signs": ANYTHING, "shared": true});
     policy["trust"]["keys"] = ["ci-p256", "ci-ed25519", "gate-p256"].map(key).to_vec().into();
     let changed = json!({ "policy": policy, "reason": "the keys of the evidence" });
     admin.send("PUT", "/v1/gate/policy", &[("if-match", &tag)], &changed).granted();

@@ -130,6 +130,12 @@ pub struct Provenance {
     pub repository: Option<String>,
     /// The commit.
     pub commit: Option<String>,
+    /// The branches and tags that it names as those it was built from; more than one contradict each other, and each has to be the app's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub git_refs: Vec<String>,
+    /// What started the build, such as `push`; none: the builder does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }
 
 /// Which pipeline asks, by a token of its own that was verified.

@@ -10,6 +10,11 @@ use super::Finding;
 use super::{MAX_COMPONENTS, MAX_FINDINGS};
 use crate::ids::Digest;
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// A run of tests, every case counted anew from the report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,8 +31,12 @@ pub struct TestRun {
     pub contract: bool,
     /// The cases that failed, at most [`MAX_FINDINGS`].
     pub failures: Vec<Finding>,
-    /// Names of cases that ran, at most [`MAX_COMPONENTS`]: what presence of tests is checked against.
+    /// Names of cases that ran, at most [`MAX_COMPONENTS`]: what presence of tests is checked against. Of more, cases of one parametrised
+    /// test are kept as one.
     pub ran: Vec<String>,
+    /// How many cases ran whose names were not kept, those aside of which another case of the same test was.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unnamed: u64,
 }
 
 /// Which lines of which files were run by tests. Files that are tests are left out.
@@ -45,6 +54,28 @@ pub struct Coverage {
     pub changed: Option<ChangedLines>,
     /// By file, at most [`MAX_COMPONENTS`]: the least covered first.
     pub files: Vec<FileCoverage>,
+    /// How it fits the app's source files; none: it is not known which the app has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_app: Option<OfApp>,
+}
+
+/// How a report of coverage fits those source files of the app that hold functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfApp {
+    /// How many of them it has lines of.
+    pub measured: u64,
+    /// It has lines of none, and the app is mostly in languages of which it is known which files hold functions: it is of other code.
+    pub is_foreign: bool,
+    /// How many of them no report has lines of; of those in a language that only other reports have, none.
+    pub left_out: u64,
+    /// Lines that are counted for those, of which none ran: as many for each function as functions have on average in the files that
+    /// were measured.
+    pub lines: u64,
+    /// Lines of those that the build changed.
+    pub changed_lines: u64,
+    /// Their paths, at most 100, in order.
+    pub named: Vec<String>,
 }
 
 /// Lines that a build changed, and which of them tests ran.
@@ -77,6 +108,9 @@ pub struct Presence {
     pub piece: Digest,
     /// The files, at most [`MAX_COMPONENTS`].
     pub files: Vec<SourceFile>,
+    /// How many source files were looked at, those without a function too; none: a report that does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
 }
 
 /// A source file that holds at least one function.
@@ -103,6 +137,19 @@ pub struct Inventory {
     pub sources: u64,
     /// Files that describe infrastructure, at most 100.
     pub infrastructure: Vec<String>,
+    /// What those among them declare that Terraform reads, at most 100; empty: a report that does not say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<Declared>,
     /// Files that name dependencies, at most 100.
     pub manifests: Vec<String>,
+}
+
+/// What a file of Terraform declares, as plans name it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Its path in the app's folder.
+    pub path: String,
+    /// Resources and modules, such as `aws_s3_bucket.data` and `module.network`, at most 100.
+    pub names: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What is judged of the code itself: tests, coverage, and what analysers find.
+//! What is judged of the code itself: tests, and what analysers find.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -10,13 +10,16 @@ use super::ran::Ran;
 use super::same::once;
 use super::words::counted;
 use super::{Bench, Outcome};
-use crate::gate::decision::{CheckName, Excuse, Judged};
-use crate::gate::facts::{Coverage, Finding, Proof, Scan, ScanKind, Severity, TestRun};
+use crate::gate::decision::{CheckName, Judged};
+use crate::gate::facts::{Finding, MAX_COMPONENTS, Proof, Scan, ScanKind, Severity, SourceFile, TestRun};
 use crate::gate::policy::Level;
 use crate::ids::Digest;
 
 /// How many files or tests a sentence names.
-const NAMED: usize = 5;
+pub(super) const NAMED: usize = 5;
+/// What to do where tests are there, and no report names them.
+const AS_TITLED: &str = "Run it in the pipeline and hand in the JUnit report. If it did run, write its title as a plain text in the code, and \
+                         let the reporter write groups and title as they are there.";
 /// What to do where no test is known to have run.
 const RUN_THEM: &str = "Run the tests in the pipeline and hand in the report: `pytest --junitxml=junit.xml`, or `node --test \
                         --test-reporter=junit`.";
@@ -131,56 +134,38 @@ impl<'a> Bench<'a> {
                 "Run `tidegate gate check` in the app's folder: it looks at the code and tells the server which files have tests.",
             );
         }
-        // No function in any file proves nothing, unless it is known that there is no file.
-        let no_sources = self.facts.inventory.iter().any(|it| it.files > 0)
-            && self.facts.inventory.iter().all(|it| it.sources == 0);
-        if self.facts.presence.iter().all(|presence| presence.files.is_empty()) && !no_sources {
-            return self.no_known_source(level);
-        }
-        if no_sources {
-            return Outcome::passed("there is no source file to test");
+        let presence = &self.facts.presence;
+        let files = presence.iter().map(|it| len_of(it.files.len())).fold(0, u64::saturating_add);
+        let read = presence.iter().filter_map(|it| it.read).reduce(u64::saturating_add);
+        let unread = self.sources().map(|sources| sources.saturating_sub(read.unwrap_or(0)));
+        if files == 0 {
+            return match (unread, read) {
+                (Some(0), None | Some(0)) => Outcome::passed("there is no source file to test"),
+                (Some(0), Some(read)) => {
+                    Outcome::passed(format!("{}, none with a function to test", source_files(read)))
+                }
+                (unread, _) => self.no_known_source(level, unread),
+            };
         }
         let ran = Ran::of(self.facts.tests.iter().flat_map(|run| &run.ran).map(String::as_str));
-        let files = self.facts.presence.iter().flat_map(|presence| &presence.files);
-        let untried: Vec<_> = files.filter(|file| !file.tests.iter().any(|test| ran.has(test))).collect();
+        let files_seen = self.facts.presence.iter().flat_map(|presence| &presence.files);
+        let untried: Vec<_> =
+            files_seen.filter(|file| !file.tests.iter().any(|test| ran.has(test))).collect();
         // Every file has its tests, and nothing says whether they ran.
         let only_unreported =
             self.facts.tests.is_empty() && untried.iter().all(|file| !file.tests.is_empty());
-        let mut bare: Vec<Finding> = untried
-            .into_iter()
-            .map(|file| Finding {
-                rule: "untested".into(),
-                fingerprint: Digest::of(format!("untested\n{}", file.path).as_bytes()),
-                title: if file.tests.is_empty() {
-                    let functions = counted(file.functions.into(), "function", "functions");
-                    format!("no test names it and asserts something ({functions})")
-                } else {
-                    match file.tests.len() {
-                        1 => "its test did not run".into(),
-                        tests => format!("none of its {tests} tests ran"),
-                    }
-                },
-                severity: Severity::Medium,
-                file: Some(file.path.clone()),
-                ..Finding::default()
-            })
-            .collect();
+        let mut bare: Vec<Finding> = untried.into_iter().map(untested).collect();
         bare.sort_by(|one, other| (&one.file, one).cmp(&(&other.file, other)));
         bare.dedup();
         if bare.is_empty() {
-            let count: usize = self.facts.presence.iter().map(|presence| presence.files.len()).sum();
-            return Outcome::passed(format!("{}, each with a test that ran", source_files(len_of(count))));
+            let also = match unread.filter(|_| read.is_some()) {
+                None | Some(0) => String::new(),
+                Some(unread) => format!("; {} in other languages not looked at", source_files(unread)),
+            };
+            return Outcome::passed(format!("{}, each with a test that ran{also}", source_files(files)));
         }
-        let mut worst = Level::Off;
-        let mut findings = Vec::new();
-        let total = u64::try_from(bare.len()).unwrap_or(u64::MAX);
-        for finding in bare {
-            let waiver = self.waiver(CheckName::TestsPresent, Some(&finding), false);
-            let level = if waiver.is_some() { Level::Note } else { level };
-            worst = worst.max(level);
-            let excused = waiver.map(Excuse::Waiver);
-            findings.push(Judged::new(finding, level, excused));
-        }
+        let total = count(&bare);
+        let (worst, findings) = self.weigh_missing(CheckName::TestsPresent, level, bare);
         let names: Vec<&str> =
             findings.iter().filter_map(|it| it.finding.file.as_deref()).take(NAMED).collect();
         if only_unreported {
@@ -188,86 +173,46 @@ impl<'a> Bench<'a> {
             return Outcome { findings, total, ..Outcome::no_proof(worst, text).fix(RUN_THEM) };
         }
         let text = format!("{} without a test that ran, such as {}", source_files(total), names.join(", "));
+        let unnamed = self.facts.tests.iter().map(|run| run.unnamed).fold(0, u64::saturating_add);
+        if unnamed > 0 {
+            let text = format!(
+                "{text}; a report holds {} more than are looked at, and theirs may be among them",
+                counted(unnamed, "test", "tests")
+            );
+            let fix =
+                format!("Hand in the report of the tests in parts, each of at most {MAX_COMPONENTS} tests.");
+            return Outcome { findings, total, ..Outcome::failed(worst, text).fix(fix) };
+        }
         Outcome { findings, total, ..Outcome::failed(worst, text) }
     }
 
+    /// How many source files the app has; none: not known.
+    fn sources(&self) -> Option<u64> {
+        // A folder without a file is not the app's: it shows nothing.
+        let seen = self.facts.inventory.iter().filter(|inventory| inventory.files > 0);
+        seen.map(|inventory| inventory.sources).reduce(u64::saturating_add)
+    }
+
     /// No source file of a language that is looked at: it can be waived, since other languages are there to stay.
-    fn no_known_source(&mut self, level: Level) -> Outcome {
+    fn no_known_source(&mut self, level: Level, unread: Option<u64>) -> Outcome {
+        let title = match unread {
+            Some(unread) => format!("{} in languages whose tests are not seen", source_files(unread)),
+            None => "no source file in Python, JavaScript or TypeScript with a function was found".into(),
+        };
         let finding = Finding {
             rule: "not_looked_at".into(),
             fingerprint: Digest::of(b"not_looked_at"),
-            title: "no source file in Python, JavaScript or TypeScript was found".into(),
+            title,
             severity: Severity::Medium,
             ..Finding::default()
         };
-        let waiver = self.waiver(CheckName::TestsPresent, Some(&finding), false);
-        let level = if waiver.is_some() { level.min(Level::Note) } else { level };
-        let excused = waiver.map(Excuse::Waiver);
-        let judged = Judged::new(finding, level, excused);
-        let text = "it was not looked at which files have tests: none is in Python, JavaScript or TypeScript";
-        let outcome = Outcome { findings: vec![judged], ..Outcome::no_proof(level, text) };
+        let text = format!("it was not looked at which files have tests: {}", finding.title);
+        let (level, findings) = self.weigh_missing(CheckName::TestsPresent, level, vec![finding]);
+        let outcome = Outcome { findings, ..Outcome::no_proof(level, text) };
         outcome.fix(
-            "Run `tidegate gate check` in the folder that holds the app's code. Of other languages it is not seen which files have tests: \
-             have that looked at by a person, and ask for a waiver.",
+            "Run `tidegate gate check` in the folder that holds the app's code. It sees the tests of Python, JavaScript and TypeScript. Of \
+             other languages it is not seen which files have tests: have that looked at by a person, and ask for a waiver.",
         )
-    }
-
-    /// The worst report counts: that another one is added never makes it better.
-    pub(super) fn coverage(&mut self) -> Outcome {
-        let asked = self.policy.coverage;
-        let worst_level = if asked.deny_below_percent.is_some() {
-            Level::Deny
-        } else if asked.warn_below_percent.is_some() {
-            Level::Warn
-        } else {
-            Level::Note
-        };
-        if self.facts.coverage.is_empty() {
-            if asked.missing == Level::Off {
-                return Outcome::not_asked();
-            }
-            return Outcome::no_proof(asked.missing, "no report of coverage was handed in").fix(
-                "Have the tests write one: `pytest --cov=src --cov-report=xml`, or `node --test --experimental-test-coverage \
-                 --test-reporter=lcov`.",
-            );
-        }
-        let measured = |report: &Coverage| match report.changed {
-            // A diff that touches no line of the report says nothing of it.
-            Some(changed) if changed.lines > 0 => (changed.lines, changed.covered, "changed lines"),
-            _ => (report.lines, report.covered, "lines"),
-        };
-        let reports = self.facts.coverage.iter().map(measured);
-        let judged = reports.filter(|(lines, _, _)| *lines >= u64::from(asked.ignored_below_lines));
-        // Hundredths of a percent, rounded down: what is below a bound by anything is below it.
-        let share = |lines: u64, covered: u64| covered.min(lines).saturating_mul(10_000) / lines.max(1);
-        let worst =
-            judged.min_by_key(|(lines, covered, what)| (share(*lines, *covered), *what, *lines, *covered));
-        let Some((lines, covered, what)) = worst else {
-            if self.facts.coverage.iter().all(|report| report.lines == 0) {
-                return Outcome::no_proof(
-                    asked.missing.max(worst_level),
-                    "the report of coverage lists no line",
-                );
-            }
-            return Outcome::passed(format!(
-                "fewer than {} lines: too few to judge",
-                asked.ignored_below_lines
-            ));
-        };
-        let share = share(lines, covered);
-        let text = format!("tests run {}.{:02} % of {lines} {what}", share / 100, share % 100);
-        let below = |percent: Option<u8>| percent.is_some_and(|percent| share < u64::from(percent) * 100);
-        let level = match (below(asked.deny_below_percent), below(asked.warn_below_percent)) {
-            (true, _) => Level::Deny,
-            (false, true) => Level::Warn,
-            (false, false) if worst_level == Level::Note => Level::Note,
-            (false, false) => return Outcome::passed(text),
-        };
-        if level == Level::Note {
-            return Outcome { level, ..Outcome::passed(text) };
-        }
-        let asks = if level == Level::Deny { asked.deny_below_percent } else { asked.warn_below_percent };
-        Outcome::failed(level, format!("{text}; {} % are asked", asks.unwrap_or(0)))
     }
 
     pub(super) fn code(&mut self) -> Outcome {
@@ -319,7 +264,7 @@ pub(super) fn len_of(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn source_files(count: u64) -> String {
+pub(super) fn source_files(count: u64) -> String {
     counted(count, "source file", "source files")
 }
 
@@ -327,4 +272,28 @@ fn source_files(count: u64) -> String {
 pub(super) fn joined<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let names: BTreeSet<&str> = names.into_iter().collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What is said of a file without a test that ran, and how to mend it.
+fn untested(file: &SourceFile) -> Finding {
+    // The first by name, however they came.
+    let (title, fix) = match (file.tests.len(), file.tests.iter().min()) {
+        (_, None) => {
+            let functions = counted(file.functions.into(), "function", "functions");
+            (format!("no test uses it and asserts something that can fail ({functions})"), None)
+        }
+        (1, Some(test)) => (format!("its test did not run: no report names `{test}`"), Some(AS_TITLED)),
+        (tests, Some(test)) => {
+            (format!("none of its {tests} tests ran: no report names `{test}`, to name one"), Some(AS_TITLED))
+        }
+    };
+    Finding {
+        rule: "untested".into(),
+        fingerprint: Digest::of(format!("untested\n{}", file.path).as_bytes()),
+        title,
+        severity: Severity::Medium,
+        file: Some(file.path.clone()),
+        fix: fix.map(String::from),
+        ..Finding::default()
+    }
 }

@@ -1,11 +1,14 @@
 //! Judging: facts and policy in, an answer out. A pure function; what is missing or cannot be read counts against the build.
 
 mod code;
+mod coverage;
+mod described;
 mod infrastructure;
 mod ran;
 mod same;
 mod secrets;
 mod signed;
+mod signer;
 mod supply;
 mod words;
 
@@ -214,6 +217,24 @@ impl<'a> Bench<'a> {
         (worst, weighed)
     }
 
+    /// The same of what was not found in a report, but is missing from all of them.
+    fn weigh_missing(
+        &mut self,
+        check: CheckName,
+        level: Level,
+        missing: Vec<Finding>,
+    ) -> (Level, Vec<Judged>) {
+        let mut worst = Level::Off;
+        let mut weighed = Vec::new();
+        for finding in missing {
+            let waiver = self.waiver(check, Some(&finding), false);
+            let level = if waiver.is_some() { level.min(Level::Note) } else { level };
+            worst = worst.max(level);
+            weighed.push(Judged::new(finding, level, waiver.map(Excuse::Waiver)));
+        }
+        (worst, weighed)
+    }
+
     fn evidence(&self) -> Outcome {
         let count = self.facts.pieces.len();
         if count == 0 {
@@ -249,9 +270,11 @@ impl<'a> Bench<'a> {
     /// The pipeline, if it says who it is, has to be the app's.
     fn identity(&self) -> Outcome {
         let Some(identity) = &self.facts.identity else {
-            return Outcome {
-                level: Level::Note,
-                ..Outcome::passed("asked with a token of Tidegate, not with the pipeline's own")
+            let text = "asked with a token of Tidegate, not with the pipeline's own";
+            return match self.policy.identity {
+                Level::Off => Outcome::not_asked(),
+                Level::Note => Outcome { level: Level::Note, ..Outcome::passed(text) },
+                level => Outcome::no_proof(level, text).fix(words::ASK_AS_THE_PIPELINE),
             };
         };
         let source = self.subject.source;
@@ -259,7 +282,7 @@ impl<'a> Bench<'a> {
             let outcome = Outcome::failed(Level::Deny, wrong);
             return if source.is_none() { outcome.fix(words::SET_SOURCE) } else { outcome };
         }
-        if self.subject.kind == EnvironmentKind::Production
+        if self.is_production()
             && let Err(bar) = may_ask_for_production(source, identity)
         {
             return Outcome::failed(Level::Deny, bar.to_string());

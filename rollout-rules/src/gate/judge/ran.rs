@@ -1,12 +1,12 @@
 //! Which tests ran. A test is known by other names to who reads its code than to who runs it: reports put suites and files before it,
-//! leave out the folder that the tests were started in, and write out what was filled in.
+//! leave out the folder that the tests were started in, write out what was filled in, and part groups by signs of their own.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::ops::Bound;
 
 /// What stands between the parts of a name.
-const BETWEEN: [char; 5] = ['.', ' ', ':', '/', '>'];
+const BETWEEN: [char; 4] = [' ', ':', '/', '>'];
 /// Most parts of a name by which it can be found.
 const MAX_PARTS: usize = 32;
 /// Most bytes of names and ends of names by which tests are found; a test that is beyond them is not known to have run.
@@ -44,19 +44,21 @@ impl Ran {
 
     /// Whether a test is among them.
     pub(super) fn has(&self, test: &str) -> bool {
-        let test = plain(test);
-        if let Some(start) = start_of_filled_in(&test) {
-            let from = (Bound::Included(start), Bound::Unbounded);
-            return self.ends.range::<str, _>(from).next().is_some_and(|name| name.starts_with(start));
+        if let Some(start) = start_of_filled_in(test) {
+            let start = plain(start);
+            let from = (Bound::Included(start.as_str()), Bound::Unbounded);
+            return self.ends.range::<str, _>(from).next().is_some_and(|name| name.starts_with(&start));
         }
-        self.ends.contains(&test) || self.started_further_in(&test)
+        self.ends.contains(&plain(test)) || self.started_further_in(test)
     }
 
     /// Whether the tests were started in a folder further in: `backend.tests.prices.test_sum` ran as `tests.prices.test_sum`.
     fn started_further_in(&self, test: &str) -> bool {
-        let starts = test.match_indices('.').map(|(at, _)| at + 1).take(MAX_PARTS);
+        // A title with spaces is no path, and its end may be the title of another test.
+        let is_path = !test.contains(char::is_whitespace);
+        let starts = test.match_indices('.').map(|(at, _)| at + 1).take(MAX_PARTS).filter(|_| is_path);
         let mut ends = starts.filter_map(|at| test.get(at..)).filter(|end| end.contains('.'));
-        ends.any(|end| self.whole.contains(end))
+        ends.any(|end| self.whole.contains(&plain(end)))
     }
 }
 
@@ -68,9 +70,16 @@ fn without_case(name: &str) -> &str {
     }
 }
 
-/// Vitest puts ` > ` between suites, others a space.
+/// A name with a space between its parts: reporters put ` > `, ` › `, `.` or a space between groups and test.
 fn plain(name: &str) -> String {
-    name.replace(" > ", " ")
+    let mut plain = String::with_capacity(name.len());
+    for part in name.split(['.', '›']).flat_map(str::split_whitespace).filter(|part| *part != ">") {
+        if !plain.is_empty() {
+            plain.push(' ');
+        }
+        plain.push_str(part);
+    }
+    plain
 }
 
 /// What comes before the part of a title that is filled in when the test runs: `%i`, `$name`, `${name}`.
@@ -80,5 +89,5 @@ fn start_of_filled_in(test: &str) -> Option<&str> {
         next.is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'{' | b'#' | b'.'))
     };
     let at = test.match_indices(['%', '$']).map(|(at, _)| at).find(filled)?;
-    test.get(..at).map(str::trim_end).filter(|start| start.len() >= MIN_START)
+    test.get(..at).map(str::trim).filter(|start| start.len() >= MIN_START)
 }

@@ -5,9 +5,11 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use super::words::SET_SOURCE;
+use super::signer::ran;
+use super::words::{CLOSE_SOURCE, SET_SOURCE};
 use super::{Bench, Outcome};
 use crate::gate::facts::{Attestation, Claim, Provenance, SignerId, Untrusted};
+use crate::gate::pipeline::{PRODUCTION_EVENTS, runs_for_production};
 use crate::gate::policy::Level;
 use crate::gate::trust::Source;
 
@@ -17,9 +19,9 @@ impl<'a> Bench<'a> {
         let found = self.good(|claim| *claim == Claim::Artifact).map(|(_, signer)| signer.clone());
         match found {
             Ok(signer) => {
-                let text = format!("signed by {}", signer.name);
+                let outcome = self.signed_by(level, format!("signed by {}", signer.name), &signer);
                 self.signers.push(signer);
-                Outcome::passed(text)
+                outcome
             }
             Err(_) if level == Level::Off => Outcome::not_asked(),
             Err(why) => Outcome::no_proof(level, format!("not signed by whom the app may use: {why}")),
@@ -43,7 +45,9 @@ impl<'a> Bench<'a> {
         };
         // Each of several may be what the app asks for; the one with the least that is wrong is told.
         let told = stated.into_iter().filter_map(|(attestation, signer)| match &attestation.claim {
-            Claim::Provenance(provenance) => Some((self.foreign(provenance, source), provenance, signer)),
+            Claim::Provenance(provenance) => {
+                Some((self.foreign(provenance, signer, source), provenance, signer))
+            }
             _ => None,
         });
         let best =
@@ -54,13 +58,23 @@ impl<'a> Bench<'a> {
         if wrong.is_empty() {
             let text = format!("built by {} (signed by {})", provenance.builder, signer.name);
             self.signers.push(signer.clone());
-            return Outcome::passed(text);
+            return self.signed_by(level, text, signer);
         }
         Outcome::failed(level, format!("not built as the app may be: {}", wrong.join(", ")))
     }
 
+    /// What is signed by whom the app may use; told is what the app's source leaves open.
+    fn signed_by(&self, level: Level, text: String, signer: &SignerId) -> Outcome {
+        match self.left_open(signer).filter(|_| level > Level::Off) {
+            Some(open) => {
+                Outcome::failed(level.min(Level::Warn), format!("{text}; {open}")).fix(CLOSE_SOURCE)
+            }
+            None => Outcome::passed(text),
+        }
+    }
+
     /// What of a provenance is not the app's.
-    fn foreign(&self, provenance: &Provenance, source: &Source) -> Vec<String> {
+    fn foreign(&self, provenance: &Provenance, signer: &SignerId, source: &Source) -> Vec<String> {
         let mut wrong = Vec::new();
         if !source.builders.contains(&provenance.builder) {
             wrong.push(format!("the builder is {}", provenance.builder));
@@ -80,7 +94,42 @@ impl<'a> Bench<'a> {
             }
             _ => {}
         }
+        if let Some(claims) = &signer.certificate {
+            if !self.may_claim(signer, claims, &provenance.builder) {
+                wrong.push(format!(
+                    "it was signed by `{}`, which may not speak for its builder",
+                    claims.identity
+                ));
+            }
+            if provenance.commit.is_some() && provenance.commit != claims.commit {
+                let commit = claims.commit.as_deref().unwrap_or("not said");
+                wrong.push(format!("the commit of the certificate that signed it is {commit}"));
+            }
+        }
+        if self.is_production() {
+            wrong.extend(self.not_for_production(provenance, signer, source));
+        }
         wrong
+    }
+
+    /// What of a provenance is not for production: what it was built on, and from which branch or tag. A builder that does not say one is
+    /// taken at the word of the certificate or the pipeline.
+    fn not_for_production(
+        &self,
+        provenance: &Provenance,
+        signer: &SignerId,
+        source: &Source,
+    ) -> Option<String> {
+        let said_elsewhere = signer.certificate.is_some()
+            || self.facts.identity.as_ref().is_some_and(|identity| identity.git_ref.is_some());
+        if provenance.git_refs.is_empty() && !source.refs.is_empty() && !said_elsewhere {
+            return Some("nobody says from which branch it was built".to_string());
+        }
+        let event = provenance.event.as_deref().unwrap_or(PRODUCTION_EVENTS[0]);
+        let of_event = runs_for_production(&[], event, "");
+        let of_ref = |git_ref: &String| runs_for_production(&source.refs, PRODUCTION_EVENTS[0], git_ref);
+        let bars = core::iter::once(of_event).chain(provenance.git_refs.iter().map(of_ref));
+        bars.filter_map(Result::err).next().map(|bar| format!("the build {}", ran(&bar)))
     }
 
     /// A statement about this artifact by somebody whom the app may use; else why there is none.
@@ -98,22 +147,22 @@ impl<'a> Bench<'a> {
     /// All such statements, at least one; else why there is none.
     fn all_good(&self, is: impl Fn(&Claim) -> bool) -> Result<Vec<(&'a Attestation, &'a SignerId)>, String> {
         let facts = self.facts;
-        let mut reasons: Vec<&'static str> = Vec::new();
+        let mut reasons: Vec<String> = Vec::new();
         let mut found: Vec<(&Attestation, &SignerId)> = Vec::new();
         for attestation in facts.attestations.iter().filter(|it| is(&it.claim)) {
-            match &attestation.signer {
-                Err(Untrusted::Unsigned) => reasons.push("it is not signed"),
-                Err(Untrusted::Mismatch) => reasons.push("it was changed after it was signed"),
-                Err(Untrusted::Stranger) => {
-                    reasons.push("it is signed by somebody whom the policy does not name")
+            let signer = match &attestation.signer {
+                Err(why) => {
+                    reasons.push(untrusted(*why).to_string());
+                    continue;
                 }
-                Err(Untrusted::OutOfTime) => reasons.push("the key or certificate was not valid any more"),
-                Ok(_) if !attestation.subjects.contains(&self.subject.artifact) => {
-                    reasons.push("it is about another artifact");
-                }
-                Ok(signer) if !self.may_sign(signer) => reasons.push("its signer is not one of the app's"),
-                // Which of several counts does not depend on their order.
-                Ok(signer) => found.push((attestation, signer)),
+                Ok(signer) => signer,
+            };
+            if !attestation.subjects.contains(&self.subject.artifact) {
+                reasons.push("it is about another artifact".to_string());
+            } else if let Some(why) = self.barred(signer, &attestation.claim) {
+                reasons.push(why);
+            } else {
+                found.push((attestation, signer));
             }
         }
         reasons.sort_unstable();
@@ -121,22 +170,6 @@ impl<'a> Bench<'a> {
         let nothing =
             || if reasons.is_empty() { "none was handed in".to_string() } else { reasons.join(", ") };
         if found.is_empty() { Err(nothing()) } else { Ok(found) }
-    }
-
-    /// Whether the app may use a signer. A certificate says which repository it was given to: that has to be the app's.
-    pub(super) fn may_sign(&self, signer: &SignerId) -> bool {
-        let source = self.subject.source;
-        let named = source.is_none_or(|it| it.signers.is_empty() || it.signers.contains(&signer.name));
-        let Some(claims) = &signer.certificate else { return named };
-        let same = |may: Option<&String>, is: Option<&String>| may.is_none_or(|may| Some(may) == is);
-        named
-            && source.is_some_and(|source| {
-                let (may, is) = (source.repository.as_deref(), claims.repository.as_deref());
-                may.is_some()
-                    && may.map(repository) == is.map(repository)
-                    && same(source.repository_id.as_ref(), claims.repository_id.as_ref())
-                    && same(source.owner_id.as_ref(), claims.owner_id.as_ref())
-            })
     }
 
     /// That somebody trusted signed that tests of this artifact failed.
@@ -150,13 +183,28 @@ impl<'a> Bench<'a> {
         Some(format!("{signer} signed that it failed verification"))
     }
 
+    /// Who signed something against the artifact. That takes less than to sign for it. Of several it is always the same one.
     fn signed(&self, is: impl Fn(&Claim) -> bool) -> Option<&'a str> {
-        self.good(is).ok().map(|(_, signer)| signer.name.as_str())
+        let facts = self.facts;
+        let about_it = facts.attestations.iter().filter(|it| is(&it.claim));
+        let about_it = about_it.filter(|it| it.subjects.contains(&self.subject.artifact));
+        let signers = about_it.filter_map(|it| Some((it.piece, it.signer.as_ref().ok()?)));
+        signers.filter(|(_, signer)| self.may_warn(signer)).min().map(|(_, signer)| signer.name.as_str())
+    }
+}
+
+/// Why nobody trusted signed something.
+fn untrusted(why: Untrusted) -> &'static str {
+    match why {
+        Untrusted::Unsigned => "it is not signed",
+        Untrusted::Mismatch => "it was changed after it was signed",
+        Untrusted::Stranger => "it is signed by somebody whom the policy does not name",
+        Untrusted::OutOfTime => "the key or certificate was not valid any more",
     }
 }
 
 /// A repository's address without what does not matter: `git+` before it, `.git`, `/` or `@ref` behind it, and case of the host.
-fn repository(uri: &str) -> String {
+pub(super) fn repository(uri: &str) -> String {
     let uri = uri.strip_prefix("git+").unwrap_or(uri);
     let end = uri.rfind('@').filter(|at| uri[*at..].contains("refs/")).unwrap_or(uri.len());
     let uri = uri[..end].trim_end_matches('/');

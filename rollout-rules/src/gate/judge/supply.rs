@@ -1,6 +1,6 @@
 //! What is judged of what the artifact is made of, who signed it, and how it was built.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -20,7 +20,12 @@ impl<'a> Bench<'a> {
         let asked = self.policy.sbom;
         let artifact = self.subject.artifact;
         let is_of_it = |sbom: &&Sbom| sbom.subjects.is_empty() || sbom.subjects.contains(&artifact);
+        let signer = self.good(|claim| *claim == Claim::Sbom).map(|(_, signer)| signer.clone());
+        let signed = self.signed_lists();
+        // Beside a list that is signed, one that is not counts for nothing: it may be of anything.
         let of_it = self.facts.sboms.iter().filter(is_of_it);
+        let of_it = of_it
+            .filter(|sbom| asked.unsigned != Level::Deny || signer.is_err() || signed.contains(&sbom.piece));
         let listed: u64 = of_it.map(|sbom| sbom.total).max().unwrap_or(0);
         if listed == 0 {
             let text = if self.facts.sboms.is_empty() {
@@ -36,7 +41,6 @@ impl<'a> Bench<'a> {
                 Outcome::no_proof(asked.missing, text)
             };
         }
-        let signer = self.good(|claim| *claim == Claim::Sbom).map(|(_, signer)| signer.clone());
         match signer {
             Ok(signer) => {
                 let text =
@@ -57,26 +61,65 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// The pieces in which a list is signed for this artifact by somebody whom the app may use.
+    fn signed_lists(&self) -> Vec<Digest> {
+        let artifact = &self.subject.artifact;
+        let statements = self.facts.attestations.iter();
+        let good = statements.filter(|it| {
+            it.claim == Claim::Sbom
+                && it.subjects.contains(artifact)
+                && it.signer.as_ref().is_ok_and(|signer| self.may_sign(signer))
+        });
+        good.map(|it| it.piece).collect()
+    }
+
+    /// Whether a list may say that something is harmless: it is of this artifact, and signed where it has to be.
+    fn is_believed(&self, sbom: &Sbom, signed: &[Digest]) -> bool {
+        (sbom.subjects.is_empty() || sbom.subjects.contains(&self.subject.artifact))
+            && (self.policy.sbom.unsigned != Level::Deny || signed.contains(&sbom.piece))
+    }
+
+    /// The licence of each component, by name and version.
+    fn licences_listed(&self) -> BTreeMap<(String, &'a str), (&'a Component, Licence)> {
+        let asked = self.policy.licences;
+        let signed = self.signed_lists();
+        let facts = self.facts;
+        let (believed, others): (Vec<&Sbom>, Vec<&Sbom>) =
+            facts.sboms.iter().partition(|sbom| self.is_believed(sbom, &signed));
+        let mut listed: BTreeMap<(String, &str), (&Component, Licence)> = BTreeMap::new();
+        for component in sorted(&believed) {
+            let seen = listed.entry(named(component)).or_insert((component, component.licence));
+            if tells_more(component.licence, seen.1) {
+                *seen = (component, component.licence);
+            }
+        }
+        let known: BTreeSet<_> = listed.keys().cloned().collect();
+        let level = |licence| match licence {
+            Licence::StrongCopyleft => asked.strong_copyleft,
+            Licence::Unknown => asked.unknown,
+            Licence::Permissive | Licence::WeakCopyleft => Level::Off,
+        };
+        for component in sorted(&others) {
+            let name = named(component);
+            let is_known = known.contains(&name);
+            let seen = listed.entry(name).or_insert((component, component.licence));
+            // What is not believed makes nothing milder.
+            let worse =
+                component.licence == Licence::StrongCopyleft && level(component.licence) >= level(seen.1);
+            if if is_known { worse } else { tells_more(component.licence, seen.1) } {
+                *seen = (component, component.licence);
+            }
+        }
+        listed
+    }
+
     pub(super) fn licences(&mut self) -> Outcome {
         let asked = self.policy.licences;
         if self.facts.sboms.iter().all(|sbom| sbom.total == 0) {
             let level = asked.unknown.max(asked.strong_copyleft).min(self.policy.sbom.missing);
             return Outcome::no_proof(level, "without a list of what it is made of, no licence is known");
         }
-        let mut by_name: BTreeMap<(String, &str), (&Component, Licence)> = BTreeMap::new();
-        let mut components: Vec<&Component> =
-            self.facts.sboms.iter().flat_map(|sbom| &sbom.components).collect();
-        components.sort();
-        for component in components {
-            let name = (plain_name(component), component.version.as_deref().unwrap_or(""));
-            let seen = by_name.entry(name).or_insert((component, component.licence));
-            // Of several lists, one that knows tells more than one that does not; else the stricter counts.
-            if seen.1 == Licence::Unknown
-                || (component.licence != Licence::Unknown && component.licence > seen.1)
-            {
-                *seen = (component, component.licence);
-            }
-        }
+        let by_name = self.licences_listed();
         let mut found = Vec::new();
         for (component, licence) in by_name.values() {
             let (level, rule) = match licence {
@@ -274,6 +317,23 @@ fn of_unlisted(count: u64) -> Finding {
 
 fn component_count(count: u64) -> String {
     counted(count, "component", "components")
+}
+
+/// The components of some lists, in an order that does not depend on theirs.
+fn sorted<'a>(sboms: &[&'a Sbom]) -> Vec<&'a Component> {
+    let mut components: Vec<&Component> = sboms.iter().flat_map(|sbom| &sbom.components).collect();
+    components.sort();
+    components
+}
+
+/// What a component is told apart by.
+fn named(component: &Component) -> (String, &str) {
+    (plain_name(component), component.version.as_deref().unwrap_or(""))
+}
+
+/// Of several lists, one that knows tells more than one that does not; else the stricter counts.
+fn tells_more(licence: Licence, than: Licence) -> bool {
+    than == Licence::Unknown || (licence != Licence::Unknown && licence > than)
 }
 
 /// A component's name as all tools write it: without case, and with `-` for `_` and `.`, which registries take for the same.

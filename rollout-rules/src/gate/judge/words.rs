@@ -9,6 +9,14 @@ use crate::gate::decision::CheckName;
 pub(super) const SET_SOURCE: &str =
     "Have the platform team say it once: `tidegate app source set --repository URL --repository-id N`.";
 
+/// What to do where the source of an app leaves open who signs for it.
+pub(super) const CLOSE_SOURCE: &str = "Have the platform team say who may sign for the app: `tidegate app source set --signer NAME` for keys, `--workflow` and `--ref` for \
+     certificates. A tier that denies takes no signature before that is said.";
+
+/// What to do where the tier asks for the pipeline's own token.
+pub(super) const ASK_AS_THE_PIPELINE: &str = "Have the pipeline ask with a token of its own issuer: on GitHub give the job `permissions: id-token: write` and `gate check` its `--audience`, \
+     on GitLab hand one of `id_tokens` over as `TIDEGATE_ID_TOKEN`. The platform team names the issuer in the policy once (`trust.issuers`).";
+
 /// A number of things: `1 finding`, `2 findings`.
 pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })

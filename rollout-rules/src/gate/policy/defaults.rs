@@ -28,6 +28,7 @@ impl Default for Policy {
 /// One maker and their friends: only what harms others at once is denied.
 fn personal() -> TierPolicy {
     TierPolicy {
+        identity: Level::Note,
         secrets: SecretsPolicy { level: Level::Deny, scanners: 1 },
         tests_present: Level::Warn,
         tests_pass: Level::Deny,
@@ -60,11 +61,7 @@ fn personal() -> TierPolicy {
         signature: Level::Note,
         provenance: Level::Note,
         approvers: Vec::new(),
-        flags: FlagLimits {
-            pipelines: Reach::OneList,
-            people: Reach::Everyone,
-            longest_life_ms: DurationMs::days(14),
-        },
+        flags: FlagLimits { pipelines: Reach::OneList, people: Reach::Everyone, longest_life_ms: None },
         waivers: WaiverPolicy { longest_ms: DurationMs::days(30), approver: Role::Platform },
         decision_life_ms: DurationMs::days(14),
     }
@@ -96,11 +93,7 @@ fn team() -> TierPolicy {
         signature: Level::Warn,
         provenance: Level::Warn,
         approvers: vec![Role::Platform],
-        flags: FlagLimits {
-            pipelines: Reach::UpTo(Exposure::HALF),
-            longest_life_ms: DurationMs::days(30),
-            ..personal().flags
-        },
+        flags: FlagLimits { pipelines: Reach::UpTo(Exposure::HALF), ..personal().flags },
         ..personal()
     }
 }
@@ -132,7 +125,7 @@ fn organisation() -> TierPolicy {
         signature: Level::Deny,
         provenance: Level::Deny,
         approvers: vec![Role::Security, Role::BusinessOwner],
-        flags: FlagLimits { pipelines: Reach::Staged, longest_life_ms: DurationMs::days(90), ..team().flags },
+        flags: FlagLimits { pipelines: Reach::Staged, ..team().flags },
         waivers: WaiverPolicy { longest_ms: DurationMs::days(14), approver: Role::Security },
         decision_life_ms: DurationMs::days(7),
         ..team()

@@ -19,14 +19,16 @@ pub struct FlagLimits {
     pub pipelines: Reach,
     /// How far people may, with the gate standing and the approvals that are asked.
     pub people: Reach,
-    /// The longest life of a flag in production, from now, when it is made or extended: one hour to 3,650 days. Of this and the setting
-    /// `expiry.longest` the shorter counts.
-    pub longest_life_ms: DurationMs,
+    /// The longest life of a flag in production, from now, when it is made or extended: one hour to 3,650 days. None: as the setting
+    /// `expiry.longest` says. Of both the shorter counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_life_ms: Option<DurationMs>,
 }
 
 /// How many a flag may be turned on for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "FlagReach"))]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// For the units of one list of targets: no rules, and 0 % of everybody else.
@@ -51,7 +53,7 @@ pub(crate) enum Way<'a> {
 /// A policy from before tiers had limits of their own: what held then.
 impl Default for FlagLimits {
     fn default() -> FlagLimits {
-        FlagLimits { pipelines: Reach::Everyone, people: Reach::Everyone, longest_life_ms: MAX_FLAG_LIFE }
+        FlagLimits { pipelines: Reach::Everyone, people: Reach::Everyone, longest_life_ms: None }
     }
 }
 
@@ -62,7 +64,7 @@ impl FlagLimits {
     }
 
     pub(super) fn check(&self, say: &mut dyn FnMut(&str, &str)) {
-        if self.longest_life_ms < HOUR || self.longest_life_ms > MAX_FLAG_LIFE {
+        if self.longest_life_ms.is_some_and(|life| !(HOUR..=MAX_FLAG_LIFE).contains(&life)) {
             say("flags.longest_life_ms", "use one hour to 3,650 days, in milliseconds");
         }
         for (field, reach) in [("flags.pipelines", self.pipelines), ("flags.people", self.people)] {

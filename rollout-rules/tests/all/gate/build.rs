@@ -75,6 +75,7 @@ pub(super) fn provenance() -> Provenance {
         build_type: "https://ci.example.org/build/v1".into(),
         repository: Some("https://git.example.org/team/shop".into()),
         commit: Some("abc".into()),
+        ..Provenance::default()
     }
 }
 
@@ -123,12 +124,14 @@ fn clean() -> Facts {
                 functions: 2,
                 tests: vec!["test_total".into()],
             }],
+            read: Some(1),
         }],
         inventory: vec![Inventory {
             piece: digest("inventory"),
             files: 9,
             sources: 1,
             infrastructure: vec!["main.tf".into()],
+            declared: Vec::new(),
             manifests: Vec::new(),
         }],
         scans: vec![
@@ -145,7 +148,7 @@ fn clean() -> Facts {
             verdicts: Vec::new(),
         }],
         sboms: vec![Sbom {
-            piece: digest("sbom"),
+            piece: digest("a statement"),
             format: "CycloneDX 1.6".into(),
             total: 1,
             subjects: vec![artifact()],

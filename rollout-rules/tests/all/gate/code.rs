@@ -4,7 +4,7 @@ use rollout_rules::flag::Tier;
 use rollout_rules::gate::decision::CheckName::{Code, Coverage, TestsPass, TestsPresent};
 use rollout_rules::gate::decision::CheckState::{Failed, NoProof, Passed};
 use rollout_rules::gate::facts::{
-    ChangedLines, Claim, Coverage as Report, Facts, ScanKind, Severity, TestRun,
+    ChangedLines, Claim, Coverage as Report, Facts, OfApp, ScanKind, Severity, TestRun,
 };
 use rollout_rules::gate::policy::Level::{Deny, Note, Off, Warn};
 
@@ -44,10 +44,77 @@ fn a_test_that_is_there_and_did_not_run_is_none() {
 }
 
 #[test]
+fn groups_and_test_are_found_whatever_the_reporter_puts_between_them() {
+    let test = "cart of many sums 1.5 up";
+    for ran in [
+        "cart of many.sums 1.5 up",
+        "cart of many/sums 1.5 up",
+        "cart › of many › sums 1.5 up",
+        "shop.spec.ts.cart › of many › sums 1.5 up",
+        "src/cart.test.ts.cart > of many > sums 1.5 up",
+        "cart of many sums 1.5 up.cart of many sums 1.5 up",
+    ] {
+        let expected = if ran.contains("many/") { Failed } else { Passed };
+        assert_eq!(present(test, &[ran]).0, expected, "{ran}");
+    }
+    assert_eq!(present(test, &["sums 1.5 up"]).0, Failed, "another test's title may be the same");
+    assert_eq!(present("cart v1.sums it up.now", &["sums it up.now"]).0, Failed, "a title is no path");
+    assert_eq!(present("backend.tests.test_cart.test_sum", &["tests.test_cart.test_sum"]).0, Passed);
+}
+
+#[test]
+fn a_title_that_is_made_when_it_runs_is_found_by_what_stands_before_it() {
+    assert_eq!(present("cart ${row.title}", &["cart.two of a kind"]).0, Passed);
+    assert_eq!(present("adds ${x}", &["adds 4"]).0, Passed);
+    assert_eq!(present("cart.test.js %i + %i", &["test/cart.test.js.1 + 1"]).0, Passed);
+    assert_eq!(present("cart.test.js %i + %i", &["test/card.test.js.1 + 1"]).0, Failed);
+    assert_eq!(present("cart ${row.title}", &["basket.two of a kind"]).0, Failed);
+}
+
+#[test]
+fn what_did_not_run_is_told_with_a_name_to_look_for_and_what_to_do() {
+    let build = Build::with(Tier::One, |facts| {
+        facts.presence[0].files[0].tests = vec!["cart sums up".into(), "cart rounds".into()];
+        facts.tests[0].ran = vec!["other".into()];
+    });
+    let told = &build.check(TestsPresent).findings[0].finding;
+    assert_eq!(told.title, "none of its 2 tests ran: no report names `cart rounds`, to name one");
+    assert!(told.fix.as_deref().is_some_and(|fix| fix.contains("JUnit")), "{told:?}");
+}
+
+#[test]
+fn sources_without_a_function_need_no_tests_and_other_languages_are_told() {
+    let with = |sources, read, files: bool| {
+        Build::with(Tier::One, |facts| {
+            facts.inventory[0].sources = sources;
+            facts.presence[0].read = read;
+            if !files {
+                facts.presence[0].files.clear();
+            }
+        })
+        .check(TestsPresent)
+    };
+    let none = with(2, Some(2), false);
+    assert_eq!((none.level, none.found.as_str()), (Off, "2 source files, none with a function to test"));
+    let other = with(5, Some(2), false);
+    assert_eq!((other.state, other.level), (NoProof, Deny));
+    assert!(other.found.ends_with("3 source files in languages whose tests are not seen"), "{}", other.found);
+    assert_eq!(with(2, None, false).level, Deny, "a report that does not say what it read");
+    assert_eq!(with(2, Some(0), false).level, Deny, "it looked elsewhere");
+    let mixed = with(5, Some(2), true);
+    let text = "1 source file, each with a test that ran; 3 source files in other languages not looked at";
+    assert_eq!((mixed.level, mixed.found.as_str()), (Off, text));
+    let old = with(5, None, true);
+    assert_eq!(old.found, "1 source file, each with a test that ran", "it does not say what it read");
+    let huge = with(u64::MAX, Some(u64::MAX), false);
+    assert_eq!(huge.level, Off);
+}
+
+#[test]
 fn a_folder_without_source_files_needs_no_tests_for_them() {
     let build = Build::with(Tier::Two, |facts| {
         facts.presence[0].files.clear();
-        facts.inventory[0].sources = 0;
+        (facts.presence[0].read, facts.inventory[0].sources) = (Some(0), 0);
     });
     assert_eq!(build.ends(TestsPresent), (Passed, Off));
 }
@@ -86,6 +153,67 @@ fn the_changed_lines_are_judged_if_a_diff_is_given_and_twenty_are_enough() {
     assert_eq!(ends(&[covered(0, 0, None)]), (NoProof, Deny), "a report of nothing");
     assert_eq!(ends(&[covered(100, 100, None), covered(100, 50, None)]), (Failed, Warn), "the worst counts");
     assert_eq!(ends(&[covered(100, 200, None)]), (Passed, Off), "no more than all");
+}
+
+#[test]
+fn lines_of_files_that_no_report_lists_count_and_the_files_are_named() {
+    let left_out = OfApp { measured: 1, left_out: 2, lines: 60, changed_lines: 30, ..OfApp::default() };
+    let left_out = OfApp { named: vec!["src/bare.py".into(), "src/cart.py".into()], ..left_out };
+    let build = |report: Report| {
+        let report = Report { of_app: Some(left_out.clone()), ..report };
+        Build::with(Tier::One, |facts| facts.coverage = vec![report])
+    };
+    let whole = build(covered(40, 40, None));
+    assert_eq!(whole.ends(Coverage), (Failed, Warn));
+    let told = whole.check(Coverage).found;
+    assert!(
+        told.starts_with("tests run 40.00 % of 100 lines, counting 60 lines of 2 source files"),
+        "{told}"
+    );
+    assert!(told.contains("src/bare.py, src/cart.py"), "{told}");
+    assert_eq!(build(covered(940, 940, None)).ends(Coverage), (Passed, Off), "60 of 1,000");
+    assert_eq!(
+        build(covered(40, 40, Some((10, 10)))).ends(Coverage),
+        (Failed, Deny),
+        "10 of 40 changed lines"
+    );
+    assert_eq!(
+        build(covered(40, 40, Some((0, 0)))).ends(Coverage),
+        (Failed, Deny),
+        "the change is all in them"
+    );
+}
+
+#[test]
+fn a_report_of_other_code_is_none_of_the_app() {
+    let foreign = || {
+        let of_app =
+            OfApp { is_foreign: true, left_out: 1, named: vec!["src/app.py".into()], ..OfApp::default() };
+        Report { of_app: Some(of_app), ..covered(100, 100, None) }
+    };
+    let with = |tier, reports: Vec<Report>| Build::with(tier, |facts| facts.coverage = reports);
+    for (tier, level) in TIERS.into_iter().zip([Note, Deny, Deny]) {
+        assert_eq!(with(tier, vec![foreign()]).ends(Coverage), (NoProof, level), "{tier:?}");
+    }
+    let told = with(Tier::One, vec![foreign()]).check(Coverage).found;
+    assert!(told.contains("no line of any source file of the app, such as src/app.py"), "{told}");
+    let own = Report { of_app: Some(OfApp { measured: 1, ..OfApp::default() }), ..covered(100, 70, None) };
+    assert_eq!(
+        with(Tier::One, vec![own, foreign()]).ends(Coverage),
+        (Passed, Off),
+        "the app's own is there too"
+    );
+}
+
+#[test]
+fn tests_whose_names_were_not_kept_are_told_of_where_one_is_missed() {
+    let build = Build::with(Tier::One, |facts| {
+        facts.tests[0].ran = vec!["other".into()];
+        facts.tests[0].unnamed = 7;
+    });
+    let check = build.check(TestsPresent);
+    assert_eq!((check.state, check.level), (Failed, Deny));
+    assert!(check.found.contains("a report holds 7 tests more than are looked at"), "{}", check.found);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rollout_rules::gate::facts::{Finding, Severity};
 use rollout_rules::gate::glass::{GLASS_WINDOW, MAX_GLASS_IN_WINDOW, MAX_GLASSES};
 use rollout_rules::gate::policy::{Level, Role};
 use rollout_rules::gate::waiver::{MAX_WAIVERS, Waiver};
+use rollout_rules::governance::{Caller, Scope};
 use rollout_rules::ids::{EnvKey, WaiverId};
 use rollout_rules::time::{DAY, DurationMs, HOUR, UnixMs};
 
@@ -204,4 +205,13 @@ fn a_waiver_is_not_approved_once_a_fix_is_known() {
     };
     assert_eq!(world.refused(&human("bob"), approve(listed(mended, false))), "invalid");
     assert!(matches!(world.ask(&human("bob"), approve(listed(plain, false))), Ok(Decided::Change(_))));
+}
+
+#[test]
+fn a_pipelines_token_breaks_no_glass_in_whose_name_it_ever_is() {
+    let mut world = World::with_people(1);
+    world.done(&admin(), grant(Role::Platform, "ann"));
+    let pipeline = Caller { scope: Scope::Ci, ..human("ann") };
+    assert_eq!(world.refused(&pipeline, request(broken(&world, 60, None))), "not_allowed");
+    world.done(&human("ann"), request(broken(&world, 60, None)));
 }

@@ -3,10 +3,13 @@
 use rollout_rules::flag::Tier;
 use rollout_rules::gate::decision::CheckName::Infrastructure;
 use rollout_rules::gate::decision::CheckState::{Failed, NoProof, Passed};
-use rollout_rules::gate::facts::{Concern, Facts, PolicyEffect, PolicyFinding, ScanKind, Severity};
+use rollout_rules::gate::facts::{
+    Concern, Declared, Facts, Plan, PolicyEffect, PolicyFinding, ScanKind, Severity,
+};
 use rollout_rules::gate::policy::Level::{self, Deny, Note, Off, Warn};
 
 use super::build::{Build, TIERS, finding, found, unproven, without};
+use super::waivers::waiver;
 
 /// The policy says something of the plan.
 pub(super) fn said(facts: &mut Facts, concern: Concern, effect: PolicyEffect) {
@@ -34,10 +37,17 @@ fn each_concern_comes_to_what_its_tier_makes_of_it() {
                 level.min(Note),
                 "a note stays one: {concern:?} in {tier:?}"
             );
-            // Rights to everything are never a matter of a warning.
-            let warned = if concern == Concern::WildcardPrivileges { Deny } else { level.min(Warn) };
-            assert_eq!(level_of(PolicyEffect::Warn), warned, "{concern:?} in {tier:?}");
+            assert_eq!(level_of(PolicyEffect::Warn), level.min(Warn), "{concern:?} in {tier:?}");
         }
+    }
+}
+
+#[test]
+fn rights_to_everything_are_a_hard_stop_and_rights_that_are_only_warned_of_are_not() {
+    for (effect, level, hard_stop) in [(PolicyEffect::Deny, Deny, true), (PolicyEffect::Warn, Warn, false)] {
+        let build = Build::with(Tier::Two, |facts| said(facts, Concern::WildcardPrivileges, effect));
+        let check = build.check(Infrastructure);
+        assert_eq!((check.level, check.findings[0].hard_stop), (level, hard_stop), "{effect:?}");
     }
 }
 
@@ -63,6 +73,91 @@ fn what_is_described_and_not_planned_was_not_judged() {
         });
         assert_eq!(none.ends(Infrastructure), (Passed, Off), "there is none");
     }
+}
+
+#[test]
+fn what_terraform_does_not_make_is_for_a_scanner_or_a_waiver() {
+    let with = |change: fn(&mut Facts)| {
+        Build::with(Tier::Zero, |facts| {
+            facts.plans.clear();
+            facts.inventory[0].infrastructure = vec!["fly.toml".into(), "k8s/app.yaml".into()];
+            change(facts);
+        })
+    };
+    let scanned = with(|_| ());
+    assert_eq!(scanned.ends(Infrastructure), (Passed, Off));
+    let found = scanned.check(Infrastructure).found;
+    assert_eq!(found, "nothing found by checkov in 2 files that describe infrastructure");
+    let mut unscanned = with(|facts| without(facts, ScanKind::Infrastructure));
+    assert_eq!(unscanned.ends(Infrastructure), (NoProof, Deny));
+    let check = unscanned.check(Infrastructure);
+    assert!(check.found.ends_with("such as fly.toml, k8s/app.yaml"), "{}", check.found);
+    assert!(check.fix.contains("checkov -d ."), "{}", check.fix);
+    let until = unscanned.now.plus(rollout_rules::time::DAY);
+    let waivers = check.findings.iter().map(|it| waiver(Infrastructure, &it.finding, until));
+    unscanned.waivers = waivers.collect();
+    assert_eq!(unscanned.ends(Infrastructure).1, Note);
+    let both = with(|facts| {
+        without(facts, ScanKind::Infrastructure);
+        facts.inventory[0].infrastructure.push("main.tf".into());
+    });
+    let check = both.check(Infrastructure);
+    assert!(check.found.starts_with("1 file describes infrastructure, and no plan"), "{}", check.found);
+    assert!(check.fix.contains("terraform plan"), "{}", check.fix);
+    let scanned = with(|facts| facts.inventory[0].infrastructure.push("main.tf".into()));
+    assert_eq!(scanned.ends(Infrastructure), (NoProof, Deny), "a plan is missing whatever a scanner says");
+}
+
+/// Files of Terraform that declare these names.
+fn declares(facts: &mut Facts, files: &[(&str, &[&str])]) {
+    let inventory = &mut facts.inventory[0];
+    inventory.infrastructure = files.iter().map(|(path, _)| (*path).into()).collect();
+    let declared = files.iter().filter(|(_, names)| !names.is_empty());
+    inventory.declared = declared
+        .map(|(path, names)| Declared {
+            path: (*path).into(),
+            names: names.iter().map(|name| (*name).into()).collect(),
+        })
+        .collect();
+}
+
+/// The files that no plan stands for, where there is a plan of each of these lists of addresses.
+fn unplanned(files: &[(&str, &[&str])], plans: &[&[&str]]) -> Vec<String> {
+    let build = Build::with(Tier::Zero, |facts| {
+        declares(facts, files);
+        let plan = facts.plans[0].clone();
+        facts.plans.clear();
+        for (nth, addresses) in plans.iter().enumerate() {
+            let resources: Vec<_> =
+                addresses.iter().map(|address| serde_json::json!({ "address": address })).collect();
+            facts.plans.push(Plan {
+                piece: super::build::digest(&nth.to_string()),
+                input: serde_json::json!({ "complete": true, "resources": resources }),
+                ..plan.clone()
+            });
+        }
+    });
+    let check = build.check(Infrastructure);
+    assert_eq!(check.level, if check.findings.is_empty() { Off } else { Deny });
+    check.findings.into_iter().filter_map(|it| it.finding.file).collect()
+}
+
+#[test]
+fn a_plan_stands_for_its_folder_and_its_modules_and_for_no_other() {
+    let app: (&str, &[&str]) = ("infra/main.tf", &["aws_s3_bucket.data", "module.net"]);
+    let same: (&str, &[&str]) = ("prod/main.tf", &["aws_s3_bucket.data", "module.net"]);
+    let plan: &[&str] = &["aws_s3_bucket.data", "module.net[\"a.b\"].aws_vpc.main[0]"];
+    let scratch: &[&str] = &["terraform_data.nothing"];
+    let none: [&str; 0] = [];
+    assert_eq!(unplanned(&[app], &[plan]), none);
+    assert_eq!(unplanned(&[app], &[scratch]), ["infra/main.tf"], "a plan of something else");
+    let net: (&str, &[&str]) = ("modules/net/main.tf", &["aws_vpc.main"]);
+    assert_eq!(unplanned(&[app, net], &[plan]), none, "a module goes with its folder");
+    let off: (&str, &[&str]) = ("infra/off.tf", &["aws_instance.none"]);
+    assert_eq!(unplanned(&[app, off, ("infra/vars.tf", &[])], &[plan]), none, "the whole folder");
+    assert_eq!(unplanned(&[app, same], &[plan]), ["prod/main.tf"], "one plan is not of two folders");
+    assert_eq!(unplanned(&[app, same], &[plan, plan]), none, "a plan of each");
+    assert_eq!(unplanned(&[("old/x.tf", &[])], &[scratch]), none, "nothing is declared there");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod asking;
+mod bound;
 mod build;
 mod code;
 mod decisions;

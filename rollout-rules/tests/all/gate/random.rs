@@ -219,7 +219,7 @@ fn levels() -> impl Strategy<Value = Level> {
 
 /// The policy of a tier with other levels and bounds.
 fn tier_policies(from: TierPolicy) -> impl Strategy<Value = TierPolicy> {
-    let levels = proptest::collection::vec(levels(), 21);
+    let levels = proptest::collection::vec(levels(), 22);
     let percent = || proptest::option::of(0_u8..=100);
     (levels, percent(), percent(), 1_u8..=4, 1_u64..=90, any::<bool>()).prop_map(
         move |(levels, warn, deny, scanners, days, approver)| {
@@ -247,6 +247,7 @@ fn tier_policies(from: TierPolicy) -> impl Strategy<Value = TierPolicy> {
                 &mut it.vulnerabilities.missing,
                 &mut it.signature,
                 &mut it.provenance,
+                &mut it.identity,
             ];
             for (place, level) in places.into_iter().zip(levels) {
                 *place = level;

@@ -2,11 +2,12 @@
 
 use rollout_rules::flag::Tier;
 use rollout_rules::gate::decision::CheckName::{Evidence, Identity, Provenance, Signature};
-use rollout_rules::gate::decision::CheckState::{Failed, NoProof, Passed};
+use rollout_rules::gate::decision::CheckState::{Failed, NoProof, NotAsked, Passed};
 use rollout_rules::gate::facts::{
     CertificateClaims, Claim, PipelineIdentity, Problem, ProblemCode, Provenance as Built, Untrusted,
 };
 use rollout_rules::gate::policy::Level::{Deny, Note, Off, Warn};
+use rollout_rules::gate::policy::Policy;
 use rollout_rules::gate::trust::Source;
 
 use super::build::{Build, TIERS, attests, digest, provenance, signer, source};
@@ -44,8 +45,52 @@ fn a_signer_that_the_app_does_not_name_signs_nothing_for_it() {
         build.source = Some(Source { signers: vec!["another".into()], ..source() });
         assert_eq!(build.ends(check), (NoProof, Deny));
         assert!(build.check(check).found.contains("not one of the app's"));
+    }
+}
+
+#[test]
+fn where_no_signer_is_named_a_key_signs_nothing_for_a_tier_that_denies_and_others_are_told_what_to_set() {
+    for source in [Some(Source { signers: Vec::new(), ..source() }), None] {
+        for (tier, ends) in TIERS.into_iter().zip([(Failed, Note), (Failed, Warn), (NoProof, Deny)]) {
+            let build = Build { source: source.clone(), ..Build::clean(tier) };
+            assert_eq!(build.ends(Signature), ends, "{tier:?}");
+            let told = build.check(Signature);
+            assert!(told.found.contains("tidegate app source set --signer"), "{}", told.found);
+            assert_eq!(told.found.starts_with("signed by ci"), tier != Tier::Two, "{}", told.found);
+            assert_eq!(build.judge().signers.is_empty(), tier == Tier::Two);
+        }
+    }
+    for (tier, ends) in TIERS.into_iter().zip([(Failed, Note), (Failed, Warn), (NoProof, Deny)]) {
+        let source = Some(Source { signers: Vec::new(), ..source() });
+        assert_eq!(Build { source, ..Build::clean(tier) }.ends(Provenance), ends, "{tier:?}");
+    }
+    let mut off =
+        Build { source: Some(Source { signers: Vec::new(), ..source() }), ..Build::clean(Tier::One) };
+    off.policy.tiers.tier1.signature = Off;
+    assert_eq!(off.ends(Signature), (Passed, Off), "what is not asked for is not told");
+}
+
+#[test]
+fn who_could_sign_for_the_app_may_say_what_is_wrong_whatever_its_source_leaves_open() {
+    let failed = Claim::Verification { verifier: "https://gate.example.org".into(), passed: false };
+    let claims = CertificateClaims {
+        repository: Some("https://git.example.org/team/shop".into()),
+        repository_id: Some("1".into()),
+        owner_id: Some("2".into()),
+        ..CertificateClaims::default()
+    };
+    for (certificate, told) in [
+        (None, true),
+        (Some(claims.clone()), true),
+        (Some(CertificateClaims { repository_id: Some("9".into()), ..claims }), false),
+    ] {
+        let mut build = Build::with(Tier::Two, |facts| {
+            let mut denial = attests(failed.clone());
+            denial.signer.as_mut().expect("a signer").certificate = certificate;
+            facts.attestations.push(denial);
+        });
         build.source = Some(Source { signers: Vec::new(), ..source() });
-        assert_eq!(build.ends(check), (Passed, Off), "none is named: all that the policy trusts");
+        assert_eq!(build.check(Provenance).found.contains("signed that it failed verification"), told);
     }
 }
 
@@ -55,8 +100,12 @@ fn a_certificate_counts_if_it_was_given_to_the_apps_repository() {
         repository: Some("https://git.example.org/team/shop".into()),
         repository_id: Some("1".into()),
         owner_id: Some("2".into()),
+        signer_workflow: Some("https://git.example.org/platform/ci/build.yml@refs/heads/main".into()),
+        git_ref: Some("refs/heads/main".into()),
+        trigger: Some("push".into()),
         ..CertificateClaims::default()
     };
+    let source = || Source { refs: vec!["main".into()], ..source() };
     let ends = |claims: CertificateClaims, source: Option<Source>| {
         let mut build = Build::with(Tier::Two, |facts| {
             for attestation in &mut facts.attestations {
@@ -203,13 +252,14 @@ fn a_pipeline_that_says_who_it_is_has_to_be_the_apps() {
         (Passed, Off),
         "names change"
     );
-    let foreign: [Foreign<PipelineIdentity>; 6] = [
+    let foreign: [Foreign<PipelineIdentity>; 7] = [
         (|it| it.repository_id = Some("9".into()), "the repository's number is 9"),
         (|it| it.repository_id = None, "the repository's number is not said"),
         (|it| it.owner_id = Some("9".into()), "the owner's number is 9"),
         (|it| it.workflow = Some("team/shop/mine.yml@refs/heads/main".into()), "the workflow is"),
         (|it| it.workflow = None, "the workflow is"),
         (|it| it.workflow = Some("platform/ci/build.yml.evil@main".into()), "the workflow is"),
+        (|it| it.workflow = Some("platform/ci/build.yml@evil.yml@main".into()), "the workflow is"),
     ];
     for (change, told) in foreign {
         let build = asked(change);
@@ -222,6 +272,51 @@ fn a_pipeline_that_says_who_it_is_has_to_be_the_apps() {
     let mut unnumbered = asked(|_| ());
     unnumbered.source = Some(Source { repository_id: None, ..source() });
     assert_eq!(unnumbered.ends(Identity), (Failed, Deny), "a name alone can be taken over");
+}
+
+#[test]
+fn a_tier_may_ask_that_the_pipeline_says_itself_who_it_is() {
+    for (level, ends) in
+        [(Off, (NotAsked, Off)), (Note, (Passed, Note)), (Warn, (NoProof, Warn)), (Deny, (NoProof, Deny))]
+    {
+        let mut build = Build::clean(Tier::Two);
+        build.policy.tiers.tier2.identity = level;
+        assert_eq!(build.ends(Identity), ends);
+        if level > Note {
+            assert!(build.check(Identity).fix.contains("id-token: write"), "{}", build.check(Identity).fix);
+        }
+        build.facts.identity = Some(identity());
+        assert_eq!(build.ends(Identity), (Passed, Off), "{level:?}");
+        build.facts.identity.as_mut().expect("one").repository_id = Some("9".into());
+        assert_eq!(build.ends(Identity), (Failed, Deny), "a strange one is one in any case");
+    }
+    let written = serde_json::to_string(&Policy::default()).expect("JSON");
+    assert!(!written.contains("\"identity\""), "the digests of old policies stay: {written}");
+    let read: Policy = serde_json::from_str(&written).expect("a policy");
+    assert_eq!(read.tiers.tier2.identity, Note);
+}
+
+#[test]
+fn a_build_of_a_branch_that_nobody_names_is_none_of_those_that_the_source_takes() {
+    let with = |git_refs: &[&str], event: Option<&str>, asks: bool| {
+        let mut build = built(|it| {
+            it.git_refs = git_refs.iter().map(|it| (*it).into()).collect();
+            it.event = event.map(Into::into);
+        });
+        build.facts.identity = asks.then(identity);
+        build.source = Some(Source { refs: vec!["main".into()], ..source() });
+        build.ends(Provenance)
+    };
+    assert_eq!(with(&["refs/heads/main"], Some("push"), false), (Passed, Off));
+    assert_eq!(with(&[], None, true), (Passed, Off), "the pipeline's own token says it");
+    assert_eq!(with(&[], None, false), (Failed, Deny));
+    assert_eq!(
+        with(&["refs/heads/main", "refs/heads/try"], None, true),
+        (Failed, Deny),
+        "each has to be its own"
+    );
+    assert_eq!(with(&["refs/heads/main"], Some("issue_comment"), true), (Failed, Deny));
+    assert_eq!(built(|it| it.git_refs = vec!["refs/pull/1/merge".into()]).ends(Provenance), (Failed, Deny));
 }
 
 #[test]

@@ -48,6 +48,36 @@ fn of_several_lists_one_that_knows_a_licence_tells_more_and_else_the_stricter_co
 }
 
 #[test]
+fn beside_a_signed_list_one_that_is_not_makes_nothing_milder() {
+    let beside = |signed: Licence, plain: Licence, of_another: bool| {
+        Build::with(Tier::Two, |facts| {
+            facts.sboms[0].components = vec![component("x", signed)];
+            let mut other = facts.sboms[0].clone();
+            other.piece = digest("nobody signed it");
+            other.components = vec![component("x", plain)];
+            if of_another {
+                other.subjects = vec![crate::world::artifact_of('b')];
+            }
+            facts.sboms.push(other);
+        })
+    };
+    for of_another in [false, true] {
+        let milder = beside(Licence::Unknown, Licence::Permissive, of_another);
+        assert_eq!(milder.ends(Licences), (Failed, Deny), "the signed list does not know it");
+        let stricter = beside(Licence::Permissive, Licence::StrongCopyleft, of_another);
+        assert_eq!(stricter.ends(Licences), (Failed, Deny));
+    }
+    let empty = Build::with(Tier::Two, |facts| {
+        let mut other = facts.sboms[0].clone();
+        other.piece = digest("nobody signed it");
+        facts.sboms[0].components.clear();
+        facts.sboms[0].total = 0;
+        facts.sboms.push(other);
+    });
+    assert_eq!(empty.ends(Sbom), (NoProof, Deny), "what is signed is empty");
+}
+
+#[test]
 fn without_a_list_no_licence_is_known_and_a_longer_one_than_is_kept_hides_some() {
     let none = Build::with(Tier::Two, |facts| facts.sboms.clear());
     assert_eq!(none.ends(Licences), (NoProof, Deny));

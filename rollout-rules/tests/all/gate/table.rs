@@ -64,7 +64,7 @@ fn rows_of_code() -> Vec<Row> {
         ("no look at tests", |it| it.presence.clear(), TestsPresent, in_all(NoProof, [Warn, Deny, Deny])),
         (
             "a look at no file",
-            |it| it.presence[0].files.clear(),
+            |it| (it.presence[0].files, it.presence[0].read) = (Vec::new(), None),
             TestsPresent,
             in_all(NoProof, [Warn, Deny, Deny]),
         ),

@@ -104,6 +104,7 @@ impl Collected {
             let files = if more == 1 { "file" } else { "files" };
             self.notes.push(format!("and {more} more {files} that cannot be read as source"));
         }
+        self.notes.extend(seen.not_found.iter().take(MAX_TOLD).map(ToString::to_string));
         self.add(PRESENCE_NAME, as_json(&seen.report));
         let listed = inventory(folder).map_err(|error| Failure::no_evidence(error.to_string()))?;
         self.add(INVENTORY_NAME, as_json(&listed));

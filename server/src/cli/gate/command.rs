@@ -62,8 +62,8 @@ pub enum GateCommand {
     Key,
     /// Check a receipt with the gate's public key; asks no server
     ///
-    /// Exit codes: 0 the key signed it and the gate let it pass, 1 it is none, was changed or is for another artifact, or the gate denied,
-    /// 2 not a command, 3 a file is not there, 4 one cannot be read.
+    /// Exit codes: 0 the key signed it and the gate let it pass, 1 it is none, was changed, has lapsed or is for another artifact, app or
+    /// environment, or the gate denied, 2 not a command, 3 a file is not there, 4 one cannot be read.
     Verify(ReceiptOptions),
 }
 
@@ -107,7 +107,9 @@ pub(in crate::cli) fn run(
 mod tests {
     use clap::CommandFactory as _;
 
-    use crate::cli::{Cli, ClientCommand, Command, ExitCode};
+    use rollout_rules::ids::{AppKey, EnvKey};
+
+    use crate::cli::{Cli, ClientCommand, Command, ExitCode, ReceiptWanted};
 
     fn read(line: &str) -> Result<ClientCommand, ExitCode> {
         let words = ["tidegate"].into_iter().chain(line.split(' ')).map(Into::into);
@@ -126,7 +128,8 @@ mod tests {
     fn a_receipt_is_checked_with_the_gates_key_and_not_with_that_of_a_certificate() {
         let command =
             read("gate verify receipt.json --key gate.pem --artifact app.tar.gz --json").expect("a command");
-        let (options, json) = command.receipt().expect("a receipt");
+        let ReceiptWanted { options, app, json } = command.receipt().expect("a receipt");
+        assert_eq!(app, None);
         assert_eq!(options.key().to_str(), Some("gate.pem"));
         assert_eq!(
             (options.receipt.to_str(), options.artifact.as_deref(), json),
@@ -137,6 +140,12 @@ mod tests {
             Some(ExitCode::Usage),
             "a receipt alone proves nothing"
         );
+        let placed = read("gate verify r.json --key k --app discount --env production --at 2026-12-01")
+            .expect("a command");
+        let wanted = placed.receipt().expect("a receipt");
+        assert_eq!(wanted.app.as_ref().map(AppKey::as_str), Some("discount"));
+        assert_eq!(wanted.options.environment.as_ref().map(EnvKey::as_str), Some("production"));
+        assert!(wanted.options.at.is_some());
         assert!(read("gate key").expect("a command").receipt().is_none());
     }
 

@@ -200,7 +200,7 @@ pub(super) fn receipt(
     let Some(file) = output else { return session.print_json(&receipt) };
     write_whole(file, Readers::AsBefore, |out| Ok(writeln!(out, "{receipt}")?))?;
     let line = format!(
-        "{} is the receipt: `tidegate gate verify {0} --key FILE` checks it with the key that `tidegate gate key` prints",
+        "{} is the receipt: `tidegate gate verify {0} --key FILE --app APP --env ENV --artifact FILE` checks it with the key that `tidegate gate key` prints",
         file.display()
     );
     session.answer(&receipt, line)

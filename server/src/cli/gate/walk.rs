@@ -1,7 +1,10 @@
 //! Which files an app's folder holds, as far as the gate looks at them. Links are never followed, so nothing outside is read.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use ignore::{DirEntry, WalkBuilder};
 
@@ -30,6 +33,8 @@ const NEVER: [&str; 14] = [
 const BUILT: [&str; 2] = ["dist", "evidence"];
 /// A file that every virtual environment of Python has, whatever its folder is called.
 const VENV_MARK: &str = "pyvenv.cfg";
+/// How much of it is read.
+const MARK_BYTES: u64 = 64 * 1024;
 
 /// Why a folder could not be looked through.
 #[derive(Debug)]
@@ -104,7 +109,8 @@ pub(super) struct Listed {
     pub(super) bytes: u64,
 }
 
-/// The app's own files in the order of their paths: what Git ignores, what tools made and what others wrote is left out.
+/// The app's own files in the order of their paths: what Git ignores, what tools made and what others wrote is left out. What Git
+/// tracks is the app's, whatever its ignore files say.
 pub(super) fn own_files(folder: &Path) -> Result<Vec<Listed>, WalkError> {
     let folder = opened(folder)?;
     let mut walk = plain_walk(&folder);
@@ -112,7 +118,10 @@ pub(super) fn own_files(folder: &Path) -> Result<Vec<Listed>, WalkError> {
     let in_repository = folder.ancestors().any(|above| above.join(".git").exists());
     walk.git_ignore(true).require_git(false).parents(in_repository).max_depth(Some(MAX_DEPTH));
     walk.filter_entry(|entry| !is_foreign(entry) && !is_named(entry, &BUILT));
-    let walked = listed(&folder, &walk)?;
+    let mut walked = listed(&folder, &walk)?;
+    if in_repository && !walked.files.is_empty() {
+        walked.add_tracked(&folder)?;
+    }
     match (walked.unlisted, walked.deepest) {
         (Some(source), _) => Err(WalkError::Unlisted(source)),
         (None, Some(folder)) => Err(WalkError::TooDeep { folder }),
@@ -152,6 +161,67 @@ struct Walked {
     unlisted: Option<ignore::Error>,
 }
 
+impl Walked {
+    /// Adds files that Git tracks and ignores too: somebody added them by force, or before they were ignored. Where Git cannot be
+    /// asked, there are none.
+    fn add_tracked(&mut self, folder: &Path) -> Result<(), WalkError> {
+        let known: BTreeSet<String> = self.files.iter().map(|file| file.path.clone()).collect();
+        for path in tracked_and_ignored(folder) {
+            let folders: Vec<&str> =
+                path.rsplit_once('/').map_or("", |(above, _)| above).split('/').collect();
+            let is_named = folders.iter().any(|name| NEVER.contains(name) || BUILT.contains(name));
+            let is_venv = Path::new(&path)
+                .ancestors()
+                .skip(1)
+                .any(|above| !above.as_os_str().is_empty() && is_virtual_environment(&folder.join(above)));
+            let full = folder.join(&path);
+            // A link is not followed, wherever on the way it is.
+            let own = full.canonicalize().is_ok_and(|real| real == full);
+            if is_named || is_venv || !own || folders.len() >= MAX_DEPTH || known.contains(&path) {
+                continue;
+            }
+            let Ok(about) = full.metadata() else { continue };
+            if about.is_file() {
+                if self.files.len() == MAX_FILES {
+                    return Err(WalkError::TooManyFiles { folder: folder.to_owned() });
+                }
+                self.files.push(Listed { path, full, bytes: about.len() });
+            }
+        }
+        self.files.sort();
+        Ok(())
+    }
+}
+
+/// Paths from the folder that Git tracks although its ignore files name them.
+fn tracked_and_ignored(folder: &Path) -> Vec<String> {
+    let mut git = Command::new("git");
+    // Settings of the repository may name a program to run.
+    git.arg("-C").arg(folder).args(["-c", "core.fsmonitor=false", "ls-files", "-z", "--cached"]);
+    git.args(["--ignored", "--exclude-per-directory=.gitignore"]).stdin(Stdio::null()).stderr(Stdio::null());
+    match git.output() {
+        Ok(said) if said.status.success() => {
+            let paths = said.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+            paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether Python made the folder: the mark alone does not make sources something that others wrote.
+fn is_virtual_environment(folder: &Path) -> bool {
+    let has_home = || {
+        let mut text = String::new();
+        let read = std::fs::File::open(folder.join(VENV_MARK))
+            .and_then(|file| file.take(MARK_BYTES).read_to_string(&mut text));
+        read.is_ok()
+            && text.lines().any(|line| line.split('=').next().is_some_and(|key| key.trim() == "home"))
+    };
+    folder.join(VENV_MARK).is_file()
+        && has_home()
+        && ["lib", "Lib"].iter().any(|lib| folder.join(lib).is_dir())
+}
+
 fn listed(folder: &Path, walk: &WalkBuilder) -> Result<Walked, WalkError> {
     let mut walked = Walked { files: Vec::new(), deepest: None, unlisted: None };
     for entry in walk.build() {
@@ -182,7 +252,7 @@ fn listed(folder: &Path, walk: &WalkBuilder) -> Result<Walked, WalkError> {
 }
 
 fn is_foreign(entry: &DirEntry) -> bool {
-    is_named(entry, &NEVER) || (is_folder_below(entry) && entry.path().join(VENV_MARK).is_file())
+    is_named(entry, &NEVER) || (is_folder_below(entry) && is_virtual_environment(entry.path()))
 }
 
 fn is_named(entry: &DirEntry, names: &[&str]) -> bool {

@@ -86,8 +86,11 @@ impl Proposer {
 }
 
 impl Open {
-    /// `None`: it is of a kind that this program does not know.
+    /// `None`: it is of a kind that this program does not know, or can be applied no more.
     fn of(proposal: &Value) -> Option<Open> {
+        if proposal["outdated"].is_string() {
+            return None;
+        }
         Some(Open {
             id: text(proposal, "id"),
             seen: proposal["seen"].as_u64(),

@@ -11,7 +11,9 @@
 //!     "actions": ["create"],
 //!     "values": {"bucket": "discount-receipts", "tags": {"app": "discount"}},
 //!     "unknown": ["arn", "id"],
-//!     "sensitive": ["password"]
+//!     "sensitive": ["password"],
+//!     "paths": {"unknown": ["arn", "id"], "sensitive": ["password"]},
+//!     "awaited": {}, "provisioners": []
 //!   }],
 //!   "app": "discount", "environment": "production", "tier": 1,
 //!   "limits": {"max_vcpus": 2, "required_tags": ["app", "owner"]}
@@ -20,7 +22,10 @@
 //! Resources of child modules are among the rest, by their whole address; what will be deleted is not there. `mode` is
 //! `managed`, or `data` for what is only read. `unknown` names the attributes that are known only after the plan is
 //! applied, and `sensitive` those that were taken out, or had a part taken out, because Terraform marks them as secret:
-//! neither has a value that a policy can look at. `complete` is false if the plan ended in an error or covers only a part.
+//! neither has a value that a policy can look at. `paths` says the same to the point, as in `ingress.cidr_blocks`. `awaited`
+//! holds those unknown attributes that the configuration writes itself, and what each is made of: `documents` (of IAM policies,
+//! in the same plan), `elsewhere` (variables, local values, modules) or `resources`. `provisioners` names the kinds of commands
+//! that are run with it. `complete` is false if the plan ended in an error or covers only a part.
 //!
 //! # What a policy says
 //! Operators write modules of the package `tidegate.infrastructure.custom`, or of a package below it, in Rego v1. The
@@ -52,6 +57,7 @@
 
 mod bounded;
 mod budget;
+mod configuration;
 mod plan;
 mod policy;
 mod verdict;

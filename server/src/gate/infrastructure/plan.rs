@@ -2,16 +2,17 @@
 //!
 //! What stands in it twice, under `planned_values` and `resource_changes`, has to be the same in both: a plan from which a
 //! resource was cut out in one place is caught. Values that Terraform marks as secret are taken out before anything else
-//! looks at them, and variables, outputs and the state before are never read.
+//! looks at them, and variables, outputs and the state before are never read. Of the configuration only names are read.
 //!
 //! Format: Terraform's JSON output format 1 for plans: <https://developer.hashicorp.com/terraform/internals/json-format>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollout_rules::gate::facts::{Plan, Problem, ProblemCode};
 use rollout_rules::ids::Digest;
 use serde_json::{Map, Value, json};
 
+use super::configuration::Configuration;
 use crate::gate::json::{Author, Fault, FaultKind, members};
 
 /// Longest plan, in bytes.
@@ -20,9 +21,12 @@ pub const MAX_PLAN_BYTES: usize = 10 * 1024 * 1024;
 pub const MAX_RESOURCES: usize = 5_000;
 /// Most values in what is read of a plan: 5,000 resources of the usual size have half of them.
 pub const MAX_PLAN_VALUES: usize = 500_000;
+/// How deep a path names where something hidden stands. What lies deeper is named by the path above it.
+const MAX_PATH_NAMES: usize = 8;
 
 /// What a plan is read by.
-const WANTED: [&str; 5] = ["format_version", "planned_values", "resource_changes", "complete", "errored"];
+const WANTED: [&str; 6] =
+    ["format_version", "planned_values", "resource_changes", "complete", "errored", "configuration"];
 
 /// Reads a plan. One that ended in an error, covers only a part, or has no resource that it manages is a plan of 0
 /// resources: it proves nothing, whatever it holds.
@@ -37,12 +41,13 @@ pub fn read(piece: Digest, bytes: &[u8]) -> Result<Plan, Problem> {
     check_version(plan.get("format_version"))?;
     let complete =
         plan.get("complete") != Some(&Value::Bool(false)) && plan.get("errored") != Some(&Value::Bool(true));
-    let mut changes = changes(plan.remove("resource_changes"))?;
-    let mut resources = Vec::new();
-    if let Some(Value::Object(mut planned)) = plan.remove("planned_values") {
-        let root = planned.remove("root_module").unwrap_or(Value::Null);
-        take_module(root, &mut changes, &mut resources)?;
+    let configuration = Configuration::of(plan.remove("configuration"));
+    let changes = changes(plan.remove("resource_changes"))?;
+    let mut planned = Planned { changes, configuration, resources: Vec::new() };
+    if let Some(Value::Object(mut values)) = plan.remove("planned_values") {
+        planned.take_module(values.remove("root_module").unwrap_or(Value::Null))?;
     }
+    let Planned { changes, resources, .. } = planned;
     if let Some(address) = changes.into_iter().find(|(_, change)| change.stays).map(|(address, _)| address) {
         return Err(problem(
             ProblemCode::Contradictory,
@@ -80,6 +85,8 @@ fn check_version(version: Option<&Value>) -> Result<(), Problem> {
 struct Change {
     /// It will exist.
     stays: bool,
+    /// It goes on existing, and is nothing to Terraform any more. Terraform still names it among what is planned.
+    forgotten: bool,
     actions: Value,
     after: Value,
     sensitive: Value,
@@ -107,9 +114,11 @@ fn changes(changes: Option<Value>) -> Result<BTreeMap<String, Change>, Problem> 
             return Err(malformed("A resource's change has no `actions`"));
         };
         let stays = list.iter().any(|action| action != "delete" && action != "forget");
+        let forgotten = list.iter().all(|action| action == "forget");
         let mut part = |name: &str| change.get_mut(name).map(Value::take).unwrap_or_default();
         let change = Change {
             stays,
+            forgotten,
             after: part("after"),
             sensitive: part("after_sensitive"),
             unknown: part("after_unknown"),
@@ -125,62 +134,109 @@ fn changes(changes: Option<Value>) -> Result<BTreeMap<String, Change>, Problem> 
     Ok(by_address)
 }
 
-/// Takes what a module and the modules in it have planned. The depth is bounded by that of the text.
-fn take_module(
-    module: Value,
-    changes: &mut BTreeMap<String, Change>,
-    resources: &mut Vec<Value>,
-) -> Result<(), Problem> {
-    let Value::Object(mut module) = module else {
-        return if module.is_null() { Ok(()) } else { Err(malformed("A module is not an object")) };
-    };
-    for resource in list(&mut module, "resources")? {
-        if resources.len() == MAX_RESOURCES {
-            return Err(problem(
-                ProblemCode::TooLarge,
-                "The plan has more than 5,000 resources. Split what it describes into several.",
-            ));
-        }
-        resources.push(take_resource(resource, changes)?);
-    }
-    for child in list(&mut module, "child_modules")? {
-        take_module(child, changes, resources)?;
-    }
-    Ok(())
+/// What is planned, as it is read.
+struct Planned {
+    changes: BTreeMap<String, Change>,
+    configuration: Configuration,
+    resources: Vec<Value>,
 }
 
-fn take_resource(mut resource: Value, changes: &mut BTreeMap<String, Change>) -> Result<Value, Problem> {
-    let address = text(&mut resource, "address")?;
-    let values = resource.get_mut("values").map(Value::take).unwrap_or_default();
-    let marks = resource.get_mut("sensitive_values").map(Value::take).unwrap_or_default();
-    let change = changes.remove(&address);
-    if change.as_ref().is_some_and(|change| !change.stays || change.after != values) {
-        return Err(problem(
-            ProblemCode::Contradictory,
-            &format!("The plan says two things about `{}`. {AS_IT_CAME}", cut(&address)),
-        ));
+impl Planned {
+    /// Takes what a module and the modules in it have planned. The depth is bounded by that of the text.
+    fn take_module(&mut self, module: Value) -> Result<(), Problem> {
+        let Value::Object(mut module) = module else {
+            return if module.is_null() { Ok(()) } else { Err(malformed("A module is not an object")) };
+        };
+        for resource in list(&mut module, "resources")? {
+            if self.resources.len() == MAX_RESOURCES {
+                return Err(problem(
+                    ProblemCode::TooLarge,
+                    "The plan has more than 5,000 resources. Split what it describes into several.",
+                ));
+            }
+            self.take_resource(resource)?;
+        }
+        for child in list(&mut module, "child_modules")? {
+            self.take_module(child)?;
+        }
+        Ok(())
     }
-    let (actions, after_marks, unknown) = match change {
-        Some(change) => (change.actions, change.sensitive, change.unknown),
-        None => (json!([]), Value::Null, Value::Null),
-    };
-    let mut sensitive = marked(&marks);
-    sensitive.extend(marked(&after_marks));
-    sensitive.sort_unstable();
-    sensitive.dedup();
-    let values = without(without(values, &marks), &after_marks);
-    let mut unknown = marked(&unknown);
-    unknown.sort_unstable();
-    Ok(json!({
-        "address": address,
-        "mode": text(&mut resource, "mode")?,
-        "type": text(&mut resource, "type")?,
-        "name": text(&mut resource, "name")?,
-        "actions": actions,
-        "values": if values.is_object() { values } else { json!({}) },
-        "unknown": unknown,
-        "sensitive": sensitive,
-    }))
+
+    fn take_resource(&mut self, mut resource: Value) -> Result<(), Problem> {
+        let address = text(&mut resource, "address")?;
+        let values = resource.get_mut("values").map(Value::take).unwrap_or_default();
+        let marks = resource.get_mut("sensitive_values").map(Value::take).unwrap_or_default();
+        let change = self.changes.remove(&address);
+        if change.as_ref().is_some_and(|change| change.forgotten && change.after == values) {
+            return Ok(());
+        }
+        // Where all values are known only later, Terraform leaves them out here and writes `{}` there.
+        let none = |values: &Value| values.is_null() || values.as_object().is_some_and(Map::is_empty);
+        let same = |after: &Value| *after == values || (none(after) && none(&values));
+        if change.as_ref().is_some_and(|change| !change.stays || !same(&change.after)) {
+            return Err(problem(
+                ProblemCode::Contradictory,
+                &format!("The plan says two things about `{}`. {AS_IT_CAME}", cut(&address)),
+            ));
+        }
+        let (actions, after_marks, unknown) = match change {
+            Some(change) => (change.actions, change.sensitive, change.unknown),
+            None => (json!([]), Value::Null, Value::Null),
+        };
+        let mut paths = BTreeSet::new();
+        add_paths(&marks, &mut Vec::new(), &mut paths);
+        add_paths(&after_marks, &mut Vec::new(), &mut paths);
+        let hidden: Vec<String> = paths.into_iter().collect();
+        let mut paths = BTreeSet::new();
+        add_paths(&unknown, &mut Vec::new(), &mut paths);
+        let later: Vec<String> = paths.into_iter().collect();
+        let mut sensitive = marked(&marks);
+        sensitive.extend(marked(&after_marks));
+        sensitive.sort_unstable();
+        sensitive.dedup();
+        let values = without(without(values, &marks), &after_marks);
+        let awaited = self.configuration.awaited(&address, &unknown);
+        let mut unknown = marked(&unknown);
+        unknown.sort_unstable();
+        let provisioners = self.configuration.provisioners(&address);
+        self.resources.push(json!({
+            "address": address,
+            "mode": text(&mut resource, "mode")?,
+            "type": text(&mut resource, "type")?,
+            "name": text(&mut resource, "name")?,
+            "actions": actions,
+            "values": if values.is_object() { values } else { json!({}) },
+            "unknown": unknown,
+            "sensitive": sensitive,
+            "paths": { "unknown": later, "sensitive": hidden },
+            "awaited": awaited,
+            "provisioners": provisioners,
+        }));
+        Ok(())
+    }
+}
+
+/// Adds where marks stand, by the names on the way there; lists are passed through.
+fn add_paths<'m>(marks: &'m Value, way: &mut Vec<&'m str>, paths: &mut BTreeSet<String>) {
+    match marks {
+        Value::Bool(true) => {
+            paths.insert(way.join("."));
+        }
+        Value::Array(marks) => marks.iter().for_each(|marks| add_paths(marks, way, paths)),
+        Value::Object(_) if way.len() == MAX_PATH_NAMES => {
+            if any(marks) {
+                paths.insert(way.join("."));
+            }
+        }
+        Value::Object(marks) => {
+            for (name, marks) in marks {
+                way.push(name);
+                add_paths(marks, way, paths);
+                way.pop();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The attributes in which a mark stands.
@@ -189,7 +245,8 @@ fn marked(marks: &Value) -> Vec<String> {
     marks.iter().filter(|(_, marks)| any(marks)).map(|(name, _)| name.clone()).collect()
 }
 
-fn any(marks: &Value) -> bool {
+/// Whether anything is marked.
+pub(super) fn any(marks: &Value) -> bool {
     match marks {
         Value::Bool(marked) => *marked,
         Value::Array(marks) => marks.iter().any(any),

@@ -35,18 +35,22 @@ const OUT_OF_TIME: &str = "execution exceeded time limit";
 const QUESTION: &str = "data.tidegate.verdict.found";
 
 /// The server's own modules, by the names that errors give them, with their text in Rego.
-pub fn shipped() -> [(&'static str, &'static str); 10] {
+pub fn shipped() -> [(&'static str, &'static str); 14] {
     [
         ("plan.rego", include_str!("policies/plan.rego")),
         ("documents.rego", include_str!("policies/documents.rego")),
+        ("hidden.rego", include_str!("policies/hidden.rego")),
+        ("unjudged.rego", include_str!("policies/unjudged.rego")),
         ("public_aws.rego", include_str!("policies/public_aws.rego")),
         ("public_clouds.rego", include_str!("policies/public_clouds.rego")),
         ("network.rego", include_str!("policies/network.rego")),
         ("privileges.rego", include_str!("policies/privileges.rego")),
+        ("privileges_clouds.rego", include_str!("policies/privileges_clouds.rego")),
         ("encryption.rego", include_str!("policies/encryption.rego")),
         ("tags.rego", include_str!("policies/tags.rego")),
         ("machines.rego", include_str!("policies/machines.rego")),
         ("size.rego", include_str!("policies/size.rego")),
+        ("fleets.rego", include_str!("policies/fleets.rego")),
     ]
 }
 

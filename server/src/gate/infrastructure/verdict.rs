@@ -1,5 +1,7 @@
 //! What the policy found, from Rego into findings.
 
+use std::collections::BTreeMap;
+
 use regorus::Value;
 use rollout_rules::gate::facts::{
     Concern, Finding, MAX_FACT_BYTES, MAX_FINDINGS, PolicyEffect, PolicyFinding, Severity,
@@ -8,6 +10,8 @@ use rollout_rules::ids::Digest;
 
 use super::policy::PolicyError;
 
+/// How many parts a policy has: each may have a line for what is not listed.
+const CONCERNS: usize = 6;
 /// What a finding may have.
 const MEMBERS: [&str; 6] = ["rule", "concern", "title", "resource", "severity", "fix"];
 
@@ -37,12 +41,39 @@ pub(super) fn read(found: &Value) -> Result<Vec<PolicyFinding>, PolicyError> {
         }
     }
     findings.sort_by(|a: &PolicyFinding, b| order(b).cmp(&order(a)).then_with(|| name(a).cmp(&name(b))));
-    findings.truncate(MAX_FINDINGS);
-    Ok(findings)
+    Ok(cut_down(findings))
 }
 
-fn order(finding: &PolicyFinding) -> (PolicyEffect, Severity) {
-    (finding.effect, finding.finding.severity)
+/// What nobody may waive first: whatever else there is, it is never among what is not listed.
+fn order(finding: &PolicyFinding) -> (bool, PolicyEffect, Severity) {
+    let is_hard = finding.concern == Concern::WildcardPrivileges && finding.effect == PolicyEffect::Deny;
+    (is_hard, finding.effect, finding.finding.severity)
+}
+
+/// Keeps the worst. What is not listed is told of once for each part of the policy, as bad as the worst of it.
+fn cut_down(mut findings: Vec<PolicyFinding>) -> Vec<PolicyFinding> {
+    if findings.len() <= MAX_FINDINGS {
+        return findings;
+    }
+    let mut unlisted: BTreeMap<Concern, Vec<PolicyFinding>> = BTreeMap::new();
+    for found in findings.split_off(MAX_FINDINGS - CONCERNS) {
+        unlisted.entry(found.concern).or_default().push(found);
+    }
+    findings.extend(unlisted.into_iter().map(|(concern, unlisted)| {
+        // Of all that it stands for: a waiver for it is not one for others.
+        let named: Vec<u8> = unlisted.iter().flat_map(|found| found.finding.fingerprint.0).collect();
+        let effect = unlisted.iter().map(|found| found.effect).max().unwrap_or(PolicyEffect::Deny);
+        let finding = Finding {
+            fingerprint: Digest::of(&named),
+            rule: "not-listed".to_owned(),
+            title: format!("{} more of the same kind were found, and are not listed", unlisted.len()),
+            severity: unlisted.iter().map(|found| found.finding.severity).max().unwrap_or(Severity::High),
+            fix: Some("Mend what is listed, and make the plan again: it shows the next ones.".to_owned()),
+            ..Finding::default()
+        };
+        PolicyFinding { effect, concern, finding }
+    }));
+    findings
 }
 
 fn name(finding: &PolicyFinding) -> (&str, Option<&str>, &str) {

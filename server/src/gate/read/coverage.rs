@@ -47,11 +47,15 @@ impl Lines {
     pub(super) fn finish(self, piece: Digest, root: &str) -> (Facts, Vec<CoveredFile>) {
         let mut coverage = Coverage { piece, ..Coverage::default() };
         let mut by_line = Vec::new();
+        let above = common_folder(self.files.keys().map(String::as_str)).to_owned();
         for (name, mut lines) in self.files {
             let full = joined(root, &name);
             // A folder of the machine that ran the tests says nothing to a reader, nor whether a file is a test.
-            let shown = if full.starts_with('/') { name } else { full.clone() };
-            if is_test(&shown) {
+            let shown = if is_absolute(&full) { name } else { full.clone() };
+            // That all of them lie below a folder `test` says nothing of any.
+            let below =
+                if is_absolute(&shown) { shown.strip_prefix(&above).unwrap_or(&shown) } else { &shown };
+            if is_test(below) {
                 continue;
             }
             let (all, covered) = settle(&mut lines);
@@ -88,10 +92,29 @@ pub(super) fn settle(lines: &mut Vec<(u32, bool)>) -> (u64, u64) {
     (lines.len() as u64, lines.iter().filter(|(_, ran)| *ran).count() as u64)
 }
 
+/// Whether a path, with `/` between its parts, is one of a machine: from its root, or from a drive of Windows.
+fn is_absolute(path: &str) -> bool {
+    let has_drive = || matches!(path.as_bytes(), [letter, b':', b'/', ..] if letter.is_ascii_alphabetic());
+    path.starts_with('/') || has_drive()
+}
+
+/// The folders that all paths of a machine begin with, up to and with the last `/`.
+fn common_folder<'p>(paths: impl Iterator<Item = &'p str>) -> &'p str {
+    let mut absolute = paths.filter(|path| is_absolute(path));
+    let folder = |path: &'p str| path.rfind('/').and_then(|at| path.get(..=at)).unwrap_or_default();
+    let first = absolute.next().map(folder).unwrap_or_default();
+    absolute.fold(first, |common, path| {
+        let same = common.bytes().zip(path.bytes()).take_while(|(one, other)| one == other).count();
+        let within = common.as_bytes().get(..same).unwrap_or_default();
+        let end = within.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        common.get(..end).unwrap_or_default()
+    })
+}
+
 fn joined(root: &str, name: &str) -> String {
     let root = path(root);
     let root = root.trim_end_matches('/');
-    if root.is_empty() || root == "." || name.starts_with('/') {
+    if root.is_empty() || root == "." || is_absolute(name) {
         name.to_owned()
     } else {
         format!("{root}/{name}")

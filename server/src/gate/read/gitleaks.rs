@@ -1,7 +1,7 @@
 //! Reports of gitleaks as JSON: a list of findings, and nothing else.
 //!
 //! Neither the rules, nor the files, nor the version of the tool are in it, so `[]` proves nothing alone; [`super::merge`] takes it
-//! beside evidence that the folder holds files. What a comment or a baseline hides, the format does not show at all.
+//! beside evidence that the folder holds files, and only if the piece is called after gitleaks: any list without items reads the same. What a comment or a baseline hides, the format does not show at all.
 //!
 //! Format: the JSON of gitleaks 8, as its README shows it: <https://github.com/gitleaks/gitleaks>.
 
@@ -14,8 +14,11 @@ use super::text::{fingerprint, name, one_line, path};
 use super::worst::Worst;
 use crate::gate::json::{each, parse};
 
-/// Reads a report. Also tells whether it has no finding. The secret and the line around it are never taken.
-pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem> {
+/// What the name of a report without findings has in it, in any case.
+const OWN_NAME: &str = "gitleaks";
+
+/// Reads a report. Also tells whether it has no finding and is called after gitleaks. The secret and the line around it are never taken.
+pub(super) fn read(called: &str, piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem> {
     let list: &RawValue = parse(bytes)?;
     let mut found = Worst::default();
     each(list, |leak: Leak| {
@@ -23,7 +26,15 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem
         Ok(())
     })?;
     let (total, findings) = found.finish();
-    let proof = if total == 0 {
+    let is_called_so = called.to_ascii_lowercase().contains(OWN_NAME);
+    let proof = if total == 0 && !is_called_so {
+        Proof::Missing(
+            "It is a list without items, as gitleaks writes it where it finds nothing, and as any other data may be. If it is of gitleaks, \
+             call it so: `gitleaks dir . --report-path gitleaks.json`, or let it write SARIF: `gitleaks dir . --report-format sarif \
+             --report-path gitleaks.sarif`."
+                .to_owned(),
+        )
+    } else if total == 0 {
         Proof::Missing(
             "It lists no finding and nothing that it looked at, and nothing else shows that \
             there was anything. Run `tidegate gate check` in the app's folder: it adds what the folder \
@@ -35,7 +46,7 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem
     };
     let tool = Tool { name: "gitleaks".to_owned(), version: None };
     let scan = Scan { piece, kind: ScanKind::Secrets, tool, proof, total, findings };
-    Ok((Facts { scans: vec![scan], ..Facts::default() }, total == 0))
+    Ok((Facts { scans: vec![scan], ..Facts::default() }, total == 0 && is_called_so))
 }
 
 #[derive(Deserialize)]

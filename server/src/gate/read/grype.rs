@@ -22,6 +22,10 @@ use crate::gate::json::{Fold, Folded, parse};
 
 /// A database older than this, in days, is worth a word: Grype itself refuses one by default.
 const OLD_DAYS: u64 = 5;
+/// With a database older than this, in days, nothing is shown: what became known since is not in it.
+const TOO_OLD_DAYS: u64 = 60;
+/// What Grype calls places that may hold nothing.
+const FOLDERS: [&str; 2] = ["directory", "file"];
 
 #[derive(Deserialize)]
 struct Report {
@@ -234,11 +238,11 @@ impl Fold for Ignored {
     }
 }
 
-/// Reads a report.
+/// Reads a report. Also tells whether nothing was found in a folder: [`super::merge`] takes that beside an SBOM.
 ///
 /// # Errors
 /// It is not one of Grype's.
-pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
+pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem> {
     let report: Report = parse(bytes)?;
     let descriptor = report.descriptor;
     if descriptor.name.as_deref() != Some("grype") {
@@ -246,13 +250,26 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
             "Its `descriptor` does not name Grype. Send the file that `grype -o json` writes.",
         ));
     }
-    let proof = proof(report.source, descriptor.db, descriptor.timestamp.as_deref());
+    let is_folder = report
+        .source
+        .as_ref()
+        .and_then(|source| source.kind.as_deref())
+        .is_some_and(|kind| FOLDERS.contains(&kind));
+    let mut proof = proof(report.source, descriptor.db, descriptor.timestamp.as_deref());
     let Folded(Matches(mut found)) = report.matches;
     or_none(report.ignored).0.0.into_iter().for_each(|ignored| found.add(ignored));
     let (total, findings) = found.finish();
+    let only_lists = total == 0 && is_folder && matches!(proof, Proof::Given(_));
+    if only_lists {
+        proof = Proof::Missing(
+            "Grype found nothing in a folder, and does not say whether it found any package there: of an empty folder it says the same. \
+             Hand in an SBOM beside it, or let Grype read that: `syft . -o cyclonedx-json=sbom.json`, then `grype sbom:sbom.json -o json`."
+                .to_owned(),
+        );
+    }
     let tool = Tool { name: "grype".to_owned(), version: some_name(descriptor.version.as_deref()) };
     let scan = Scan { piece, kind: ScanKind::Vulnerabilities, tool, proof, total, findings };
-    Ok(Facts { scans: vec![scan], ..Facts::default() })
+    Ok((Facts { scans: vec![scan], ..Facts::default() }, only_lists))
 }
 
 fn proof(source: Option<Source>, database: Option<Database>, at: Option<&str>) -> Proof {
@@ -279,16 +296,23 @@ fn proof(source: Option<Source>, database: Option<Database>, at: Option<&str>) -
         );
     };
     let day = built.split('T').next().unwrap_or(built);
-    Proof::Given(text::name(&format!("`{target}` ({kind}), with a database of {day}{}", age(built, at))))
-}
-
-/// How old a database was when it was used, if that is worth a word.
-fn age(built: &str, at: Option<&str>) -> String {
-    let days = at.and_then(UnixMs::parse_rfc3339).zip(UnixMs::parse_rfc3339(built));
-    match days.map(|(at, built)| at.since(built).0 / DAY.0) {
+    let age = match days_old(built, at) {
+        Some(days) if days > TOO_OLD_DAYS => {
+            return Proof::Missing(format!(
+                "Grype's database of vulnerabilities was {days} days old when it was used: what became known since is not in it. Run \
+                 `grype db update`, then Grype again."
+            ));
+        }
         Some(days) if days >= OLD_DAYS => format!(", {days} days old when it was used"),
         _ => String::new(),
-    }
+    };
+    Proof::Given(text::name(&format!("`{target}` ({kind}), with a database of {day}{age}")))
+}
+
+/// How old a database was when it was used.
+fn days_old(built: &str, at: Option<&str>) -> Option<u64> {
+    let at = at.and_then(UnixMs::parse_rfc3339)?;
+    Some(at.since(UnixMs::parse_rfc3339(built)?).0 / DAY.0)
 }
 
 /// A folder or file by its path; an image by what it was called.

@@ -3,10 +3,11 @@
 //!
 //! Format: no standard; what tools have in common is collected at <https://github.com/testmoapp/junitxml>.
 
-use rollout_rules::gate::facts::{Facts, Finding, MAX_COMPONENTS, Problem, ProblemCode, Severity, TestRun};
+use rollout_rules::gate::facts::{Facts, Finding, Problem, ProblemCode, Severity, TestRun};
 use rollout_rules::ids::Digest;
 
 use super::problem;
+use super::ran_names::RanNames;
 use super::text::{fingerprint, has_word, name, one_line, path};
 use super::worst::Worst;
 use super::xml::{Element, Node, Xml};
@@ -37,7 +38,8 @@ pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
         skipped: report.skipped,
         contract: report.contract,
         failures,
-        ran: report.ran,
+        unnamed: report.ran.unnamed,
+        ran: report.ran.kept,
     };
     Ok(Facts { tests: vec![tests], ..Facts::default() })
 }
@@ -52,7 +54,7 @@ struct Report {
     skipped: u64,
     contract: bool,
     failures: Worst,
-    ran: Vec<String>,
+    ran: RanNames,
 }
 
 /// The class of every case of Node's own reporter.
@@ -222,9 +224,7 @@ impl Report {
         } else {
             self.passed += 1;
         }
-        if self.ran.len() < MAX_COMPONENTS {
-            self.ran.push(full);
-        }
+        self.ran.add(full);
     }
 }
 

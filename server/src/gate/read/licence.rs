@@ -23,7 +23,7 @@ const AS_WRITTEN: ParseMode = ParseMode {
     allow_unknown: true,
 };
 
-/// What a licence asks for, as written. Of a choice the mildest, of a sum the strictest; of a whole text, what its first line names.
+/// What a licence asks for, as written. Of a choice the mildest that is known, of a sum the strictest; of a whole text, what its first line names.
 pub(super) fn classify(text: &str) -> Licence {
     let text = text.trim();
     if NOTHING.contains(&text.to_ascii_uppercase().as_str()) {
@@ -41,9 +41,14 @@ pub(super) fn all(a: Licence, b: Licence) -> Licence {
     if rank(a) >= rank(b) { a } else { b }
 }
 
-/// What several licences ask for of which one may be chosen.
+/// What several licences ask for of which one may be chosen. One that is not known is no way out: whether it may be chosen at all, such as
+/// a licence that is for sale, is not known either.
 pub(super) fn any(a: Licence, b: Licence) -> Licence {
-    if rank(a) <= rank(b) { a } else { b }
+    match (a, b) {
+        (Licence::Unknown, known) | (known, Licence::Unknown) => known,
+        (a, b) if rank(a) <= rank(b) => a,
+        (_, b) => b,
+    }
 }
 
 /// From mild to strict. What is not known stands before what is known to be strict: beside a strong copyleft it does not hide it.

@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollout_rules::gate::facts::{ChangedLines, Facts, Proof};
+use rollout_rules::gate::facts::{ChangedLines, Facts, Proof, ScanKind};
 use rollout_rules::ids::Digest;
 
 use super::Reading;
 use super::coverage::CoveredFile;
 use super::diff::Changed;
+use super::of_app::AppFiles;
 use super::words;
 
 /// All shares together. The same bytes handed in twice count once. In what order readings come never matters.
 pub fn merge(mut readings: Vec<Reading>) -> Facts {
+    // Of the same bytes those come first whose name says what they are.
+    let place = |reading: &Reading| (reading.piece.digest, !reading.lists_findings_only);
     readings.sort_by(|one, other| {
-        (one.piece.digest, &one.piece.name).cmp(&(other.piece.digest, &other.piece.name))
+        place(one).cmp(&place(other)).then_with(|| one.piece.name.cmp(&other.piece.name))
     });
     readings.dedup_by_key(|reading| reading.piece.digest);
     let mut changed: Option<Changed> = None;
@@ -23,8 +26,11 @@ pub fn merge(mut readings: Vec<Reading>) -> Facts {
         }
     }
     let seen = Seen::in_all(&readings);
+    let app = AppFiles::in_all(&readings);
     let mut facts = Facts::default();
     for mut reading in readings {
+        let of_app = app.fit(&reading.lines, changed.as_ref());
+        reading.facts.coverage.iter_mut().for_each(|coverage| coverage.of_app.clone_from(&of_app));
         if let Some(changed) = &changed {
             let joined = joined(&reading.lines, changed);
             reading.facts.coverage.iter_mut().for_each(|coverage| coverage.changed = Some(joined));
@@ -57,6 +63,7 @@ fn take(facts: &mut Facts, reading: Reading) {
 #[derive(Default)]
 struct Seen {
     files: u64,
+    components: u64,
     measured: BTreeSet<Digest>,
 }
 
@@ -65,6 +72,7 @@ impl Seen {
         let mut seen = Seen::default();
         for Reading { facts, piece, .. } in readings {
             seen.files = facts.inventory.iter().map(|inventory| inventory.files).fold(seen.files, u64::max);
+            seen.components = facts.sboms.iter().map(|sbom| sbom.total).fold(seen.components, u64::max);
             let measured = facts.coverage.iter().any(|coverage| coverage.lines > 0);
             if measured || facts.presence.iter().any(|presence| !presence.files.is_empty()) {
                 seen.measured.insert(piece.digest);
@@ -75,9 +83,17 @@ impl Seen {
 }
 
 /// A report that lists findings and nothing else says the same of a whole folder and of an empty one. That there was something
-/// to look at has to be shown by another piece: the inventory of the folder, coverage of its files, or their tests.
+/// to look at has to be shown by another piece: the inventory of the folder, coverage of its files, or their tests; of packages, an SBOM.
 fn prove(facts: &mut Facts, seen: &Seen) {
     for scan in &mut facts.scans {
+        if scan.kind == ScanKind::Vulnerabilities {
+            if seen.components > 0 {
+                let components = words::count(seen.components, "component", "components");
+                scan.proof =
+                    Proof::Given(format!("an app of {components}, and it lists what it found there"));
+            }
+            continue;
+        }
         scan.proof = if seen.files > 0 {
             Proof::Given(format!(
                 "{} in the app's folder, and it lists what it found there",
@@ -93,7 +109,7 @@ fn prove(facts: &mut Facts, seen: &Seen) {
 
 /// Counts changed lines that coverage knows, and those of them that ran. Lines that it does not know cannot run: blank ones, comments.
 fn joined(lines: &[CoveredFile], changed: &Changed) -> ChangedLines {
-    let by_end = ByEnd::of(lines);
+    let by_end = ByEnd::of(lines.iter().map(|file| file.path.as_str()));
     let mut sum = ChangedLines::default();
     for (path, numbers) in &changed.files {
         let Some(file) = by_end.find(path).and_then(|index| lines.get(index)) else { continue };
@@ -107,17 +123,18 @@ fn joined(lines: &[CoveredFile], changed: &Changed) -> ChangedLines {
 }
 
 /// Files by their paths read from the end, folder by folder: coverage may start at a source folder and a diff at the repository.
-struct ByEnd {
+pub(super) struct ByEnd {
     files: BTreeMap<String, usize>,
 }
 
 impl ByEnd {
-    fn of(lines: &[CoveredFile]) -> ByEnd {
-        ByEnd { files: lines.iter().enumerate().map(|(index, file)| (from_end(&file.path), index)).collect() }
+    /// Of paths, each known by its place among them.
+    pub(super) fn of<'p>(paths: impl Iterator<Item = &'p str>) -> ByEnd {
+        ByEnd { files: paths.enumerate().map(|(index, path)| (from_end(path), index)).collect() }
     }
 
     /// The file of that path: the same, or else the longest that the path ends with, or else the only one that ends with it.
-    fn find(&self, path: &str) -> Option<usize> {
+    pub(super) fn find(&self, path: &str) -> Option<usize> {
         let wanted = from_end(path);
         let ends = wanted.match_indices('/').map(|(at, mark)| at + mark.len());
         let mut shorter: Vec<usize> = ends.collect();

@@ -1,7 +1,8 @@
 //! Turns evidence, which anybody may have written, into facts. Nothing here judges, and nothing here fails: what cannot be read is
 //! named as what it is, with why, so that it fails closed.
 //!
-//! Every format is told by content. Everything is bounded: a piece in size, nesting and number of parts, the facts in number and
+//! Every format is told by content; only a list without items, which anything may hold, is taken for a report of gitleaks that found
+//! nothing where its name says so. Everything is bounded: a piece in size, nesting and number of parts, the facts in number and
 //! length. Secrets, and code that may hold one, are never taken.
 
 mod checkov;
@@ -20,10 +21,12 @@ mod licence;
 mod licence_names;
 mod lists;
 mod merge;
+mod of_app;
 mod openvex;
 mod osv;
 mod own;
 mod purl;
+mod ran_names;
 mod recognise;
 mod redact;
 mod sarif;
@@ -68,13 +71,14 @@ pub struct Reading {
     pub lists_findings_only: bool,
 }
 
-/// Reads a piece of evidence. Never fails: a problem is told in the piece. `name` is only shown to people.
+/// Reads a piece of evidence. Never fails: a problem is told in the piece. `name` is shown to people, and says of a list without items
+/// whether gitleaks wrote it.
 pub fn read(name: &str, bytes: &[u8]) -> Reading {
     let (digest, size, format, taken) = match unpack::unpack(bytes) {
         Ok(unpacked) => {
             let digest = Digest::of(&unpacked);
             let format = recognise::recognise(&unpacked);
-            (digest, unpacked.len(), format, take(digest, format, json::unmarked(&unpacked)))
+            (digest, unpacked.len(), format, take(name, digest, format, json::unmarked(&unpacked)))
         }
         Err(problem) => (Digest::of(bytes), bytes.len(), None, Err(problem)),
     };
@@ -127,7 +131,7 @@ impl From<Facts> for Share {
     }
 }
 
-fn take(piece: Digest, format: Option<Format>, bytes: &[u8]) -> Result<Share, Problem> {
+fn take(name: &str, piece: Digest, format: Option<Format>, bytes: &[u8]) -> Result<Share, Problem> {
     let Some(format) = format else { return Err(unknown(bytes)) };
     let measured = |(facts, lines): (Facts, Vec<CoveredFile>)| Share { lines, ..facts.into() };
     let listed = |(facts, lists_findings_only): (Facts, bool)| Share { lists_findings_only, ..facts.into() };
@@ -137,7 +141,7 @@ fn take(piece: Digest, format: Option<Format>, bytes: &[u8]) -> Result<Share, Pr
         Format::Lcov => lcov::read(piece, bytes).map(measured),
         Format::Sarif => sarif::read(piece, bytes).map(Share::from),
         Format::DetectSecrets => detect_secrets::read(piece, bytes).map(listed),
-        Format::Gitleaks => gitleaks::read(piece, bytes).map(listed),
+        Format::Gitleaks => gitleaks::read(name, piece, bytes).map(listed),
         Format::Checkov => checkov::read(piece, bytes).map(Share::from),
         Format::TestPresence => own::read_presence(piece, bytes).map(Share::from),
         Format::Inventory => own::read_inventory(piece, bytes).map(Share::from),
@@ -147,7 +151,7 @@ fn take(piece: Digest, format: Option<Format>, bytes: &[u8]) -> Result<Share, Pr
         }
         Format::Cyclonedx | Format::CyclonedxVex => cyclonedx::read(piece, bytes).map(Share::from),
         Format::Spdx => spdx::read(piece, bytes).map(Share::from),
-        Format::Grype => grype::read(piece, bytes).map(Share::from),
+        Format::Grype => grype::read(piece, bytes).map(listed),
         Format::Trivy => trivy::read(piece, bytes).map(Share::from),
         Format::Osv => osv::read(piece, bytes).map(Share::from),
         Format::Openvex => openvex::read(piece, bytes).map(Share::from),

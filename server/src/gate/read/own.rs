@@ -3,7 +3,7 @@
 //! Format: this program's own; its command line writes it, in `cli::gate`.
 
 use rollout_rules::gate::facts::{
-    Facts, Inventory, MAX_COMPONENTS, Presence, Problem, ProblemCode, SourceFile,
+    Declared, Facts, Inventory, MAX_COMPONENTS, Presence, Problem, ProblemCode, SourceFile,
 };
 use rollout_rules::ids::Digest;
 use serde::Deserialize;
@@ -43,19 +43,30 @@ pub(super) fn read_presence(piece: Digest, bytes: &[u8]) -> Result<Facts, Proble
         Ok(())
     })?;
     untested_first(&mut files);
-    Ok(Facts { presence: vec![Presence { piece, files }], ..Facts::default() })
+    Ok(Facts { presence: vec![Presence { piece, files, read: report.read }], ..Facts::default() })
 }
 
 /// Reads what a folder holds.
 pub(super) fn read_inventory(piece: Digest, bytes: &[u8]) -> Result<Facts, Problem> {
-    let report: InventoryReport = parse(bytes)?;
+    let report: InventoryReport<'_> = parse(bytes)?;
     expect(&report.format, INVENTORY)?;
     let paths = |names: Names| names.names.iter().map(|name| path(name)).collect();
+    let mut declared = Vec::new();
+    if let Some(files) = report.declared {
+        each(files, |file: DeclaredReport| {
+            // More files than are named cannot declare anything.
+            if declared.len() < MAX_NAMES {
+                declared.push(Declared { path: path(&file.path), names: file.names.0.names });
+            }
+            Ok(())
+        })?;
+    }
     let inventory = Inventory {
         piece,
         files: report.files,
         sources: report.sources,
         infrastructure: paths(report.infrastructure.0),
+        declared,
         manifests: paths(report.manifests.0),
     };
     Ok(Facts { inventory: vec![inventory], ..Facts::default() })
@@ -64,6 +75,8 @@ pub(super) fn read_inventory(piece: Digest, bytes: &[u8]) -> Result<Facts, Probl
 #[derive(Deserialize)]
 struct PresenceReport<'a> {
     format: String,
+    #[serde(default)]
+    read: Option<u64>,
     #[serde(borrow)]
     files: &'a RawValue,
 }
@@ -76,12 +89,20 @@ struct SourceReport {
 }
 
 #[derive(Deserialize)]
-struct InventoryReport {
+struct InventoryReport<'a> {
     format: String,
     files: u64,
     sources: u64,
     infrastructure: Folded<Names>,
+    #[serde(borrow, default)]
+    declared: Option<&'a RawValue>,
     manifests: Folded<Names>,
+}
+
+#[derive(Deserialize)]
+struct DeclaredReport {
+    path: String,
+    names: Folded<Names>,
 }
 
 /// The first [`MAX_NAMES`] names of a list.

@@ -25,7 +25,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<Format> {
     }
 }
 
-/// A list: gitleaks writes one without items where it found nothing, and no other tool does.
+/// A list. Gitleaks writes one without items where it found nothing; what is made of it hangs on what it is called.
 fn of_list(rest: &[u8]) -> Option<Format> {
     if let Some(after) = rest.strip_prefix(b"]") {
         return after.trim_ascii().is_empty().then_some(Format::Gitleaks);
@@ -59,12 +59,12 @@ fn of_object(outline: &Outline<'_>) -> Option<Format> {
         // A statement that nobody signed is what an envelope holds.
         (starts("_type", "https://in-toto.io/Statement"), Format::Dsse),
         (has("plugins_used") && has("results"), Format::DetectSecrets),
-        (has("runs") && (has("version") || has("$schema")), Format::Sarif),
+        (outline.is_sarif(), Format::Sarif),
         (outline.is_checkov(), Format::Checkov),
         (has("format_version") && (has("planned_values") || has("resource_changes")), Format::TerraformPlan),
         (has("SchemaVersion") && (has("ArtifactName") || has("Results")), Format::Trivy),
-        (has("matches") && (has("descriptor") || has("source")), Format::Grype),
-        (outline.value("results").is_some_and(|value| value.starts_with(b"[")), Format::Osv),
+        (outline.is_grype(), Format::Grype),
+        (outline.is_osv(), Format::Osv),
     ];
     known.into_iter().find(|(is, _)| *is).map(|(_, format)| format)
 }
@@ -100,6 +100,44 @@ impl<'a> Outline<'a> {
 
     fn text(&self, key: &str) -> Option<&'a str> {
         core::str::from_utf8(string(self.value(key)?)?.0).ok()
+    }
+
+    /// What an object within it has.
+    fn within(&self, key: &str) -> Outline<'a> {
+        Outline::of(self.value(key).unwrap_or_default())
+    }
+
+    /// What the first item of a list within it has; none: it is no list, or has no item.
+    fn first_of(&self, key: &str) -> Option<Outline<'a>> {
+        let rest = self.value(key)?.strip_prefix(b"[")?.trim_ascii_start();
+        rest.starts_with(b"{").then(|| Outline::of(rest))
+    }
+
+    /// Runs alone many kinds of data have.
+    fn is_sarif(&self) -> bool {
+        let is_log = self.text("version").is_some_and(|version| version.starts_with("2."))
+            || self.text("$schema").is_some_and(|schema| schema.to_ascii_lowercase().contains("sarif"))
+            || self.first_of("runs").is_some_and(|run| run.has("tool") && run.has("results"));
+        self.has("runs") && is_log
+    }
+
+    /// Matches are of many things: Grype names itself, and a match of it a vulnerability and an artifact.
+    fn is_grype(&self) -> bool {
+        let is_match = |first: &Outline<'_>| first.has("vulnerability") && first.has("artifact");
+        self.has("matches")
+            && (self.within("descriptor").text("name") == Some("grype")
+                || self.first_of("matches").as_ref().is_some_and(is_match))
+    }
+
+    /// Results are the commonest word of all: OSV-Scanner says from which file each is, and where there is none, its settings.
+    fn is_osv(&self) -> bool {
+        match self.first_of("results") {
+            Some(first) => first.within("source").has("path") && first.has("packages"),
+            None => {
+                self.value("results").is_some_and(|results| results.starts_with(b"["))
+                    && self.has("experimental_config")
+            }
+        }
     }
 
     fn is_checkov(&self) -> bool {

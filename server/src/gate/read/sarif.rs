@@ -252,11 +252,11 @@ impl Gathered {
 fn gather(run: &Run<'_>, scans: &mut BTreeMap<(ScanKind, String), Gathered>) -> Result<(), Problem> {
     let driver = run.tool.as_ref().and_then(|tool| tool.driver.as_ref());
     let title = name(&driver.and_then(|driver| driver.name.as_deref()).unwrap_or_default().to_lowercase());
-    let kind = kind_of(&title);
     let rules = Rules::read(
         driver.and_then(|driver| driver.rules),
         run.tool.as_ref().and_then(|tool| tool.extensions),
     )?;
+    let kind = kind_of(&title, &rules);
     let gathered = scans.entry((kind, title.clone())).or_default();
     let version = driver.and_then(|driver| driver.version.as_deref().or(driver.semantic_version.as_deref()));
     gathered.tool = Tool { name: title.clone(), version: version.map(name).or(gathered.tool.version.take()) };
@@ -292,13 +292,17 @@ fn gather(run: &Run<'_>, scans: &mut BTreeMap<(ScanKind, String), Gathered>) -> 
     Ok(())
 }
 
-/// What a tool looks for, by its name. One that is not known looks for faults in code.
-fn kind_of(tool: &str) -> ScanKind {
+/// What a tool looks for, by its name, and what Trivy does by its rules. One that is not known looks for faults in code.
+fn kind_of(tool: &str, rules: &Rules) -> ScanKind {
     let any = |names: &[&str]| names.iter().any(|name| tool.contains(name));
     if any(&["gitleaks", "detect-secrets", "trufflehog"]) {
         ScanKind::Secrets
     } else if any(&["checkov", "tfsec", "kics", "trivy-config", "terrascan", "snyk iac"]) {
         ScanKind::Infrastructure
+    } else if any(&["trivy"]) && rules.are_all("Misconfiguration") {
+        ScanKind::Infrastructure
+    } else if any(&["trivy"]) && rules.are_all("Secret") {
+        ScanKind::Secrets
     } else if any(&["trivy", "grype", "osv-scanner", "snyk"]) && !any(&["snyk code", "snykcode"]) {
         ScanKind::Vulnerabilities
     } else {
@@ -315,8 +319,9 @@ fn finding(found: Found, kind: ScanKind, rules: &Rules) -> Option<Finding> {
     }
     let suppressed = found.suppressions.0;
     let accepted = suppressed.any && !suppressed.open;
-    // Whoever writes a secret into code can write the comment beside it too, or the list of what is passed over.
-    if accepted && kind != ScanKind::Secrets {
+    // Whoever writes a secret, a package or a bucket into code can write the comment beside it too, or the list of what is passed over.
+    // The JSON of the same tools counts it as well.
+    if accepted && kind == ScanKind::Code {
         return None;
     }
     let reference = found.rule.unwrap_or_default();

@@ -110,6 +110,7 @@ pub(super) struct ComponentReference {
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
     id: Option<String>,
+    name: Option<String>,
     short_description: Option<Words>,
     default_configuration: Option<Configuration>,
     properties: Option<Properties>,
@@ -143,6 +144,8 @@ pub(super) struct Rule {
 pub(super) struct Rules {
     /// How many there are.
     pub(super) total: u64,
+    /// What all of them are called, if it is the same.
+    one_name: Option<String>,
     /// The driver's, then those of each extension.
     components: Vec<Vec<Rule>>,
     by_id: HashMap<String, (usize, usize)>,
@@ -165,6 +168,11 @@ impl Rules {
         Ok(rules)
     }
 
+    /// Whether there are rules and all of them are called so: Trivy calls each after what it looks for.
+    pub(super) fn are_all(&self, name: &str) -> bool {
+        self.one_name.as_deref() == Some(name)
+    }
+
     fn component(&mut self, list: Option<&RawValue>) -> Result<(), Problem> {
         let place = self.components.len();
         let mut rules = Vec::new();
@@ -177,6 +185,8 @@ impl Rules {
                     );
                     return Err(problem(ProblemCode::TooLarge, detail));
                 }
+                let is_same = self.total == 1 || self.one_name == rule.name;
+                self.one_name = rule.name.filter(|name| is_same && name.len() <= MAX_RULE_ID_BYTES);
                 let id = rule.id.filter(|id| id.len() <= MAX_RULE_ID_BYTES).unwrap_or_default();
                 self.by_id.entry(id.clone()).or_insert((place, rules.len()));
                 rules.push(Rule {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use rollout_rules::gate::facts::{SignerId, Untrusted};
-use rollout_rules::gate::trust::{MAX_TRUSTED, Signs, Trust};
+use rollout_rules::gate::trust::{MAX_TRUSTED, Signs, Trust, TrustedKey};
 use rollout_rules::time::UnixMs;
 
 use super::authority::Authority;
@@ -68,6 +68,10 @@ pub enum Mistake {
     NotAnAuthority,
     /// It may sign nothing.
     SignsNothing,
+    /// It may sign artifacts and statements, under one name or several, and nobody said that it is [`TrustedKey::shared`].
+    ///
+    /// [`TrustedKey::shared`]: rollout_rules::gate::trust::TrustedKey::shared
+    SignsBoth,
     /// It ends before it begins.
     EndsBeforeItBegins,
     /// An issuer without `issuer`, `audience` or `algorithms`.
@@ -120,6 +124,10 @@ impl fmt::Display for Mistake {
                 f.write_str("the certificate is not one of an authority (CA:TRUE): give its root, not a certificate that it issued")
             }
             Mistake::SignsNothing => f.write_str("`signs` is empty: say what it may sign, such as `provenance`"),
+            Mistake::SignsBoth => f.write_str(
+                "it may sign artifacts and statements: whoever has it sign a file could have it sign one that reads as a statement. Use a key of \
+                 its own for `artifact`; or write `\"shared\": true`, if it signs nothing but what the pipeline that holds it made",
+            ),
             Mistake::EndsBeforeItBegins => f.write_str("`not_after` has to be later than `not_before`"),
             Mistake::Lacks { field } => write!(f, "`{field}` is empty"),
             Mistake::IssuerTwice => f.write_str("another one has the same `issuer` and `audience`: keep one of them"),
@@ -205,6 +213,26 @@ impl TrustedKeys {
             bad.extend(named(TrustPart::Authority, &authority.name, found));
         }
         if bad.is_empty() { Ok(TrustedKeys { keys, authorities }) } else { Err(bad) }
+    }
+
+    /// What is wrong with what somebody wants to have trusted: what cannot be made ready, and keys that may sign artifacts and statements. Of
+    /// policies that the log holds already the latter go on.
+    pub fn mistakes(trust: &Trust) -> Vec<BadTrust> {
+        let mut bad = TrustedKeys::compile(trust).err().unwrap_or_default();
+        let read = |key: &TrustedKey| PublicKey::from_pem(&key.pem).ok().map(|public| public.digest());
+        let keys: Vec<_> = trust.keys.iter().take(MAX_TRUSTED).map(|key| (key, read(key))).collect();
+        for (key, public) in keys.iter().filter(|(key, public)| public.is_some() && !key.shared) {
+            let same =
+                || keys.iter().filter(|(_, other)| other == public).flat_map(|(other, _)| &other.signs);
+            let (artifacts, statements) = (
+                same().any(|signs| *signs == Signs::Artifact),
+                same().any(|signs| *signs != Signs::Artifact),
+            );
+            if artifacts && statements {
+                bad.extend(named(TrustPart::Key, &key.name, vec![Mistake::SignsBoth]));
+            }
+        }
+        bad
     }
 
     /// The authorities.

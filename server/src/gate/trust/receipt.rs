@@ -5,7 +5,7 @@
 use std::fmt;
 
 use rollout_rules::gate::facts::Problem;
-use rollout_rules::ids::Digest;
+use rollout_rules::ids::{DecisionId, Digest, WaiverId};
 use rollout_rules::release::ArtifactDigest;
 use rollout_rules::time::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ pub const MAX_RECEIPT_BYTES: usize = 256 * 1024;
 pub const UNEVALUATED: &str = "SLSA_BUILD_LEVEL_UNEVALUATED";
 /// What stands for levels where the gate said no.
 const FAILED: &str = "FAILED";
+/// How the name of a place begins.
+const PLACE: &str = "tidegate:";
 /// The version of SLSA whose levels are meant.
 const SLSA_VERSION: &str = "1.1";
 
@@ -50,6 +52,31 @@ pub struct Summary {
     pub subject_name: String,
     /// The artifact.
     pub artifact: ArtifactDigest,
+    /// What the specification has no words for; of another maker nothing of it is there.
+    pub besides: Besides,
+}
+
+/// What a receipt says besides what every verification summary does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// Which decision.
+    pub decision: Option<DecisionId>,
+    /// If it passed: until when that stands, at most.
+    pub valid_until: Option<UnixMs>,
+    /// The waivers that it passed on, but for broken glass.
+    pub waivers: Vec<WaiverId>,
+    /// The broken glass that it passed under.
+    pub broken_glass: Vec<WaiverId>,
+}
+
+/// How an environment of an app is named in a receipt.
+pub fn place(app: &str, environment: &str) -> String {
+    format!("{PLACE}{app}/{environment}")
+}
+
+/// The app and the environment in the name of a place; none: it is of another maker.
+pub fn parts_of(place: &str) -> Option<(&str, &str)> {
+    place.strip_prefix(PLACE)?.split_once('/')
 }
 
 /// A receipt whose signature is good.
@@ -117,7 +144,17 @@ struct WrittenSummary {
     input_attestations: Vec<Resource>,
     verification_result: String,
     verified_levels: Vec<String>,
-    slsa_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slsa_version: Option<String>,
+    // Extensions, named as the specification asks: the vendor's name first.
+    #[serde(rename = "tidegate_decision", default, skip_serializing_if = "Option::is_none")]
+    decision: Option<DecisionId>,
+    #[serde(rename = "tidegate_validUntil", default, skip_serializing_if = "Option::is_none")]
+    valid_until: Option<UnixMs>,
+    #[serde(rename = "tidegate_waivers", default, skip_serializing_if = "Vec::is_empty")]
+    waivers: Vec<WaiverId>,
+    #[serde(rename = "tidegate_brokenGlass", default, skip_serializing_if = "Vec::is_empty")]
+    broken_glass: Vec<WaiverId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,6 +240,7 @@ fn statement_of(summary: &Summary) -> WrittenStatement {
         (true, true) => vec![UNEVALUATED.to_owned()],
         (true, false) => summary.levels.clone(),
     };
+    let besides = summary.besides.clone();
     let input = |sha256: &Digest| Resource { name: None, uri: None, digest: digest(*sha256) };
     WrittenStatement {
         kind: STATEMENT_V1.to_owned(),
@@ -220,7 +258,11 @@ fn statement_of(summary: &Summary) -> WrittenStatement {
             input_attestations: summary.inputs.iter().map(input).collect(),
             verification_result: if summary.passed { "PASSED" } else { "FAILED" }.to_owned(),
             verified_levels: levels,
-            slsa_version: SLSA_VERSION.to_owned(),
+            slsa_version: Some(SLSA_VERSION.to_owned()),
+            decision: besides.decision,
+            valid_until: besides.valid_until,
+            waivers: besides.waivers,
+            broken_glass: besides.broken_glass,
         },
     }
 }
@@ -249,5 +291,11 @@ fn summary_of(statement: WrittenStatement) -> Option<Summary> {
         levels: levels.collect(),
         subject_name: subject.name.unwrap_or_default(),
         artifact: super::artifact_of(subject.digest.sha256),
+        besides: Besides {
+            decision: predicate.decision,
+            valid_until: predicate.valid_until,
+            waivers: predicate.waivers,
+            broken_glass: predicate.broken_glass,
+        },
     })
 }

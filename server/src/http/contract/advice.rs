@@ -92,6 +92,8 @@ all! {
         "`state` says which. Propose it anew if it is still wanted.";
     "proposal_changed": "The hash is not that of the proposal as it is stored.",
         "Read the proposal again, look at what it would do, and name the hash that it has.";
+    "proposal_outdated": "Since it was proposed another build runs in production, the policy changed, or the build stands on other waivers.",
+        "Approvals count for what was there alone: propose it again, and have that approved.";
     "effect_claimed": "Another server does this already.",
         "Nothing: it will be done.";
     "not_due": "The scheduled change waits for its time.",

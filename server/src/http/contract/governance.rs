@@ -21,6 +21,7 @@ fn command() -> Value {
 pub(super) fn proposal() -> Value {
     json!({
         "id": "b7m2x9k4q3va", "app": "shop", "command": command(), "hash": HASH, "seen": 42,
+        "stood_on": { "policy": HASH, "builds": [{ "environment": "production", "artifact": format!("sha256:{HASH}") }] },
         "proposed_by": { "type": "human", "name": "ada" }, "at": "2027-01-17T18:00:00.000Z", "reason": "It went well",
         "expires_at": "2027-01-24T18:00:00.000Z", "state": "open", "approvals": [], "needed": 1,
         "counted": 0, "roles": [{ "role": "platform", "by": null }], "gate_missing": [],
@@ -67,13 +68,13 @@ pub(super) fn proposals() -> Vec<Operation> {
             )
             .by(SHAPERS)
             .body::<NewApproval>(json!({ "hash": HASH }))
-            .refused(&[problem::PROPOSAL_CHANGED, problem::OWN_APPROVAL, problem::AGENTS_ONLY_PROPOSE])
+            .refused(&[problem::PROPOSAL_CHANGED, problem::PROPOSAL_OUTDATED, problem::OWN_APPROVAL, problem::AGENTS_ONLY_PROPOSE])
             .refused(&[problem::ROLE_NEEDED]),
         settling("apply", "Do what a proposal says")
             .about("Only a human with the rights that its command takes. It is decided again, now.")
             .by(CHANGERS)
             .body::<ShownHash>(json!({ "hash": HASH }))
-            .refused(&[problem::PROPOSAL_CHANGED, problem::APPROVALS_NEEDED, problem::GATE_MISSING, problem::TIER_LIMIT])
+            .refused(&[problem::PROPOSAL_CHANGED, problem::PROPOSAL_OUTDATED, problem::APPROVALS_NEEDED, problem::GATE_MISSING, problem::TIER_LIMIT])
             .refused(&[problem::ROLES_MISSING])
             .refused(&[problem::ALREADY_EXISTS, problem::EXPIRED, problem::EXPIRY_BEYOND_CAP, problem::IN_USE])
             .refused(&[problem::KILLED, problem::HELD, problem::ENVIRONMENT_ENDED, problem::PREREQUISITE_CYCLE])

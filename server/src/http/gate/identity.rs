@@ -63,6 +63,12 @@ pub(super) async fn of(
                 );
                 return Err(Problem::new(problem::NOT_ALLOWED, detail));
             }
+            // Before anything is read, judged or kept for it; who comes at the same moment is refused by the log.
+            if folded.pipeline_token_used(&identity.token_id) {
+                let detail =
+                    "this pipeline token was used before: ask the issuer for another one, for each request";
+                return Err(Problem::new(problem::INVALID, detail).with("field", "identity"));
+            }
             shared.limits.let_in(peer);
             let caller = Caller {
                 actor: Actor::Service { name: format!("{}: {}", identity.issuer, identity.subject) },

@@ -72,6 +72,21 @@ fn reports_are_found_wherever_they_lie_and_whatever_they_are_called() {
 }
 
 #[test]
+fn a_list_without_items_is_taken_only_if_it_is_called_after_gitleaks() {
+    let app = tempfile::tempdir().expect("as it is written");
+    write(app.path(), "data/todos.json", b"[]", 1);
+    write(app.path(), "gitleaks/notes.json", b"[ ]", 1);
+    let recognise = tidegate::gate::read::recognise;
+    assert_eq!(discover(app.path(), None, &recognise).expect("as it is written").taken, []);
+    write(app.path(), "out/Gitleaks.json", b"[\n]\n", 1);
+    let found = discover(app.path(), None, &recognise).expect("as it is written");
+    let names: Vec<&str> = found.taken.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["out/Gitleaks.json"]);
+    let named = given(&[app.path().join("data/todos.json")], &recognise).expect("as it is written");
+    assert_eq!(named.len(), 1, "what is named is sent, and the gate says what it makes of it");
+}
+
+#[test]
 fn the_same_content_is_taken_once_and_links_are_not_followed() {
     let outside = tempfile::tempdir().expect("as it is written");
     write(outside.path(), "far.xml", b"<testsuite name='far'/>", 0);

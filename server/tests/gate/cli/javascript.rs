@@ -67,6 +67,20 @@ fn a_test_counts_if_it_asserts_something_that_can_fail() {
         ("price(1); ok(true, 'why')", false),
         // What fails is caught and forgotten.
         ("try { assert.equal(price(1), 2) } catch {}", false),
+        ("await check(price).then(() => assert.equal(price(1), 2)).catch(() => {})", false),
+        ("await check(price).catch((error) => { assert.equal(error.code, 2) })", true),
+        // Nobody waits for it.
+        ("expect(price(1)).resolves.toBe(2)", false),
+        ("assert.rejects(price(1))", false),
+        ("return expect(price(1)).resolves.toBe(2)", true),
+        // What is imported is always there.
+        ("expect(price).toBeDefined()", false),
+        ("expect(price).not.toBeNull()", false),
+        ("expect(typeof price).toBe('function')", false),
+        ("assert(price)", false),
+        ("assert.ok(price)", false),
+        ("const found = price(1); expect(found).toBeDefined()", true),
+        ("for (const found of price(1)) { assert.ok(found) }", true),
         ("try { assert.equal(price(1), 2) } catch (error) { console.log(error) }", false),
         ("try { assert.equal(price(1), 2) } catch (error) { throw error }", true),
         // Nothing comes so far.
@@ -182,6 +196,9 @@ fn components_routes_and_typescript_are_source_too() {
         ("a.cjs", "exports.f = function () { return 1 }\n", Some(1)),
         ("a.mjs", "export default () => 1\n", Some(1)),
         ("a.js", "const xs = [1].map((x) => x + 1)\n", None),
+        ("a.js", "app.get('/', (asked, answer) => answer.send('ok'))\n", Some(1)),
+        ("a.jsx", "export default memo((x) => <p>{x.a}</p>)\n", Some(1)),
+        ("a.js", "const Page = lazy(() => import('./Page'))\n", None),
         ("a.ts", "export interface A { f(): number }\n", None),
         ("a.d.ts", "export function f(): number\n", None),
         ("vite.config.ts", "export default defineConfig(() => { return {} })\n", None),
@@ -210,4 +227,67 @@ it('has parts', async (t) => {
 })
 ";
     assert_eq!(counted(test), ["cart of many it's more", "cart sums up", "has parts", "has parts one"]);
+}
+
+#[test]
+fn a_title_that_is_made_when_it_runs_says_what_stands_before_it_or_in_which_file_it_is() {
+    for (declared, name) in [
+        ("describe('cart', () => { BODY })", "cart adds"),
+        ("describe(Cart, () => { BODY })", "Cart adds"),
+        ("describe(Cart.name, () => { BODY })", "Cart adds"),
+        (
+            "describe('cart', () => { it(row.title, () => { expect(price(1)).toBe(1) }) })",
+            "cart ${row.title}",
+        ),
+        ("it('adds ' + x + ' up', () => { expect(price(1)).toBe(1) })", "adds ${x} up"),
+        ("it(`adds ${x}`, () => { expect(price(1)).toBe(1) })", "adds ${x}"),
+        ("it(row.title, () => { expect(price(1)).toBe(1) })", "price.test.js ${row.title}"),
+        ("it.each(rows)('%i + %i', () => { expect(price(1)).toBe(1) })", "price.test.js %i + %i"),
+        ("it('50% off', () => { expect(price(1)).toBe(1) })", "50% off"),
+    ] {
+        let declared = declared.replace("BODY", "it('adds', () => { expect(price(1)).toBe(1) })");
+        let test = format!("import Cart, {{ price }} from '../src/price'\n{declared}\n");
+        assert_eq!(counted(&test), [name], "{declared}");
+    }
+}
+
+#[test]
+fn names_that_the_apps_settings_give_to_its_files_are_followed() {
+    for (settings, text, module) in [
+        ("package.json", r##"{"imports":{"#src/*":"./src/*.js"}}"##, "#src/price"),
+        (
+            "package.json",
+            r##"{"imports":{"#price":{"types":"./x.d.ts","default":"./src/price.js"}}}"##,
+            "#price",
+        ),
+        ("package.json", r#"{"name":"@me/shop"}"#, "@me/shop/price"),
+        ("package.json", r#"{"name":"shop","main":"src/price.js"}"#, "shop"),
+        (
+            "tsconfig.json",
+            "{ // of the app\n\"compilerOptions\": { \"paths\": { \"@app/*\": [\"./src/*\"], }, /* all */ } }",
+            "@app/price",
+        ),
+        ("tsconfig.base.json", r#"{"compilerOptions":{"baseUrl":"src"}}"#, "price"),
+    ] {
+        let test =
+            format!("import {{ price }} from '{module}'\ntest('x', () => {{ expect(price(1)).toBe(1) }})\n");
+        let files = [PRICE, (settings, text), ("test/price.test.js", test.as_str())];
+        assert_eq!(tests_of(&files, PRICE.0), ["x"], "{settings}: {module}");
+        let elsewhere = format!("other/{settings}");
+        let files = [PRICE, (elsewhere.as_str(), text), ("test/price.test.js", test.as_str())];
+        assert_eq!(tests_of(&files, PRICE.0), [""; 0], "settings of another folder: {module}");
+    }
+    let lib = ("src/lib/price.ts", "export const price = (n: number) => n\n");
+    let test = "import { price } from '$lib/price'\ntest('x', () => { expect(price(1)).toBe(1) })\n";
+    assert_eq!(tests_of(&[lib, ("src/routes/page.test.ts", test)], lib.0), ["x"]);
+}
+
+#[test]
+fn an_import_that_leads_nowhere_is_told() {
+    let test = "import { price } from '#shop/price'\nimport './page.css'\nimport logo from './logo.svg'\nimport fs from 'node:fs'\nimport { cost } from '../src/cost'\nimport { twice } from '../src/price'\ntest('x', () => { expect(price(1)).toBe(1) })\n";
+    let found = found(&[PRICE, ("test/price.test.js", test)]);
+    let told: Vec<&str> = found.not_found.iter().map(|it| it.module.as_str()).collect();
+    assert_eq!(told, ["#shop/price", "../src/cost"]);
+    let text = found.not_found[0].to_string();
+    assert!(text.starts_with("test/price.test.js imports `#shop/price`, and no source file"), "{text}");
 }

@@ -14,6 +14,7 @@ fn every_file_of_the_clean_app_has_its_tests() {
     let report = serde_json::to_value(&found.report).expect("as it is written");
     let expected = serde_json::json!({
         "format": "tidegate.test-presence/1",
+        "read": 3,
         "files": [
             { "path": "src/app.py", "functions": 3, "tests": [
                 "tests.test_app.test_bad_query", "tests.test_app.test_discount", "tests.test_app.test_health"] },

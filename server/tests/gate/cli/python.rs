@@ -55,6 +55,17 @@ fn a_test_counts_if_it_asserts_something_that_can_fail() {
         // What fails is caught and forgotten.
         ("try:\n    assert price(1) == 2\nexcept Exception:\n    pass", false),
         ("try:\n    assert price(1) == 2\nexcept:\n    pass", false),
+        ("with contextlib.suppress(Exception):\n    assert price(1) == 2", false),
+        ("with suppress(ValueError, AssertionError):\n    assert price(1) == 2", false),
+        ("with contextlib.suppress(ValueError):\n    assert price(1) == 2", true),
+        ("try:\n    assert price(1) == 2\nfinally:\n    return", false),
+        ("try:\n    assert price(1) == 2\nfinally:\n    print(1)", true),
+        // What is imported is always there.
+        ("assert price", false),
+        ("assert price is not None", false),
+        ("assert callable(price)", false),
+        ("found = price(1)\nassert found is not None", true),
+        ("for found in price(1):\n    assert found", true),
         ("try:\n    assert price(1) == 2\nexcept AssertionError as error:\n    print(error)", false),
         ("try:\n    assert price(1) == 2\nexcept Exception:\n    raise", true),
         // Nothing comes so far.
@@ -307,5 +318,35 @@ fn only_files_with_functions_are_source_files() {
         let found = found(&[(path, text)]);
         assert_eq!(found.problems, []);
         assert_eq!(found.report.files.first().map(|file| file.functions), functions, "{text}");
+    }
+}
+
+#[test]
+fn a_folder_that_tests_put_on_the_path_is_found_if_only_one_can_be_meant() {
+    let module = ("backend/price.py", "def price(n):\n    return n\n");
+    let test = (
+        "tests/test_price.py",
+        "import sys\nsys.path.insert(0, 'backend')\nfrom price import price\n\ndef test_x():\n    assert price(1) == 1\n",
+    );
+    assert_eq!(tests_of(&[module, test], module.0), ["tests.test_price.test_x"]);
+    let other = ("frontend/price.py", module.1);
+    assert_eq!(tests_of(&[module, other, test], module.0), [""; 0], "either may be meant");
+    assert_eq!(tests_of(&[module, ("backend/__init__.py", ""), test], module.0), [""; 0], "a package's own");
+}
+
+#[test]
+fn what_tools_wrote_needs_no_tests() {
+    let code = "def f():\n    return 1\n";
+    for (path, is_own) in [
+        ("manage.py", false),
+        ("shop/migrations/0001_initial.py", false),
+        ("alembic/versions/1975ea83b712_add_orders.py", false),
+        ("api/shop_pb2_grpc.py", false),
+        ("shop/migrations/prices.py", true),
+        ("versions/app_main.py", true),
+        ("shop/0001_initial.py", true),
+    ] {
+        let seen = found(&[(path, code)]).report;
+        assert_eq!((seen.files.len(), seen.read), if is_own { (1, 1) } else { (0, 0) }, "{path}");
     }
 }

@@ -211,3 +211,18 @@ fn a_judgement_that_is_caught_in_one_step_keeps_nobody_waiting() {
     assert_eq!(policies.judge(&plan, &limits(2)), Err(PolicyError::OutOfTime));
     assert_eq!(policies.clone().judge(&plan, &limits(2)), Err(PolicyError::Caught));
 }
+
+#[test]
+fn rights_to_everything_are_listed_first_and_what_is_not_listed_is_told_of() {
+    let many = "package tidegate.infrastructure.custom\n\ndeny contains {\"rule\": \"a\", \"title\": format_int(n, 10)} if {\n\tcount(input.resources) > 0\n\tsome n in numbers.range(1, 1200)\n}\n";
+    let policies = compile(&[("ours.rego".to_owned(), many.to_owned())]).expect("a policy");
+    let statement = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
+    let policy = json!({ "policy": json!({ "Statement": statement }).to_string() });
+    let findings =
+        policies.judge(&plan_of(&[("aws_iam_policy.p", policy)]), &limits(0)).expect("a judgement");
+    assert_eq!(findings[0].finding.rule, "privileges-wildcard");
+    assert!(findings.len() <= 1_000, "{}", findings.len());
+    let last = findings.last().expect("one");
+    assert_eq!((last.finding.rule.as_str(), last.effect), ("not-listed", PolicyEffect::Deny));
+    assert!(last.finding.title.starts_with("207 more"), "{}", last.finding.title);
+}

@@ -1,9 +1,11 @@
 //! Infrastructure: what is read from plans, and what the policy says of them.
 
 mod custom;
+mod hidden;
 mod monotone;
 mod plans;
 mod rules_aws;
+mod rules_aws_more;
 mod rules_clouds;
 mod sizes;
 

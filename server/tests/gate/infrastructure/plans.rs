@@ -97,7 +97,7 @@ fn values_marked_as_secret_are_gone_from_what_is_kept() {
 }
 
 #[test]
-fn a_policy_that_is_hidden_is_denied_and_one_that_is_not_known_yet_is_noted() {
+fn a_policy_that_is_hidden_is_denied_and_so_is_one_that_is_not_known_yet() {
     let mut plan = plan_text(&[("aws_iam_policy.p", json!({ "policy": "{}" }))]);
     plan["planned_values"]["root_module"]["resources"][0]["sensitive_values"] = json!({ "policy": true });
     let hidden = own_rules().judge(&read_text(&plan).expect("a plan"), &limits(0)).expect("a judgement");
@@ -105,7 +105,7 @@ fn a_policy_that_is_hidden_is_denied_and_one_that_is_not_known_yet_is_noted() {
     let mut plan = plan_text(&[("aws_iam_policy.p", json!({ "name": "p" }))]);
     plan["resource_changes"][0]["change"]["after_unknown"] = json!({ "policy": true });
     let unknown = own_rules().judge(&read_text(&plan).expect("a plan"), &limits(0)).expect("a judgement");
-    assert_eq!(said(&unknown), ["note policy-unknown aws_iam_policy.p"]);
+    assert_eq!(said(&unknown), ["deny policy-unknown aws_iam_policy.p"]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn rights_to_everything_on_aws_are_denied() {
         ("aws_iam_policy.p", policy("*:*", "*"), everything),
         ("aws_iam_policy.p", policy("iam:*", "arn:aws:*:*:*:*"), everything),
         ("aws_iam_role_policy.p", policy("*", "*"), everything),
-        ("aws_iam_policy.p", policy("s3:*", "*"), &["warn privileges-wide"]),
+        ("aws_iam_policy.p", policy("s3:*", "*"), &["deny privileges-wide"]),
         ("aws_iam_policy.p", policy("s3:GetObject", "*"), &[]),
         ("aws_iam_policy.p", policy("*", "arn:aws:s3:::b/*"), &[]),
         ("aws_iam_policy.p", policy("s3:*", "arn:aws:s3:::b/*"), &[]),
@@ -114,7 +114,7 @@ fn rights_to_everything_on_aws_are_denied() {
         (
             "aws_iam_role_policy_attachment.a",
             json!({ "policy_arn": "arn:aws:iam::aws:policy/PowerUserAccess" }),
-            &["warn privileges-wide"],
+            &["deny privileges-wide"],
         ),
     ]);
 }

@@ -86,9 +86,10 @@ fn rights_to_everything_on_google_cloud_and_azure_are_denied() {
     let role = |name: &str, scope: &str| json!({ "role_definition_name": name, "scope": scope });
     let everything = &["deny privileges-wildcard"];
     let wide = &["warn privileges-wide"];
+    let most = &["deny privileges-wide"];
     check_table(&[
         ("google_project_iam_member.m", json!({ "role": "roles/owner", "member": "user:a@b.c" }), everything),
-        ("google_project_iam_binding.m", json!({ "role": "roles/editor", "members": ["user:a@b.c"] }), wide),
+        ("google_project_iam_binding.m", json!({ "role": "roles/editor", "members": ["user:a@b.c"] }), most),
         (
             "google_project_iam_member.m",
             json!({ "role": "roles/storage.objectViewer", "member": "user:a@b.c" }),
@@ -101,7 +102,7 @@ fn rights_to_everything_on_google_cloud_and_azure_are_denied() {
         ),
         ("azurerm_role_assignment.r", role("Owner", whole), everything),
         ("azurerm_role_assignment.r", role("Owner", &group), wide),
-        ("azurerm_role_assignment.r", role("Contributor", whole), wide),
+        ("azurerm_role_assignment.r", role("Contributor", whole), most),
         (
             "azurerm_role_assignment.r",
             role("Owner", "/providers/Microsoft.Management/managementGroups/all"),
@@ -114,6 +115,84 @@ fn rights_to_everything_on_google_cloud_and_azure_are_denied() {
             json!({ "permissions": [{ "actions": ["Microsoft.Storage/*/read"] }] }),
             &[],
         ),
+    ]);
+}
+
+#[test]
+fn rights_to_everything_by_other_names_are_denied_too() {
+    let whole = "/subscriptions/00000000-0000-0000-0000-000000000000";
+    let owner = format!(
+        "{whole}/providers/Microsoft.Authorization/roleDefinitions/8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+    );
+    let by_number = |scope: &str| json!({ "role_definition_id": owner, "scope": scope });
+    let site = format!("{whole}/resourceGroups/shop/providers/Microsoft.Web/sites/a");
+    let member = |role: &str| json!({ "role": role, "member": "user:a@b.c" });
+    let actions = |actions: &[&str], but: &[&str]| json!({ "permissions": [{ "actions": actions, "not_actions": but }] });
+    let everything = &["deny privileges-wildcard"];
+    check_table(&[
+        ("azurerm_role_assignment.r", by_number(whole), everything),
+        ("azurerm_pim_active_role_assignment.r", by_number(whole), everything),
+        (
+            "azurerm_role_assignment.r",
+            json!({ "role_definition_name": "Contributor", "scope": site }),
+            &["warn privileges-wide"],
+        ),
+        ("azurerm_role_definition.r", actions(&["*/write", "*/read"], &[]), everything),
+        ("azurerm_role_definition.r", actions(&["Microsoft.Authorization/*"], &[]), everything),
+        (
+            "azurerm_role_definition.r",
+            actions(&["*"], &["Microsoft.Authorization/*"]),
+            &["deny privileges-wide"],
+        ),
+        ("azurerm_role_definition.r", actions(&["*/read"], &[]), &[]),
+        ("google_project_iam_member.m", member("roles/iam.serviceAccountTokenCreator"), everything),
+        ("google_project_iam_member.m", member("roles/admin"), everything),
+        ("google_project_iam_member.m", member("roles/writer"), &["deny privileges-wide"]),
+        ("google_service_account_iam_member.m", member("roles/iam.serviceAccountTokenCreator"), &[]),
+    ]);
+}
+
+#[test]
+fn data_that_is_public_by_other_names_is_denied_too() {
+    let binding = json!({ "role": "roles/storage.objectViewer", "members": ["allUsers"] });
+    let sql = |network: &str| {
+        json!({ "settings": [{ "tier": "db-f1-micro",
+            "ip_configuration": [{ "authorized_networks": [{ "value": network }] }] }] })
+    };
+    let quarter = json!({ "start_ip_address": "64.0.0.0", "end_ip_address": "127.255.255.255" });
+    check_table(&[
+        (
+            "google_storage_bucket_iam_policy.p",
+            json!({ "policy_data": json!({ "bindings": [binding] }).to_string() }),
+            &["deny members-public"],
+        ),
+        ("data.google_iam_policy.p", json!({ "binding": [binding] }), &["deny members-public"]),
+        (
+            "google_bigquery_dataset_access.a",
+            json!({ "special_group": "allAuthenticatedUsers" }),
+            &["deny dataset-public"],
+        ),
+        (
+            "google_storage_object_acl.a",
+            json!({ "predefined_acl": "publicRead" }),
+            &["deny bucket-acl-public"],
+        ),
+        ("google_storage_bucket_acl.a", json!({ "default_acl": "publicRead" }), &["deny bucket-acl-public"]),
+        ("google_sql_database_instance.d", sql("128.0.0.0/1"), &["deny database-public"]),
+        ("azurerm_mssql_firewall_rule.f", quarter.clone(), &["deny database-public"]),
+        ("azurerm_synapse_firewall_rule.f", quarter, &["deny database-public"]),
+    ]);
+}
+
+#[test]
+fn what_no_rule_can_look_at_is_warned_of() {
+    check_table(&[
+        ("awscc_s3_bucket.b", json!({ "access_control": "PublicRead" }), &["warn not-looked-at"]),
+        ("azapi_resource.c", json!({ "body": {} }), &["warn not-looked-at"]),
+        ("aws_cloudformation_stack.s", json!({ "template_body": "{}" }), &["warn not-looked-at"]),
+        ("terraform_data.x", json!({ "input": null }), &[]),
+        ("random_id.x", json!({ "byte_length": 4 }), &[]),
+        ("data.kubernetes_service.x", json!({}), &[]),
     ]);
 }
 

@@ -46,6 +46,17 @@ fn the_size_of_a_machine_follows_from_the_name_of_its_type() {
         ("azurerm_linux_virtual_machine.a", "size", "Standard_NC24ads_A100_v4", 24),
         ("azurerm_postgresql_flexible_server.a", "sku_name", "GP_Standard_D4s_v3", 4),
         ("azurerm_service_plan.a", "sku_name", "P1v3", 2),
+        ("azurerm_service_plan.a", "sku_name", "P1v4", 2),
+        ("azurerm_service_plan.a", "sku_name", "FC1", 0),
+        ("google_compute_instance.a", "machine_type", "e2-custom-32-65536", 32),
+        ("google_compute_instance.a", "machine_type", "e2-custom-medium-2048", 2),
+        ("azurerm_linux_virtual_machine.a", "size", "Standard_A4", 8),
+        ("azurerm_linux_virtual_machine.a", "size", "Standard_A4_v2", 4),
+        ("azurerm_linux_virtual_machine.a", "size", "Standard_G5", 32),
+        ("azurerm_mssql_database.a", "sku_name", "BC_Gen5_128", 128),
+        ("azurerm_mssql_database.a", "sku_name", "S0", 1),
+        ("aws_dms_replication_instance.a", "replication_instance_class", "dms.t3.medium", 2),
+        ("aws_ecs_task_definition.a", "cpu", "16 vCPU", 16),
     ];
     for (address, attribute, name, expected) in table {
         assert_eq!(vcpus(&[(address, json!({ attribute: name }))]), Ok(expected), "{name}");
@@ -69,6 +80,37 @@ fn machines_add_up_with_how_many_there_are_of_them() {
     let template = ("aws_launch_template.a", json!({ "instance_type": "m5.xlarge" }));
     assert_eq!(vcpus(&[group, template]), Ok(12));
     assert_eq!(vcpus(&[("aws_s3_bucket.a", json!({}))]), Ok(0));
+}
+
+#[test]
+fn clusters_fleets_and_services_count_with_all_that_they_may_run() {
+    let pool = |count: u32, machine: &str| json!({ "node_count": count, "node_config": [{ "machine_type": machine }] });
+    let cluster = json!({ "node_pool": [pool(50, "n2-standard-80")], "location": "europe-west1-b" });
+    assert_eq!(vcpus(&[("google_container_cluster.a", cluster)]), Ok(4_000));
+    let bare =
+        json!({ "initial_node_count": 1, "remove_default_node_pool": true, "location": "europe-west1" });
+    assert_eq!(vcpus(&[("google_container_cluster.a", bare)]), Ok(0));
+    let mut regional = pool(1, "e2-small");
+    regional["location"] = json!("europe-west1");
+    assert_eq!(vcpus(&[("google_container_node_pool.a", regional)]), Ok(6), "in three zones");
+    let scaler = json!({ "autoscaling_policy": [{ "max_replicas": 100 }] });
+    let template = ("google_compute_instance_template.t", json!({ "machine_type": "e2-small" }));
+    let group = ("google_compute_instance_group_manager.m", json!({}));
+    assert_eq!(vcpus(&[template, group, ("google_compute_autoscaler.a", scaler)]), Ok(200));
+    let task = ("aws_ecs_task_definition.t", json!({ "cpu": "1024" }));
+    assert_eq!(vcpus(&[task, ("aws_ecs_service.s", json!({ "desired_count": 100 }))]), Ok(100));
+    let fleet =
+        json!({ "target_capacity": 10, "launch_specification": [{ "instance_type": "m5.24xlarge" }] });
+    assert_eq!(vcpus(&[("aws_spot_fleet_request.f", fleet)]), Ok(960));
+    let batch = json!({ "compute_resources": [{ "max_vcpus": 10_000 }] });
+    assert_eq!(vcpus(&[("aws_batch_compute_environment.b", batch)]), Ok(10_000));
+    let containers = json!({ "container": [{ "cpu": 1.5 }, { "cpu": 1 }] });
+    assert_eq!(vcpus(&[("azurerm_container_group.c", containers)]), Ok(3));
+}
+
+#[test]
+fn what_is_only_read_is_not_counted() {
+    assert_eq!(vcpus(&[("data.aws_instance.a", json!({})), ("data.aws_db_instance.b", json!({}))]), Ok(0));
 }
 
 #[test]

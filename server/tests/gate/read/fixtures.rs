@@ -64,7 +64,7 @@ const ROWS: &[Row] = &[
     ("faulty/evidence/checkov.json", Some(Format::Checkov), Proven(ScanKind::Infrastructure, 12, Severity::High), "eleven failed, and one skipped by a comment counts too"),
     ("faulty/evidence/checkov.multi.json", Some(Format::Checkov), Proven(ScanKind::Infrastructure, 3, Severity::High), "two frameworks, two findings and one"),
     ("faulty/evidence/checkov.scanned-nothing.json", Some(Format::Checkov), Unproven(ScanKind::Infrastructure, 0, "nothing to check"), "a summary alone: nothing was scanned"),
-    ("faulty/evidence/checkov.sarif", Some(Format::Sarif), Proven(ScanKind::Infrastructure, 11, Severity::High), "eleven errors; the skipped one is suppressed"),
+    ("faulty/evidence/checkov.sarif", Some(Format::Sarif), Proven(ScanKind::Infrastructure, 12, Severity::High), "eleven errors, and the one skipped by a comment counts too"),
     ("faulty/evidence/semgrep.sarif", Some(Format::Sarif), Proven(ScanKind::Code, 8, Severity::High), "two errors among eight"),
     ("faulty/evidence/zizmor.sarif", Some(Format::Sarif), Proven(ScanKind::Code, 4, Severity::High), "faults of a workflow, three of them errors"),
     ("faulty/evidence/osv.json", Some(Format::Osv), Known, "told from others"),

@@ -74,6 +74,33 @@ fn a_list_without_findings_counts_beside_evidence_that_there_was_something_to_lo
 }
 
 #[test]
+fn a_list_without_items_is_a_scan_only_if_it_is_called_so() {
+    let proven = |names: &[&str]| {
+        let mut all: Vec<_> = names.iter().map(|name| read(name, b"[]\n")).collect();
+        all.push(read("i", INVENTORY.as_bytes()));
+        proofs(&merge(all))
+    };
+    assert_eq!(proven(&["data/todos.json"]), [false]);
+    assert_eq!(proven(&["reports/Gitleaks-report.json"]), [true]);
+    assert_eq!(
+        proven(&["a.json", "gitleaks.json"]),
+        [true],
+        "of the same bytes the name that says more counts"
+    );
+    let alone = merge(vec![read("todos.json", b"[]"), read("i", INVENTORY.as_bytes())]);
+    assert!(matches!(&alone.scans[0].proof, Proof::Missing(why) if why.contains("call it so")));
+}
+
+#[test]
+fn a_scan_of_packages_that_found_nothing_counts_beside_a_list_of_them() {
+    let grype = || fixture("clean/evidence/grype.json");
+    let sbom = fixture("clean/evidence/sbom.cdx1.6.json");
+    let inventory = || read("i", INVENTORY.as_bytes());
+    assert_eq!(proofs(&merge(vec![grype(), inventory()])), [false], "it may have looked at an empty folder");
+    assert_eq!(proofs(&merge(vec![grype(), inventory(), sbom])), [true]);
+}
+
+#[test]
 fn changed_lines_are_those_that_coverage_knows() {
     let coverage = "SF:src/a.py\nDA:1,1\nDA:2,0\nDA:4,1\nend_of_record\nSF:src/b.py\nDA:1,0\nend_of_record\n";
     // Line 3 cannot run; line 4 was not changed; a line of code that looks like a header is none.

@@ -6,6 +6,7 @@ mod fixtures;
 mod hostile;
 mod joining;
 mod limits;
+mod of_app;
 mod shapes;
 mod stored;
 mod without_files;

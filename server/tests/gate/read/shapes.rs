@@ -1,6 +1,6 @@
 //! Shapes of reports that the fixtures do not have.
 
-use rollout_rules::gate::facts::{Format, Inventory, ProblemCode, ScanKind, Severity, SourceFile};
+use rollout_rules::gate::facts::{Declared, Format, Inventory, ProblemCode, ScanKind, Severity, SourceFile};
 use tidegate::gate::read::{Reading, read};
 
 use super::{bytes, is_proven, scan};
@@ -162,6 +162,26 @@ fn what_a_scanner_looks_for_is_known_by_its_name() {
 }
 
 #[test]
+fn trivy_looks_for_what_its_rules_are_of() {
+    let rules = |names: &[&str]| {
+        let rules: Vec<String> =
+            names.iter().map(|name| format!(r#"{{"id":"{name}","name":"{name}"}}"#)).collect();
+        let text = format!(
+            r#"{{"version":"2.1.0","runs":[{{"tool":{{"driver":{{"name":"Trivy","rules":[{}]}}}},"results":[]}}]}}"#,
+            rules.join(",")
+        );
+        scan(&text).kind
+    };
+    assert_eq!(rules(&["Misconfiguration"]), ScanKind::Infrastructure);
+    assert_eq!(rules(&["Secret"]), ScanKind::Secrets);
+    assert_eq!(
+        rules(&["LanguageSpecificPackageVulnerability", "Misconfiguration"]),
+        ScanKind::Vulnerabilities
+    );
+    assert_eq!(rules(&[]), ScanKind::Vulnerabilities);
+}
+
+#[test]
 fn nothing_beside_the_code_hides_a_secret_and_a_fault_may_be_accepted() {
     let result = |kind: &str, status: &str| {
         format!(
@@ -175,6 +195,10 @@ fn nothing_beside_the_code_hides_a_secret_and_a_fault_may_be_accepted() {
     for kind in ["inSource", "external"] {
         let secrets = scan(&sarif("gitleaks", "", &result(kind, accepted)));
         assert_eq!((secrets.total, secrets.findings[0].disputed), (1, true), "{kind}");
+    }
+    for tool in ["grype", "checkov"] {
+        let found = scan(&sarif(tool, "", &result("inSource", accepted)));
+        assert_eq!((found.total, found.findings[0].disputed), (1, true), "{tool}: its JSON counts it too");
     }
     let secrets = scan(&sarif("gitleaks", "", &result("inSource", rejected)));
     assert!(!secrets.findings[0].disputed, "nobody accepted it");
@@ -216,7 +240,10 @@ fn a_log_that_shows_nothing_that_was_looked_at_proves_nothing() {
     let two = r#"{"tool":{"driver":{"name":"x","rules":[{"id":"a"}]}},"results":[]},{"tool":{"driver":{"name":"X"}},"invocations":[{"executionSuccessful":false}],"results":[]}"#;
     assert!(!run(two), "one of the tool's two runs failed");
     assert_eq!(code(r#"{"version":"2.0.0","runs":[]}"#), Some(ProblemCode::UnsupportedVersion));
-    assert_eq!(code(r#"{"$schema":"x","runs":[]}"#), Some(ProblemCode::UnsupportedVersion));
+    assert_eq!(
+        code(r#"{"$schema":"https://json.schemastore.org/sarif-2.0.0.json","runs":[]}"#),
+        Some(ProblemCode::UnsupportedVersion)
+    );
 }
 
 #[test]
@@ -303,13 +330,17 @@ fn reports_of_our_own_tool_are_read_in_their_version() {
         tests: tests.iter().map(ToString::to_string).collect(),
     };
     assert_eq!(reading.facts.presence[0].files, [file("src/b.py", 1, &[]), file("src/a.py", 2, &["test_a"])]);
-    let inventory = r#"{"format":"tidegate.inventory/1","files":9,"sources":3,"infrastructure":["infra/main.tf"],"manifests":["requirements.txt"]}"#;
+    let inventory = r#"{"format":"tidegate.inventory/1","files":9,"sources":3,"infrastructure":["infra/main.tf"],"declared":[{"path":"infra/main.tf","names":["aws_s3_bucket.data"]}],"manifests":["requirements.txt"]}"#;
     let reading = read("inventory.json", inventory.as_bytes());
     let expected = Inventory {
         piece: reading.piece.digest,
         files: 9,
         sources: 3,
         infrastructure: vec!["infra/main.tf".to_owned()],
+        declared: vec![Declared {
+            path: "infra/main.tf".to_owned(),
+            names: vec!["aws_s3_bucket.data".to_owned()],
+        }],
         manifests: vec!["requirements.txt".to_owned()],
     };
     assert_eq!(reading.facts.inventory, [expected]);

@@ -73,6 +73,33 @@ fn a_log_without_a_run_is_a_scan_of_nothing() {
     assert!(without.piece.problem.is_some());
 }
 
+/// Data of an app, which are no broken reports.
+#[test]
+fn data_with_the_words_of_a_report_are_none() {
+    for text in [
+        r#"{"results":[{"source":"web","title":"a"}]}"#,
+        r#"{"results":[{"source":{"path":"a"},"text":"b"}]}"#,
+        r#"{"results":[]}"#,
+        r#"{"version":3,"runs":[]}"#,
+        r#"{"version":"1.0","runs":[{"distance":5}]}"#,
+        r#"{"matches":[],"source":"x"}"#,
+        r#"{"matches":[{"home":"a","away":"b"}],"descriptor":{"name":"league"}}"#,
+    ] {
+        assert_eq!(read("data.json", text.as_bytes()).piece.format, None, "{text}");
+    }
+    for (text, format) in [
+        (r#"{"version":"2.0.0","runs":[]}"#, Format::Sarif),
+        (r#"{"$schema":"https://example.org/SARIF-3.json","runs":[]}"#, Format::Sarif),
+        (r#"{"runs":[{"tool":{},"results":[]}],"version":3}"#, Format::Sarif),
+        (r#"{"matches":[],"descriptor":{"version":"1","name":"grype"}}"#, Format::Grype),
+        (r#"{"matches":[{"vulnerability":{},"artifact":{}},"#, Format::Grype),
+        (r#"{"results":[],"experimental_config":{}}"#, Format::Osv),
+        (r#"{"results":[{"source":{"path":"a","type":"lockfile"},"packages":["#, Format::Osv),
+    ] {
+        assert_eq!(read("a", text.as_bytes()).piece.format, Some(format), "{text}");
+    }
+}
+
 fn cases(text: &str) -> (u64, u64, u64, Vec<String>) {
     let reading = read("junit.xml", text.as_bytes());
     assert_eq!((reading.piece.format, &reading.piece.problem), (Some(Format::Junit), &None), "{text}");
@@ -101,6 +128,38 @@ fn cases_that_were_skipped_or_expected_to_fail_ran_nothing() {
         r#"<testcase classname="t" name="c"><failure message="[XPASS(strict)] it is broken"/></testcase>"#;
     let failing = suite(1, 0, strict).replace(r#"failures="0""#, r#"failures="1""#);
     assert_eq!(cases(&failing), (0, 1, 0, vec!["t.c".to_owned()]));
+}
+
+#[test]
+fn of_more_cases_than_are_kept_each_test_is_kept_by_one_of_its_cases() {
+    let suite = |cases: &str| format!("<testsuite>{cases}</testsuite>");
+    let many = |title: &str, count: usize| -> String {
+        (0..count).map(|nth| format!(r#"<testcase classname="t" name="{title}[{nth}]"/>"#)).collect()
+    };
+    let last = r#"<testcase classname="t" name="last"/>"#;
+    let (passed, _, _, ran) = cases(&suite(&format!("{}{last}", many("sum", 6_000))));
+    assert_eq!((passed, ran), (6_001, vec!["t.sum[0]".to_owned(), "t.last".to_owned()]));
+    let (_, _, _, ran) = cases(&suite(&many("sum", 5_000)));
+    assert_eq!(ran.len(), 5_000, "while all fit, all are kept");
+    let plain: String = (0..5_003).map(|nth| format!(r#"<testcase classname="t" name="a{nth}"/>"#)).collect();
+    let run = read("junit.xml", suite(&plain).as_bytes()).facts.tests.remove(0);
+    assert_eq!((run.ran.len(), run.unnamed), (5_000, 3));
+}
+
+#[test]
+fn a_folder_above_all_files_does_not_make_tests_of_them() {
+    let read_all = |above: &str| {
+        let of = |path: &str, ran: u8| format!("SF:{above}{path}\nDA:1,{ran}\nend_of_record\n");
+        let text = of("src/price.js", 1)
+            + &of("src/cart.js", 0)
+            + &of("test/price.test.js", 1)
+            + &of("test/made.js", 1);
+        let coverage = read("lcov", text.as_bytes()).facts.coverage.remove(0);
+        (coverage.lines, coverage.covered)
+    };
+    for above in ["", "/home/runner/work/test/test/", "C:\\work\\test\\", "/w/tests/"] {
+        assert_eq!(read_all(above), (2, 1), "{above}");
+    }
 }
 
 /// Node's own runner counts the file of the tests as covered.

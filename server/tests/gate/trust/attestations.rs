@@ -23,6 +23,8 @@ fn built(builder: &str, repository: &str, commit: &str) -> Claim {
         build_type: WORKFLOW.to_owned(),
         repository: Some(repository.to_owned()),
         commit: Some(commit.to_owned()),
+        git_refs: vec!["refs/heads/main".to_owned()],
+        event: Some("push".to_owned()),
     })
 }
 

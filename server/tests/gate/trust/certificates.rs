@@ -88,10 +88,10 @@ fn the_key_of_a_certificate_has_to_have_signed_what_is_said() {
 }
 
 /// An authority of our own.
-struct Ca {
+pub(super) struct Ca {
     params: CertificateParams,
     key: KeyPair,
-    pem: String,
+    pub(super) pem: String,
 }
 
 fn in_2026(params: &mut CertificateParams) {
@@ -108,19 +108,19 @@ fn ca_params(name: &str) -> CertificateParams {
 }
 
 impl Ca {
-    fn new() -> Ca {
+    pub(super) fn new() -> Ca {
         let (params, key) = (ca_params("root"), KeyPair::generate().expect("a key"));
         let pem = params.self_signed(&key).expect("a certificate").pem();
         Ca { params, key, pem }
     }
 
-    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+    pub(super) fn issuer(&self) -> Issuer<'_, &KeyPair> {
         Issuer::from_params(&self.params, &self.key)
     }
 }
 
 /// A leaf as the sigstore authority makes it, for ten minutes.
-fn leaf_params() -> CertificateParams {
+pub(super) fn leaf_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.not_before = date_time_ymd(2026, 1, 15) + Duration::from_secs(36_000);
     params.not_after = params.not_before + Duration::from_secs(600);
@@ -130,12 +130,17 @@ fn leaf_params() -> CertificateParams {
     params
 }
 
-fn fulcio(number: u64, content: &[u8]) -> CustomExtension {
+pub(super) fn fulcio(number: u64, content: &[u8]) -> CustomExtension {
     CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57_264, 1, number], content.to_vec())
 }
 
 fn bundle(own: &Own, chain: &[Vec<u8>]) -> String {
-    let payload = tests_passed().to_string();
+    bundle_of(own, chain, &tests_passed())
+}
+
+/// A statement, signed, with the certificates of who signed.
+pub(super) fn bundle_of(own: &Own, chain: &[Vec<u8>], statement: &Value) -> String {
+    let payload = statement.to_string();
     let certificates: Vec<_> = chain.iter().map(|der| json!({"rawBytes": base64(der)})).collect();
     let bundle = json!({
         "mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.2",

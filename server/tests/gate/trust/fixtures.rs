@@ -63,6 +63,7 @@ pub(super) fn key(name: &str, pem: &str) -> TrustedKey {
         signs: ANYTHING.to_vec(),
         not_before: None,
         not_after: None,
+        shared: true,
     }
 }
 
@@ -74,6 +75,7 @@ pub(super) fn authority(name: &str, pem: &str) -> TrustedAuthority {
         signs: ANYTHING.to_vec(),
         not_before: None,
         not_after: None,
+        builders: Vec::new(),
     }
 }
 

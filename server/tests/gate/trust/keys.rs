@@ -1,11 +1,15 @@
 //! What a policy trusts: every mistake is told at once, by name.
 
-use rollout_rules::gate::trust::{MAX_TRUSTED, Trust};
+use rollout_rules::gate::facts::{Claim, Format};
+use rollout_rules::gate::policy::Policy;
+use rollout_rules::gate::trust::{MAX_TRUSTED, Signs, Trust, TrustedKey};
 use rollout_rules::time::UnixMs;
+use serde_json::json;
+use tidegate::gate::compiled::problems;
 use tidegate::gate::trust::keys::{BadTrust, Mistake, TrustPart, TrustedKeys};
 
-use super::fixtures::{authority, key, text, trust};
-use super::signing::Own;
+use super::fixtures::{authority, compiled, handed_in, key, look, text, trust};
+use super::signing::{IN_TOTO, Own, base64, pae, statement};
 
 fn mistakes(trust: &Trust) -> Vec<BadTrust> {
     TrustedKeys::compile(trust).err().unwrap_or_default()
@@ -89,4 +93,63 @@ fn there_is_an_end_to_how_many_are_trusted() {
     let found = mistakes(&Trust { keys: many(MAX_TRUSTED + 2), ..Trust::default() });
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].name.as_str(), &found[0].mistake), ("key-64", &Mistake::TooMany));
+}
+
+/// A key for some purposes, which nobody said to be shared.
+fn key_for(name: &str, own: &Own, signs: &[Signs]) -> TrustedKey {
+    TrustedKey { signs: signs.to_vec(), shared: false, ..key(name, &own.pem()) }
+}
+
+fn refused(keys: Vec<TrustedKey>) -> Vec<String> {
+    let policy = Policy { trust: Trust { keys, ..Trust::default() }, ..Policy::default() };
+    problems(&policy).into_iter().map(|bad| bad.problem).collect()
+}
+
+#[test]
+fn a_key_signs_artifacts_or_statements_unless_somebody_says_that_it_is_shared() {
+    let (own, other) = (Own::p256(), Own::p256());
+    let both = [Signs::Artifact, Signs::Provenance];
+    let words = refused(vec![key_for("ci", &own, &both)]);
+    assert!(
+        words.len() == 1 && words[0].starts_with("key `ci`: it may sign artifacts and statements"),
+        "{words:?}"
+    );
+    let twice = vec![key_for("artifacts", &own, &both[..1]), key_for("builds", &own, &both[1..])];
+    assert_eq!(refused(twice).len(), 2, "another name is the same key");
+    let two = vec![key_for("artifacts", &own, &both[..1]), key_for("builds", &other, &both[1..])];
+    assert_eq!(refused(two), [""; 0]);
+    assert_eq!(refused(vec![key_for("builds", &own, &[Signs::Provenance, Signs::Sbom])]), [""; 0]);
+    assert_eq!(refused(vec![TrustedKey { shared: true, ..key_for("ci", &own, &both) }]), [""; 0]);
+    let held = Trust { keys: vec![key_for("ci", &own, &both)], ..Trust::default() };
+    assert_eq!(mistakes(&held), [], "policies that the log holds go on");
+}
+
+#[test]
+fn what_was_signed_as_a_file_reads_as_a_statement_by_the_same_key_and_not_by_one_for_files_alone() {
+    let own = Own::p256();
+    let forged = statement(
+        "https://slsa.dev/verification_summary/v1",
+        json!({
+            "verifier": {"id": "https://gate.example"}, "verificationResult": "PASSED",
+        }),
+    )
+    .to_string();
+    // The tenant's file, which the platform signs as an artifact.
+    let file = pae(IN_TOTO, forged.as_bytes());
+    let envelope = json!({
+        "payloadType": IN_TOTO, "payload": base64(forged.as_bytes()), "signatures": [{"sig": base64(&own.sign(&file))}],
+    });
+    let counts = |keys: Vec<TrustedKey>| {
+        let keys = compiled(&Trust { keys, ..Trust::default() });
+        let signed =
+            look(Format::Dsse, envelope.to_string().as_bytes(), &keys, handed_in()).expect("an envelope");
+        assert!(matches!(signed.attestation.claim, Claim::Verification { passed: true, .. }));
+        signed.attestation.signer.is_ok()
+    };
+    let both = key_for("ci", &own, &[Signs::Artifact, Signs::Verification]);
+    assert!(
+        counts(vec![both.clone()]) && !refused(vec![both]).is_empty(),
+        "which is why no new policy may say so"
+    );
+    assert!(!counts(vec![key_for("ci", &own, &[Signs::Artifact])]));
 }

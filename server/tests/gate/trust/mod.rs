@@ -13,3 +13,4 @@ mod receipts;
 mod signing;
 mod token_claims;
 mod tokens;
+mod whose;

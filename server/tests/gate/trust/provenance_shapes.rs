@@ -1,6 +1,6 @@
 //! From what something was built, in the words of several builders.
 
-use rollout_rules::gate::facts::{Claim, Format};
+use rollout_rules::gate::facts::{Claim, Format, ProblemCode};
 use rollout_rules::gate::trust::Trust;
 use serde_json::{Value, json};
 
@@ -59,4 +59,78 @@ fn a_source_that_is_told_in_two_ways_is_not_known() {
     assert_eq!(source(both, json!([one(it, "abc")])), (None, None));
     let several = json!([one(it, "abc"), one("https://host.example/x/y", "def")]);
     assert_eq!(source(json!({}), several), (None, None));
+}
+
+#[test]
+fn a_dependency_is_the_source_only_where_it_is_the_only_one() {
+    let library = json!({"uri": "git+https://host.example/o/r", "digest": {"gitCommit": "abc"}});
+    let built = json!({"uri": "gs://uploads/evil.tgz", "digest": {"sha256": "0".repeat(64)}});
+    assert_eq!(source(json!({}), json!([library.clone()])), known("https://host.example/o/r", "abc"));
+    for dependencies in [
+        json!([built, library]),
+        json!([library, built]),
+        json!([library, {"digest": {"sha256": "0".repeat(64)}}]),
+        json!([library, library]),
+        json!([built]),
+    ] {
+        assert_eq!(source(json!({}), dependencies.clone()), (None, None), "{dependencies}");
+    }
+}
+
+#[test]
+fn every_branch_that_a_provenance_names_is_told_and_what_started_the_build() {
+    let read = |external: Value, internal: Value, uri: &str| {
+        let predicate = json!({
+            "buildDefinition": {
+                "buildType": "https://builder.example/type",
+                "externalParameters": external,
+                "internalParameters": internal,
+                "resolvedDependencies": [{"uri": uri, "digest": {"gitCommit": "abc"}}],
+            },
+            "runDetails": {"builder": {"id": "https://builder.example"}},
+        });
+        let bytes = statement("https://slsa.dev/provenance/v1", predicate).to_string();
+        let signed = look(Format::Dsse, bytes.as_bytes(), &compiled(&Trust::default()), handed_in());
+        signed.map(|signed| match signed.attestation.claim {
+            Claim::Provenance(provenance) => (provenance.git_refs, provenance.event),
+            other => panic!("no provenance: {other:?}"),
+        })
+    };
+    let refs = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let plain = "https://host.example/o/r";
+    let github = json!({"github": {"event_name": "push"}});
+    let generic = json!({"GITHUB_EVENT_NAME": "release"});
+    for (external, internal, uri, expected) in [
+        (
+            json!({"workflow": {"repository": plain, "ref": "refs/tags/v1"}}),
+            github.clone(),
+            plain,
+            (refs(&["refs/tags/v1"]), Some("push")),
+        ),
+        (
+            json!({"source": {"uri": format!("git+{plain}@refs/heads/a")}}),
+            generic,
+            plain,
+            (refs(&["refs/heads/a"]), Some("release")),
+        ),
+        (
+            json!({"buildConfigSource": {"repository": plain, "ref": "refs/heads/b"}}),
+            Value::Null,
+            plain,
+            (refs(&["refs/heads/b"]), None),
+        ),
+        (json!({}), json!("none"), &format!("git+{plain}@refs/heads/c"), (refs(&["refs/heads/c"]), None)),
+        (
+            json!({"workflow": {"repository": plain, "ref": "refs/heads/main"}}),
+            Value::Null,
+            &format!("git+{plain}@refs/heads/try"),
+            (refs(&["refs/heads/main", "refs/heads/try"]), None),
+        ),
+        (json!({"source": plain}), Value::Null, plain, (Vec::new(), None)),
+    ] {
+        let (names, event) = read(external.clone(), internal, uri).expect("a provenance");
+        assert_eq!((names, event.as_deref()), expected, "{external}");
+    }
+    let two = json!({"github": {"event_name": "push"}, "GITHUB_EVENT_NAME": "pull_request"});
+    assert_eq!(read(json!({}), two, plain).expect_err("it is refused").code, ProblemCode::Contradictory);
 }

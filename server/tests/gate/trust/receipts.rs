@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rollout_rules::gate::facts::{Claim, Format};
 use rollout_rules::gate::trust::Trust;
-use rollout_rules::ids::Digest;
+use rollout_rules::ids::{DecisionId, Digest, WaiverId};
 use serde_json::{Value, json};
-use tidegate::gate::trust::receipt::{MAX_RECEIPT_BYTES, ReceiptError, Summary, verify};
+use tidegate::gate::trust::receipt::{Besides, MAX_RECEIPT_BYTES, ReceiptError, Summary, verify};
 use tidegate::gate::trust::receipt_key::{ReceiptKey, ReceiptKeyError};
 
 use super::fixtures::{at, clean_artifact, compiled, fixture, handed_in, key, look, text};
@@ -32,6 +32,17 @@ fn summary() -> Summary {
         levels: vec!["SLSA_BUILD_LEVEL_2".to_owned()],
         subject_name: "discount".to_owned(),
         artifact: clean_artifact(),
+        besides: Besides::default(),
+    }
+}
+
+fn besides() -> Besides {
+    let id = |text: &str| WaiverId::new(text).expect("an id");
+    Besides {
+        decision: DecisionId::new("d1").ok(),
+        valid_until: Some(at("2026-01-22T10:05:00Z")),
+        waivers: vec![id("w1"), id("w2")],
+        broken_glass: vec![id("g1")],
     }
 }
 
@@ -55,7 +66,8 @@ fn a_receipt_is_read_back_as_it_was_signed() {
     (failed.passed, failed.levels) = (false, Vec::new());
     let mut plain = summary();
     (plain.levels, plain.inputs) = (Vec::new(), Vec::new());
-    for summary in [summary(), failed, plain] {
+    let more = Summary { besides: besides(), ..summary() };
+    for summary in [summary(), failed, plain, more] {
         let read = verify(&key.sign(&summary).expect("as it is written"), &key.public_pem())
             .expect("as it is written");
         assert_eq!((read.summary, read.key), (summary, key.key_id()));
@@ -96,6 +108,14 @@ fn a_receipt_has_the_fields_of_a_verification_summary() {
         "slsaVersion": "1.1",
     });
     assert_eq!(predicate(&key.sign(&summary()).expect("as it is written")), expected);
+    // What the specification has no words for begins with a name of its own, and nothing else changes.
+    let mut more = expected;
+    more["tidegate_decision"] = json!("d1");
+    more["tidegate_validUntil"] = json!("2026-01-22T10:05:00.000Z");
+    more["tidegate_waivers"] = json!(["w1", "w2"]);
+    more["tidegate_brokenGlass"] = json!(["g1"]);
+    let summary = Summary { besides: besides(), ..summary() };
+    assert_eq!(predicate(&key.sign(&summary).expect("as it is written")), more);
 }
 
 #[test]

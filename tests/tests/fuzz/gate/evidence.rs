@@ -57,8 +57,8 @@ const TOKENS: &[&str] = &[
 
 /// What the CLI says of a folder, and diffs, which no tool of the fixtures made; then secrets where tools put them.
 const MORE: [&str; 9] = [
-    r#"{"format":"tidegate.test-presence/1","files":[{"path":"src/app.py","functions":2,"tests":["test_health"]}]}"#,
-    r#"{"format":"tidegate.inventory/1","files":9,"sources":2,"infrastructure":["infra/main.tf"],"manifests":["requirements.txt"]}"#,
+    r#"{"format":"tidegate.test-presence/1","read":3,"files":[{"path":"src/app.py","functions":2,"tests":["test_health"]}]}"#,
+    r#"{"format":"tidegate.inventory/1","files":9,"sources":2,"infrastructure":["infra/main.tf"],"declared":[{"path":"infra/main.tf","names":["aws_s3_bucket.data"]}],"manifests":["requirements.txt"]}"#,
     "--- a/src/app.py\n+++ b/src/app.py\n@@ -1,2 +1,3 @@\n import os\n+KEY = \"AKIAQ7PLANTEDSECRET2\"\n x = 1\n",
     r#"[{"RuleID":"aws-access-token","Description":"AWS","File":"src/config.py","StartLine":5,"Secret":"AKIAQ7PLANTEDSECRET2","Match":"k = AKIAQ7PLANTEDSECRET2","Line":"AKIAQ7PLANTEDSECRET2","Fingerprint":"src/config.py:aws:5"}]"#,
     r#"{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"gitleaks","rules":[{"id":"aws"}]}},"results":[{"ruleId":"aws","level":"error","message":{"text":"found AKIAQ7PLANTEDSECRET2 here"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"a.py"},"region":{"startLine":1,"snippet":{"text":"AKIAQ7PLANTEDSECRET2"}}}}]}]}]}"#,

@@ -161,6 +161,7 @@ fn trust() -> Trust {
         signs: ANYTHING.to_vec(),
         not_before: None,
         not_after: None,
+        shared: true,
     };
     let authority = TrustedAuthority {
         name: "private-ca".to_owned(),
@@ -168,6 +169,7 @@ fn trust() -> Trust {
         signs: ANYTHING.to_vec(),
         not_before: None,
         not_after: None,
+        builders: Vec::new(),
     };
     let keys = ["ci-p256", "ci-ed25519", "gate-p256"].iter().map(key).collect();
     Trust { keys, authorities: vec![authority], issuers: Vec::new() }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rollout_rules::ids::Digest;
 use serde_json::Value;
-use tidegate::gate::trust::receipt::{ReceiptError, Summary, verify};
+use tidegate::gate::trust::receipt::{Besides, ReceiptError, Summary, verify};
 use tidegate::gate::trust::receipt_key::ReceiptKey;
 
 use super::{artifact, features, fixture, handed_in, text, words};
@@ -39,6 +39,7 @@ fn summary() -> Summary {
         levels: vec!["SLSA_BUILD_LEVEL_1".to_owned()],
         subject_name: "shop-1.0.0".to_owned(),
         artifact: artifact(),
+        besides: Besides::default(),
     }
 }
 

@@ -224,9 +224,15 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
         },
     };
     let revoked = Just(Change::TokenRevoked { token: TokenId::new("t").expect("an id") });
-    let proposed = (proposal_ids(), flag_commands(), moments()).prop_map(|(id, command, expires_at)| {
-        Change::Proposed { id, command: Box::new(command), hash: Digest::default(), seen: None, expires_at }
-    });
+    let proposed =
+        (proposal_ids(), flag_commands(), moments()).prop_map(|(id, command, expires_at)| Change::Proposed {
+            id,
+            command: Box::new(command),
+            hash: Digest::default(),
+            seen: None,
+            stood_on: None,
+            expires_at,
+        });
     let approved = proposal_ids().prop_map(|id| Change::ProposalApproved(approving(id)));
     let rejected = proposal_ids().prop_map(|id| Change::ProposalRejected { id });
     let asked = Just(Change::EffectRequested { effect: "rollback".into(), payload: serde_json::Value::Null });

@@ -9,6 +9,9 @@ use crate::cli::gate::DRIVER;
 /// Longest signature on its own, in base64.
 const MAX_SIGNATURE_BYTES: u64 = 2_048;
 
+/// Most bytes of a list without items, blanks and line ends counted in.
+const MAX_EMPTY_BYTES: usize = 4_096;
+
 /// What a beginning may belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
@@ -42,6 +45,15 @@ impl Head {
             _ => Head::Other,
         }
     }
+}
+
+/// Whether it is a list without items that is not called after gitleaks: gitleaks writes such where it finds nothing, and the app's own
+/// data may be the same. Whoever names it with `--evidence` has it sent.
+pub(super) fn says_nothing(format: Format, path: &str, bytes: &[u8]) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let has_no_item =
+        || bytes.len() <= MAX_EMPTY_BYTES && bytes.iter().filter(|byte| byte.is_ascii_graphic()).count() == 2;
+    format == Format::Gitleaks && !file.to_ascii_lowercase().contains("gitleaks") && has_no_item()
 }
 
 /// Whether the tool wrote it: what it looks at anew each time, or an earlier answer of the gate, which is no evidence for the next.

@@ -1,4 +1,4 @@
-//! Finds evidence in an app's folder by its content, never by its name. Reports are usually ignored by Git, so what Git ignores is
+//! Finds evidence in an app's folder by its content, and by its name only where the content says nothing. Reports are usually ignored by Git, so what Git ignores is
 //! looked at too.
 
 mod head;
@@ -16,7 +16,7 @@ use rollout_rules::gate::facts::{Format, MAX_PIECES};
 use rollout_rules::ids::Digest;
 
 use super::walk::{Listed, WalkError, all_files};
-use head::{Head, is_own_output};
+use head::{Head, is_own_output, says_nothing};
 
 /// How deep folders may lie in each other; what lies deeper is not found.
 pub const MAX_DISCOVER_DEPTH: usize = 8;
@@ -292,6 +292,7 @@ fn judged(file: &Listed, recognise: &dyn Fn(&[u8]) -> Option<Format>) -> Result<
     let bytes = unpacked(packed).map_err(unreadable)?.ok_or(WhyLeftOut::TooLarge)?;
     match recognise(&bytes) {
         None => Ok(None),
+        Some(format) if says_nothing(format, &file.path, &bytes) => Ok(None),
         Some(format) if is_own_output(format, &bytes) => Err(WhyLeftOut::OwnOutput),
         Some(format) => {
             let digest = Digest::of(&bytes);

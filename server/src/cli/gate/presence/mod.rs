@@ -5,6 +5,7 @@
 //! not count: a test of `app.py` is no test of what `app.py` uses. Whether it ran is for the server to match with the JUnit
 //! report. Not seen: an assertion in a branch that is never taken, and a module that is replaced by a mock.
 
+mod alias;
 mod javascript;
 mod module;
 mod origin;
@@ -20,8 +21,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::walk::{Listed, WalkError, own_files};
-pub(super) use module::is_test_path;
-use module::{Module, is_tool_settings};
+use alias::{Alias, aliases, is_settings};
+use module::Module;
+pub(super) use module::{is_test_path, is_tool_settings};
 use origin::Modules;
 pub use syntax::ProblemKind;
 use syntax::{MAX_SOURCE_BYTES, Tongue};
@@ -30,8 +32,13 @@ use syntax::{MAX_SOURCE_BYTES, Tongue};
 pub const PRESENCE_FORMAT: &str = "tidegate.test-presence/1";
 /// Most source files that are read, tests included.
 pub const MAX_SOURCE_FILES: usize = 20_000;
+/// Most files of settings that are read for the names by which sources import each other.
+const MAX_SETTINGS: usize = 100;
 /// Most tests that are named for one file; more would say nothing new.
 pub const MAX_TESTS_PER_FILE: usize = 100;
+
+/// Most imports that lead nowhere and are told of.
+pub const MAX_NOT_FOUND: usize = 100;
 
 /// The report that goes to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +46,9 @@ pub const MAX_TESTS_PER_FILE: usize = 100;
 pub struct PresenceReport {
     /// [`PRESENCE_FORMAT`].
     pub format: String,
-    /// Source files that hold a function, in the order of their paths.
+    /// How many source files were looked at, tests and settings of tools aside.
+    pub read: u64,
+    /// Those that hold a function, in the order of their paths.
     pub files: Vec<TestedFile>,
 }
 
@@ -52,7 +61,8 @@ pub struct TestedFile {
     /// How many functions it holds.
     pub functions: u32,
     /// The tests that count for it, in order, at most [`MAX_TESTS_PER_FILE`]: as pytest writes them in JUnit reports
-    /// (`tests.test_discount.TestRounding.test_down`), or the titles of groups and test with spaces between.
+    /// (`tests.test_discount.TestRounding.test_down`), or the titles of groups and test with spaces between, after the
+    /// file's name if they begin with what is only known when it runs (`price.test.js ${row.title}`).
     pub tests: Vec<String>,
 }
 
@@ -63,6 +73,28 @@ pub struct Presence {
     pub report: PresenceReport,
     /// Files that could not be read as source, for people. A source file among them counts as one without tests.
     pub problems: Vec<SourceProblem>,
+    /// What tests import as a part of the app, and is not there, for people; the first [`MAX_NOT_FOUND`].
+    pub not_found: Vec<NotFound>,
+}
+
+/// An import of a test that leads to no file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotFound {
+    /// The test's path in the app's folder.
+    pub path: String,
+    /// What it imports, as it is written.
+    pub module: String,
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NotFound { path, module } = self;
+        write!(
+            f,
+            "{path} imports `{module}`, and no source file of that name was found: its tests do not count for it. Write \
+             the path to the file, such as ../src/price"
+        )
+    }
 }
 
 /// A file that could not be read as source.
@@ -144,6 +176,9 @@ pub struct SourceText {
 /// Looks through an app's folder.
 pub fn presence(folder: &Path) -> Result<Presence, PresenceError> {
     let files = own_files(folder).map_err(PresenceError::Walk)?;
+    let settings = files.iter().filter(|file| is_settings(&file.path)).take(MAX_SETTINGS);
+    // Settings that cannot be read set up nothing.
+    let names = settings.filter_map(|file| Some(aliases(&file.path, &text(file).ok()?))).flatten().collect();
     let sources: Vec<Listed> = files
         .into_iter()
         .filter(|file| Tongue::of(&file.path).is_some() && !is_tool_settings(&file.path))
@@ -155,14 +190,16 @@ pub fn presence(folder: &Path) -> Result<Presence, PresenceError> {
         let module = text(&file).and_then(|text| module(&file.path, &text));
         (file.path, module)
     });
-    Ok(of_modules(read))
+    Ok(of_modules(read, names))
 }
 
 /// Looks through texts as if they were the files of an app. Files of other languages are passed over.
 pub fn presence_of(sources: &[SourceText]) -> Presence {
+    let settings = sources.iter().filter(|source| is_settings(&source.path)).take(MAX_SETTINGS);
+    let names = settings.flat_map(|source| aliases(&source.path, &source.text)).collect();
     let sources =
         sources.iter().filter(|source| Tongue::of(&source.path).is_some() && !is_tool_settings(&source.path));
-    of_modules(sources.map(|source| (source.path.clone(), module(&source.path, &source.text))))
+    of_modules(sources.map(|source| (source.path.clone(), module(&source.path, &source.text))), names)
 }
 
 fn text(file: &Listed) -> Result<String, ProblemKind> {
@@ -188,7 +225,10 @@ fn module(path: &str, text: &str) -> Result<Module, ProblemKind> {
     }
 }
 
-fn of_modules(read: impl Iterator<Item = (String, Result<Module, ProblemKind>)>) -> Presence {
+fn of_modules(
+    read: impl Iterator<Item = (String, Result<Module, ProblemKind>)>,
+    names: Vec<Alias>,
+) -> Presence {
     let mut problems = Vec::new();
     let mut modules = Vec::new();
     for (path, module) in read {
@@ -200,7 +240,7 @@ fn of_modules(read: impl Iterator<Item = (String, Result<Module, ProblemKind>)>)
         modules.push(module);
     }
     problems.sort();
-    let modules = Modules::new(modules);
+    let modules = Modules::new(modules, names);
     let mut tests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for module in modules.all() {
         for test in &module.tests {
@@ -211,6 +251,7 @@ fn of_modules(read: impl Iterator<Item = (String, Result<Module, ProblemKind>)>)
         }
     }
     let unread: BTreeSet<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    let read = modules.all().filter(|module| !is_test_path(&module.path)).count() as u64;
     let files =
         modules.all().filter(|module| module.functions > 0 && !is_test_path(&module.path)).map(|module| {
             let named = tests
@@ -223,6 +264,12 @@ fn of_modules(read: impl Iterator<Item = (String, Result<Module, ProblemKind>)>)
                 tests: named.into_iter().take(MAX_TESTS_PER_FILE).collect(),
             }
         });
-    let report = PresenceReport { format: PRESENCE_FORMAT.to_owned(), files: files.collect() };
-    Presence { report, problems }
+    let report = PresenceReport { format: PRESENCE_FORMAT.to_owned(), read, files: files.collect() };
+    let tests = modules.all().filter(|module| !module.tests.is_empty());
+    let not_found = tests.flat_map(|test| {
+        let missing = modules.not_found(test);
+        missing.map(|module| NotFound { path: test.path.clone(), module: module.to_owned() })
+    });
+    let not_found = not_found.take(MAX_NOT_FOUND).collect();
+    Presence { report, problems, not_found }
 }

@@ -85,6 +85,8 @@ pub(super) struct Body {
     pub(super) inner: BTreeMap<String, Body>,
     /// Whether it asserts something that can fail.
     pub(super) asserts: bool,
+    /// Names of which it asserts no more than that they stand for something: of one that is imported, that always holds.
+    pub(super) asserted_names: BTreeSet<String>,
 }
 
 impl Body {
@@ -105,7 +107,22 @@ impl Body {
     pub(super) fn join(&mut self, other: &Body) {
         self.absorb(other);
         self.locals.extend(other.locals.iter().cloned());
+        self.take_asserts(other);
+    }
+
+    /// Takes on what another body asserts.
+    pub(super) fn take_asserts(&mut self, other: &Body) {
         self.asserts |= other.asserts;
+        self.asserted_names.extend(other.asserted_names.iter().cloned());
+    }
+
+    /// Whether it asserts something that can fail, where these names are imported besides its own.
+    pub(super) fn can_fail(&self, imports: &[Import]) -> bool {
+        let is_imported = |name: &String| {
+            !self.locals.contains(name)
+                && imports.iter().chain(&self.imports).any(|import| import.local == *name)
+        };
+        self.asserts || !self.asserted_names.iter().all(is_imported)
     }
 
     /// Takes on what another body uses, but not its assertions.
@@ -191,8 +208,8 @@ pub(in crate::cli::gate) fn is_test_path(path: &str) -> bool {
     }
 }
 
-/// Whether a file only tells a tool of the build what to do. It is no part of the app, and nobody writes tests for it.
-pub(super) fn is_tool_settings(path: &str) -> bool {
+/// Whether a file only tells a tool of the build what to do, or was written by one. Nobody writes tests for it.
+pub(in crate::cli::gate) fn is_tool_settings(path: &str) -> bool {
     const TOOLS: [&str; 25] = [
         "astro",
         "babel",
@@ -221,10 +238,30 @@ pub(super) fn is_tool_settings(path: &str) -> bool {
         "webpack",
     ];
     let name = path.rsplit('/').next().unwrap_or(path);
-    if matches!(name, "setup.py" | "noxfile.py" | ".eslintrc.js" | ".eslintrc.cjs" | ".prettierrc.js") {
+    let is_generated = ["_pb2.py", "_pb2_grpc.py", "_pb.js", "_pb.ts", "_grpc_pb.js", ".pb.ts"];
+    // Alembic and Django number them, and run each of them once.
+    let in_migrations = ["versions/", "migrations/"].iter().any(|folder| {
+        path.strip_suffix(name).is_some_and(|above| above.ends_with(folder)) && is_migration(name)
+    });
+    if in_migrations || is_generated.iter().any(|end| name.ends_with(end)) {
+        return true;
+    }
+    if matches!(
+        name,
+        "manage.py" | "setup.py" | "noxfile.py" | ".eslintrc.js" | ".eslintrc.cjs" | ".prettierrc.js"
+    ) {
         return true;
     }
     let mut parts = name.split('.');
     let tool = parts.next().is_some_and(|tool| TOOLS.contains(&tool));
     tool && parts.next() == Some("config") && parts.count() == 1
+}
+
+/// `0001_initial.py` of Django, and `1975ea83b712_add_orders.py` of Alembic.
+fn is_migration(name: &str) -> bool {
+    let number = name.split('_').next().filter(|number| name.ends_with(".py") && number.len() < name.len());
+    number.is_some_and(|number| {
+        (number.len() == 4 && number.bytes().all(|c| c.is_ascii_digit()))
+            || (number.len() == 12 && number.bytes().all(|c| c.is_ascii_hexdigit()))
+    })
 }

@@ -1,8 +1,9 @@
 //! From which file a name comes: how Python and JavaScript find modules, as far as they lie in the app's folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::module::{Import, Module};
+use super::alias::Alias;
+use super::module::{Import, Module, is_test_path};
 
 /// Folders in which projects keep their packages, beside the folder that a test stands in and those above it.
 const PACKAGE_ROOTS: [&str; 4] = ["", "src", "lib", "app"];
@@ -12,12 +13,24 @@ const ENDINGS: [&str; 8] = [".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".mts"
 /// All modules that were read, by their paths.
 pub(super) struct Modules {
     by_path: BTreeMap<String, Module>,
+    aliases: Vec<Alias>,
+    /// Paths of Python's modules, by the last part of what they are imported by.
+    by_name: BTreeMap<String, Vec<String>>,
 }
 
 impl Modules {
-    /// Of these modules.
-    pub(super) fn new(modules: Vec<Module>) -> Modules {
-        Modules { by_path: modules.into_iter().map(|module| (module.path.clone(), module)).collect() }
+    /// Of these modules, where JavaScript's may be imported by these names.
+    pub(super) fn new(modules: Vec<Module>, aliases: Vec<Alias>) -> Modules {
+        let mut by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let of_python = modules.iter().map(|module| &module.path).filter(|path| !is_test_path(path));
+        for path in of_python {
+            let stem = path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py"));
+            if let Some(name) = stem.and_then(|stem| stem.rsplit('/').next()) {
+                by_name.entry(name.to_owned()).or_default().push(path.clone());
+            }
+        }
+        let by_path = modules.into_iter().map(|module| (module.path.clone(), module)).collect();
+        Modules { by_path, aliases, by_name }
     }
 
     /// The module at a path.
@@ -86,6 +99,30 @@ impl Modules {
         }
     }
 
+    /// What a file imports as a part of the app, and is not there, as it is written.
+    pub(super) fn not_found<'m>(&'m self, from: &'m Module) -> impl Iterator<Item = &'m str> {
+        let is_own = |module: &&str| match from.path.ends_with(".py") {
+            true => module.starts_with('.') && module.chars().any(|c| c != '.'),
+            false => {
+                let starts = ["./", "../", "#", "@/", "~/", "$lib/"];
+                let name = module.rsplit('/').next().unwrap_or(module);
+                // Styles, pictures and data have no tests.
+                let is_code = name.rsplit_once('.').is_none_or(|(_, end)| {
+                    ENDINGS.iter().any(|ending| ending.strip_prefix('.') == Some(end))
+                });
+                is_code && starts.iter().any(|start| module.starts_with(start))
+            }
+        };
+        let is_there = |import: &Import| {
+            let of_folder = || import.name.as_deref().map(|name| below(&import.module, name));
+            self.find(from, &import.module).is_some()
+                || of_folder().is_some_and(|module| self.find(from, &module).is_some())
+        };
+        let missing = from.imports.iter().filter(move |import| !is_there(import));
+        let own: BTreeSet<&str> = missing.map(|import| import.module.as_str()).filter(is_own).collect();
+        own.into_iter()
+    }
+
     fn find_python(&self, from: &str, module: &str) -> Option<&Module> {
         let name = module.trim_start_matches('.');
         let dots = module.len() - name.len();
@@ -97,6 +134,19 @@ impl Modules {
         ancestors(from)
             .flat_map(|folder| PACKAGE_ROOTS.map(|root| joined(&joined(folder, root), &below)))
             .find_map(|path| self.python_file(&path).filter(|module| module.path != from))
+            .or_else(|| self.elsewhere(&below))
+    }
+
+    /// The only module of that name in a folder that is no package: tests put such folders on `sys.path`.
+    fn elsewhere(&self, below: &str) -> Option<&Module> {
+        let name = below.rsplit('/').next()?;
+        let mut found = self.by_name.get(name)?.iter().filter(|path| {
+            let stem = path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py"));
+            let root = stem.and_then(|stem| stem.strip_suffix(below)?.strip_suffix('/'));
+            root.is_some_and(|root| self.get(&joined(root, "__init__.py")).is_none())
+        });
+        let only = found.next().filter(|_| found.next().is_none())?;
+        self.get(only)
     }
 
     fn python_file(&self, path: &str) -> Option<&Module> {
@@ -108,6 +158,15 @@ impl Modules {
         if module.starts_with("./") || module.starts_with("../") || matches!(module, "." | "..") {
             let folder = ancestors(from).next()?;
             return self.javascript_file(&normal(&joined(folder, module))?);
+        }
+        let by_alias = self.aliases.iter().filter_map(|alias| alias.path(from, module));
+        if let Some(found) = by_alias.filter_map(|path| self.javascript_file(&path)).next() {
+            return Some(found);
+        }
+        // What SvelteKit sets up.
+        if let Some(below) = module.strip_prefix("$lib/") {
+            let folders = ancestors(from).map(|folder| joined(&joined(folder, "src/lib"), below));
+            return folders.into_iter().find_map(|path| self.javascript_file(&path));
         }
         // The aliases that starters of projects set up: `@/x` and `~/x`.
         let below = module.strip_prefix("@/").or_else(|| module.strip_prefix("~/"))?;
@@ -150,7 +209,8 @@ pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn joined(folder: &str, below: &str) -> String {
+/// A path below a folder.
+pub(super) fn joined(folder: &str, below: &str) -> String {
     match (folder.is_empty(), below.is_empty()) {
         (true, _) => below.to_owned(),
         (_, true) => folder.to_owned(),
@@ -164,7 +224,7 @@ fn below(module: &str, name: &str) -> String {
 }
 
 /// A path without `.` and `..`; none if it leads out of the app's folder.
-fn normal(path: &str) -> Option<String> {
+pub(super) fn normal(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -21,7 +21,7 @@ pub(super) struct Reached {
 pub(super) fn reach<'m>(modules: &'m Modules, module: &'m Module, test: &'m Test) -> Reached {
     let mut follow =
         Follow { modules, reached: Reached::default(), seen: BTreeSet::new(), waiting: Vec::new() };
-    follow.reached.asserts = test.body.asserts;
+    follow.reached.asserts = test.body.can_fail(&module.imports);
     let around = test.around.iter().map(|around| &**around);
     let of_class = module.lineage(&test.class).into_iter().map(|(_, class)| &class.around);
     for body in [&test.body, &module.around].into_iter().chain(around).chain(of_class) {
@@ -35,7 +35,7 @@ pub(super) fn reach<'m>(modules: &'m Modules, module: &'m Module, test: &'m Test
             break;
         }
         // Of a fixture only the names count: a test that asserts nothing itself stays one.
-        follow.reached.asserts |= step.called && step.body.asserts;
+        follow.reached.asserts |= step.called && step.body.can_fail(&step.module.imports);
         follow.body(step.module, step.body, &test.class, &step.inner);
     }
     follow.reached

@@ -3,9 +3,9 @@ package tidegate.infrastructure.machines
 
 import data.tidegate.infrastructure.plan
 
-# AWS: `t3.micro`, and with more around it `db.t3.micro`, `cache.t3.micro`, `ml.t3.medium` and `t3.small.search`.
+# AWS: `t3.micro`, and with more around it `db.t3.micro`, `cache.t3.micro`, `ml.t3.medium`, `kafka.t3.small` and `t3.small.search`.
 aws(name) := count_of(family, size) if {
-	parts := [part | some part in split(lower(name), "."); not part in {"db", "cache", "ml", "search", "elasticsearch"}]
+	parts := [part | some part in split(lower(name), "."); not part in {"db", "cache", "ml", "search", "elasticsearch", "dms", "mq", "kafka"}]
 	count(parts) >= 2
 	family := parts[0]
 	size := parts[1]
@@ -66,7 +66,11 @@ shared := {"f1-micro": 1, "g1-small": 1, "e2-micro": 2, "e2-small": 2, "e2-mediu
 
 google(name) := shared[machine] if machine := trim_prefix(lower(name), "db-")
 
-google(name) := 2 if startswith(lower(name), "e2-custom-")
+google(name) := 2 if {
+	parts := split(lower(name), "-")
+	array.slice(parts, 0, 2) == ["e2", "custom"]
+	parts[2] in {"micro", "small", "medium"}
+}
 	else := n if {
 	machine := trim_prefix(lower(name), "db-")
 	not shared[machine]
@@ -111,20 +115,48 @@ azure(name) := to_number(parts[3]) if {
 	digits(parts[3])
 }
 
+# Databases: those that are sold by CPUs, those that are sold by units of about as much, and those whose pool is counted.
+azure_sql(name) := azure(name) if contains(name, "_Gen")
+
+azure_sql(name) := databases[upper(name)]
+
+databases := {
+	"BASIC": 1, "FREE": 1, "ELASTICPOOL": 0, "S0": 1, "S1": 1, "S2": 1, "S3": 1, "S4": 2, "S6": 4, "S7": 8, "S9": 16,
+	"S12": 32, "P1": 2, "P2": 3, "P4": 5, "P6": 10, "P11": 18, "P15": 40,
+}
+
 # Plans of the app service.
 azure(name) := plans[upper(name)]
 
 plans := {
 	"F1": 1, "D1": 1, "B1": 1, "B2": 2, "B3": 4, "S1": 1, "S2": 2, "S3": 4,
 	"P1V2": 1, "P2V2": 2, "P3V2": 4, "P0V3": 1, "P1V3": 2, "P2V3": 4, "P3V3": 8,
-	"Y1": 0, "EP1": 1, "EP2": 2, "EP3": 4,
+	"P0V4": 1, "P1V4": 2, "P2V4": 4, "P3V4": 8, "P1MV3": 2, "P2MV3": 4, "P3MV3": 8, "P4MV3": 16, "P5MV3": 32,
+	"P1MV4": 2, "P2MV4": 4, "P3MV4": 8, "P4MV4": 16, "P5MV4": 32, "I1V2": 2, "I2V2": 4, "I3V2": 8, "I4V2": 16,
+	"I5V2": 32, "I6V2": 64, "WS1": 1, "WS2": 2, "WS3": 4, "FC1": 0, "Y1": 0, "EP1": 1, "EP2": 2, "EP3": 4,
 }
 
 letters := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
+# Machines of the first generations: the number is that of the size.
+retired := {
+	"A0": 1, "A1": 1, "A2": 2, "A3": 4, "A4": 8, "A5": 2, "A6": 4, "A7": 8, "A8": 8, "A9": 16, "A10": 8, "A11": 16,
+	"G1": 2, "G2": 4, "G3": 8, "G4": 16, "G5": 32, "GS1": 2, "GS2": 4, "GS3": 8, "GS4": 16, "GS5": 32,
+}
+
+azure_count(machine, _, rest) := retired[machine] if count(rest) == 0
+
 azure_count(machine, number, rest) := second_generation[number] if old(machine, rest)
 
-azure_count(machine, number, rest) := number if not old(machine, rest)
+azure_count(machine, number, rest) := number if {
+	not old(machine, rest)
+	not is_retired(machine, rest)
+}
+
+is_retired(machine, rest) if {
+	count(rest) == 0
+	retired[machine]
+}
 
 # In these, the number is not that of the CPUs.
 old(machine, rest) if {

@@ -1,6 +1,7 @@
 # Data on Google Cloud and Azure that everybody can read.
 package tidegate.infrastructure.public_clouds
 
+import data.tidegate.infrastructure.network
 import data.tidegate.infrastructure.plan
 
 everybody := {"allUsers", "allAuthenticatedUsers"}
@@ -23,6 +24,28 @@ granted[i] contains role if {
 	role := object.get(resource.values, "role", "")
 }
 
+# Whole policies: a text, or the document that it is made of.
+granted[i] contains role if {
+	some type, places in plan.at
+	startswith(type, "google_")
+	endswith(type, "_iam_policy")
+	some i in places
+	text := input.resources[i].values.policy_data
+	json.is_valid(text)
+	some binding in plan.list(json.unmarshal(text).bindings)
+	some member in plan.list(binding.members)
+	member in everybody
+	role := object.get(binding, "role", "")
+}
+
+granted[i] contains role if {
+	some i in plan.at.google_iam_policy
+	some binding in plan.list(object.get(input.resources[i].values, "binding", null))
+	some member in plan.list(binding.members)
+	member in everybody
+	role := object.get(binding, "role", "")
+}
+
 deny contains plan.found("members-public", "public_data", resource, title, fix) if {
 	some i, roles in granted
 	some role in roles
@@ -42,11 +65,14 @@ warn contains plan.found("service-public", "public_data", resource, title, fix) 
 }
 
 deny contains plan.found("bucket-acl-public", "public_data", resource, title, fix) if {
-	some i in plan.at.google_storage_bucket_acl
+	some type in ["google_storage_bucket_acl", "google_storage_object_acl", "google_storage_default_object_acl", "google_storage_bucket_object"]
+	some i in plan.at[type]
 	resource := input.resources[i]
-	resource.values.predefined_acl in {"publicRead", "publicReadWrite", "authenticatedRead"}
-	title := concat("", ["Everybody on the internet can get at this bucket: its ACL is `", resource.values.predefined_acl, "`"])
-	fix := "Set `predefined_acl = \"private\"`, and `uniform_bucket_level_access = true` on the bucket."
+	some attribute in ["predefined_acl", "default_acl"]
+	acl := resource.values[attribute]
+	acl in {"publicRead", "publicReadWrite", "authenticatedRead"}
+	title := concat("", ["Everybody on the internet can get at this bucket: its `", attribute, "` is `", acl, "`"])
+	fix := concat("", ["Set `", attribute, " = \"private\"`, and `uniform_bucket_level_access = true` on the bucket."])
 }
 
 deny contains plan.found("bucket-acl-public", "public_data", resource, title, fix) if {
@@ -83,15 +109,24 @@ deny contains plan.found("dataset-public", "public_data", resource, title, fix) 
 	fix := "Name groups or people in `access` instead of `allAuthenticatedUsers`."
 }
 
+deny contains plan.found("dataset-public", "public_data", resource, title, fix) if {
+	some i in plan.at.google_bigquery_dataset_access
+	resource := input.resources[i]
+	some attribute in ["special_group", "iam_member"]
+	resource.values[attribute] in everybody
+	title := "Everybody with a Google account can read this dataset"
+	fix := "Name a group or a person instead of `allAuthenticatedUsers`."
+}
+
 deny contains plan.found("database-public", "public_data", resource, title, fix) if {
 	some i in plan.at.google_sql_database_instance
 	resource := input.resources[i]
 	some settings in plan.list(resource.values.settings)
 	some address in plan.list(settings.ip_configuration)
-	some network in plan.list(address.authorized_networks)
-	endswith(network.value, "/0")
-	title := "The whole internet is let through to this database: anybody can try passwords on it"
-	fix := "Take the network that ends in `/0` out of `authorized_networks`, and use a private address or the Cloud SQL proxy."
+	some let_in in plan.list(address.authorized_networks)
+	network.world(let_in.value)
+	title := "The whole internet, or much of it, is let through to this database: anybody can try passwords on it"
+	fix := "Take networks such as `0.0.0.0/0` out of `authorized_networks`, and use a private address or the Cloud SQL proxy."
 }
 
 deny contains plan.found("container-public", "public_data", resource, title, fix) if {
@@ -111,28 +146,24 @@ warn contains plan.found("storage-may-be-public", "public_data", resource, title
 	fix := concat("", ["Set `", attribute, " = false`. It is on unless you say so."])
 }
 
-firewalls := {
-	"azurerm_mssql_firewall_rule",
-	"azurerm_sql_firewall_rule",
-	"azurerm_postgresql_firewall_rule",
-	"azurerm_postgresql_flexible_server_firewall_rule",
-	"azurerm_mysql_firewall_rule",
-	"azurerm_mysql_flexible_server_firewall_rule",
-	"azurerm_mariadb_firewall_rule",
-	"azurerm_redis_firewall_rule",
+# Of databases, caches and workspaces alike.
+firewall(type) if {
+	startswith(type, "azurerm_")
+	endswith(type, "_firewall_rule")
 }
 
 deny contains plan.found("database-public", "public_data", resource, title, fix) if {
-	some type in firewalls
-	some i in plan.at[type]
+	some type, places in plan.at
+	firewall(type)
+	some i in places
 	resource := input.resources[i]
 	some start in ["start_ip_address", "start_ip"]
 	some end in ["end_ip_address", "end_ip"]
 	first := to_number(split(resource.values[start], ".")[0])
 	last := to_number(split(resource.values[end], ".")[0])
 
-	# From 0.0.0.0 to 0.0.0.0 stands for Azure's own services.
-	last - first > 64
+	# From 0.0.0.0 to 0.0.0.0 stands for Azure's own services. Several rules may cut the world into pieces.
+	last > first
 	title := "The whole internet, or much of it, is let through to this database: anybody can try passwords on it"
 	fix := "Let only the addresses through that the app has, or use a private endpoint and no rule at all."
 }

@@ -4,6 +4,13 @@ package tidegate.infrastructure.size
 import data.tidegate.infrastructure.machines
 import data.tidegate.infrastructure.plan
 
+# Where the resources of a type stand that the plan makes. What is only read is there already, and is somebody's else.
+managed[type] contains i if {
+	some type, places in plan.at
+	some i in places
+	input.resources[i].mode == "managed"
+}
+
 # Where the type of a machine stands, and how many there are of it.
 single := [
 	{"cloud": "aws", "type": "aws_instance", "of": "instance_type", "times": []},
@@ -14,6 +21,9 @@ single := [
 	{"cloud": "aws", "type": "aws_neptune_cluster_instance", "of": "instance_class", "times": []},
 	{"cloud": "aws", "type": "aws_elasticache_cluster", "of": "node_type", "times": ["num_cache_nodes"]},
 	{"cloud": "aws", "type": "aws_redshift_cluster", "of": "node_type", "times": ["number_of_nodes"]},
+	{"cloud": "aws", "type": "aws_dms_replication_instance", "of": "replication_instance_class", "times": []},
+	{"cloud": "aws", "type": "aws_mq_broker", "of": "host_instance_type", "times": []},
+	{"cloud": "aws", "type": "aws_emr_instance_group", "of": "instance_type", "times": ["instance_count"]},
 	{"cloud": "aws", "type": "aws_sagemaker_notebook_instance", "of": "instance_type", "times": []},
 	{"cloud": "google", "type": "google_compute_instance", "of": "machine_type", "times": []},
 	{"cloud": "azure", "type": "azurerm_linux_virtual_machine", "of": "size", "times": []},
@@ -21,6 +31,7 @@ single := [
 	{"cloud": "azure", "type": "azurerm_virtual_machine", "of": "vm_size", "times": []},
 	{"cloud": "azure", "type": "azurerm_linux_virtual_machine_scale_set", "of": "sku", "times": ["instances"]},
 	{"cloud": "azure", "type": "azurerm_windows_virtual_machine_scale_set", "of": "sku", "times": ["instances"]},
+	{"cloud": "azure", "type": "azurerm_orchestrated_virtual_machine_scale_set", "of": "sku_name", "times": ["instances"]},
 	{"cloud": "azure", "type": "azurerm_kubernetes_cluster_node_pool", "of": "vm_size", "times": ["max_count", "node_count"]},
 	{"cloud": "azure", "type": "azurerm_service_plan", "of": "sku_name", "times": ["worker_count"]},
 	{"cloud": "azure", "type": "azurerm_postgresql_flexible_server", "of": "sku_name", "times": []},
@@ -31,6 +42,8 @@ single := [
 nested := [
 	{"cloud": "aws", "type": "aws_opensearch_domain", "block": "cluster_config", "of": "instance_type", "times": ["instance_count"]},
 	{"cloud": "aws", "type": "aws_elasticsearch_domain", "block": "cluster_config", "of": "instance_type", "times": ["instance_count"]},
+	{"cloud": "aws", "type": "aws_emr_cluster", "block": "master_instance_group", "of": "instance_type", "times": ["instance_count"]},
+	{"cloud": "aws", "type": "aws_emr_cluster", "block": "core_instance_group", "of": "instance_type", "times": ["instance_count"]},
 	{"cloud": "google", "type": "google_sql_database_instance", "block": "settings", "of": "tier", "times": []},
 	{"cloud": "azure", "type": "azurerm_kubernetes_cluster", "block": "default_node_pool", "of": "vm_size", "times": ["max_count", "node_count"]},
 ]
@@ -38,7 +51,7 @@ nested := [
 # Each: where the resource stands, what the type is called, and how many of it there are.
 machine contains [i, row.cloud, name, times] if {
 	some row in single
-	some i in plan.at[row.type]
+	some i in managed[row.type]
 	values := input.resources[i].values
 	name := object.get(values, row.of, null)
 	times := doubled(values) * most(values, row.times)
@@ -46,30 +59,21 @@ machine contains [i, row.cloud, name, times] if {
 
 machine contains [i, row.cloud, name, times] if {
 	some row in nested
-	some i in plan.at[row.type]
+	some i in managed[row.type]
 	some block in plan.list(object.get(input.resources[i].values, row.block, null))
 	name := object.get(block, row.of, null)
 	times := most(block, row.times)
 }
 
 machine contains [i, "aws", name, times] if {
-	some i in plan.at.aws_eks_node_group
+	some i in managed.aws_eks_node_group
 	values := input.resources[i].values
 	times := plan.highest({1} | {most(scaling, ["max_size"]) | some scaling in plan.list(object.get(values, "scaling_config", null))})
 	some name in alternatives(object.get(values, "instance_types", null))
 }
 
-machine contains [i, "google", name, times] if {
-	some i in plan.at.google_container_node_pool
-	values := input.resources[i].values
-	scaled := {most(scaling, ["max_node_count", "total_max_node_count"]) | some scaling in plan.list(object.get(values, "autoscaling", null))}
-	times := plan.highest({most(values, ["node_count", "initial_node_count"])} | scaled)
-	some config in plan.list(object.get(values, "node_config", null))
-	name := object.get(config, "machine_type", null)
-}
-
 machine contains [i, "aws", name, times] if {
-	some i in plan.at.aws_elasticache_replication_group
+	some i in managed.aws_elasticache_replication_group
 	values := input.resources[i].values
 	copies := number(object.get(values, "replicas_per_node_group", 0), 0) + 1
 	times := plan.highest([most(values, ["num_cache_clusters"]), most(values, ["num_node_groups"]) * copies])
@@ -77,7 +81,7 @@ machine contains [i, "aws", name, times] if {
 }
 
 machine contains [i, "aws", name, 3] if {
-	some i in plan.at.aws_rds_cluster
+	some i in managed.aws_rds_cluster
 	name := object.get(input.resources[i].values, "db_cluster_instance_class", null)
 	is_string(name)
 	name != ""
@@ -117,6 +121,8 @@ vcpus("aws", name) := machines.aws(name)
 
 vcpus("google", name) := machines.google(name)
 
+vcpus("azure_sql", name) := machines.azure_sql(name)
+
 vcpus("azure", name) := machines.azure(name)
 
 known(cloud, name) if {
@@ -132,22 +138,15 @@ sized[i] contains n if {
 
 # Capacity that grows by itself: four units have about as much memory as one CPU comes with.
 sized[i] contains n if {
-	some i in plan.at.aws_rds_cluster
+	some i in managed.aws_rds_cluster
 	some scaling in plan.list(object.get(input.resources[i].values, "serverlessv2_scaling_configuration", null))
 	n := ceil(scaling.max_capacity / 4)
-}
-
-sized[i] contains n if {
-	some i in plan.at.aws_ecs_task_definition
-	n := ceil(to_number(input.resources[i].values.cpu) / 1024)
 }
 
 # Groups of machines that are made from a template. Which one cannot be seen in a plan, so the largest of the plan counts,
 # and two CPUs at least.
 groups := [
 	{"cloud": "aws", "type": "aws_autoscaling_group", "times": ["max_size"]},
-	{"cloud": "google", "type": "google_compute_instance_group_manager", "times": ["target_size"]},
-	{"cloud": "google", "type": "google_compute_region_instance_group_manager", "times": ["target_size"]},
 ]
 
 templates := [
@@ -159,12 +158,12 @@ templates := [
 
 template contains [i, row.cloud, name] if {
 	some row in templates
-	some i in plan.at[row.type]
+	some i in managed[row.type]
 	name := object.get(input.resources[i].values, row.of, null)
 }
 
 template contains [i, "aws", name] if {
-	some i in plan.at.aws_autoscaling_group
+	some i in managed.aws_autoscaling_group
 	some mixed in plan.list(object.get(input.resources[i].values, "mixed_instances_policy", null))
 	some launch in plan.list(object.get(mixed, "launch_template", null))
 	some override in plan.list(object.get(launch, "override", null))
@@ -179,7 +178,7 @@ template_vcpus[cloud] contains n if {
 
 grouped contains [i, row.cloud, times] if {
 	some row in groups
-	some i in plan.at[row.type]
+	some i in managed[row.type]
 	times := most(input.resources[i].values, row.times)
 }
 

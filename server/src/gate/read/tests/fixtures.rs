@@ -175,8 +175,8 @@ fn every_report_of_vulnerabilities_comes_to_what_it_shows() {
         (
             GRYPE,
             "clean/evidence/grype.json",
-            "grype proven, 0",
-            "it says what it looked at, with a database that was in order",
+            "grype no proof, 0",
+            "an empty folder gives the same report: a list of packages has to be beside it",
         ),
         (TRIVY, "clean/evidence/trivy.json", "trivy proven, 0", "it names the list of packages that it read"),
         (OSV, "clean/evidence/osv.json", "osv-scanner no proof, 0", "an empty folder gives the same report"),
@@ -259,7 +259,11 @@ fn a_known_fix_is_named_in_words() {
 #[test]
 fn proofs_say_what_was_looked_at_and_a_missing_one_what_to_do() {
     let proof = |read, path| super::facts(read, &fixture(path)).scans[0].proof.clone();
-    let grype = proof(GRYPE, "clean/evidence/grype.json");
+    let Proof::Missing(grype) = proof(GRYPE, "clean/evidence/grype.json") else {
+        panic!("nothing in a folder proves nothing alone")
+    };
+    assert!(grype.contains("Hand in an SBOM"), "{grype}");
+    let grype = proof(GRYPE, "faulty/evidence/grype.json");
     assert_eq!(grype, Proof::Given("`.` (directory), with a database of 2026-01-15".to_owned()));
     assert_eq!(proof(TRIVY, "clean/evidence/trivy.json"), Proof::Given("1 list of packages".to_owned()));
     assert_eq!(proof(OSV, "faulty/evidence/osv.json"), Proof::Given("1 package of 1 file".to_owned()));

@@ -63,7 +63,10 @@ fn of_a_choice_the_mildest_counts_and_of_a_sum_the_strictest() {
         ("MIT OR LicenseRef-Ours", Permissive),
         ("MIT AND LicenseRef-Ours", Unknown),
         ("GPL-2.0-only AND LicenseRef-Ours", StrongCopyleft),
-        ("GPL-2.0-only OR LicenseRef-Ours", Unknown),
+        ("GPL-2.0-only OR LicenseRef-Ours", StrongCopyleft),
+        ("LicenseRef-Commercial OR GPL-3.0-only", StrongCopyleft),
+        ("LicenseRef-Ours OR LicenseRef-Theirs", Unknown),
+        ("MIT AND (GPL-3.0-only OR LicenseRef-Commercial)", StrongCopyleft),
         ("GPL-2.0-only WITH Classpath-exception-2.0", WeakCopyleft),
         ("GPL-2.0 WITH Classpath-exception-2.0", WeakCopyleft),
         ("GPL-3.0-or-later WITH GCC-exception-3.1", WeakCopyleft),
@@ -104,6 +107,9 @@ fn words_of_package_indexes_are_understood() {
         ("LicenseRef-MIT-License", Permissive),
         ("LGPL with exceptions", WeakCopyleft),
         ("GPL or MIT", Permissive),
+        ("GNU AFFERO GPL 3.0", StrongCopyleft),
+        ("Dual Licensed - GNU AFFERO GPL 3.0 or Artifex Commercial License", StrongCopyleft),
+        ("GPLv3 or a commercial licence", StrongCopyleft),
         ("GPL and MIT License", StrongCopyleft),
         ("MIT License\n\nCopyright (c) 2026\n\nPermission is hereby granted", Permissive),
     ]);
@@ -150,6 +156,7 @@ proptest! {
         let whole = rank(classify(&names.join(" AND ")));
         prop_assert!(names.iter().all(|name| rank(classify(name)) <= whole));
         let choice = rank(classify(&names.join(" OR ")));
-        prop_assert!(names.iter().all(|name| rank(classify(name)) >= choice));
+        let mut known = names.iter().filter(|name| **name != "LicenseRef-Ours");
+        prop_assert!(known.all(|name| rank(classify(name)) >= choice));
     }
 }

@@ -16,7 +16,7 @@ type Read = fn(Digest, &[u8]) -> Result<Facts, Problem>;
 
 const CYCLONEDX: Read = super::cyclonedx::read;
 const SPDX: Read = super::spdx::read;
-const GRYPE: Read = super::grype::read;
+const GRYPE: Read = |piece, bytes| super::grype::read(piece, bytes).map(|(facts, _)| facts);
 const TRIVY: Read = super::trivy::read;
 const OSV: Read = super::osv::read;
 const OPENVEX: Read = super::openvex::read;

@@ -107,7 +107,7 @@ fn more_entries_than_can_be_judged_are_refused() {
     let components = vec![json!({}); super::super::lists::MAX_LISTED + 1];
     let (code, detail) = refused(CYCLONEDX, &bom(json!({"components": components})));
     assert_eq!(code, ProblemCode::TooLarge);
-    assert!(detail.contains("longer than is taken"), "{detail}");
+    assert!(detail.contains("more in it than is taken"), "{detail}");
 }
 
 #[test]

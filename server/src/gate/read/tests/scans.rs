@@ -76,6 +76,12 @@ fn grype_has_to_say_what_it_looked_at_and_that_its_database_was_in_order() {
     let proof = |more| facts_of(GRYPE, &grype(more)).scans[0].proof.clone();
     let with_db =
         |db: Value| json!({"descriptor": {"name": "grype", "timestamp": "2026-01-15T10:01:00Z", "db": db}});
+    assert!(matches!(proof(json!({})), Proof::Missing(why) if why.contains("empty folder")));
+    let proof = |more| {
+        let mut report = grype(more);
+        report["matches"] = json!([matched("CVE-2020-1", "Low")]);
+        facts_of(GRYPE, &report).scans[0].proof.clone()
+    };
     assert!(matches!(proof(json!({})), Proof::Given(_)));
     assert!(matches!(proof(json!({"source": null})), Proof::Missing(_)));
     assert!(matches!(proof(json!({"source": {"type": "directory", "target": ""}})), Proof::Missing(_)));
@@ -96,6 +102,8 @@ fn grype_has_to_say_what_it_looked_at_and_that_its_database_was_in_order() {
     assert!(matches!(proof(image), Proof::Given(text) if text.contains("`discount:1` (image)")));
     let old = with_db(json!({"status": {"built": "2025-12-15T10:01:00Z", "valid": true}}));
     assert!(matches!(proof(old), Proof::Given(text) if text.ends_with("31 days old when it was used")));
+    let of_2020 = with_db(json!({"status": {"built": "2020-01-15T06:00:00Z", "valid": true}}));
+    assert!(matches!(proof(of_2020), Proof::Missing(why) if why.contains("grype db update")));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use rollout_rules::ids::{
     Revision, SegmentKey, TokenId, VariantKey, WaiverId, WebhookId,
 };
 use rollout_rules::percent::Exposure;
+use rollout_rules::proposal::StoodOn;
 use rollout_rules::runbook::EffectId;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -317,6 +318,9 @@ pub(super) struct ProposalView {
     hash: Digest,
     /// The revision of the flag that the proposer saw.
     seen: OrNull<Revision>,
+    /// What the gate stood on where it may raise production: its approvals are good for that alone. Null: it raises no production, or
+    /// is older than this, and is refused there.
+    stood_on: OrNull<StoodOn>,
     proposed_by: Actor,
     at: Time,
     reason: String,
@@ -331,6 +335,8 @@ pub(super) struct ProposalView {
     roles: Option<Vec<RoleAskedView>>,
     /// While it is open: what the gate lacks of what it would raise, in words; empty if nothing.
     gate_missing: Option<Vec<String>>,
+    /// While it is open, and what it stood on is no longer so: what changed. It has to be proposed again.
+    outdated: Option<String>,
     /// After a change of the proposal: the revision that made it.
     revision: Option<Revision>,
 }

@@ -4,7 +4,7 @@ use tree_sitter::Node;
 
 use super::super::module::{Body, Import};
 use super::super::syntax::{holds, part, parts, text_of};
-use super::truth::{Asserters, call_can_fail, property_can_fail};
+use super::truth::{Asserters, asserted_name, call_can_fail, forgets_errors, is_promised, property_can_fail};
 
 /// Kinds of nodes that are functions.
 pub(super) const FUNCTIONS: [&str; 6] = [
@@ -162,7 +162,10 @@ fn visit(node: Node<'_>, text: &str, body: &mut Body, asserters: &Asserters, swa
             visit_function(node, text, &mut inside, asserters, swallowed);
             inside.settle();
             body.absorb(&inside);
-            body.asserts |= inside.asserts;
+            // Its own names are none of those that the whole imports.
+            let own = std::mem::take(&mut inside.asserted_names);
+            body.asserts |= inside.asserts || own.iter().any(|name| inside.locals.contains(name));
+            body.asserted_names.extend(own.into_iter().filter(|name| !inside.locals.contains(name)));
             return;
         }
         "identifier" | "shorthand_property_identifier" => {
@@ -172,12 +175,24 @@ fn visit(node: Node<'_>, text: &str, body: &mut Body, asserters: &Asserters, swa
             let chain: String = text_of(node, text).split_whitespace().collect();
             return body.use_chain(&chain.replace('?', ""));
         }
+        // Nobody waits for it: it fails, if at all, when the test is long over.
+        "expression_statement" if parts(node).into_iter().any(|inside| is_promised(inside, text)) => {
+            return parts(node).into_iter().for_each(|inside| visit(inside, text, body, asserters, true));
+        }
         "expression_statement" if !swallowed => {
             let member = parts(node).into_iter().next().filter(|inside| inside.kind() == "member_expression");
             body.asserts |= member.is_some_and(|member| property_can_fail(member, text));
         }
+        "call_expression" if forgets_errors(node, text) => {
+            return parts(node).into_iter().for_each(|inside| visit(inside, text, body, asserters, true));
+        }
         "call_expression" => {
-            body.asserts |= !swallowed && call_can_fail(node, text, asserters);
+            match asserted_name(node, text) {
+                Some(name) if !swallowed => {
+                    body.asserted_names.insert(name.to_owned());
+                }
+                _ => body.asserts |= !swallowed && call_can_fail(node, text, asserters),
+            }
             if let Some((module, name)) = loaded(node, text) {
                 let local = format!("require({module})");
                 body.use_name(&local);

@@ -167,13 +167,46 @@ fn is_switched_off(options: Node<'_>, text: &str) -> bool {
         })
 }
 
-/// The title as it is written; of what is only known when it runs, the source.
+/// The title as it is written. What is only known when it runs is written as in a template: `${row.title}`.
 fn title_of(first: Node<'_>, text: &str) -> String {
-    match plain_string(first, text) {
-        Some(title) => title,
-        None if FUNCTIONS.contains(&first.kind()) => {
-            part(first, "name").map_or("", |name| text_of(name, text)).to_owned()
+    if let Some(title) = plain_string(first, text) {
+        return title;
+    }
+    if FUNCTIONS.contains(&first.kind()) {
+        return part(first, "name").map_or("", |name| text_of(name, text)).to_owned();
+    }
+    let written = text_of(first, text);
+    match first.kind() {
+        "template_string" => written.trim_matches('`').to_owned(),
+        "parenthesized_expression" => parts(first).first().map_or_else(String::new, |it| title_of(*it, text)),
+        "binary_expression" => ["left", "right"]
+            .into_iter()
+            .filter_map(|side| part(first, side))
+            .map(|side| title_of(side, text))
+            .collect(),
+        // Runners call a group of a class by its name: `describe(Cart, …)`, `describe(Cart.name, …)`.
+        _ if written.starts_with(char::is_uppercase) => {
+            written.strip_suffix(".name").unwrap_or(written).to_owned()
         }
-        None => text_of(first, text).trim_matches('`').to_owned(),
+        _ => format!("${{{written}}}"),
+    }
+}
+
+/// Shortest start of a title that it can be found by, in bytes.
+const MIN_START: usize = 3;
+
+/// What a test is called in reports. One whose title begins with what is only known when it runs is found by its file.
+pub(super) fn name_in_reports(path: &str, titles: &[String]) -> String {
+    let title = titles.join(" ");
+    let is_filled_in = |at: &usize| {
+        let next = title.as_bytes().get(at + 1);
+        next.is_some_and(|next| next.is_ascii_alphabetic() || matches!(next, b'{' | b'#' | b'.'))
+    };
+    let first = title.match_indices(['%', '$']).map(|(at, _)| at).find(is_filled_in);
+    match first {
+        Some(at) if title[..at].trim().len() < MIN_START => {
+            format!("{} {title}", path.rsplit('/').next().unwrap_or(path))
+        }
+        _ => title,
     }
 }

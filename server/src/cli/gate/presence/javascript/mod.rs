@@ -10,9 +10,9 @@ use std::rc::Rc;
 use tree_sitter::Node;
 
 use super::module::{Body, Import, Module, Test, is_test_path};
-use super::syntax::{ProblemKind, Tongue, parse, part, parts, text_of};
+use super::syntax::{ProblemKind, Tongue, holds, parse, part, parts, text_of};
 use body::{FUNCTIONS, bound_names, declared_imports, of_function, of_node, plain_string};
-use calls::{Declared, Role, declared, is_skip_statement, runner_names};
+use calls::{Declared, Role, declared, is_skip_statement, name_in_reports, runner_names};
 use truth::{Asserters, is_assertion_module};
 
 /// Deepest nesting of groups and tests; deeper ones are not read.
@@ -207,7 +207,7 @@ impl<'t> Reader<'t> {
     fn add(&mut self, name: String, body: &Body) {
         let known = self.module.named.entry(name).or_default();
         known.absorb(body);
-        known.asserts |= body.asserts;
+        known.take_asserts(body);
     }
 
     /// Reads the tests in a file, or in the callback of a group or test.
@@ -253,7 +253,7 @@ impl<'t> Reader<'t> {
         let skipped = group.skipped || parts(block).into_iter().any(|it| is_skip_statement(it, self.text));
         if !skipped {
             let body = self.body_of(callback, &asserters);
-            let name = group.titles.join(" ");
+            let name = name_in_reports(&self.module.path, &group.titles);
             self.module.add_test(Test { name, body, around: group.around.clone(), class: String::new() });
             self.group(block, &group);
         }
@@ -294,7 +294,10 @@ fn count_functions(node: Node<'_>, text: &str, parent: &str, in_function: bool) 
                     "export_statement",
                 ];
                 let has_statements = part(node, "body").is_some_and(|body| body.kind() == "statement_block");
-                named_by.contains(&parent) || (has_statements && !in_function)
+                let does_more =
+                    || part(node, "body").is_some_and(|body| calls_something(body) || holds(body, &JSX));
+                named_by.contains(&parent)
+                    || (!in_function && (has_statements || (parent == "arguments" && does_more())))
             }
             _ => true,
         };
@@ -303,6 +306,15 @@ fn count_functions(node: Node<'_>, text: &str, parent: &str, in_function: bool) 
         .into_iter()
         .map(|it| count_functions(it, text, node.kind(), inside))
         .fold(u32::from(counts), u32::saturating_add)
+}
+
+/// Elements of pages.
+const JSX: [&str; 2] = ["jsx_element", "jsx_self_closing_element"];
+
+/// Whether an expression calls anything; what it only loads, as `import('./page')` does, is code of another file.
+fn calls_something(node: Node<'_>) -> bool {
+    let loads = || part(node, "function").is_some_and(|function| function.kind() == "import");
+    (node.kind() == "call_expression" && !loads()) || parts(node).into_iter().any(calls_something)
 }
 
 fn is_empty_constructor(method: Node<'_>, text: &str) -> bool {

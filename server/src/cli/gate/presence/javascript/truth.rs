@@ -146,6 +146,62 @@ pub(super) fn property_can_fail(member: Node<'_>, text: &str) -> bool {
         }
 }
 
+/// The name of which a call asserts no more than that it stands for something: `expect(price).toBeDefined()`,
+/// `expect(typeof price).toBe('function')`, `assert(price)`.
+pub(super) fn asserted_name<'s>(call: Node<'_>, text: &'s str) -> Option<&'s str> {
+    let function = part(call, "function")?;
+    let arguments = part(call, "arguments").map(parts).unwrap_or_default();
+    let named = |node: Node<'_>| (node.kind() == "identifier").then(|| text_of(node, text));
+    let typed = |node: Node<'_>| {
+        let is_typeof = node.kind() == "unary_expression" && text_of(node, text).starts_with("typeof");
+        part(node, "argument").filter(|_| is_typeof).and_then(named)
+    };
+    if function.kind() == "identifier" {
+        let asserts = matches!(text_of(function, text), "assert" | "ok");
+        return arguments.first().copied().filter(|_| asserts).and_then(named);
+    }
+    let chain = Chain::of(function, text);
+    let Root::Expect(subject) = chain.root else {
+        let is_ok = matches!(text_of(function, text), "assert.ok" | "t.ok" | "t.truthy");
+        return arguments.first().copied().filter(|_| is_ok).and_then(named);
+    };
+    let nothing = ["toBeNull", "toBeUndefined", "toBeFalsy"];
+    match chain.names.as_slice() {
+        ["toBeDefined" | "toBeTruthy"] => named(subject),
+        ["not", matcher] if nothing.contains(matcher) => named(subject),
+        ["toBe" | "toEqual" | "toStrictEqual"] => typed(subject),
+        ["toBeInstanceOf"] => {
+            let is_function = arguments.first().is_some_and(|of| text_of(*of, text) == "Function");
+            named(subject).filter(|_| is_function)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a call catches what fails before it and says nothing: `check().catch(() => {})`.
+pub(super) fn forgets_errors(call: Node<'_>, text: &str) -> bool {
+    let function = part(call, "function");
+    let catches = function.and_then(|it| part(it, "property")).is_some_and(|it| text_of(it, text) == "catch");
+    let handler = part(call, "arguments").map(parts).and_then(|all| all.first().copied());
+    catches
+        && handler
+            .and_then(|handler| part(handler, "body"))
+            .is_some_and(|it| text_of(it, text).split_whitespace().collect::<String>() == "{}")
+}
+
+/// Whether a call asserts something of a promise, and gives back one: `expect(price()).resolves.toBe(1)`, `assert.rejects(price())`.
+pub(super) fn is_promised(call: Node<'_>, text: &str) -> bool {
+    let Some(function) = part(call, "function").filter(|it| it.kind() == "member_expression") else {
+        return false;
+    };
+    let chain = Chain::of(function, text);
+    match chain.root {
+        Root::Expect(_) => chain.names.iter().any(|name| matches!(*name, "resolves" | "rejects")),
+        Root::Name("assert") => chain.names == ["rejects"],
+        _ => false,
+    }
+}
+
 /// What a chain of names and calls begins with.
 enum Root<'t, 's> {
     /// `expect(subject)`, and its variants `expect.soft(subject)` and `expect.poll(subject)`.

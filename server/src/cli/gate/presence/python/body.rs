@@ -107,7 +107,15 @@ fn visit(node: Node<'_>, text: &str, body: &mut Body, swallowed: bool) {
             body.imports.extend(imports(node, text).0);
             return;
         }
-        "assert_statement" if !swallowed => body.asserts |= statement_can_fail(node, text),
+        "assert_statement" if !swallowed => match asserted_name(node, text) {
+            Some(name) if name.chars().any(char::is_lowercase) => {
+                body.asserted_names.insert(name.to_owned());
+            }
+            _ => body.asserts |= statement_can_fail(node, text),
+        },
+        "with_statement" if suppresses(node, text) => {
+            return parts(node).into_iter().for_each(|inside| visit(inside, text, body, true));
+        }
         "call" if !swallowed => body.asserts |= call_can_fail(node, text),
         "raise_statement" if !swallowed => {
             let raised = parts(node).into_iter().next().map_or("", |raised| text_of(raised, text));
@@ -162,8 +170,50 @@ fn visit_try(node: Node<'_>, text: &str, body: &mut Body, swallowed: bool) {
         swallows |= takes_all && !handler.asserts && !holds(clause, &["raise_statement", "assert_statement"]);
         body.join(&handler);
     }
+    // A `return` in it forgets the error that is on its way.
+    let ends = parts(node).into_iter().filter(|part| part.kind() == "finally_clause");
+    swallows |= ends.into_iter().flat_map(parts).flat_map(parts).any(|it| it.kind() == "return_statement");
     for inside in parts(node).into_iter().filter(|part| part.kind() != "except_clause") {
         visit(inside, text, body, swallowed || (swallows && inside.kind() == "block"));
+    }
+}
+
+/// Whether a `with` forgets every error in it: `contextlib.suppress(Exception)`.
+fn suppresses(with: Node<'_>, text: &str) -> bool {
+    let clause = parts(with).into_iter().find(|inside| inside.kind() == "with_clause");
+    clause.map(parts).unwrap_or_default().into_iter().any(|item| {
+        let written: String = text_of(item, text).split_whitespace().collect();
+        let caught =
+            written.split_once("suppress(").filter(|(before, _)| before.is_empty() || before.ends_with('.'));
+        caught.is_some_and(|(_, caught)| {
+            ["AssertionError", "Exception", "BaseException"]
+                .iter()
+                .any(|all| caught.split([',', ')', '.']).any(|one| one == *all))
+        })
+    })
+}
+
+/// The name of which an `assert` says no more than that it stands for something: `assert price`, `assert price is not None`,
+/// `assert callable(price)`.
+fn asserted_name<'t>(statement: Node<'_>, text: &'t str) -> Option<&'t str> {
+    let condition = parts(statement).into_iter().next()?;
+    let named = |node: Node<'_>| (node.kind() == "identifier").then(|| text_of(node, text));
+    match condition.kind() {
+        "identifier" => named(condition),
+        "call" => {
+            let callable = part(condition, "function").is_some_and(|it| text_of(it, text) == "callable");
+            let first = part(condition, "arguments").map(parts).and_then(|all| all.first().copied());
+            first.filter(|_| callable).and_then(named)
+        }
+        "comparison_operator" => {
+            let words: Vec<&str> = text_of(condition, text).split_whitespace().collect();
+            parts(condition)
+                .first()
+                .copied()
+                .filter(|_| words.ends_with(&["is", "not", "None"]))
+                .and_then(named)
+        }
+        _ => None,
     }
 }
 

@@ -1,12 +1,16 @@
 //! What an app's folder holds, as far as the gate asks: how many sources, and which files describe infrastructure or name
 //! dependencies.
 
+mod templates;
+mod terraform;
+
 use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::presence::is_test_path;
+use self::templates::is_template;
+use super::presence::{is_test_path, is_tool_settings};
 use super::walk::{Listed, WalkError, own_files};
 
 /// What a report of the inventory says it is.
@@ -16,6 +20,9 @@ pub const MAX_NAMED: usize = 100;
 /// How much of a YAML or JSON file is read to see whether it describes infrastructure.
 const HEAD_BYTES: u64 = 64 * 1024;
 
+/// How much of a file of Terraform is read.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
 /// The report that goes to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,18 +31,32 @@ pub struct InventoryReport {
     pub format: String,
     /// Files of the app, those that Git ignores, built ones and libraries aside.
     pub files: u64,
-    /// Source files of a language that is known, tests aside.
+    /// Source files of a language that is known, tests and settings of tools aside.
     pub sources: u64,
     /// Files that describe infrastructure, by path, at most [`MAX_NAMED`].
     pub infrastructure: Vec<String>,
+    /// What those among them declare that Terraform reads, by path.
+    pub declared: Vec<DeclaredNames>,
     /// Files that name dependencies, by path, at most [`MAX_NAMED`].
     pub manifests: Vec<String>,
+}
+
+/// What a file of Terraform declares, as plans name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredNames {
+    /// Its path in the app's folder.
+    pub path: String,
+    /// Resources and modules, such as `aws_s3_bucket.data` and `module.network`, in order, at most [`MAX_NAMED`].
+    pub names: Vec<String>,
 }
 
 /// Looks through an app's folder.
 pub fn inventory(folder: &Path) -> Result<InventoryReport, WalkError> {
     let files = own_files(folder)?;
-    let sources = files.iter().filter(|file| is_source(&file.path) && !is_test_path(&file.path)).count();
+    let sources = files.iter().filter(|file| is_source(&file.path)).count();
+    let infrastructure: Vec<&Listed> =
+        files.iter().filter(|file| describes_infrastructure(file)).take(MAX_NAMED).collect();
     let named = |is_it: &dyn Fn(&Listed) -> bool| -> Vec<String> {
         files.iter().filter(|file| is_it(file)).take(MAX_NAMED).map(|file| file.path.clone()).collect()
     };
@@ -43,7 +64,8 @@ pub fn inventory(folder: &Path) -> Result<InventoryReport, WalkError> {
         format: INVENTORY_FORMAT.to_owned(),
         files: files.len() as u64,
         sources: sources as u64,
-        infrastructure: named(&describes_infrastructure),
+        infrastructure: infrastructure.iter().map(|file| file.path.clone()).collect(),
+        declared: infrastructure.iter().filter_map(|file| terraform::declared(file)).collect(),
         manifests: named(&|file| names_dependencies(&file.path)),
     })
 }
@@ -57,12 +79,15 @@ fn ending_of(path: &str) -> &str {
 }
 
 fn is_source(path: &str) -> bool {
-    const ENDINGS: [&str; 37] = [
+    const ENDINGS: [&str; 38] = [
         "py", "js", "jsx", "mjs", "cjs", "ts", "tsx", "mts", "cts", "vue", "svelte", "rs", "go", "java",
         "kt", "kts", "scala", "groovy", "rb", "php", "cs", "fs", "vb", "c", "h", "cc", "cpp", "hpp", "swift",
-        "m", "dart", "ex", "exs", "pl", "lua", "r", "sh",
+        "m", "dart", "ex", "exs", "pl", "lua", "r", "sh", "ipynb",
     ];
-    ENDINGS.contains(&ending_of(path)) && !path.ends_with(".d.ts")
+    ENDINGS.contains(&ending_of(path))
+        && ![".d.ts", ".d.mts", ".d.cts"].iter().any(|declares| path.ends_with(declares))
+        && !is_test_path(path)
+        && !is_tool_settings(path)
 }
 
 fn names_dependencies(path: &str) -> bool {
@@ -128,46 +153,22 @@ fn describes_infrastructure(file: &Listed) -> bool {
     let by_name = NAMES.contains(&name)
         || [".tf", ".tofu", ".tf.json", ".tofu.json", ".tfvars", ".bicep"]
             .iter()
-            .any(|end| name.ends_with(end))
-        || is_compose(name);
+            .any(|end| name.ends_with(end));
     by_name || (matches!(ending_of(name), "yaml" | "yml" | "json" | "template") && is_template(&head(file)))
-}
-
-fn is_compose(name: &str) -> bool {
-    let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
-    stem.is_some_and(|stem| {
-        matches!(stem, "compose" | "docker-compose")
-            || stem.starts_with("docker-compose.")
-            || stem.starts_with("compose.")
-    })
 }
 
 /// The beginning of a file; of one that cannot be read, nothing.
 fn head(file: &Listed) -> String {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(&file.full).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut bytes));
-    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+    read(file, HEAD_BYTES)
 }
 
-/// Whether it is a template of CloudFormation or Azure, or a manifest of Kubernetes.
-fn is_template(head: &str) -> bool {
-    let has_key = |key: &str| {
-        head.lines().any(|line| {
-            let line = line.trim_start_matches(['-', ' ', '{', '\t']).trim_start_matches('"');
-            line.strip_prefix(key)
-                .is_some_and(|rest| rest.trim_start_matches('"').trim_start().starts_with(':'))
-        })
-    };
-    let has_line =
-        |key: &str| head.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
-    let in_json = head.trim_start().starts_with('{');
-    let in_one_line = |key: &str| in_json && head.contains(&format!("\"{key}\""));
-    has_key("AWSTemplateFormatVersion")
-        || has_key("Transform") && head.contains("AWS::Serverless")
-        || in_one_line("AWSTemplateFormatVersion")
-        || (has_line("apiVersion") && has_line("kind"))
-        || (in_one_line("apiVersion") && in_one_line("kind"))
-        || (in_json
-            && head.contains("schema.management.azure.com")
-            && head.contains("deploymentTemplate.json"))
+/// A whole file, as far as anybody writes one.
+fn whole(file: &Listed) -> String {
+    read(file, MAX_FILE_BYTES)
+}
+
+fn read(file: &Listed, most: u64) -> String {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(&file.full).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
