@@ -11,6 +11,7 @@ use crate::change::{Change, Command};
 use crate::flag::{
     Environment, EnvironmentKind, Flag, FlagKind, FlagState, MAX_FLAGS, Targeting, Tier, Variant,
 };
+use crate::gate::policy::Way;
 use crate::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
 use crate::snapshot::{App, FlagView, variant_when_on};
 use crate::time::UnixMs;
@@ -68,7 +69,11 @@ impl<'a> Case<'a> {
         // Born off: nobody is served anything by it, so an agent may do it too.
         self.authorise(Direction::Lower, Ground::Production, found.info().tier, false)?;
         if is_born_on(&flag) {
+            let off = Targeting::off(variant_when_on(&flag));
+            let on = Targeting { on: true, ..off.clone() };
             for environment in &environments {
+                let ground = Ground::of(environment.kind);
+                self.within_tier_limits((&off, &on, Way::Set), found.info().tier, ground)?;
                 self.authorise_at(Direction::Raise, (found, &environment.key), false)?;
             }
         }
@@ -125,6 +130,12 @@ impl<'a> Case<'a> {
             let expired = expiry(&environment.key).is_some_and(|at| at <= self.now);
             let wakes = expired && self.is_live(view, &environment.key);
             let direction = if wakes { Direction::Raise } else { Direction::Neutral };
+            if wakes {
+                let on = self.standing(view, &environment.key)?;
+                let off = Targeting { on: false, ..on.clone() };
+                let tier = view.app().info().tier;
+                self.within_tier_limits((&off, &on, Way::Set), tier, Ground::of(environment.kind))?;
+            }
             self.authorise_at(direction, (view.app(), &environment.key), false)?;
         }
         Ok(Decided::Change(Change::FlagExtended { app: app.clone(), flag: flag.clone(), expires_at: lives }))

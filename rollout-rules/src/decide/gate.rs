@@ -12,7 +12,7 @@ use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, GateCommand, PolicySet, SourceSet};
 use crate::flag::{Hold, HoldCause};
 use crate::gate::decision::{Decision, Occasion};
-use crate::gate::facts::{MAX_FACT_BYTES, MAX_PIECES};
+use crate::gate::facts::{MAX_ADDED, MAX_FACT_BYTES, MAX_PIECES};
 use crate::gate::policy::{Policy, RoleGrant};
 use crate::gate::trust::{MAX_TRUSTED, Source};
 use crate::governance::{Actor, Enforcement, GateStanding};
@@ -69,7 +69,7 @@ impl Case<'_> {
             let who_may = "a human or pipeline of the app (agents may ask for previews and sandboxes)";
             return Err(Refusal::NotAllowed { who_may });
         }
-        too_many("pieces of evidence of one decision", decision.evidence.len(), 2 * MAX_PIECES)?;
+        too_many("pieces of evidence of one decision", decision.evidence.len(), MAX_PIECES + MAX_ADDED)?;
         if decision.clone().fitted() != *decision {
             return Err(invalid("decision", "it holds more than an entry keeps: fit it first"));
         }

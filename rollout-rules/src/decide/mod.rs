@@ -229,6 +229,7 @@ fn fingerprint(command: &Command) -> Digest {
                 waiver.expires_at = UnixMs::default();
             }
         }
+        Command::Gate(GateCommand::ApproveWaiver { listed, .. }) => *listed = None,
         Command::Propose { id, .. } => *id = ProposalId::new("drawn").expect("a name of letters"),
         _ => {}
     }

@@ -47,7 +47,9 @@ impl<'a> Case<'a> {
         let ground = Ground::of(self.environment(view.app(), environment)?.kind);
         if direction == Direction::Raise {
             self.can_be_raised(view, record, environment)?;
-            self.within_tier_limits((&before, &after, Way::Set), tier, ground)?;
+            // What is held serves nobody yet.
+            let served = Targeting { on: before.on && !held, ..before.clone() };
+            self.within_tier_limits((&served, &after, Way::Set), tier, ground)?;
         }
         self.authorise_at(direction, (view.app(), environment), false)?;
         let ends_rollout = self.rollout_ended_by(view, environment, &before, &after, above.releases);

@@ -180,11 +180,15 @@ impl<'a> Case<'a> {
 
 /// Whether a waiver can count for anything, by what is known of what it is for; else why not, and what to do instead.
 fn may_count(waiver: &Waiver, tier: Tier, listed: Option<&Judged>) -> Result<(), Refusal> {
-    let named = listed.filter(|listed| Some(listed.finding.fingerprint) == waiver.fingerprint);
+    let is_it = |listed: &&Judged| {
+        let names = core::iter::once(&listed.finding.fingerprint).chain(&listed.also);
+        names.into_iter().any(|name| Some(*name) == waiver.fingerprint)
+    };
+    let named = listed.filter(is_it);
     let found = named.map(|listed| Found { finding: &listed.finding, hard_stop: listed.hard_stop });
     let Some(barred) = waiver.barred(tier, found) else { return Ok(()) };
     let (check, risk) = (waiver.check, waiver.risk.trim());
-    let glass = format!("in an emergency, `tidegate waiver break-glass --check {check}`");
+    let glass = format!("in an emergency, `tidegate waiver break-glass --check {check} --reason TEXT`");
     Err(match barred {
         Barred::Check => {
             invalid("check", format!("`{check}` is never waived in tier {}: mend what it found", tier as u8))

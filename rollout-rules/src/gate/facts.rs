@@ -22,6 +22,8 @@ use crate::time::UnixMs;
 
 /// Most pieces of evidence of one decision.
 pub const MAX_PIECES: usize = 50;
+/// Most pieces that are added to what a build was judged from.
+pub const MAX_ADDED: usize = 20;
 /// Most findings of one piece that are kept, the worst first; how many there were is kept too.
 pub const MAX_FINDINGS: usize = 1_000;
 /// Longest text taken from evidence, in bytes; longer ones are cut.

@@ -3,12 +3,12 @@
 use alloc::string::String;
 
 use super::decision::{CheckName, Decision};
-use super::facts::{AgentWork, CertificateClaims, MAX_PIECES, PipelineIdentity, SignerId};
+use super::facts::{AgentWork, CertificateClaims, MAX_ADDED, MAX_PIECES, PipelineIdentity, SignerId};
 use super::waiver::MAX_WAIVERS;
 use crate::release::MAX_VERSION_BYTES;
 
 /// Longest name of a piece of evidence that a decision keeps, in bytes.
-pub const MAX_NAME_BYTES: usize = 100;
+pub const MAX_NAME_BYTES: usize = 60;
 /// Longest text about signers and pipelines that a decision keeps, in bytes.
 pub const MAX_CLAIM_BYTES: usize = 200;
 /// Most signers that a decision names.
@@ -25,7 +25,7 @@ impl Decision {
         cut(self.version.as_mut(), MAX_VERSION_BYTES);
         self.checks.truncate(CheckName::ALL.len());
         self.waivers.truncate(MAX_WAIVERS);
-        self.evidence.truncate(MAX_PIECES);
+        self.evidence.truncate(MAX_PIECES + MAX_ADDED);
         cut(self.evidence.iter_mut().map(|piece| &mut piece.name), MAX_NAME_BYTES);
         self.signers.truncate(MAX_SIGNERS);
         self.signers.iter_mut().for_each(fit_signer);

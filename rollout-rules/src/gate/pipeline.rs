@@ -11,8 +11,8 @@ use super::trust::{Source, Trust};
 
 /// What may start a pipeline that asks for production, as GitHub (`event_name`) and GitLab (`pipeline_source`) call it. Each takes the right to
 /// write to the repository, and runs what is in it. Not among them is what strangers can start (pull and merge requests, comments), and what
-/// hides behind another pipeline what started that (`workflow_run`, `parent_pipeline`).
-pub const PRODUCTION_EVENTS: [&str; 11] = [
+/// hides behind another pipeline what started that (`workflow_run`, `pipeline`, `parent_pipeline`).
+pub const PRODUCTION_EVENTS: [&str; 10] = [
     "push",
     "merge_group",
     "release",
@@ -23,7 +23,6 @@ pub const PRODUCTION_EVENTS: [&str; 11] = [
     "webide",
     "api",
     "trigger",
-    "pipeline",
 ];
 
 /// Why a pipeline may not ask for production.
@@ -69,8 +68,8 @@ impl fmt::Display for NotForProduction {
             ),
             NotForProduction::Ref { git_ref } => write!(
                 f,
-                "the pipeline runs for {}, and the app's source takes production from other branches and tags: ask from one of those, or add \
-                 it with `tidegate app source set --ref`",
+                "the pipeline runs for {}, and the app's source takes production from other branches and tags: ask from one of those, or name \
+                 it beside them with `tidegate app source set APP --ref REF`, one `--ref` for each",
                 git_ref.as_ref().map_or_else(|| "no branch that it names".to_owned(), |git_ref| format!("`{git_ref}`"))
             ),
         }
@@ -162,7 +161,7 @@ pub fn unclear_issuer(source: Option<&Source>, trust: &Trust, identity: &Pipelin
     let named = source.is_some_and(|source| source.issuer.is_some());
     (several && !named).then(|| {
         format!(
-            "the policy trusts several issuers, and the app's source does not say whose numbers it means: say so with `tidegate app source set \
+            "the policy trusts several issuers, and the app's source does not say whose numbers it means: say so with `tidegate app source set APP \
              --issuer {}`",
             identity.issuer
         )

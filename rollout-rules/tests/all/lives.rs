@@ -116,7 +116,8 @@ fn waking_an_expired_flag_that_is_on_is_a_raise() {
     assert_eq!(world.refused(&human("ann"), extend(None, None)), "gate_missing");
     assert_eq!(world.refused(&world::agent(), extend(None, None)), "agents_only_propose");
     world.rules.gate = rollout_rules::governance::Enforcement::Report;
-    world.done(&ci(), extend(None, None));
+    assert_eq!(world.refused(&ci(), extend(None, None)), "tier_limit", "to everybody a person wakes it");
+    world.done(&human("ann"), extend(None, None));
     assert!(world.is_on("production"));
 }
 

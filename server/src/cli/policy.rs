@@ -36,7 +36,7 @@ pub enum PolicyCommand {
     ///
     /// The same for an app in another tier, or built from something else: policy test --app shop --tier 2
     Test(TestPolicy),
-    /// Judge by the policy of a file from now on (needs --reason, and an admin's token)
+    /// Judge by the policy of a file from now on (needs --reason, and an admin's or operator's token)
     ///
     /// What runs is judged again at once, and what is denied then is taken back: `policy test` says before what that would be.
     /// A file that was made by `policy show --json` is refused if the policy was changed since.

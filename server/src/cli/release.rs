@@ -225,7 +225,7 @@ fn list(session: &mut Session, app: &AppKey, places: &[Place], all: bool) -> Res
         ];
         table.toned_row(place.into_iter().chain(cells).collect());
     }
-    let nothing = "nobody told of a deployment: tidegate release deployed DIGEST --env ENV";
+    let nothing = "nobody told of a deployment: tidegate release deployed DIGEST --app APP --env ENV";
     Ok(table.write(&mut *session.out, session.style, nothing)?)
 }
 

@@ -23,7 +23,7 @@ pub enum SourceCommand {
         /// The app
         key: AppKey,
     },
-    /// Say what an app may be built from; what is not named stays as it is (an admin's token)
+    /// Say what an app may be built from; what is not named stays as it is (an admin's or operator's token)
     ///
     /// What runs is judged again by it: `policy test --app APP --source FILE` says before what that would take down.
     Set(Box<SetSource>),
@@ -149,7 +149,8 @@ fn show(session: &mut Session, app: &AppKey, body: &Value) -> Result<(), Failure
     let source = &body["source"];
     if source.is_null() {
         return session.say(format_args!(
-            "nobody said what {app} may be built from: tidegate app source set {app} --repository URI --builder URI"
+            "nobody said what {app} may be built from: tidegate app source set {app} --repository URL --repository-id N \
+             --builder URI --build-type URI"
         ));
     }
     let list = |name: &str| {

@@ -215,7 +215,8 @@ fn look_up(session: &Session, app: &AppKey, asked: &RequestWaiver) -> Result<Vec
     }
     if asked.check == CheckName::Vulnerabilities && !text(found, "fix").is_empty() {
         let said = format!(
-            "it can be mended, and a waiver counts only until then: {}. In an emergency: `tidegate waiver break-glass`",
+            "it can be mended, and a waiver counts only until then: {}. In an emergency: \
+             `tidegate waiver break-glass --check vulnerabilities --app {app} --reason WHY`",
             text(found, "fix")
         );
         return Err(Failure::usage(&said));

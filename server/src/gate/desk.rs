@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use rollout_rules::flag::EnvironmentKind;
-use rollout_rules::gate::decision::{CheckSummary, Decision, EvidenceRef, Judgement, Occasion};
-use rollout_rules::gate::facts::{AgentWork, Facts, Format, MAX_PIECES, PipelineIdentity};
+use rollout_rules::gate::decision::{CheckSummary, Decision, EvidenceRef, Judgement, Occasion, Verdict};
+use rollout_rules::gate::facts::{AgentWork, Facts, Format, MAX_ADDED, MAX_PIECES, PipelineIdentity};
 use rollout_rules::gate::waiver::Waiver;
 use rollout_rules::gate::{Subject, judge};
 use rollout_rules::ids::{AppKey, DecisionId, Digest, EnvKey};
@@ -17,7 +17,7 @@ use rollout_rules::time::UnixMs;
 use super::Gate;
 use super::compiled::Compiled;
 use super::files::Batch;
-use super::material::{Sealed, complete, is_sealed, joined, only_added};
+use super::material::{Sealed, complete, is_sealed, joined, only_added, says_its_time};
 use super::named::Gone;
 use super::read::{self, Reading};
 use super::told::summary;
@@ -108,7 +108,7 @@ impl std::fmt::Display for DeskError {
             }
             DeskError::TooManyPieces { pieces } => write!(
                 f,
-                "with what was handed in before it is {pieces} files, and {MAX_PIECES} are taken: ask without `add`, with those that count"
+                "with what was handed in before it is {pieces} files; {MAX_PIECES} are taken, and {MAX_ADDED} that are added later: leave out what does not count"
             ),
             DeskError::TooMuch { bytes } => write!(
                 f,
@@ -190,9 +190,10 @@ impl Gate {
             facts.pieces.iter_mut().for_each(|piece| piece.added = true);
         }
         if let (Some(before), Some(Earlier { facts: earlier, sealed, ages })) = (before, earlier) {
-            // What was handed in before is as old as it was then: nothing is renewed by handing it in again.
+            // What says itself when it was made, and is the same again, is as old as it was first: an old list of vulnerabilities renews
+            // nothing. What says no time, such as which files have tests, a new run makes the same.
             let first = |piece: &Digest, at: UnixMs| ages.get(piece).map_or(at, |first| at.min(*first));
-            for piece in &mut facts.pieces {
+            for piece in facts.pieces.iter_mut().filter(|piece| says_its_time(piece.format)) {
                 piece.received_at = first(&piece.digest, piece.received_at);
             }
             for sealed in &mut signed {
@@ -208,7 +209,7 @@ impl Gate {
         signed.dedup_by_key(|sealed| sealed.piece);
         // What a build is denied for later has room of its own: filled up with other files, there would be none for it.
         let (added, asked): (Vec<_>, Vec<_>) = facts.pieces.iter().partition(|piece| piece.added);
-        if added.len().max(asked.len()) > MAX_PIECES {
+        if added.len() > MAX_ADDED || asked.len() > MAX_PIECES {
             return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);
@@ -233,7 +234,13 @@ impl Gate {
             Ok(Earlier { facts, sealed, ages })
         };
         match read() {
-            Err(DeskError::Forgotten { .. }) if occasion != Occasion::NewEvidence => Ok(None),
+            // What a build was denied for is not forgotten because a file was damaged.
+            Err(DeskError::Forgotten { gone, .. })
+                if occasion != Occasion::NewEvidence
+                    && (!matches!(gone, Gone::Damaged) || before.verdict != Verdict::Deny) =>
+            {
+                Ok(None)
+            }
             other => other.map(Some),
         }
     }

@@ -16,6 +16,11 @@ pub(super) fn is_sealed(format: Option<Format>) -> bool {
     matches!(format, Some(Format::Dsse | Format::SigstoreBundle | Format::CosignSignature))
 }
 
+/// Whether a report says itself when it was made, and ages: one of vulnerabilities knows those of its day.
+pub(super) fn says_its_time(format: Option<Format>) -> bool {
+    matches!(format, Some(Format::Grype | Format::Trivy))
+}
+
 /// Leaves what came after the build was judged the first time.
 pub(super) fn only_added(facts: &mut Facts) {
     facts.pieces.retain(|piece| piece.added);

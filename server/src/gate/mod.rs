@@ -5,8 +5,8 @@
 //! | --- | --- |
 //! | bytes into facts, within bounds | [`read`], [`infrastructure`] (plans), [`trust`] (signatures and tokens), all by `json` |
 //! | a policy as somebody wrote it, and all that is wrong with it | [`written`] |
-//! | the policy made ready to judge by | [`compiled`] |
-//! | facts and policy into a decision with its receipt | [`desk`], `material` |
+//! | the policy made ready to judge by, and the keys of issuers that it names | [`compiled`], [`key_sets`] |
+//! | facts and policy into a decision with its receipt | [`desk`], from `material`; `told`, what the receipt says |
 //! | a finding of the last decision, for who asks for a waiver | `listed` |
 //! | evidence, facts, judgements and receipts, by their digests | [`files`], `sweep` |
 //! | for how long those are kept | [`named`] |

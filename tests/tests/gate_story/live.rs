@@ -89,6 +89,9 @@ pub(crate) fn go_live(app: &Discount) -> People {
         .run(&["release", "deployed", ARTIFACT, "--env", "production", "--version", "1.0.0"])
         .expect(0);
     app.ada.run(&["gate", "show", "--env", "production"]).expect(0).says("it may be raised");
+    // What was approved was approved for what ran then.
+    apply(app, &id).expect(5).says("propose it again");
+    let id = proposed(app, "30%");
     apply(app, &id).expect(0);
     people.are_served_it();
     people

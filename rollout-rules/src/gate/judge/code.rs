@@ -22,7 +22,7 @@ const AS_TITLED: &str = "Run it in the pipeline and hand in the JUnit report. If
                          let the reporter write groups and title as they are there.";
 /// What to do where no test is known to have run.
 const RUN_THEM: &str = "Run the tests in the pipeline and hand in the report: `pytest --junitxml=junit.xml`, or `node --test \
-                        --test-reporter=junit`.";
+                        --test-reporter=junit --test-reporter-destination=junit.xml`.";
 
 impl<'a> Bench<'a> {
     /// The scans of a kind.

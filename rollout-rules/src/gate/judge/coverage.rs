@@ -13,7 +13,7 @@ use crate::gate::policy::Level;
 
 /// How to have a report.
 const WRITE_ONE: &str = "Have the tests write one: `pytest --cov=src --cov-report=xml`, or `node --test --experimental-test-coverage \
-                         --test-reporter=lcov`.";
+                         --test-reporter=lcov --test-reporter-destination=lcov.info`.";
 /// How to have a report of all files.
 const WRITE_ALL: &str = "Have the tests measure every source file, and not only those that they load: `pytest --cov=. --cov-report=xml`, or \
                          `npx c8 --all --reporter=lcov npm test`. Test them, or delete what nobody uses.";

@@ -18,7 +18,7 @@ const SCAN_IT: &str = "Have a scanner look at it and hand in its report: `checko
 
 /// The files that describe infrastructure.
 pub(super) struct Described<'f> {
-    /// How many of them Terraform makes plans of.
+    /// How many of them Terraform makes plans of: those that declare something, or all where nothing is known of that.
     pub(super) for_plans: u64,
     /// Those among them that no plan stands for; empty if there is no plan at all.
     unplanned: Vec<&'f str>,
@@ -45,8 +45,11 @@ impl<'f> Described<'f> {
         let (for_plans, others): (Vec<&str>, Vec<&str>) =
             files.into_iter().partition(|file| is_for_plans(file));
         let planned = planned(facts, &folders);
+        let needing = for_plans.iter().filter(|file| declaring.contains(**file)).count();
+        // Older reports do not say what files declare.
+        let needing = if needing > 0 { needing } else { for_plans.len() };
         let unplanned = declaring.into_iter().filter(|file| !planned.contains(folder_of(file))).collect();
-        let for_plans = u64::try_from(for_plans.len()).unwrap_or(u64::MAX);
+        let for_plans = u64::try_from(needing).unwrap_or(u64::MAX);
         Described { for_plans, unplanned: if has_plan(facts) { unplanned } else { Vec::new() }, others }
     }
 
@@ -99,7 +102,7 @@ fn is_for_plans(path: &str) -> bool {
 fn planned<'f>(facts: &Facts, folders: &BTreeMap<&'f str, BTreeSet<&'f str>>) -> BTreeSet<&'f str> {
     // In order, so that nothing hangs on how they came.
     let mut plans: Vec<&Plan> = facts.plans.iter().filter(|plan| plan.resources > 0).collect();
-    plans.sort_by(|one, other| one.piece.cmp(&other.piece));
+    plans.sort_by_key(|one| one.piece);
     let mut planned = BTreeSet::new();
     for plan in plans {
         let names = PlannedNames::of(plan);

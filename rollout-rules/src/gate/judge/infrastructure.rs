@@ -10,7 +10,7 @@ use super::same::once;
 use super::words::counted;
 use super::{Bench, Outcome};
 use crate::gate::decision::{CheckName, Judged};
-use crate::gate::facts::{Concern, PolicyEffect, PolicyFinding, ScanKind, Severity};
+use crate::gate::facts::{Concern, Facts, PolicyEffect, PolicyFinding, ScanKind, Severity};
 use crate::gate::policy::{InfrastructurePolicy, Level};
 
 impl Bench<'_> {
@@ -50,7 +50,9 @@ impl Bench<'_> {
             // What is not listed may be as bad as anything, and cannot have been waived.
             let level = if unlisted > 0 { level.max(asked.findings) } else { level };
             if only_unseen && unlisted == 0 {
-                let text = not_seen(&findings, unplanned.then_some(described.for_plans));
+                let planless =
+                    (unplanned && described.for_plans > 0).then(|| no_plan(facts, described.for_plans));
+                let text = not_seen(&findings, planless);
                 let fix = findings.first().and_then(|it| it.finding.fix.clone()).filter(|_| !unplanned);
                 return Outcome {
                     findings,
@@ -79,7 +81,7 @@ impl Bench<'_> {
                     "Run `tidegate gate check` in the app's folder, which sees its files; or hand in a plan.",
                 )
             }
-            (false, described, _) => Outcome::no_proof(missing, no_plan(described)).fix(PLAN_IT),
+            (false, described, _) => Outcome::no_proof(missing, no_plan(facts, described)).fix(PLAN_IT),
         }
     }
 }
@@ -92,21 +94,20 @@ fn is_hard_stop(said: &PolicyFinding) -> bool {
 /// What to do where Terraform describes something, and there is no plan.
 const PLAN_IT: &str = "Make a plan in the pipeline and hand it in: `terraform plan -out plan.bin && terraform show -json plan.bin > tfplan.json`.";
 
-fn no_plan(files: u64) -> String {
-    format!(
-        "{} infrastructure, and no plan was handed in",
-        counted(files, "file describes", "files describe")
-    )
+/// How many files have no plan; one that makes nothing is none.
+fn no_plan(facts: &Facts, files: u64) -> String {
+    let lacking =
+        if facts.plans.is_empty() { "no plan was handed in" } else { "what was handed in plans nothing" };
+    format!("{} infrastructure, and {lacking}", counted(files, "file describes", "files describe"))
 }
 
-/// What nobody looked at, after how many files have no plan.
-fn not_seen(findings: &[Judged], planless: Option<u64>) -> String {
-    let also =
-        planless.filter(|files| *files > 0).map_or_else(String::new, |files| format!("{}; ", no_plan(files)));
+/// What nobody looked at, after what is said of files that have no plan.
+fn not_seen(findings: &[Judged], planless: Option<String>) -> String {
+    let also = planless.map_or_else(String::new, |said| format!("{said}; "));
     let names: Vec<&str> = findings.iter().filter_map(|it| it.finding.file.as_deref()).take(NAMED).collect();
     let files = u64::try_from(findings.len()).unwrap_or(u64::MAX);
     let described = counted(files, "file that describes", "files that describe");
-    format!("{also}it was not looked at {described} infrastructure, such as {}", names.join(", "))
+    format!("{also}nobody looked at {described} infrastructure, such as {}", names.join(", "))
 }
 
 /// What a tier makes of what the policy says.

@@ -15,12 +15,12 @@ use crate::gate::policy::Level;
 use crate::gate::trust::Source;
 
 const NO_SIGNER: &str = "the app's source names no signer, so every key of the policy could sign for it: name those that may with \
-                         `tidegate app source set --signer NAME`";
+                         `tidegate app source set APP --signer NAME`";
 const NO_WORKFLOW: &str = "the app's source names no workflow, so every workflow of its repository could sign for it: name those that may \
-                           with `tidegate app source set --workflow OWNER/REPOSITORY/.github/workflows/FILE`";
+                           with `tidegate app source set APP --workflow OWNER/REPOSITORY/.github/workflows/FILE`";
 const NO_REF: &str = "the app's source names neither branches nor the workflow's version, so every branch could sign for it: name them with \
-                      `tidegate app source set --ref main`";
-const NO_NUMBER: &str = "the app's source names no repository number, and names can be taken over: say it with `tidegate app source set \
+                      `tidegate app source set APP --ref main`";
+const NO_NUMBER: &str = "the app's source names no repository number, and names can be taken over: say it with `tidegate app source set APP \
                          --repository-id N`";
 
 impl Bench<'_> {

@@ -68,7 +68,7 @@ impl<'a> Bench<'a> {
         let good = statements.filter(|it| {
             it.claim == Claim::Sbom
                 && it.subjects.contains(artifact)
-                && it.signer.as_ref().is_ok_and(|signer| self.may_sign(signer))
+                && it.signer.as_ref().is_ok_and(|signer| self.barred(signer, &it.claim).is_none())
         });
         good.map(|it| it.piece).collect()
     }

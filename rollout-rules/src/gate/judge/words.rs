@@ -6,12 +6,12 @@ use alloc::string::String;
 use crate::gate::decision::CheckName;
 
 /// What to do where it is not known what an app may be built from.
-pub(super) const SET_SOURCE: &str =
-    "Have the platform team say it once: `tidegate app source set --repository URL --repository-id N`.";
+pub(super) const SET_SOURCE: &str = "Have the platform team say it once: `tidegate app source set APP --repository URL --repository-id N \
+     --builder URI --build-type URI`.";
 
 /// What to do where the source of an app leaves open who signs for it.
-pub(super) const CLOSE_SOURCE: &str = "Have the platform team say who may sign for the app: `tidegate app source set --signer NAME` for keys, `--workflow` and `--ref` for \
-     certificates. A tier that denies takes no signature before that is said.";
+pub(super) const CLOSE_SOURCE: &str = "Have the platform team say who may sign for the app: `tidegate app source set APP --signer NAME` for keys, `--workflow REF` and `--ref REF` \
+     for certificates. A tier that denies takes no signature before that is said.";
 
 /// What to do where the tier asks for the pipeline's own token.
 pub(super) const ASK_AS_THE_PIPELINE: &str = "Have the pipeline ask with a token of its own issuer: on GitHub give the job `permissions: id-token: write` and `gate check` its `--audience`, \
@@ -63,7 +63,8 @@ pub(super) fn fix(check: CheckName) -> &'static str {
             "Make each named report again as its line says, and hand it in unchanged; or leave it out, if another one says the same."
         }
         CheckName::Identity => {
-            "Ask from the app's own pipeline, or have its source corrected: `tidegate app source set`."
+            "Ask from the app's own pipeline, or have its source corrected: `tidegate app source set APP --repository URL --repository-id N \
+             --builder URI --build-type URI`, with `--workflow REF` and `--issuer NAME` where it names those."
         }
         CheckName::Secrets => {
             "Take the secret out of the code, read it from an environment variable, and replace it with a new one where it is \
@@ -85,11 +86,12 @@ pub(super) fn fix(check: CheckName) -> &'static str {
             "Change what is named in the infrastructure files, and make the plan anew."
         }
         CheckName::Sbom => {
-            "Make a list of what the app is made of, in the pipeline: for example with `cyclonedx-py environment --of JSON` or \
-             `npx @cyclonedx/cyclonedx-npm`."
+            "Make a list of what the app is made of, in the pipeline: for example with `cyclonedx-py environment --of JSON > sbom.json` or \
+             `npx @cyclonedx/cyclonedx-npm > sbom.json`."
         }
         CheckName::Licences => {
-            "Replace the named libraries by others, or have the licence looked at and waived."
+            "Replace the named libraries by others, or have the licence looked at and waived. If none is named, hand in an SBOM: a list of what the \
+             app is made of, with licences."
         }
         CheckName::Vulnerabilities => {
             "Upgrade the named libraries to the version given with each, and build again."
@@ -100,7 +102,7 @@ pub(super) fn fix(check: CheckName) -> &'static str {
         }
         CheckName::Provenance => {
             "Have a builder that the app may use attest how it built: SLSA provenance v1, signed with a key that the policy names. \
-             `tidegate app source show` says which builders, build types and repository those are."
+             `tidegate app source show APP` says which builders, build types and repository those are."
         }
     }
 }

@@ -62,6 +62,8 @@ fn what_is_described_and_not_planned_was_not_judged() {
         );
         let empty = Build::with(tier, |facts| facts.plans[0].resources = 0);
         assert_eq!(empty.ends(Infrastructure), (NoProof, Deny), "a plan of nothing");
+        let found = empty.check(Infrastructure).found;
+        assert!(found.ends_with("and what was handed in plans nothing"), "{found}");
         let unknown = Build::with(tier, |facts| {
             facts.plans.clear();
             facts.inventory.clear();
@@ -91,7 +93,8 @@ fn what_terraform_does_not_make_is_for_a_scanner_or_a_waiver() {
     let mut unscanned = with(|facts| without(facts, ScanKind::Infrastructure));
     assert_eq!(unscanned.ends(Infrastructure), (NoProof, Deny));
     let check = unscanned.check(Infrastructure);
-    assert!(check.found.ends_with("such as fly.toml, k8s/app.yaml"), "{}", check.found);
+    let found = "nobody looked at 2 files that describe infrastructure, such as fly.toml, k8s/app.yaml";
+    assert_eq!(check.found, found);
     assert!(check.fix.contains("checkov -d ."), "{}", check.fix);
     let until = unscanned.now.plus(rollout_rules::time::DAY);
     let waivers = check.findings.iter().map(|it| waiver(Infrastructure, &it.finding, until));

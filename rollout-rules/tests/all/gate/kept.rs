@@ -3,7 +3,7 @@
 use rollout_rules::change::{Change, Entry, GateCommand, MAX_ENTRY_BYTES};
 use rollout_rules::gate::decision::{CheckName, CheckState, CheckSummary, Decision, EvidenceRef, Verdict};
 use rollout_rules::gate::facts::{
-    AgentWork, CertificateClaims, Format, MAX_FACT_BYTES, MAX_PIECES, PipelineIdentity, SignerId,
+    AgentWork, CertificateClaims, Format, MAX_ADDED, MAX_FACT_BYTES, MAX_PIECES, PipelineIdentity, SignerId,
 };
 use rollout_rules::gate::policy::{Level, Role, RoleGrant};
 use rollout_rules::gate::waiver::MAX_WAIVERS;
@@ -133,7 +133,7 @@ fn largest(world: &World, text: &str) -> Decision {
         checks: CheckName::ALL.map(check).to_vec(),
         waivers: (0..MAX_WAIVERS).map(|nth| WaiverId::new(&format!("{nth:064}")).expect("an id")).collect(),
         signers: vec![signer; 50],
-        evidence: vec![evidence; MAX_PIECES],
+        evidence: vec![evidence; MAX_PIECES + MAX_ADDED],
         identity: Some(identity),
         agents: vec![agent; 50],
         source: Some(Digest::of(b"s")),
@@ -161,7 +161,7 @@ fn the_largest_decision_fits_an_entry_whatever_its_texts_hold() {
         let large = largest(&world, text);
         let fitted = large.clone().fitted();
         assert_eq!(fitted.clone().fitted(), fitted, "it is done once");
-        assert_eq!(fitted.evidence.len(), MAX_PIECES, "every piece is named");
+        assert_eq!(fitted.evidence.len(), MAX_PIECES + MAX_ADDED, "every piece is named");
         assert_eq!(fitted.waivers.len(), MAX_WAIVERS);
         let files_of = |decision: &Decision| {
             decision.agents.iter().map(|it| it.files.len() as u64 + u64::from(it.more_files)).max()

@@ -31,7 +31,7 @@ fn production_is_for_what_is_known_to_run_what_the_repository_holds_and_nothing_
         "web",
         "api",
         "trigger",
-        "pipeline",
+        "repository_dispatch",
     ] {
         assert_eq!(bar(None, &by(Some(event), main)), None, "{event}");
     }
@@ -45,9 +45,16 @@ fn production_is_for_what_is_known_to_run_what_the_repository_holds_and_nothing_
     ] {
         assert_eq!(bar(None, &by(Some(event), main)), Some("pull_request"), "{event}");
     }
-    for event in
-        ["workflow_run", "issue_comment", "parent_pipeline", "fork", "PUSH", "push ", "what comes next year"]
-    {
+    for event in [
+        "workflow_run",
+        "issue_comment",
+        "pipeline",
+        "parent_pipeline",
+        "fork",
+        "PUSH",
+        "push ",
+        "what comes next year",
+    ] {
         assert_eq!(bar(None, &by(Some(event), main)), Some("event"), "{event}");
     }
     assert_eq!(bar(None, &by(None, main)), Some("pull_request"));

@@ -55,7 +55,7 @@ fn where_no_signer_is_named_a_key_signs_nothing_for_a_tier_that_denies_and_other
             let build = Build { source: source.clone(), ..Build::clean(tier) };
             assert_eq!(build.ends(Signature), ends, "{tier:?}");
             let told = build.check(Signature);
-            assert!(told.found.contains("tidegate app source set --signer"), "{}", told.found);
+            assert!(told.found.contains("tidegate app source set APP --signer"), "{}", told.found);
             assert_eq!(told.found.starts_with("signed by ci"), tier != Tier::Two, "{}", told.found);
             assert_eq!(build.judge().signers.is_empty(), tier == Tier::Two);
         }

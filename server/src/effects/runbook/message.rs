@@ -252,7 +252,7 @@ fn release_line(release: Option<&Reversal>) -> String {
             format!("Release: {current}. No earlier one is known that no guardrail had reverted")
         }
         None => {
-            "Release: not known. Have your pipeline tell what it deploys: tidegate release deployed DIGEST"
+            "Release: not known. Have your pipeline tell what it deploys: tidegate release deployed DIGEST --app APP --env ENV"
                 .to_owned()
         }
     }

@@ -223,12 +223,10 @@ fn add_paths<'m>(marks: &'m Value, way: &mut Vec<&'m str>, paths: &mut BTreeSet<
             paths.insert(way.join("."));
         }
         Value::Array(marks) => marks.iter().for_each(|marks| add_paths(marks, way, paths)),
-        Value::Object(_) if way.len() == MAX_PATH_NAMES => {
-            if any(marks) {
-                paths.insert(way.join("."));
-            }
+        Value::Object(_) if way.len() == MAX_PATH_NAMES && any(marks) => {
+            paths.insert(way.join("."));
         }
-        Value::Object(marks) => {
+        Value::Object(marks) if way.len() < MAX_PATH_NAMES => {
             for (name, marks) in marks {
                 way.push(name);
                 add_paths(marks, way, paths);

@@ -121,10 +121,11 @@ fn joined(root: &str, name: &str) -> String {
     }
 }
 
-/// Whether a file is a test, by the names that runners look for.
+/// Whether a file is a test, by the names that runners look for, or lies where what only tests use does.
 pub(super) fn is_test(path: &str) -> bool {
+    const FOLDERS: [&str; 8] = ["test", "tests", "__tests__", "__mocks__", "spec", "specs", "e2e", "cypress"];
     let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
-    folders.split('/').any(|folder| matches!(folder, "tests" | "test" | "__tests__"))
+    folders.split('/').any(|folder| FOLDERS.contains(&folder))
         || file.starts_with("test_")
         || file.starts_with("conftest.")
         || ["_test.", ".test.", ".spec."].iter().any(|mark| file.contains(mark))

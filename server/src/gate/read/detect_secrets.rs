@@ -82,7 +82,7 @@ const NOT_AUDITED: &str = "The audit has a word that is not marked as harmless (
     all with `detect-secrets audit`, take real secrets out of the code and out of the baseline, and sign it anew.";
 /// How to run it.
 const COMMAND: &str = "`detect-secrets scan --all-files --disable-filter \
-    detect_secrets.filters.allowlist.is_line_allowlisted .`";
+    detect_secrets.filters.allowlist.is_line_allowlisted .` in a fresh checkout, before libraries are installed and reports are written";
 
 /// Reads a report. Also tells whether it lists findings only, and has none.
 pub(super) fn read(piece: Digest, bytes: &[u8]) -> Result<(Facts, bool), Problem> {

@@ -181,7 +181,7 @@ fn changed_lines(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut kept = String::new();
     for (file, lines) in changed.files {
         let lines: Vec<String> = lines.iter().map(u32::to_string).collect();
-        kept.push_str(&format!("{file}: {}\n", lines.join(", ")));
+        kept.push_str(&format!("{}: {}\n", masked(&file), lines.join(", ")));
     }
     Some(kept.into_bytes())
 }

@@ -295,14 +295,13 @@ fn gather(run: &Run<'_>, scans: &mut BTreeMap<(ScanKind, String), Gathered>) -> 
 /// What a tool looks for, by its name, and what Trivy does by its rules. One that is not known looks for faults in code.
 fn kind_of(tool: &str, rules: &Rules) -> ScanKind {
     let any = |names: &[&str]| names.iter().any(|name| tool.contains(name));
-    if any(&["gitleaks", "detect-secrets", "trufflehog"]) {
+    let only = |rule: &str| any(&["trivy"]) && rules.are_all(rule);
+    if any(&["gitleaks", "detect-secrets", "trufflehog"]) || only("Secret") {
         ScanKind::Secrets
-    } else if any(&["checkov", "tfsec", "kics", "trivy-config", "terrascan", "snyk iac"]) {
+    } else if any(&["checkov", "tfsec", "kics", "trivy-config", "terrascan", "snyk iac"])
+        || only("Misconfiguration")
+    {
         ScanKind::Infrastructure
-    } else if any(&["trivy"]) && rules.are_all("Misconfiguration") {
-        ScanKind::Infrastructure
-    } else if any(&["trivy"]) && rules.are_all("Secret") {
-        ScanKind::Secrets
     } else if any(&["trivy", "grype", "osv-scanner", "snyk"]) && !any(&["snyk code", "snykcode"]) {
         ScanKind::Vulnerabilities
     } else {

@@ -134,42 +134,42 @@ pub(super) fn rules() -> Vec<Operation> {
 fn policy() -> Vec<Operation> {
     let shown = json!({ "policy": example(), "digest": DIGEST, "revision": 12 });
     vec![
-            Operation::new(Method::GET, POLICY, "get_gate_policy")
-                .title("Show what the gate asks of each tier")
-                .by(READERS)
-                .answers::<PolicyView>(200, "The policy in effect.", shown.clone())
-                .with_header("ETag"),
-            Operation::new(Method::PUT, POLICY, "set_gate_policy")
-                .title("Put another policy in its place")
-                .about(
-                    "All of it; what is left out is as the server comes with. `If-Match` says which one was seen. It holds at once: \
-                     builds that run are judged again, and flags of those that it denies are taken to their off variant. Try it first \
-                     with `/v1/gate/policy/test`.",
-                )
-                .by(OPERATORS)
-                .change()
-                .body::<NewPolicy>(json!({ "policy": example(), "reason": "A shorter checklist" }))
-                .refused(&[problem::REASON_REQUIRED])
-                .answers::<PolicyView>(200, "The policy in effect now.", shown)
-                .with_header("ETag"),
-            Operation::new(Method::POST, "/v1/gate/policy/test", "test_gate_policy")
-                .title("Try a policy, or another tier or source of an app: what it would make of the builds that run")
-                .about(
-                    "Nothing is changed. `flags` of each build are those that it would take down. With `app` only its builds are tried, and \
-                     whoever reads the app may ask; `tier` and `source` are tried by the policy in effect, if none is given.",
-                )
-                .by(READERS)
-                .body::<TriedPolicy>(json!({ "app": "shop", "tier": 2 }))
-                .refused(&[problem::INVALID, problem::GATE_CLOSED, problem::NOT_FOUND])
-                .answers::<PolicyTest>(200, "What it would do.", json!({
-                    "digest": DIGEST, "problems": [],
-                    "builds": [{
-                        "app": "shop", "environment": "production", "artifact": ARTIFACT, "decision": "d7m2x9k4q3va",
-                        "before": "pass", "after": "deny", "problem": null, "checks": ["vulnerabilities"],
-                        "flags": ["checkout"],
-                    }],
-                })),
-        ]
+        Operation::new(Method::GET, POLICY, "get_gate_policy")
+            .title("Show what the gate asks of each tier")
+            .by(READERS)
+            .answers::<PolicyView>(200, "The policy in effect.", shown.clone())
+            .with_header("ETag"),
+        Operation::new(Method::PUT, POLICY, "set_gate_policy")
+            .title("Put another policy in its place")
+            .about(
+                "All of it; what is left out is as the server comes with. `If-Match` says which one was seen. It holds at once: \
+                 builds that run are judged again, and flags of those that it denies are taken to their off variant. Try it first \
+                 with `/v1/gate/policy/test`.",
+            )
+            .by(OPERATORS)
+            .change()
+            .body::<NewPolicy>(json!({ "policy": example(), "reason": "A shorter checklist" }))
+            .refused(&[problem::REASON_REQUIRED])
+            .answers::<PolicyView>(200, "The policy in effect now.", shown)
+            .with_header("ETag"),
+        Operation::new(Method::POST, "/v1/gate/policy/test", "test_gate_policy")
+            .title("Try a policy, or another tier or source of an app: what it would make of the builds that run")
+            .about(
+                "Nothing is changed. `flags` of each build are those that it would take down. With `app` only its builds are tried, and \
+                 whoever reads the app may ask; `tier` and `source` are tried by the policy in effect, if none is given.",
+            )
+            .by(READERS)
+            .body::<TriedPolicy>(json!({ "app": "shop", "tier": 2 }))
+            .refused(&[problem::INVALID, problem::GATE_CLOSED, problem::NOT_FOUND])
+            .answers::<PolicyTest>(200, "What it would do.", json!({
+                "digest": DIGEST, "problems": [],
+                "builds": [{
+                    "app": "shop", "environment": "production", "artifact": ARTIFACT, "decision": "d7m2x9k4q3va",
+                    "before": "pass", "after": "deny", "problem": null, "checks": ["vulnerabilities"],
+                    "flags": ["checkout"],
+                }],
+            })),
+    ]
 }
 
 fn roles() -> Vec<Operation> {
@@ -242,8 +242,9 @@ pub(super) fn waivers() -> Vec<Operation> {
             .about(
                 "It counts once somebody with the role that the policy names has approved it. With `break_glass` a person takes it \
                  upon themselves: it counts at once, for an hour if nothing is said, for eight at most and no longer within any 24, and the \
-                 owner is told; `notice` says whom that reaches, or why nobody. Secrets, evidence that cannot be read and rights to everything are never waived, nor a vulnerability with a \
-                 fix: what could never count is refused, as far as the last decisions list what it is for.",
+                 owner is told; `notice` says whom that reaches, or why nobody. Secrets, evidence that cannot be read and rights to \
+                 everything are never waived, nor a vulnerability with a fix: what could never count is refused, as far as the last \
+                 decisions list what it is for.",
             )
             .by(CHANGERS)
             .change()

@@ -59,7 +59,8 @@ pub(super) async fn of(
             let wrong = not_its_pipeline(source, &identity);
             if let Some(wrong) = wrong.or_else(|| unclear_issuer(source, &folded.policy().trust, &identity)) {
                 let detail = format!(
-                    "this pipeline may not ask for `{app}`: {wrong}; an operator says which may with `tidegate app source`"
+                    "this pipeline may not ask for `{app}`: {wrong}; an admin or operator says which may: `tidegate app source set {app} \
+                     --repository URL --repository-id N --workflow REF`"
                 );
                 return Err(Problem::new(problem::NOT_ALLOWED, detail));
             }

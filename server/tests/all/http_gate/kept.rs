@@ -1,9 +1,11 @@
 //! What is kept of decisions, and shown.
 
+use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 
 use super::{
-    LIVE, Part, TRIAL, artifact, deployed, digest_of, fixture, gated, open_shop, passing, send, wanted,
+    LIVE, Part, TRIAL, artifact, denied, deployed, digest_of, fixture, gated, of_the_folder, open_shop,
+    passing, send, set, wanted,
 };
 use crate::served::Served;
 
@@ -120,4 +122,22 @@ fn how_what_runs_stands_is_told_before_and_after() {
     assert_eq!((&trial["required"], &trial["missing"]), (&json!(false), &json!([])));
     served.get(&LIVE.replace("live", "nowhere")).refused(404, "not_found");
     assert_eq!(open_shop().get(LIVE).expect(200)["required"], false, "where the gate only reports");
+}
+
+#[test]
+fn a_decision_that_lapsed_stands_again_once_asked_anew_though_no_old_list_of_vulnerabilities_renews_it() {
+    let served = gated();
+    deployed(&served, 1);
+    passing(&served, 1);
+    served.clock.advance(DurationMs::days(15));
+    let stands = || served.get(LIVE).expect(200)["passing_until"].clone();
+    assert_eq!(stands(), Value::Null, "it lapsed");
+    passing(&served, 1);
+    assert_eq!(stands(), Value::Null, "the scan is of the day that it was made");
+    let mut parts = set("clean", &wanted(1, &Value::Null));
+    parts.retain(|part| part.file != Some("grype.json") && part.file != Some("trivy.json"));
+    parts.extend(of_the_folder());
+    let answer = send(&served, &served.admin, LIVE, &parts).expect(200);
+    assert_ne!(answer["decision"]["verdict"], "deny", "{}", denied(&answer));
+    assert_eq!(stands(), answer["decision"]["valid_until"], "the rest is the same for the same code");
 }

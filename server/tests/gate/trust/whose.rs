@@ -124,18 +124,16 @@ impl Gate {
             "messageSignature": {"signature": base64(&own.sign(&artifact))},
         });
         let bundles = [artifact.to_string(), provenance, sbom];
+        let attestations: Vec<Attestation> =
+            bundles.iter().map(|bundle| self.read(Format::SigstoreBundle, bundle)).collect();
         let listed = Components {
-            piece: Digest::of(b"sbom"),
+            piece: attestations[2].piece,
             format: "CycloneDX 1.6".to_owned(),
             total: 1,
             subjects: vec![clean_artifact()],
             components: Vec::new(),
         };
-        Facts {
-            attestations: bundles.iter().map(|bundle| self.read(Format::SigstoreBundle, bundle)).collect(),
-            sboms: vec![listed],
-            ..Facts::default()
-        }
+        Facts { attestations, sboms: vec![listed], ..Facts::default() }
     }
 
     fn check(&self, tier: Tier, facts: &Facts, name: CheckName) -> Check {
