@@ -253,8 +253,7 @@ impl<'a> Case<'a> {
         if !self.reason.is_empty() {
             reason = format!("{reason}: {}", self.reason);
         }
-        let cut = (0..=MAX_TEXT_BYTES.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
-        reason.truncate(cut.unwrap_or(0));
+        reason.truncate(reason.floor_char_boundary(MAX_TEXT_BYTES));
         Hold { cause, at: self.now, reason }
     }
 }

@@ -14,7 +14,7 @@ pub use self::attested::{
     AgentWork, Attestation, CertificateClaims, Claim, PipelineIdentity, Provenance, SignerId, Untrusted,
 };
 pub use self::tested::{
-    ChangedLines, Coverage, Declared, FileCoverage, Inventory, OfApp, Presence, SourceFile, TestRun,
+    ChangedLines, Coverage, Declared, FileCoverage, Inventory, OfApp, Presence, SourceFile, TestRun, test_of,
 };
 use crate::ids::Digest;
 use crate::release::ArtifactDigest;

@@ -270,7 +270,6 @@ fn finding(watching: &Watching, flag: &FlagKey) -> Finding {
 
 /// As long as the log takes it.
 fn cut(mut text: String) -> String {
-    let end = (0..=MAX_TEXT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-    text.truncate(end.unwrap_or(0));
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
     text
 }

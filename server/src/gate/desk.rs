@@ -1,7 +1,7 @@
 //! Where evidence becomes a decision: pieces are read and kept, facts are judged by the policy in effect, and the answer is signed.
 //! All of it is work for a thread of its own: nothing here waits for anybody.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 
 use rollout_rules::flag::EnvironmentKind;
@@ -17,9 +17,10 @@ use rollout_rules::time::UnixMs;
 use super::Gate;
 use super::compiled::Compiled;
 use super::files::Batch;
-use super::material::{Sealed, complete, is_sealed, joined, only_added, says_its_time};
+use super::material::{Earlier, Sealed, complete, is_sealed, joined, only_added, says_its_time};
 use super::named::Gone;
 use super::read::{self, Reading};
+use super::room::{MAX_ADDED_OTHERS, fits, make_room};
 use super::told::summary;
 use super::{infrastructure, trust};
 use crate::secret;
@@ -108,7 +109,8 @@ impl std::fmt::Display for DeskError {
             }
             DeskError::TooManyPieces { pieces } => write!(
                 f,
-                "with what was handed in before it is {pieces} files; {MAX_PIECES} are taken, and {MAX_ADDED} that are added later: leave out what does not count"
+                "with what was handed in before it is {pieces} files; {MAX_PIECES} are taken, and {MAX_ADDED} that are added later, of which {MAX_ADDED_OTHERS} are no \
+                 scans: leave out what does not count"
             ),
             DeskError::TooMuch { bytes } => write!(
                 f,
@@ -170,7 +172,7 @@ impl Gate {
             let piece = &reading.piece;
             refs.push(EvidenceRef {
                 digest: piece.digest,
-                name: cut(&piece.name),
+                name: shortened(&piece.name),
                 format: piece.format,
                 kept: *kept,
             });
@@ -204,12 +206,15 @@ impl Gate {
             signed.extend(sealed);
             facts = joined(earlier, facts);
         }
+        make_room(&mut facts);
+        let kept: BTreeSet<Digest> = facts.pieces.iter().map(|piece| piece.digest).collect();
+        refs.retain(|piece| kept.contains(&piece.digest));
         // The same piece handed in twice is one, and it is as old as it was first.
         signed.sort_by_key(|sealed| (sealed.piece, sealed.received_at));
         signed.dedup_by_key(|sealed| sealed.piece);
         // What a build is denied for later has room of its own: filled up with other files, there would be none for it.
-        let (added, asked): (Vec<_>, Vec<_>) = facts.pieces.iter().partition(|piece| piece.added);
-        if added.len() > MAX_ADDED || asked.len() > MAX_PIECES {
+        let asked = facts.pieces.iter().filter(|piece| !piece.added).count();
+        if asked > MAX_PIECES || !fits(&facts) {
             return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);
@@ -403,15 +408,6 @@ impl Gate {
     }
 }
 
-/// What a build was judged from before.
-struct Earlier {
-    /// What of it counts on.
-    facts: Facts,
-    sealed: Vec<Sealed>,
-    /// When each piece came, those included that count no more.
-    ages: BTreeMap<Digest, UnixMs>,
-}
-
 fn put_json(batch: &mut Batch, value: &impl serde::Serialize) -> Result<Digest, DeskError> {
     let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     if bytes.len() > MAX_KEPT_BYTES {
@@ -442,7 +438,6 @@ fn judged(
     judge(&compiled.policy, &subject, facts, now)
 }
 
-fn cut(name: &str) -> String {
-    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
-    name[..end.unwrap_or(0)].to_owned()
+fn shortened(name: &str) -> String {
+    name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }

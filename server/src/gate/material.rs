@@ -1,6 +1,6 @@
 //! What a build is judged from: what its pieces say, what hangs on the policy's keys and rules, and what an earlier decision was made from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollout_rules::gate::facts::{Attestation, Claim, Facts, Format, Problem, ProblemCode};
 use rollout_rules::ids::{Digest, EnvKey};
@@ -23,19 +23,24 @@ pub(super) fn says_its_time(format: Option<Format>) -> bool {
 
 /// Leaves what came after the build was judged the first time.
 pub(super) fn only_added(facts: &mut Facts) {
-    facts.pieces.retain(|piece| piece.added);
-    let kept: BTreeSet<Digest> = facts.pieces.iter().map(|piece| piece.digest).collect();
-    let is_kept = |piece: &Digest| kept.contains(piece);
-    facts.tests.retain(|it| is_kept(&it.piece));
-    facts.coverage.retain(|it| is_kept(&it.piece));
-    facts.presence.retain(|it| is_kept(&it.piece));
-    facts.inventory.retain(|it| is_kept(&it.piece));
-    facts.scans.retain(|it| is_kept(&it.piece));
-    facts.plans.retain(|it| is_kept(&it.piece));
-    facts.sboms.retain(|it| is_kept(&it.piece));
-    facts.exploitability.retain(|it| is_kept(&it.piece));
-    facts.attestations.retain(|it| is_kept(&it.piece));
+    let added: BTreeSet<Digest> =
+        facts.pieces.iter().filter(|piece| piece.added).map(|piece| piece.digest).collect();
+    keep_pieces(facts, |piece| added.contains(&piece));
     facts.identity = None;
+}
+
+/// Leaves some pieces, and what they say.
+pub(super) fn keep_pieces(facts: &mut Facts, is_kept: impl Fn(Digest) -> bool) {
+    facts.pieces.retain(|piece| is_kept(piece.digest));
+    facts.tests.retain(|it| is_kept(it.piece));
+    facts.coverage.retain(|it| is_kept(it.piece));
+    facts.presence.retain(|it| is_kept(it.piece));
+    facts.inventory.retain(|it| is_kept(it.piece));
+    facts.scans.retain(|it| is_kept(it.piece));
+    facts.plans.retain(|it| is_kept(it.piece));
+    facts.sboms.retain(|it| is_kept(it.piece));
+    facts.exploitability.retain(|it| is_kept(it.piece));
+    facts.attestations.retain(|it| is_kept(it.piece));
 }
 
 /// A piece that is checked with keys.
@@ -44,6 +49,15 @@ pub(super) struct Sealed {
     pub(super) format: Format,
     pub(super) bytes: Vec<u8>,
     pub(super) received_at: UnixMs,
+}
+
+/// What a build was judged from before.
+pub(super) struct Earlier {
+    /// What of it counts on.
+    pub(super) facts: Facts,
+    pub(super) sealed: Vec<Sealed>,
+    /// When each piece came, those included that count no more.
+    pub(super) ages: BTreeMap<Digest, UnixMs>,
 }
 
 /// Adds what hangs on the policy: who signed what, and what Rego says of plans.
@@ -116,6 +130,7 @@ fn take_signed(facts: &mut Facts, piece: Digest, signed: trust::Signed) -> Optio
     facts.attestations.extend(attestations);
     problem
 }
+
 /// Earlier facts with later ones beside them. Nothing that was found goes away: a build that is mended is another one.
 pub(super) fn joined(mut earlier: Facts, later: Facts) -> Facts {
     let known: BTreeSet<Digest> = earlier.pieces.iter().map(|piece| piece.digest).collect();

@@ -25,6 +25,7 @@ mod listed;
 mod material;
 pub mod named;
 pub mod read;
+mod room;
 mod sweep;
 mod told;
 pub mod trust;

@@ -7,6 +7,8 @@ use serde_json::json;
 
 const BOUNDARY: &str = "----a-boundary-that-no-evidence-holds";
 const ARTIFACT: &str = "artifact/discount-1.0.0.tar.gz";
+/// A form of SBOM that is refused with its reason, so that no build passes with it.
+const REFUSED: &str = "evidence/sbom.cdx1.6.xml";
 /// Blanks that make a piece another one than before.
 const MARK_BITS: u32 = 20;
 
@@ -49,8 +51,8 @@ fn clean(path: &str) -> Piece {
     Piece { name: path.to_owned(), bytes: fixture(&format!("clean/{path}")) }
 }
 
-/// What the tool that runs in the app's folder says of it.
-fn of_the_folder() -> [Piece; 2] {
+/// What the tool that runs in the app's folder says of it, and a run of tests of its contracts.
+fn of_the_folder() -> [Piece; 3] {
     let file = |path: &str, test: &str| json!({ "path": path, "functions": 2, "tests": [test] });
     let files = [file("src/app.py", "test_health"), file("src/discount.py", "test_happy_path")];
     let presence = json!({ "format": "tidegate.test-presence/1", "files": files });
@@ -58,8 +60,14 @@ fn of_the_folder() -> [Piece; 2] {
         "format": "tidegate.inventory/1", "files": 9, "sources": 2, "infrastructure": ["infra/main.tf"],
         "manifests": ["requirements.txt"],
     });
-    [("presence.json", presence), ("inventory.json", inventory)]
-        .map(|(name, value)| Piece { name: name.to_owned(), bytes: value.to_string().into() })
+    // The clean build has no tests of its contracts, and the highest tier asks for some.
+    let contracts = r#"<testsuite name="contract"><testcase name="test_prices_are_as_agreed"/></testsuite>"#;
+    [
+        ("presence.json", presence.to_string()),
+        ("inventory.json", inventory.to_string()),
+        ("contract.junit.xml", contracts.to_owned()),
+    ]
+    .map(|(name, text)| Piece { name: name.to_owned(), bytes: text.into() })
 }
 
 /// The evidence of one build: each kind once.
@@ -67,7 +75,7 @@ pub(crate) fn build() -> Vec<Piece> {
     BUILD.iter().map(|path| clean(path)).chain(of_the_folder()).collect()
 }
 
-/// All evidence there is of the clean build, in every format.
+/// All evidence of the clean build, in every format that is taken.
 pub(crate) fn everything() -> Vec<Piece> {
     let mut paths: Vec<String> = ["evidence", "attest", "artifact"]
         .iter()
@@ -77,7 +85,7 @@ pub(crate) fn everything() -> Vec<Piece> {
                 format!("{part}/{}", file.expect("a file").file_name().to_string_lossy().into_owned())
             })
         })
-        .filter(|path| path != ARTIFACT)
+        .filter(|path| path != ARTIFACT && path != REFUSED)
         .collect();
     paths.sort();
     paths.iter().map(|path| clean(path)).chain(of_the_folder()).collect()

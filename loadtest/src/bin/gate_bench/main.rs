@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use bare::Bare;
 use cores::Cores;
 use form::Piece;
+use serde_json::Value;
 use shop::{Shop, decide};
 use tidegate_loadtest::client::Client;
 use tidegate_loadtest::figures::{median, quantile};
@@ -87,7 +88,7 @@ fn decisions(shop: &mut Shop, bare: &Bare, what: &str, set: &[Piece]) -> bool {
         for _ in 0..TURN_OF_DECISIONS {
             let request = shop.request(set);
             let (answer, us) = timed(|| decide(&mut pipeline, &request));
-            verdict = answer["decision"]["verdict"].to_string();
+            verdict = said(&answer);
             ours.push(us);
             if turn == 0 && ours.len() == 1 {
                 let bytes: usize = set.iter().map(|piece| piece.bytes.len()).sum();
@@ -119,6 +120,16 @@ fn decisions(shop: &mut Shop, bare: &Bare, what: &str, set: &[Piece]) -> bool {
     );
     let quick = at_most("p99 of a decision, ms", p99, MOST_P99_MS);
     at_least("decisions a second, one core", a_second, LEAST_A_SECOND) && quick
+}
+
+/// The verdict, and which checks made it.
+fn said(answer: &Value) -> String {
+    let checks = answer["decision"]["checks"].as_array().into_iter().flatten();
+    let verdict = &answer["decision"]["verdict"];
+    let by = checks.filter(|check| check["level"] == *verdict).filter_map(|check| check["name"].as_str());
+    format!("{} {}", verdict.as_str().unwrap_or_default(), by.collect::<Vec<_>>().join(", "))
+        .trim_end()
+        .to_owned()
 }
 
 /// How many checks are answered while decisions are made, for each that is answered otherwise.

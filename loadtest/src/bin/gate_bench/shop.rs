@@ -9,6 +9,8 @@ use crate::form::{self, Piece};
 
 /// Where the gate is asked.
 const GATE: &str = "/v1/apps/shop/environments/live/gate";
+/// Who signs the evidence.
+const KEYS: [&str; 3] = ["ci-p256", "ci-ed25519", "gate-p256"];
 /// Everything that a key may sign.
 const ANYTHING: [&str; 6] = ["artifact", "provenance", "sbom", "test_result", "verification", "vex"];
 
@@ -38,6 +40,7 @@ impl Shop {
         admin.send("PATCH", state, &[("if-match", &tag)], &patch).granted();
         admin.call("PATCH", "/v1/apps/shop", &json!({"tier": 2}));
         trust_keys(&mut admin);
+        name_source(&mut admin);
         let mut token = |scope: &str| {
             let wanted = json!({"scope": scope, "app": "shop", "environment": "live"});
             let token = admin.call("POST", "/v1/tokens", &wanted);
@@ -80,13 +83,24 @@ pub(crate) fn decide(pipeline: &mut Client, request: &[u8]) -> Value {
     answer
 }
 
+/// What the clean build was made from, by whom, and who may sign it.
+fn name_source(admin: &mut Client) {
+    let source = json!({
+        "repository": "https://github.com/example-org/discount", "repository_id": "100200300", "owner_id": "400500",
+        "builders": ["https://github.com/actions/runner/github-hosted"],
+        "build_types": ["https://actions.github.io/buildtypes/workflow/v1"],
+        "signers": KEYS, "refs": ["main"],
+    });
+    admin.call("PUT", "/v1/apps/shop/source", &json!({ "source": source }));
+}
+
 fn trust_keys(admin: &mut Client) {
     let held = admin.send("GET", "/v1/gate/policy", &[], &Value::Null);
     let tag = held.header("etag").to_owned();
     let mut policy = held.granted()["policy"].clone();
     let text = |path: &str| String::from_utf8(form::fixture(path)).expect("text");
     let key = |name: &str| json!({"name": name, "pem": text(&format!("keys/{name}.pub.pem")), "signs": ANYTHING, "shared": true});
-    policy["trust"]["keys"] = ["ci-p256", "ci-ed25519", "gate-p256"].map(key).to_vec().into();
+    policy["trust"]["keys"] = KEYS.map(key).to_vec().into();
     let changed = json!({ "policy": policy, "reason": "the keys of the evidence" });
     admin.send("PUT", "/v1/gate/policy", &[("if-match", &tag)], &changed).granted();
 }

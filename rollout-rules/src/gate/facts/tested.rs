@@ -153,3 +153,8 @@ pub struct Declared {
     /// Resources and modules, such as `aws_s3_bucket.data` and `module.network`, at most 100.
     pub names: Vec<String>,
 }
+
+/// A case's name without its parameters: `test_sum[1-2]` is one of `test_sum`.
+pub fn test_of(case: &str) -> &str {
+    case.split_once('[').filter(|_| case.ends_with(']')).map_or(case, |(test, _)| test)
+}

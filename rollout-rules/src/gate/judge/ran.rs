@@ -5,6 +5,8 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::ops::Bound;
 
+use crate::gate::facts::test_of;
+
 /// What stands between the parts of a name.
 const BETWEEN: [char; 4] = [' ', ':', '/', '>'];
 /// Most parts of a name by which it can be found.
@@ -26,7 +28,7 @@ pub(super) struct Ran {
 impl Ran {
     pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Ran {
         // A name may end in brackets without being a case of a parametrised test.
-        let both = names.into_iter().flat_map(|name| [plain(name), plain(without_case(name))]);
+        let both = names.into_iter().flat_map(|name| [plain(name), plain(test_of(name))]);
         let whole: BTreeSet<String> = both.collect();
         let (mut ends, mut left) = (BTreeSet::new(), MAX_ENDS_BYTES);
         // In order, so that what is left out does not hang on how the reports came.
@@ -59,14 +61,6 @@ impl Ran {
         let starts = test.match_indices('.').map(|(at, _)| at + 1).take(MAX_PARTS).filter(|_| is_path);
         let mut ends = starts.filter_map(|at| test.get(at..)).filter(|end| end.contains('.'));
         ends.any(|end| self.whole.contains(&plain(end)))
-    }
-}
-
-/// A parametrised case is one of the test without its parameters.
-fn without_case(name: &str) -> &str {
-    match name.find('[') {
-        Some(at) if name.ends_with(']') => &name[..at],
-        _ => name,
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use regorus::Value;
-use rollout_rules::gate::facts::{
-    Concern, Finding, MAX_FACT_BYTES, MAX_FINDINGS, PolicyEffect, PolicyFinding, Severity,
-};
+use rollout_rules::gate::facts::{Concern, Finding, MAX_FINDINGS, PolicyEffect, PolicyFinding, Severity};
 use rollout_rules::ids::Digest;
 
 use super::policy::PolicyError;
+use crate::gate::read::cut;
 
 /// How many parts a policy has: each may have a line for what is not listed.
 const CONCERNS: usize = 6;
@@ -151,8 +150,4 @@ fn concern(named: Option<&str>) -> Result<Concern, String> {
                 .to_owned())
         }
     }
-}
-
-fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_FACT_BYTES)].to_owned()
 }

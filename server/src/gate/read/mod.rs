@@ -51,6 +51,7 @@ pub use redact::redacted;
 use rollout_rules::gate::facts::{Facts, Format, Piece, Problem, ProblemCode};
 use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
+pub(super) use text::cut;
 pub use unpack::MAX_PIECE_BYTES;
 
 use crate::gate::json;

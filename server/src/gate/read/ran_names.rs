@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rollout_rules::gate::facts::MAX_COMPONENTS;
+use rollout_rules::gate::facts::{MAX_COMPONENTS, test_of};
 
 /// Names, at most [`MAX_COMPONENTS`].
 #[derive(Default)]
@@ -38,9 +38,4 @@ impl RanNames {
             self.unnamed += 1;
         }
     }
-}
-
-/// A case without its parameters: `test_sum[1-2]` is one of `test_sum`.
-fn test_of(name: &str) -> &str {
-    name.split_once('[').filter(|_| name.ends_with(']')).map_or(name, |(test, _)| test)
 }

@@ -51,12 +51,8 @@ const PREFIXES: [(&str, usize); 22] = [
 ];
 
 /// The text, cut to [`MAX_FACT_BYTES`].
-pub(super) fn cut(text: &str) -> String {
-    let mut end = text.len().min(MAX_FACT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
+pub(in crate::gate) fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_FACT_BYTES)].to_owned()
 }
 
 /// The first line of a text that says something: without control characters, without what looks like a secret, and cut.

@@ -1,5 +1,7 @@
 //! What the gate binds: raising in production, and what serves a build that is denied.
 
+use rollout_rules::gate::facts::MAX_ADDED;
+use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 
 use super::{LIVE, Part, deployed, entry, fixture, gated, log, passing, person, send, wanted};
@@ -140,4 +142,58 @@ fn a_vulnerability_that_is_found_later_takes_the_flag_down_and_tells_the_owner()
     assert!(state["hold"]["reason"].as_str().expect("words").contains(id), "{state}");
     let effects = served.get("/v1/apps/shop/effects").expect(200);
     assert_eq!(effects["items"][0]["action"], "notify owner", "{effects}");
+}
+
+/// A list of vulnerabilities that says when it was made, without or with what is found in one build.
+fn nightly(kind: &str, night: usize) -> Part<'static> {
+    let mut report: Value =
+        serde_json::from_slice(&fixture(&format!("{kind}/evidence/grype.json"))).expect("JSON");
+    report["descriptor"]["timestamp"] =
+        json!(format!("2026-{:02}-{:02}T02:00:00Z", 2 + night / 28, 1 + night % 28));
+    Part::evidence("grype.json", report.to_string())
+}
+
+#[test]
+fn a_build_is_scanned_every_night_for_as_long_as_it_runs_and_what_was_found_once_stays() {
+    let served = gated();
+    let app = served.get("/v1/apps/shop");
+    served.patch("/v1/apps/shop", app.header("etag"), &json!({ "tier": 1 })).expect(200);
+    let first = passing(&served, 1);
+    let nights = MAX_ADDED + 5;
+    let adds = || Part::request(&wanted(1, &json!({ "add": true })));
+    let pieces = |answer: &Value| answer["decision"]["evidence"].as_array().expect("evidence").len();
+    let mut answer = Value::Null;
+    for night in 0..nights {
+        served.clock.advance(DurationMs(60_000));
+        answer = send(&served, &served.admin, LIVE, &[adds(), nightly("clean", night)]).expect(200);
+        assert_ne!(answer["decision"]["verdict"], "deny", "{night}: {}", super::denied(&answer));
+    }
+    assert_eq!(pieces(&answer), pieces(&first) + MAX_ADDED, "older ones said no more than newer ones");
+    let found = send(&served, &served.admin, LIVE, &[adds(), nightly("faulty", 1)]).expect(200);
+    assert_eq!(found["decision"]["verdict"], "deny");
+    for night in nights..nights + MAX_ADDED + 1 {
+        served.clock.advance(DurationMs(60_000));
+        answer = send(&served, &served.admin, LIVE, &[adds(), nightly("clean", night)]).expect(200);
+    }
+    assert_eq!(super::denied_checks(&answer), super::denied_checks(&found));
+}
+
+#[test]
+fn other_files_never_fill_the_room_of_what_a_build_is_denied_for_later() {
+    let served = gated();
+    let app = served.get("/v1/apps/shop");
+    served.patch("/v1/apps/shop", app.header("etag"), &json!({ "tier": 1 })).expect(200);
+    passing(&served, 1);
+    let adds = || Part::request(&wanted(1, &json!({ "add": true })));
+    let run = |nth: usize| {
+        let text = format!("<testsuite><testcase name=\"test_{nth}\"/></testsuite>");
+        Part::evidence("junit.xml", text)
+    };
+    for nth in 0..MAX_ADDED / 2 {
+        send(&served, &served.admin, LIVE, &[adds(), run(nth)]).expect(200);
+    }
+    let refused = send(&served, &served.admin, LIVE, &[adds(), run(99)]).refused(422, "too_many");
+    assert!(refused["detail"].as_str().is_some_and(|said| said.contains("10 are no scans")), "{refused}");
+    let found = send(&served, &served.admin, LIVE, &[adds(), nightly("faulty", 1)]).expect(200);
+    assert_eq!(super::denied_checks(&found), ["vulnerabilities"]);
 }

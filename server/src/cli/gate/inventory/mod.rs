@@ -137,7 +137,8 @@ fn names_dependencies(path: &str) -> bool {
 }
 
 fn describes_infrastructure(file: &Listed) -> bool {
-    const NAMES: [&str; 10] = [
+    // A platform's own form of an app, such as `fly.toml`, is none: no scanner and no plan reads it, so nobody could ever show it.
+    const NAMES: [&str; 9] = [
         "Pulumi.yaml",
         "Pulumi.yml",
         "cdk.json",
@@ -147,7 +148,6 @@ fn describes_infrastructure(file: &Listed) -> bool {
         "kustomization.yaml",
         "kustomization.yml",
         "terragrunt.hcl",
-        "fly.toml",
     ];
     let name = name_of(&file.path);
     let by_name = NAMES.contains(&name)
