@@ -5,6 +5,7 @@
 mod attested;
 mod tested;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -62,6 +63,28 @@ pub struct Facts {
     pub identity: Option<PipelineIdentity>,
     /// The language models that had a part in it.
     pub agents: Vec<AgentWork>,
+}
+
+impl Facts {
+    /// Since when all is known that a decision stands on: it is no younger, however often it is made. Of what was added later scans
+    /// count, each until a newer one looked for the same; other files that were added only join what was there.
+    pub fn known_since(&self) -> Option<UnixMs> {
+        let came = |digest: &Digest| {
+            self.pieces.iter().find(|piece| piece.digest == *digest).map(|piece| piece.received_at)
+        };
+        let mut last_looked: BTreeMap<ScanKind, UnixMs> = BTreeMap::new();
+        for scan in &self.scans {
+            let last = last_looked.entry(scan.kind).or_default();
+            *last = came(&scan.piece).unwrap_or_default().max(*last);
+        }
+        let is_last = |piece: &Piece| {
+            let mut scans = self.scans.iter().filter(|scan| scan.piece == piece.digest);
+            scans.any(|scan| last_looked.get(&scan.kind).is_none_or(|last| *last <= piece.received_at))
+        };
+        let counts = |piece: &&Piece| !piece.added || is_last(piece);
+        let times = self.pieces.iter().filter(counts).map(|piece| piece.received_at);
+        times.filter(|at| *at > UnixMs(0)).min()
+    }
 }
 
 /// A file that was handed in.
@@ -163,6 +186,21 @@ pub enum Severity {
     High,
     /// Has to be mended at once.
     Critical,
+}
+
+impl Severity {
+    /// The one of two that counts: what nobody graded may be worse than what is worth mending.
+    #[must_use]
+    pub fn sterner(self, other: Severity) -> Severity {
+        let place = |severity| match severity {
+            Severity::Low => 0,
+            Severity::Medium => 1,
+            Severity::Unknown => 2,
+            Severity::High => 3,
+            Severity::Critical => 4,
+        };
+        if place(self) >= place(other) { self } else { other }
+    }
 }
 
 /// A program that looked at something.

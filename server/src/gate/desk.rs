@@ -188,7 +188,8 @@ impl Gate {
         let before = before.map(|before| &before.decision);
         let earlier =
             before.map(|before| self.earlier(before, ask.occasion, snapshot, now)).transpose()?.flatten();
-        if ask.occasion == Occasion::NewEvidence {
+        let adds = ask.occasion == Occasion::NewEvidence;
+        if adds && before.is_some() {
             facts.pieces.iter_mut().for_each(|piece| piece.added = true);
         }
         if let (Some(before), Some(Earlier { facts: earlier, sealed, ages })) = (before, earlier) {
@@ -214,7 +215,7 @@ impl Gate {
         signed.dedup_by_key(|sealed| sealed.piece);
         // What a build is denied for later has room of its own: filled up with other files, there would be none for it.
         let asked = facts.pieces.iter().filter(|piece| !piece.added).count();
-        if asked > MAX_PIECES || !fits(&facts) {
+        if asked > MAX_PIECES || (adds && !fits(&facts)) {
             return Err(DeskError::TooManyPieces { pieces: facts.pieces.len() });
         }
         facts.identity = ask.identity.clone().or(facts.identity);

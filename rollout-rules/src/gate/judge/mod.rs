@@ -69,9 +69,7 @@ pub fn judge(policy: &Policy, subject: &Subject<'_>, facts: &Facts, now: UnixMs)
     used.sort();
     used.dedup_by(|one, other| one.1 == other.1);
     let ends = used.iter().map(|(at, _)| *at).min();
-    // A decision is no younger than what it was made from, however often it is made.
-    let came = facts.pieces.iter().map(|piece| piece.received_at).filter(|at| *at > UnixMs(0)).min();
-    let begins = came.unwrap_or(now).min(now);
+    let begins = facts.known_since().unwrap_or(now).min(now);
     let valid_until = begins.plus(bench.policy.decision_life_ms).min(ends.unwrap_or(UnixMs::NEVER));
     let mut signers = core::mem::take(&mut bench.signers);
     signers.sort();

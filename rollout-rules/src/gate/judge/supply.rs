@@ -286,8 +286,8 @@ fn merged<'f>(findings: impl Iterator<Item = &'f Finding>) -> Vec<Finding> {
     let mut merged: BTreeMap<(&str, &str, Digest), Finding> = BTreeMap::new();
     for finding in findings {
         let (rule, subject) = (&*finding.rule, finding.subject.as_deref().unwrap_or(""));
-        let (severity, fix) = of_each.entry((rule, subject)).or_default();
-        *severity = finding.severity.max(*severity);
+        let (severity, fix) = of_each.entry((rule, subject)).or_insert((finding.severity, None));
+        *severity = finding.severity.sterner(*severity);
         *fix = fix.or(finding.fix.as_deref());
         let seen = merged.entry((rule, subject, finding.fingerprint)).or_insert_with(|| finding.clone());
         seen.aliases.retain(|alias| finding.aliases.contains(alias));

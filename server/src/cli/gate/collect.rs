@@ -31,7 +31,7 @@ pub(super) struct EvidenceOptions {
     /// A report besides those that are found; may be repeated, and takes several
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(super) evidence: Vec<PathBuf>,
-    /// Look for no reports: only those that --evidence names are sent; with --add, the folder is not looked at at all
+    /// Look for no reports: only those that --evidence names are sent; with --add, the folder is not looked at at all, nor is it where --add comes with --evidence
     #[arg(long)]
     pub(super) no_discover: bool,
     /// What the build changed, as `git diff BASE...HEAD` writes it: coverage is asked of the changed lines alone
@@ -67,7 +67,9 @@ pub(super) fn collect(
     adds: bool,
 ) -> Result<Collected, Failure> {
     let mut collected = Collected::default();
-    if !(options.no_discover && adds) {
+    // Whoever adds a file that they name means that one: the folder may be of another state than the build.
+    let discovers = !options.no_discover && !(adds && !options.evidence.is_empty());
+    if discovers || !adds {
         collected.look(&options.folder)?;
     }
     if let Some(changes) = changes(options)? {
@@ -80,9 +82,9 @@ pub(super) fn collect(
         }
     }
     let named = given(&options.evidence, &recognise).map_err(|error| unusable(&error))?;
-    let found = match options.no_discover {
-        true => Discovery::default(),
-        false => discover(&options.folder, artifact, &recognise)
+    let found = match discovers {
+        false => Discovery::default(),
+        true => discover(&options.folder, artifact, &recognise)
             .map_err(|error| Failure::no_evidence(error.to_string()))?,
     };
     let first = named.len();

@@ -1,10 +1,12 @@
 //! What the gate binds: raising in production, and what serves a build that is denied.
 
 use rollout_rules::gate::facts::MAX_ADDED;
-use rollout_rules::time::DurationMs;
+use rollout_rules::time::DAY;
 use serde_json::{Value, json};
 
-use super::{LIVE, Part, deployed, entry, fixture, gated, log, passing, person, send, wanted};
+use super::{
+    LIVE, Part, deployed, entry, fixture, gated, log, of_the_folder, passing, person, send, set, wanted,
+};
 use crate::served::{Reply, Served};
 
 const STATE: &str = "/v1/apps/shop/flags/f/environments/live";
@@ -164,15 +166,22 @@ fn a_build_is_scanned_every_night_for_as_long_as_it_runs_and_what_was_found_once
     let pieces = |answer: &Value| answer["decision"]["evidence"].as_array().expect("evidence").len();
     let mut answer = Value::Null;
     for night in 0..nights {
-        served.clock.advance(DurationMs(60_000));
+        served.clock.advance(DAY);
         answer = send(&served, &served.admin, LIVE, &[adds(), nightly("clean", night)]).expect(200);
         assert_ne!(answer["decision"]["verdict"], "deny", "{night}: {}", super::denied(&answer));
     }
     assert_eq!(pieces(&answer), pieces(&first) + MAX_ADDED, "older ones said no more than newer ones");
+    let until = |answer: &Value| answer["decision"]["valid_until"].as_str().expect("a time").to_owned();
+    let mut anew = set("clean", &wanted(1, &Value::Null));
+    anew.retain(|part| part.file != Some("grype.json"));
+    anew.push(nightly("clean", nights));
+    anew.extend(of_the_folder());
+    let anew = send(&served, &served.admin, LIVE, &anew).expect(200);
+    assert!(until(&anew) > until(&answer), "old scans do not keep a build from being judged anew: {anew}");
     let found = send(&served, &served.admin, LIVE, &[adds(), nightly("faulty", 1)]).expect(200);
     assert_eq!(found["decision"]["verdict"], "deny");
-    for night in nights..nights + MAX_ADDED + 1 {
-        served.clock.advance(DurationMs(60_000));
+    for night in nights + 1..nights + MAX_ADDED + 2 {
+        served.clock.advance(DAY);
         answer = send(&served, &served.admin, LIVE, &[adds(), nightly("clean", night)]).expect(200);
     }
     assert_eq!(super::denied_checks(&answer), super::denied_checks(&found));
