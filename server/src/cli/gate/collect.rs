@@ -68,8 +68,8 @@ pub(super) fn collect(
 ) -> Result<Collected, Failure> {
     let mut collected = Collected::default();
     // Whoever adds a file that they name means that one: the folder may be of another state than the build.
-    let discovers = !options.no_discover && !(adds && !options.evidence.is_empty());
-    if discovers || !adds {
+    let only_named = options.no_discover || (adds && !options.evidence.is_empty());
+    if !(only_named && adds) {
         collected.look(&options.folder)?;
     }
     if let Some(changes) = changes(options)? {
@@ -82,9 +82,9 @@ pub(super) fn collect(
         }
     }
     let named = given(&options.evidence, &recognise).map_err(|error| unusable(&error))?;
-    let found = match discovers {
-        false => Discovery::default(),
-        true => discover(&options.folder, artifact, &recognise)
+    let found = match only_named {
+        true => Discovery::default(),
+        false => discover(&options.folder, artifact, &recognise)
             .map_err(|error| Failure::no_evidence(error.to_string()))?,
     };
     let first = named.len();
