@@ -11,8 +11,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// How long the judgement of a plan may be at work, and longer by [`TIME_PER_RESOURCE`] for each of its resources. The
 /// server's own modules take 2 ms, and 0.1 ms for a resource.
 pub const TIME_LIMIT: Duration = Duration::from_millis(250);
-/// See [`TIME_LIMIT`].
-pub const TIME_PER_RESOURCE: Duration = Duration::from_micros(500);
+/// See [`TIME_LIMIT`]. Time at work doubles where cores are shared with other programs.
+pub const TIME_PER_RESOURCE: Duration = Duration::from_millis(1);
 /// By how much the memory of the whole process may grow during a judgement, in bytes. Where the system does not tell it, as
 /// Linux does, the time alone bounds it.
 pub const MAX_GROWTH_BYTES: u64 = 256 * 1024 * 1024;
