@@ -27,8 +27,6 @@ use crate::secret;
 
 /// Most bytes of facts, or of a judgement, that are kept of one build.
 const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
-/// Longest name of a piece that the log keeps, in bytes.
-const MAX_NAME_BYTES: usize = 100;
 
 /// A piece of evidence that was read and kept.
 pub struct Piece {
@@ -172,7 +170,7 @@ impl Gate {
             let piece = &reading.piece;
             refs.push(EvidenceRef {
                 digest: piece.digest,
-                name: shortened(&piece.name),
+                name: piece.name.clone(),
                 format: piece.format,
                 kept: *kept,
             });
@@ -437,8 +435,4 @@ fn judged(
         waivers: &waivers,
     };
     judge(&compiled.policy, &subject, facts, now)
-}
-
-fn shortened(name: &str) -> String {
-    name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }
