@@ -26,7 +26,7 @@ pub use self::command::Command;
 pub use self::entry::{Anchor, Entry};
 pub use self::gate::{GateCommand, PolicySet, SourceSet};
 pub use self::kind::ChangeKind;
-pub use self::patch::{NewEnvironment, TargetingPatch};
+pub use self::patch::{BrowserMark, NewEnvironment, TargetingPatch};
 pub use self::runbook::RunbookCommand;
 use crate::flag::{AppInfo, Environment, Flag, FlagState, Hold, Segment, SegmentScope, Targeting};
 use crate::gate::decision::Decision;

@@ -23,6 +23,10 @@ pub const VALUE_BYTES: usize = 8;
 /// The name by which conditions and OFREP's contexts call the targeting key.
 pub const TARGETING_KEY: &str = "targetingKey";
 
+/// Whether targeting keys are hashed when they are set. In WebAssembly each check has a context of its own, and most
+/// flags have no list to look the key up in.
+const HASHES_EARLY: bool = cfg!(not(target_arch = "wasm32"));
+
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
@@ -79,6 +83,29 @@ impl core::error::Error for ContextError {}
 struct Named {
     name: Name,
     value: Attribute,
+}
+
+/// The attributes that a flag looks at, in order, made ready for contexts that have no others.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted(Box<[Option<Name>]>);
+
+impl Wanted {
+    /// The attributes of these names, each once.
+    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Wanted {
+        // The targeting key is none of them.
+        Wanted(names.into_iter().map(|name| (name != TARGETING_KEY).then(|| Name::new(name))).collect())
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Who asks. An empty targeting key counts as none, so that callers without a user are never all
@@ -165,7 +192,7 @@ impl Context {
     /// The targeting key and its hash.
     #[inline]
     pub(crate) fn hashed_unit(&self) -> Option<(u64, &str)> {
-        self.targeting_key().map(|key| (self.unit_hash, key))
+        self.targeting_key().map(|key| (if HASHES_EARLY { self.unit_hash } else { hash_of(key) }, key))
     }
 
     fn note(&mut self, outcome: Result<(), ContextError>) {
@@ -174,17 +201,52 @@ impl Context {
         }
     }
 
+    /// Nobody, with the room that it has.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.attributes.clear();
+        (self.unit, self.bytes, self.refused) = (None, 0, None);
+    }
+
+    /// Gives back the room for attributes that are not there.
+    pub fn shrink_to_fit(&mut self) {
+        self.attributes.shrink_to_fit();
+    }
+
+    /// Adds an attribute that is not there yet; the targeting key is none of them, and is set as often as it comes.
+    pub fn add(&mut self, name: &str, value: Attribute) -> Result<(), ContextError> {
+        self.put(name, value, false)
+    }
+
+    /// Adds the attribute that is wanted at a place, and was not added yet.
+    #[inline(always)]
+    pub fn add_wanted(&mut self, wanted: &Wanted, at: usize, value: Attribute) -> Result<(), ContextError> {
+        let Some(name) = wanted.0.get(at).and_then(Option::as_ref) else { return self.set_unit(value) };
+        let bytes = self.bytes + name.len() + value.weight(1)?;
+        if self.attributes.len() == MAX_ATTRIBUTES {
+            return Err(ContextError::TooManyAttributes);
+        }
+        if bytes > MAX_CONTEXT_BYTES {
+            return Err(ContextError::TooLarge);
+        }
+        self.bytes = bytes;
+        self.attributes.push(Named { name: name.clone(), value });
+        Ok(())
+    }
+
     fn insert(&mut self, name: &str, value: Attribute) -> Result<(), ContextError> {
+        self.put(name, value, true)
+    }
+
+    fn put(&mut self, name: &str, value: Attribute, may_replace: bool) -> Result<(), ContextError> {
         if name == TARGETING_KEY {
-            return match value {
-                Attribute::String(key) => self.set_targeting_key(key),
-                Attribute::Null => Ok(()),
-                _ => Err(ContextError::TargetingKeyNotText),
-            };
+            return self.set_unit(value);
         }
         let weight = name.len() + value.weight(1)?;
-        let place = self.attributes.iter().position(|named| named.name.is(name));
+        let known = Name::new(name);
+        let place = self.attributes.iter().position(|named| named.name == known);
         let freed = match place {
+            Some(_) if !may_replace => return Err(ContextError::Repeated(Box::from(name))),
             Some(at) => self.attributes[at].name.len() + self.attributes[at].value.weight(1)?,
             None if self.attributes.len() == MAX_ATTRIBUTES => return Err(ContextError::TooManyAttributes),
             None => 0,
@@ -194,7 +256,7 @@ impl Context {
             return Err(ContextError::TooLarge);
         }
         self.bytes = bytes;
-        let named = Named { name: Name::new(name), value };
+        let named = Named { name: known, value };
         match place {
             Some(at) => self.attributes[at] = named,
             None => self.attributes.push(named),
@@ -202,12 +264,24 @@ impl Context {
         Ok(())
     }
 
+    #[inline]
+    fn set_unit(&mut self, value: Attribute) -> Result<(), ContextError> {
+        match value {
+            Attribute::String(key) => self.set_targeting_key(key),
+            Attribute::Null => Ok(()),
+            _ => Err(ContextError::TargetingKeyNotText),
+        }
+    }
+
+    #[inline]
     fn set_targeting_key(&mut self, key: Box<str>) -> Result<(), ContextError> {
         if self.bytes + key.len() > MAX_CONTEXT_BYTES {
             return Err(ContextError::TooLarge);
         }
         self.bytes += key.len();
-        self.unit_hash = hash_of(&key);
+        if HASHES_EARLY {
+            self.unit_hash = hash_of(&key);
+        }
         self.unit = if key.is_empty() { None } else { Some(Attribute::String(key)) };
         Ok(())
     }
@@ -215,14 +289,21 @@ impl Context {
 
 impl Attribute {
     /// What it counts against [`MAX_CONTEXT_BYTES`].
+    #[inline]
     fn weight(&self, depth: usize) -> Result<usize, ContextError> {
-        if depth > MAX_ATTRIBUTE_DEPTH {
-            return Err(ContextError::TooDeep);
+        match self {
+            _ if depth > MAX_ATTRIBUTE_DEPTH => Err(ContextError::TooDeep),
+            Attribute::Null | Attribute::Bool(_) | Attribute::Number(_) => Ok(VALUE_BYTES),
+            Attribute::String(text) => Ok(VALUE_BYTES + text.len()),
+            Attribute::List(_) | Attribute::Object(_) => self.weight_of_parts(depth),
         }
+    }
+
+    /// [`weight`](Attribute::weight) of what has parts. Apart, so that the rest can be inlined.
+    fn weight_of_parts(&self, depth: usize) -> Result<usize, ContextError> {
         Ok(VALUE_BYTES
             + match self {
-                Attribute::Null | Attribute::Bool(_) | Attribute::Number(_) => 0,
-                Attribute::String(text) => text.len(),
+                Attribute::Null | Attribute::Bool(_) | Attribute::Number(_) | Attribute::String(_) => 0,
                 Attribute::List(items) => {
                     items.iter().try_fold(0, |sum, item| Ok(sum + item.weight(depth + 1)?))?
                 }
@@ -370,6 +451,25 @@ mod tests {
         assert_eq!(context.refused(), Some(&ContextError::TooLarge));
         assert_eq!(context.get("plan"), Some(&Attribute::from("pro")));
         assert_eq!(context.get("big"), None);
+    }
+
+    #[test]
+    fn what_is_wanted_makes_the_context_that_its_names_make() {
+        let wanted = Wanted::new(["age", "gone", "plan", TARGETING_KEY]);
+        let mut context = Context::new("bob").with("age", 7);
+        context.clear();
+        context.add_wanted(&wanted, 0, Attribute::from(41)).expect("a number");
+        context.add_wanted(&wanted, 2, Attribute::from("pro")).expect("a text");
+        context.add_wanted(&wanted, 3, Attribute::from("ann")).expect("a key");
+        assert_eq!(context, Context::new("ann").with("age", 41).with("plan", "pro"));
+        assert_eq!(
+            context.add_wanted(&wanted, 3, Attribute::from(5)),
+            Err(ContextError::TargetingKeyNotText)
+        );
+        let long = Attribute::from("x".repeat(MAX_CONTEXT_BYTES));
+        assert_eq!(context.add_wanted(&wanted, 1, long), Err(ContextError::TooLarge));
+        let deep = (0..MAX_ATTRIBUTE_DEPTH).fold(Attribute::Null, |inner, _| Attribute::List(vec![inner]));
+        assert_eq!(context.add_wanted(&wanted, 1, deep), Err(ContextError::TooDeep));
     }
 
     #[test]

@@ -1,12 +1,19 @@
 //! The check of a flag: infallible, without allocation, lock or clock.
 
 mod answer;
+mod settled;
+#[cfg(feature = "regex-build")]
+mod tell;
+mod told;
 
 use core::hint::select_unpredictable;
 
 pub use self::answer::{Answer, Assigned, EXPOSURE_SPLIT, Reason, StandardReason};
+#[cfg(feature = "regex-build")]
+pub(crate) use self::tell::tell;
+pub use self::told::{Told, ToldReason, ToldStep};
 use crate::bucketing::exposed;
-use crate::compile::{CompiledFlag, CompiledServe, Program, Standing, Unit, is_revived};
+use crate::compile::{CompiledFlag, CompiledServe, CompiledTold, Program, Standing, Unit, is_revived};
 use crate::context::Context;
 use crate::flag::{HoldCause, Kills, MAX_PREREQUISITES};
 use crate::ids::EnvKey;
@@ -122,7 +129,8 @@ impl Prerequisites {
 
 impl<'a> Check<'_, 'a, '_> {
     /// What keeps the flag at its off variant, whoever asks.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     fn stop(self, flag: &CompiledFlag) -> Option<Reason> {
         let FlagSet { shared, app, environment } = *self.flags;
         if is_killed(&shared.kills, &environment.key) {
@@ -157,11 +165,15 @@ impl<'a> Check<'_, 'a, '_> {
     }
 
     /// The answer of a flag that is alive.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     fn decide(self, flag: &'a CompiledFlag, prerequisites: &mut Prerequisites) -> (u16, Reason) {
         let mut exposure = flag.exposure;
         if let Some(program) = &flag.program {
             if self.now >= flag.lowers_at {
+                if let Some(told) = &program.told {
+                    return self.as_told(flag, told);
+                }
                 for lowering in program.lowerings.iter().take_while(|lowering| self.now >= lowering.at) {
                     if lowering.off {
                         return (flag.off_variant, Reason::Off);
@@ -174,6 +186,14 @@ impl<'a> Check<'_, 'a, '_> {
             }
         }
         self.decide_by_default(flag, exposure)
+    }
+
+    /// What was found elsewhere for whoever asks here.
+    #[cold]
+    fn as_told(self, flag: &CompiledFlag, compiled: &CompiledTold) -> (u16, Reason) {
+        let step = compiled.told.step_at(self.now);
+        let reason = step.map_or(Reason::Off, |step| step.reason.reason());
+        (if reason.serves() { compiled.variant } else { flag.off_variant }, reason)
     }
 
     /// Prerequisites, targets and rules.

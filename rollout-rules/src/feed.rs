@@ -13,6 +13,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 mod codec;
+#[cfg(any(target_arch = "wasm32", test))]
+mod lean;
 pub mod machine;
 pub mod sse;
 pub mod state;
@@ -20,16 +22,20 @@ pub mod state;
 use serde::{Deserialize, Serialize};
 
 pub use self::codec::{FrameCodecError, ResumeToken};
+pub(crate) use self::state::Kept;
 pub use self::state::{Applied, ClientState, FrameError};
 use crate::change::Reach;
 use crate::condition::{Condition, SegmentRef};
+use crate::evaluate::Told;
 use crate::flag::{Flag, FlagKind, FlagState, Hold, HoldCause, Kill, Kills, Targeting, Variant};
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, VariantKey};
 use crate::time::UnixMs;
 
-/// The version of frames that this code writes and reads. A client that receives another one keeps
+/// The highest version of frames that this code writes and reads. A client that receives a higher one keeps
 /// what it has, and says loudly that it is stale.
-pub const FRAME_VERSION: u16 = 1;
+///
+/// 2: what pages are told of flags, and until when a flag is guarded. A frame that says nothing of it is of version 1.
+pub const FRAME_VERSION: u16 = 2;
 
 /// Largest frame, in bytes of JSON. A server refuses to send a larger one, a client to read it.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
@@ -78,7 +84,8 @@ pub enum FrameBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChangeFrame {
     /// The revision that last concerned this audience before. A client that has not come as far has
-    /// missed a frame, and asks for a snapshot.
+    /// missed a frame, and asks for a snapshot. Zero: it is for pages, which get all frames of a connection in order and
+    /// none twice; several may be of one revision, and each takes effect.
     pub follows: Revision,
     /// Set if the entry is a kill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,6 +224,13 @@ pub struct ServedFlag {
     pub kills: ServedKills,
     /// The revision that last changed the flag.
     pub revision: Revision,
+    /// What its answer is for the page that it is sent to, in place of rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Arc<Told>>,
+    /// Until when it is watched, since it was raised a while ago or still is: until then a page that kept it and has not
+    /// heard of the server yet serves the off variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarded_until: Option<UnixMs>,
 }
 
 /// That automation holds a flag, without the words for people.
@@ -276,6 +290,21 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+impl Frame {
+    /// A frame of the lowest version that can say it.
+    pub fn new(log: LogId, revision: Revision, body: FrameBody) -> Frame {
+        let is_new = |flag: &ServedFlag| flag.told.is_some() || flag.guarded_until.is_some();
+        let is_second = match &body {
+            FrameBody::Snapshot(served) => served.flags.iter().any(|flag| is_new(flag)),
+            FrameBody::Change(change) => {
+                change.ops.iter().any(|op| matches!(op, Op::PutFlag(flag) if is_new(flag)))
+            }
+            FrameBody::Overlay(_) => false,
+        };
+        Frame { version: if is_second { 2 } else { 1 }, log, revision, body }
+    }
+}
+
 impl ServedKills {
     /// What of the kills at some height holds in an environment.
     pub fn of(kills: &Kills, environment: &EnvKey) -> ServedKills {
@@ -310,6 +339,7 @@ impl ServedFlag {
             created_at: UnixMs(0),
             extensions: 0,
             archived_at: None,
+            browser: None,
         }
     }
 

@@ -31,6 +31,8 @@ pub const MAX_PREREQUISITES: usize = 16;
 pub const STEP_WAITS: DurationMs = DAY;
 /// Most scheduled changes waiting in one flag state.
 pub const MAX_SCHEDULED: usize = 32;
+/// Most attributes that an app marks as sensitive.
+pub const MAX_SENSITIVE: usize = 64;
 /// Most apps.
 pub const MAX_APPS: usize = 1_000_000;
 /// Most environments that kills and revivals of everything name.
@@ -134,6 +136,10 @@ pub struct AppInfo {
     pub currency: Option<String>,
     /// When it was made.
     pub created_at: UnixMs,
+    /// Attributes whose values no page may learn from a rule: `email`, or `user.email` with all below it. A flag that
+    /// looks at one never travels to pages as rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitive: Vec<String>,
 }
 
 /// What a flag's values are.
@@ -161,6 +167,18 @@ impl FlagKind {
             FlagKind::Object => value.is_object(),
         }
     }
+}
+
+/// How a flag travels to pages, where everyone can read what arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BrowserForm {
+    /// The server evaluates it for the page's context, and sends what came of it.
+    Values,
+    /// Its rules travel and the page evaluates them, as far as they hold no lists and look at nothing sensitive; else
+    /// its values do.
+    Rules,
 }
 
 /// One of the answers that a flag can give.
@@ -205,6 +223,9 @@ pub struct Flag {
     /// Set when it was archived: it answers as not found, and its key stays taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived_at: Option<UnixMs>,
+    /// How it travels to pages. None: pages do not get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<BrowserForm>,
 }
 
 /// What to answer: one variant, or a split between several.

@@ -120,6 +120,38 @@ pub struct Token {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<UnixMs>,
+    /// Whose pages may use a key for browsers, as `scheme://host` with a port if it is not the scheme's own; `*`: any
+    /// page. Keys that were made before this was asked for have none, and any page may use them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// Whether pages may tell outcomes with it. None: they may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<bool>,
+}
+
+/// Most origins of one key for browsers.
+pub const MAX_ORIGINS: usize = 32;
+/// Longest origin, in bytes.
+pub const MAX_ORIGIN_BYTES: usize = 256;
+/// The origin that stands for every page.
+pub const ANY_ORIGIN: &str = "*";
+
+impl Token {
+    /// Whether a page of this origin, as its browser writes it, may use the key.
+    pub fn admits_origin(&self, origin: &str) -> bool {
+        self.origins.is_empty() || self.origins.iter().any(|known| known == ANY_ORIGIN || known == origin)
+    }
+
+    /// Whether the pages that may use it are named.
+    pub fn names_origins(&self) -> bool {
+        !self.origins.is_empty() && self.origins.iter().all(|origin| origin != ANY_ORIGIN)
+    }
+
+    /// Whether pages may tell outcomes with it. Anyone who can load a page can make such outcomes up, and they count as those of
+    /// servers do, so somebody has to have asked for it, and has to have named the pages.
+    pub fn takes_outcomes_of_pages(&self) -> bool {
+        self.scope == Scope::SdkBrowser && self.names_origins() && self.outcomes == Some(true)
+    }
 }
 
 /// Who asks `decide`, and with which rights.

@@ -30,6 +30,7 @@ pub mod flag;
 pub mod gate;
 pub mod governance;
 pub mod ids;
+pub mod json_text;
 mod name;
 pub mod percent;
 pub mod plan;

@@ -4,6 +4,8 @@
 //! segment with it, and the last flag that forgets it takes it away. So projection looks at the
 //! snapshot before and after the entry.
 
+pub mod browser;
+
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -12,8 +14,8 @@ use alloc::vec::Vec;
 use crate::change::{Change, Entry, Reach};
 use crate::condition::{Condition, SegmentRef};
 use crate::feed::{
-    Audience, ChangeFrame, FRAME_VERSION, FeedHeight, Frame, FrameBody, Op, Overlay, Served, ServedFlag,
-    ServedHold, ServedKills, ServedSegment,
+    Audience, ChangeFrame, FeedHeight, Frame, FrameBody, Op, Overlay, Served, ServedFlag, ServedHold,
+    ServedKills, ServedSegment,
 };
 use crate::flag::{SegmentScope, Targeting};
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, SegmentKey};
@@ -98,7 +100,7 @@ pub fn overlay_frame(
 }
 
 fn frame(log: &LogId, revision: Revision, body: FrameBody) -> Frame {
-    Frame { version: FRAME_VERSION, log: log.clone(), revision, body }
+    Frame::new(log.clone(), revision, body)
 }
 
 fn concerns(reach: &Reach, only: Option<&EnvKey>, app: &AppKey, environment: &EnvKey) -> bool {
@@ -344,6 +346,8 @@ impl<'a> View<'a> {
             hold: state.hold.as_ref().map(|hold| ServedHold { cause: hold.cause, at: hold.at }),
             kills: ServedKills::of(record.kills(), self.environment),
             revision,
+            told: None,
+            guarded_until: None,
         })
     }
 

@@ -3,7 +3,6 @@
 //! A condition holds the number of its segment's slot, so that a segment's change replaces one slot and
 //! recompiles no flag. There is one table for each app and one of shared segments.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,7 +12,7 @@ use crate::condition::Condition;
 use crate::context::Context;
 use crate::flag::Segment;
 use crate::ids::SegmentKey;
-use crate::table::Shards;
+use crate::table::{Shards, sort_by};
 
 /// A segment, ready to be asked who belongs.
 #[derive(Clone)]
@@ -85,7 +84,7 @@ impl CompiledSegment {
     /// The members by name.
     pub fn sorted_members(&self) -> Vec<Arc<str>> {
         let mut members: Vec<_> = self.members().cloned().collect();
-        members.sort_unstable();
+        sort_by(&mut members, |a, b| a.cmp(b));
         members
     }
 
@@ -127,8 +126,8 @@ impl fmt::Debug for CompiledSegment {
 /// The segments of an app, or the shared ones. A clone is cheap and shares everything.
 #[derive(Clone, Default)]
 pub struct SegmentTable {
-    /// Keys keep their slots, also after their segments are gone.
-    by_key: Arc<BTreeMap<SegmentKey, u32>>,
+    /// By key. Keys keep their slots, also after their segments are gone.
+    by_key: Arc<Vec<(SegmentKey, u32)>>,
     slots: Arc<[Option<Arc<CompiledSegment>>]>,
 }
 
@@ -166,7 +165,7 @@ impl SegmentTable {
 
     /// The segments that exist, by key.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<CompiledSegment>> {
-        self.by_key.values().filter_map(|slot| self.at(*slot))
+        self.by_key.iter().filter_map(|(_, slot)| self.at(*slot))
     }
 
     /// How many segments exist.
@@ -181,7 +180,11 @@ impl SegmentTable {
 
     /// The slot of a key that ever had a segment.
     pub(crate) fn slot(&self, key: &SegmentKey) -> Option<u32> {
-        self.by_key.get(key).copied()
+        self.place(key).ok().map(|place| self.by_key[place].1)
+    }
+
+    fn place(&self, key: &SegmentKey) -> Result<usize, usize> {
+        self.by_key.binary_search_by(|(known, _)| known.cmp(key))
     }
 
     #[inline]
@@ -192,11 +195,11 @@ impl SegmentTable {
     fn with(&self, key: &SegmentKey, segment: Option<Arc<CompiledSegment>>) -> SegmentTable {
         let mut slots = self.slots.to_vec();
         let mut by_key = Arc::clone(&self.by_key);
-        match self.slot(key) {
-            Some(slot) => slots[slot as usize] = segment,
-            None => {
+        match self.place(key) {
+            Ok(place) => slots[self.by_key[place].1 as usize] = segment,
+            Err(place) => {
                 let slot = u32::try_from(slots.len()).expect("segments are counted in thousands");
-                Arc::make_mut(&mut by_key).insert(key.clone(), slot);
+                Arc::make_mut(&mut by_key).insert(place, (key.clone(), slot));
                 slots.push(segment);
             }
         }

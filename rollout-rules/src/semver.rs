@@ -28,12 +28,13 @@ impl<'a> Version<'a> {
                 _ => break,
             }
         }
+        let rest = text.get(at + 1..)?;
         let (prerelease, build) = match bytes[at] {
-            b'-' => match text[at + 1..].split_once('+') {
+            b'-' => match rest.split_once('+') {
                 Some((prerelease, build)) => (Some(prerelease), Some(build)),
-                None => (Some(&text[at + 1..]), None),
+                None => (Some(rest), None),
             },
-            b'+' => (None, Some(&text[at + 1..])),
+            b'+' => (None, Some(rest)),
             _ => return None,
         };
         if !prerelease.is_none_or(|text| identifiers(text, true))

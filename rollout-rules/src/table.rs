@@ -7,8 +7,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+#[cfg(not(target_arch = "wasm32"))]
 use core::hash::{BuildHasher, Hasher};
 
+#[cfg(not(target_arch = "wasm32"))]
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
@@ -20,11 +22,24 @@ pub const SHARD: usize = 128;
 
 /// The hash of a name. The seed is fixed: names in tables are written by people with a token, and what
 /// requests bring is only looked up.
+#[cfg(not(target_arch = "wasm32"))]
 #[inline]
 pub(crate) fn hash_of(text: &str) -> u64 {
     let mut hasher = FixedState::with_seed(0x7469_6465).build_hasher();
     hasher.write(text.as_bytes());
     hasher.finish()
+}
+
+/// The hash of a name, with code that buckets take anyway.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn hash_of(text: &str) -> u64 {
+    spread(crate::bucketing::murmur3(text.as_bytes()))
+}
+
+/// A hash as long as tables want it: shards are chosen by other bits than places within them.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn spread(hash: u32) -> u64 {
+    (u64::from(hash.rotate_left(16)) << 32) | u64::from(hash)
 }
 
 /// Whether two texts are the same. Names are short, and for short texts this is quicker than the call
@@ -45,6 +60,37 @@ pub(crate) fn same(a: &str, b: &str) -> bool {
         _ => a == b,
     }
 }
+
+/// Sorts. Those that are equal come in any order.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn sort_by<T>(items: &mut [T], compare: impl FnMut(&T, &T) -> core::cmp::Ordering) {
+    items.sort_unstable_by(compare);
+}
+
+/// Sorts, with little code: by comparing what is far apart first, then nearer and nearer.
+#[cfg(any(target_arch = "wasm32", test))]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "tested where it is not used"))]
+mod small {
+    use core::cmp::Ordering;
+
+    pub(crate) fn sort_by<T>(items: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) {
+        let mut gap = items.len();
+        while gap > 1 {
+            // Nearly halves, without the gaps that are multiples of each other.
+            gap = (gap * 5 / 11).max(1);
+            for begin in gap..items.len() {
+                let mut at = begin;
+                while at >= gap && compare(&items[at - gap], &items[at]).is_gt() {
+                    items.swap(at - gap, at);
+                    at -= gap;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use small::sort_by;
 
 /// What a table can hold: something with a name.
 pub(crate) trait Item: Clone {
@@ -250,7 +296,7 @@ impl FlagTable {
     /// All flags by key.
     pub fn sorted(&self) -> Vec<&Arc<CompiledFlag>> {
         let mut flags: Vec<_> = self.iter().collect();
-        flags.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        sort_by(&mut flags, |a, b| a.key().cmp(b.key()));
         flags
     }
 }
@@ -296,6 +342,17 @@ mod tests {
         assert!(table.shards.len() > 1, "the test is to see shards double");
         assert_eq!(names(&table), set);
         assert!(set.iter().all(|name| table.get(hash_of(name), name).is_some()));
+    }
+
+    #[test]
+    fn what_is_sorted_with_little_code_is_sorted() {
+        for length in 0..300_usize {
+            let mut items: Vec<usize> = (0..length).map(|at| at * 7919 % 101).collect();
+            let mut expected = items.clone();
+            expected.sort_unstable();
+            small::sort_by(&mut items, Ord::cmp);
+            assert_eq!(items, expected);
+        }
     }
 
     #[test]

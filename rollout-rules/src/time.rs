@@ -1,9 +1,9 @@
 //! Time as a value. Nothing in this crate reads a clock.
 
+pub(crate) mod calendar;
+
 use core::fmt;
 
-use ::time::OffsetDateTime;
-use ::time::format_description::well_known::Rfc3339;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC with
@@ -29,10 +29,14 @@ impl UnixMs {
     /// Later than every moment that can be written.
     pub const NEVER: UnixMs = UnixMs(u64::MAX);
 
+    /// A number as it is written in place of a date. `None` after the last moment that can be written.
+    pub(crate) fn written(ms: u64) -> Option<UnixMs> {
+        (ms <= MAX_MS).then_some(UnixMs(ms))
+    }
+
     /// Reads RFC 3339. `None` if the text is something else, or before 1970.
     pub fn parse_rfc3339(text: &str) -> Option<UnixMs> {
-        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(UnixMs)
+        u64::try_from(calendar::read(text)?.ms_towards_1970()).ok().map(UnixMs)
     }
 
     /// The moment `length` later; stops at the last that can be written.
@@ -57,13 +61,15 @@ impl fmt::Display for UnixMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.min(MAX_MS);
         let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
-        let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let (year, month, day) = at.to_calendar_date();
-        let (hour, minute, second) = at.to_hms();
+        let at = calendar::written(seconds);
+        let (hour, minute, second) =
+            (at.second_of_day / 3600, at.second_of_day / 60 % 60, at.second_of_day % 60);
         write!(
             f,
-            "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-            u8::from(month),
+            "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+            at.year,
+            at.month,
+            at.day,
             ms % 1000
         )
     }
@@ -94,10 +100,8 @@ impl<'de> Deserialize<'de> for UnixMs {
                     .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
             fn visit_u64<E: serde::de::Error>(self, ms: u64) -> Result<UnixMs, E> {
-                if ms > MAX_MS {
-                    return Err(E::invalid_value(serde::de::Unexpected::Unsigned(ms), &self));
-                }
-                Ok(UnixMs(ms))
+                UnixMs::written(ms)
+                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(ms), &self))
             }
         }
         deserializer.deserialize_any(Visitor)

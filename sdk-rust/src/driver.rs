@@ -151,6 +151,8 @@ impl Driver {
                 }
                 Output::Ack { revision, kill_ids } => acks.add(revision, kill_ids),
                 Output::Standing(_) => self.report(),
+                // Nothing that is said to servers needs more than the machine.
+                Output::Said { .. } => {}
             }
         }
         self.news.tell(&self.shared);

@@ -125,7 +125,8 @@ impl fmt::Display for Problem {
 impl From<&Trouble> for Problem {
     fn from(trouble: &Trouble) -> Problem {
         match trouble {
-            Trouble::Ended => Problem::Ended,
+            // A server never rests.
+            Trouble::Ended | Trouble::Resting => Problem::Ended,
             Trouble::Unreachable(detail) => Problem::Unreachable { detail: detail.clone() },
             Trouble::Silent => Problem::Silent,
             Trouble::Unauthorized => Problem::Unauthorized,

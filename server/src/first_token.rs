@@ -67,6 +67,8 @@ pub async fn make(state: &State, occasion: Occasion, clock: &Clock) -> Result<Op
         created_at: clock.now(),
         expires_at: None,
         revoked_at: None,
+        origins: Vec::new(),
+        outcomes: None,
     };
     let reason = match occasion {
         Occasion::FirstStart => "first start",

@@ -101,6 +101,14 @@ fn describe() {
     metrics::describe_counter!("tidegate_webhook_deliveries_total", "Deliveries by webhook and outcome.");
     metrics::describe_counter!("tidegate_webhook_dead_letters_total", "Entries given up, by webhook.");
     metrics::describe_gauge!("tidegate_webhook_lag_entries", "Entries that a webhook is behind the log.");
+    metrics::describe_gauge!(
+        "tidegate_pages",
+        "Web pages that are open, or were left less than a minute ago."
+    );
+    metrics::describe_counter!(
+        "tidegate_sdk_faults_total",
+        "Errors inside the SDK that web pages told of; at most 1,000 of one report of an error."
+    );
     metrics::describe_gauge!("tidegate_requests_in_flight", "Requests under way.");
     metrics::describe_gauge!("tidegate_revision", "The revision that is published.");
     metrics::describe_gauge!("tidegate_overlays", "Kills in effect that the log has not taken yet.");

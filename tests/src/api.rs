@@ -131,10 +131,13 @@ impl Api {
         self.post(&format!("/v1/apps/{app}/flags/{}/kill", encode(flag)), &json!({})).expect(200)
     }
 
-    /// Makes a token for an app's environment, and hands out its secret text.
+    /// Makes a token for an app's environment, and hands out its secret text. One for browsers is for any page.
     #[track_caller]
     pub fn create_token(&self, scope: &str, app: &str, environment: &str) -> String {
-        let wanted = json!({"scope": scope, "app": app, "environment": environment});
+        let mut wanted = json!({"scope": scope, "app": app, "environment": environment});
+        if scope == "sdk-browser" {
+            wanted["origins"] = json!(["*"]);
+        }
         let made = self.post("/v1/tokens", &wanted).expect(201);
         made["secret"].as_str().expect("a new token shows its secret once").to_owned()
     }

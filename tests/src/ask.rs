@@ -42,5 +42,6 @@ pub fn create_flag(app: AppKey, key: FlagKey) -> Command {
         owner: String::new(),
         critical: false,
         expires_at: None,
+        browser: None,
     }
 }

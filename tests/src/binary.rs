@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use crate::prerequisites::repository;
 
-/// What the binary is made of.
-const SOURCES: [&str; 5] = ["rollout-rules", "server", "Cargo.toml", "Cargo.lock", "rustfmt.toml"];
+/// What the binary is made of; the SDK for pages is in it as it was built last.
+const SOURCES: [&str; 6] =
+    ["rollout-rules", "server", "sdk-wasm/dist", "Cargo.toml", "Cargo.lock", "rustfmt.toml"];
 
 /// The real `tidegate`, of the profile that the running test was built with.
 ///

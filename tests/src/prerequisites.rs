@@ -28,9 +28,11 @@ pub fn all() -> Vec<Prerequisite> {
         need("has_node", "the Node client", scripts.join("node/node_modules/.package-lock.json")),
         need("has_web", "the web client", scripts.join("web/node_modules/.package-lock.json")),
         need("has_rust_client", "the Rust client", clients.join("rust/debug/tidegate-client-rust")),
+        need("has_browser", "Chromium and what drives it", clients.join("browser/.ready")),
         need("has_gate_clients", "the clients of the gate", clients.join("gate/.ready")),
         need("has_small_disks", "the right to mount a small disk", small_disks()),
         need("has_freezable_disks", "the right to mount and freeze a disk", freezable_disks()),
+        need("has_wasm", "the SDK for JavaScript", repository().join("sdk-wasm/dist/manifest.json")),
         need("has_core_sources", "the sources of Rust's core library", core_sources()),
     ]
 }

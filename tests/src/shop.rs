@@ -58,7 +58,9 @@ impl Shop {
 
 fn create_flags(admin: &Api) {
     let make = |key: &str, kind: &str, variants: Value, off: &str, patch: Value| {
-        admin.create_flag(APP, &json!({"key": key, "type": kind, "variants": variants, "off_variant": off}));
+        let flag =
+            json!({"key": key, "type": kind, "variants": variants, "off_variant": off, "browser": "values"});
+        admin.create_flag(APP, &flag);
         if !patch.is_null() {
             admin.set_flag(APP, key, LIVE, &patch);
         }

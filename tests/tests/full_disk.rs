@@ -318,6 +318,7 @@ fn create_app(name: &str) -> Command {
         monthly_budget_micros: None,
         currency: None,
         environments: None,
+        sensitive: Vec::new(),
     }
 }
 

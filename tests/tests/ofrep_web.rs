@@ -141,7 +141,9 @@ fn a_flag_that_expires_goes_off_on_an_open_page_by_itself() {
     assert_eq!(web.held(ask("checkout", "boolean"))["value"], true);
     let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
     let soon_ms = soon.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
-    let dying = json!({"key": "short-lived", "expires_at": u64::try_from(soon_ms).expect("a date")});
+    let dying = json!({
+        "key": "short-lived", "expires_at": u64::try_from(soon_ms).expect("a date"), "browser": "values",
+    });
     shop.admin.create_flag(APP, &dying);
     shop.set("short-lived", &json!({"on": true, "exposure": 100, "serve": {"variant": "on"}}));
     let mut details = web.held(ask("short-lived", "boolean"));

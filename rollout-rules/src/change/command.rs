@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GateCommand, NewEnvironment, Reach, RunbookCommand, TargetingPatch};
+use super::{BrowserMark, GateCommand, NewEnvironment, Reach, RunbookCommand, TargetingPatch};
 use crate::flag::{FlagKind, HoldCause, Segment, SegmentScope, Tier, Variant};
 use crate::governance::Token;
 use crate::ids::{
@@ -23,9 +23,7 @@ use crate::sli::guardrail::Guardrail;
 use crate::time::UnixMs;
 use crate::webhook::{Webhook, WebhookPatch};
 
-/// What somebody asks for. Keys name what exists; absent fields stay as they are.
-///
-/// Its schema tells of what can be proposed, since nothing else is written so by others.
+/// What somebody asks for. Keys name what exists; absent fields stay. Its schema tells of what can be proposed only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -49,6 +47,9 @@ pub enum Command {
         currency: Option<String>,
         /// Its first environments.
         environments: Option<Vec<NewEnvironment>>,
+        /// Attributes whose values no page may learn.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sensitive: Vec<String>,
     },
     /// Change what is known of an app.
     UpdateApp {
@@ -64,6 +65,9 @@ pub enum Command {
         monthly_budget_micros: Option<u64>,
         /// ISO 4217 code.
         currency: Option<String>,
+        /// Attributes whose values no page may learn, all anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sensitive: Option<Vec<String>>,
     },
     /// Make an environment.
     CreateEnvironment {
@@ -104,7 +108,7 @@ pub enum Command {
         /// Its key.
         key: FlagKey,
         /// What its values are.
-        #[serde(rename = "type", default = "boolean")]
+        #[serde(rename = "type", default = "super::patch::boolean")]
         kind: FlagKind,
         /// Its answers.
         #[serde(default)]
@@ -120,9 +124,11 @@ pub enum Command {
         /// Critical flags stay when a budget disables the rest.
         #[serde(default)]
         critical: bool,
-        /// When it expires; what its tier and each environment's kind say, if none is given. Where an
-        /// environment allows less it is cut to that; a moment that none allows is refused.
+        /// When it expires; what tier and kind say, if none is given. Cut to what each environment allows.
         expires_at: Option<UnixMs>,
+        /// How it travels to pages; not at all if nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        browser: Option<BrowserMark>,
     },
     /// Change a flag's definition.
     UpdateFlag {
@@ -140,6 +146,9 @@ pub enum Command {
         owner: Option<String>,
         /// Critical flags stay when a budget disables the rest.
         critical: Option<bool>,
+        /// How it travels to pages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        browser: Option<BrowserMark>,
     },
     /// Change what a flag does in an environment: on, off, exposure, rules.
     SetTargeting {
@@ -161,9 +170,7 @@ pub enum Command {
         flag: FlagKey,
         /// Only there; none: everywhere.
         environment: Option<EnvKey>,
-        /// When it expires; the longest that each environment allows if none is given. In one environment a
-        /// moment past what it allows is refused. In all, it is cut to what each allows, and refused if none
-        /// allows it or if the flag would not get a longer life in each that has not ended.
+        /// When it expires; the longest that each environment allows if none is given. Cut to that if it is for all.
         expires_at: Option<UnixMs>,
     },
     /// End a flag for good.
@@ -303,7 +310,7 @@ pub enum Command {
     FinishEffect {
         /// The revision of the request.
         request: Revision,
-        /// Which of what an act of a guardrail asked for; none: the request asked for one thing.
+        /// As in the claim.
         nth: Option<u8>,
         /// By which node.
         node: NodeId,
@@ -440,8 +447,4 @@ pub enum Command {
         /// One of the rules that hold there.
         guardrail: Guardrail,
     },
-}
-
-fn boolean() -> FlagKind {
-    FlagKind::Boolean
 }

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::flag::{EnvironmentKind, Prerequisite, Rule, ScheduledChange, Serve, Target};
+use crate::flag::{
+    BrowserForm, EnvironmentKind, FlagKind, Prerequisite, Rule, ScheduledChange, Serve, Target,
+};
 use crate::ids::EnvKey;
 use crate::percent::Exposure;
 use crate::time::UnixMs;
@@ -20,6 +22,30 @@ pub struct NewEnvironment {
     /// When a preview ends; what the settings say if none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<UnixMs>,
+}
+
+/// How a flag is to travel to pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BrowserMark {
+    /// Not at all.
+    None,
+    /// As values.
+    Values,
+    /// As rules, where they may.
+    Rules,
+}
+
+impl BrowserMark {
+    /// As a flag keeps it.
+    pub fn form(self) -> Option<BrowserForm> {
+        match self {
+            BrowserMark::None => None,
+            BrowserMark::Values => Some(BrowserForm::Values),
+            BrowserMark::Rules => Some(BrowserForm::Rules),
+        }
+    }
 }
 
 /// What changes of a flag's targeting; absent fields stay.
@@ -48,4 +74,9 @@ pub struct TargetingPatch {
     /// All scheduled changes anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Vec<ScheduledChange>>,
+}
+
+/// What a flag's values are if nobody says.
+pub(super) fn boolean() -> FlagKind {
+    FlagKind::Boolean
 }

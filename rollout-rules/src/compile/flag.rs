@@ -12,10 +12,12 @@ use super::node::{Node, Slots};
 use super::serve::{CompiledServe, ServeProblem, place};
 use crate::bucketing::Murmur3;
 use crate::condition::ConditionError;
+use crate::evaluate::Told;
+use crate::feed::Kept;
 use crate::flag::{Flag, FlagState, HoldCause, Kills, Targeting};
 use crate::ids::{EnvKey, FlagKey, Revision, RuleId, VariantKey};
 use crate::segment::SegmentTable;
-use crate::table::hash_of;
+use crate::table::{hash_of, sort_by};
 use crate::tally::{Cells, FirstCell};
 use crate::time::UnixMs;
 
@@ -51,7 +53,7 @@ pub struct CompiledFlag {
     pub(crate) revision: Revision,
     pub(crate) targeting_revision: Revision,
     pub(crate) expires_at: UnixMs,
-    /// When the first scheduled change lowers it.
+    /// When the first scheduled change lowers it. From the beginning, if its answer is told.
     pub(crate) lowers_at: UnixMs,
     /// The hash of the key, to go on from.
     pub(crate) seen: Murmur3,
@@ -68,6 +70,8 @@ pub struct CompiledFlag {
     pub(crate) serve: Option<CompiledServe>,
     /// What most flags do not have.
     pub(crate) program: Option<Arc<Program>>,
+    /// What a client keeps beside it.
+    kept: Option<Arc<Kept>>,
 }
 
 /// What stands above everything that people set.
@@ -84,6 +88,8 @@ pub(crate) struct Program {
     pub(crate) targets: HashTable<(Arc<str>, u16)>,
     pub(crate) rules: Box<[CompiledRule]>,
     pub(crate) lowerings: Box<[Lowering]>,
+    /// In place of everything else: the answer that was found elsewhere.
+    pub(crate) told: Option<CompiledTold>,
     pub(crate) warnings: Box<[Warning]>,
 }
 
@@ -91,6 +97,13 @@ pub(crate) struct CompiledPrerequisite {
     pub(crate) hash: u64,
     pub(crate) key: FlagKey,
     pub(crate) variants: Box<[VariantKey]>,
+}
+
+/// An answer that was found elsewhere.
+pub(crate) struct CompiledTold {
+    pub(crate) told: Arc<Told>,
+    /// What it answers while its reason serves.
+    pub(crate) variant: u16,
 }
 
 pub(crate) struct CompiledRule {
@@ -148,18 +161,27 @@ impl fmt::Display for WarningCause {
 impl CompiledFlag {
     /// Compiles a flag. What cannot be used is off, with a warning; nothing fails.
     pub fn compile(source: FlagSource<'_>) -> CompiledFlag {
+        CompiledFlag::compile_told(source, None)
+    }
+
+    /// Compiles a flag whose answer was found elsewhere, if it was.
+    pub(crate) fn compile_told(source: FlagSource<'_>, told: Option<&Arc<Told>>) -> CompiledFlag {
         let FlagSource { definition, state, revision, kills, environment, .. } = source.clone();
         let flag = definition.flag();
         let targeting = &state.targeting;
         let (serve, program) = match source.previous {
-            Some(previous) if previous.has_parts_of(flag, targeting) => {
+            Some(previous) if previous.has_parts_of(flag, targeting) && previous.told() == told => {
                 (previous.serve.clone(), previous.program.clone())
             }
             _ => {
                 let slots = Slots::Of { shared: source.shared_segments, app: source.app_segments };
                 let mut warnings = Vec::new();
                 let serve = noted(CompiledServe::compile(&targeting.serve, flag), None, &mut warnings);
-                (serve, Program::compile(flag, targeting, slots, warnings).map(Arc::new))
+                let program = match told {
+                    Some(told) => Some(Program::tell(flag, told)),
+                    None => Program::compile(flag, targeting, slots, warnings),
+                };
+                (serve, program.map(Arc::new))
             }
         };
         let standing = match &state.hold {
@@ -168,13 +190,13 @@ impl CompiledFlag {
             None => Standing::Free,
         };
         let off_before = kills.off_before_in(environment);
-        let lowers_at = program.as_ref().and_then(|program| program.lowerings.first());
+        let lowers_at = program.as_ref().map_or(UnixMs::NEVER, |program| program.lowers_at());
         CompiledFlag {
             key: flag.key.clone(),
             revision,
             targeting_revision: state.targeting_revision,
             expires_at: state.expires_at,
-            lowers_at: lowers_at.map_or(UnixMs::NEVER, |lowering| lowering.at),
+            lowers_at,
             seen: Murmur3::new().write(flag.key.as_str().as_bytes()),
             exposure: targeting.exposure.milli_percent(),
             off_variant: place(flag, &flag.off_variant).unwrap_or(0),
@@ -187,6 +209,7 @@ impl CompiledFlag {
             flag: Arc::clone(flag),
             state: Arc::clone(&state),
             definition: Arc::clone(&definition),
+            kept: None,
         }
     }
 
@@ -197,6 +220,21 @@ impl CompiledFlag {
             && variants.iter().zip(&flag.variants).all(|(a, b)| a.key == b.key)
             && self.key == flag.key
             && self.state.targeting == *targeting
+    }
+
+    /// The answer that was found elsewhere, in place of rules.
+    pub fn told(&self) -> Option<&Arc<Told>> {
+        self.program.as_ref()?.told.as_ref().map(|compiled| &compiled.told)
+    }
+
+    /// The flag with what a client keeps beside it.
+    pub(crate) fn keeping(self, kept: Option<Arc<Kept>>) -> CompiledFlag {
+        CompiledFlag { kept, ..self }
+    }
+
+    /// What a client keeps beside it.
+    pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
     }
 
     /// The flag's name.
@@ -301,6 +339,7 @@ impl Program {
             targets: targets(flag, targeting, &mut warnings),
             rules: rules.into(),
             lowerings: lowerings(targeting),
+            told: None,
             warnings: warnings.into(),
         };
         let empty = program.prerequisites.is_empty()
@@ -309,6 +348,26 @@ impl Program {
             && program.lowerings.is_empty()
             && program.warnings.is_empty();
         if empty { None } else { Some(program) }
+    }
+
+    fn tell(flag: &Flag, told: &Arc<Told>) -> Program {
+        let off = place(flag, &flag.off_variant).unwrap_or(0);
+        let variant = told.variant.as_ref().and_then(|variant| place(flag, variant).ok());
+        Program {
+            prerequisites: Box::default(),
+            targets: HashTable::new(),
+            rules: Box::default(),
+            lowerings: Box::default(),
+            told: Some(CompiledTold { told: Arc::clone(told), variant: variant.unwrap_or(off) }),
+            warnings: Box::default(),
+        }
+    }
+
+    fn lowers_at(&self) -> UnixMs {
+        if self.told.is_some() {
+            return UnixMs(0);
+        }
+        self.lowerings.first().map_or(UnixMs::NEVER, |lowering| lowering.at)
     }
 }
 
@@ -339,6 +398,6 @@ fn lowerings(targeting: &Targeting) -> Box<[Lowering]> {
         })
         .filter(|lowering| lowering.off || lowering.exposure.is_some())
         .collect();
-    lowerings.sort_by_key(|lowering| lowering.at);
+    sort_by(&mut lowerings, |a, b| a.at.cmp(&b.at));
     lowerings.into()
 }

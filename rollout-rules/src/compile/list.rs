@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::matcher::parse_number;
 use super::text::{fold, folded, hash_folded};
 use crate::context::Attribute;
-use crate::table::{hash_of, same as same_text};
+use crate::table::{hash_of, same as same_text, sort_by};
 
 /// Up to this many texts are compared one by one, which is quicker than hashing.
 const FEW: usize = 4;
@@ -76,7 +76,7 @@ impl List {
 fn sorted(mut numbers: Vec<f64>) -> Box<[f64]> {
     // -0 and 0 are the same number.
     numbers.iter_mut().for_each(|number| *number += 0.0);
-    numbers.sort_unstable_by(f64::total_cmp);
+    sort_by(&mut numbers, f64::total_cmp);
     numbers.into()
 }
 

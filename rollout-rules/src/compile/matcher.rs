@@ -6,17 +6,17 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::net::IpAddr;
 
-use ::time::OffsetDateTime;
-use ::time::format_description::well_known::Rfc3339;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::decimal;
 use super::list::List;
 use super::regex::Dfa;
 use super::text::{TextOp, Texts};
 use crate::condition::{ConditionProblem, Operator, Test, Trail};
 use crate::context::Attribute;
 use crate::semver::Version;
+use crate::time::calendar;
 
 /// What an attribute has to be.
 pub(crate) enum Matcher {
@@ -203,7 +203,7 @@ pub(crate) fn parse_number(text: &str) -> Option<f64> {
     if !plausible {
         return None;
     }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
+    decimal::parse(text).filter(|number| number.is_finite())
 }
 
 fn dates(values: &[Value], trail: &mut Trail) -> Result<Box<[i64]>, ConditionProblem> {
@@ -226,8 +226,7 @@ fn date_of(attribute: &Attribute) -> Option<i64> {
 
 /// RFC 3339, with a date, a time and an offset.
 fn parse_date(text: &str) -> Option<i64> {
-    let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(date.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
+    calendar::read(text).map(calendar::Moment::ms)
 }
 
 fn date_from_ms(ms: f64) -> Option<i64> {

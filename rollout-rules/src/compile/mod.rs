@@ -2,8 +2,10 @@
 //! expressions are automata, weights are summed up and answers are serialized, once, when they are
 //! written.
 
+mod decimal;
 mod definition;
 mod flag;
+mod fold;
 mod list;
 mod matcher;
 mod node;
@@ -22,6 +24,8 @@ pub(crate) use regex::encode_dfa;
 pub use regex_build::compile_regex;
 pub use serve::ServeProblem;
 
-pub(crate) use flag::{CompiledRule, Program, Standing, is_revived};
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) use decimal::exact::parse as exact_number;
+pub(crate) use flag::{CompiledRule, CompiledTold, Program, Standing, is_revived};
 pub(crate) use node::{Node, Slots};
 pub(crate) use serve::{CompiledServe, CompiledSplit, Unit};

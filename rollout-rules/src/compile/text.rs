@@ -5,10 +5,13 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+#[cfg(not(target_arch = "wasm32"))]
 use core::hash::{BuildHasher, Hasher};
 
+#[cfg(not(target_arch = "wasm32"))]
 use foldhash::fast::FixedState;
 
+use super::fold::fold_char;
 use super::matcher::each;
 use crate::condition::{ConditionProblem, Test, Trail};
 
@@ -29,13 +32,15 @@ pub(crate) struct Texts {
 enum Values {
     One(Box<str>),
     Exact(Box<[Box<str>]>),
-    Folded(Box<[Needle]>),
+    Sought(Box<[Needle]>),
 }
 
-/// A value to find without regard to case.
+/// A value to find, with or without regard to case.
 struct Needle {
-    /// Folded.
+    /// Folded, if case does not count.
     chars: Box<[char]>,
+    /// Whether case counts.
+    exact: bool,
     /// How long a beginning of `chars` still stands when the character after a beginning of this length
     /// does not fit (Knuth, Morris and Pratt): a search never goes back, however hostile the text.
     fallback: Box<[usize]>,
@@ -50,7 +55,11 @@ impl Texts {
         };
         let exact: Box<[Box<str>]> = each(&test.values, trail, text)?;
         let values = match &*exact {
-            _ if test.ci => Values::Folded(exact.iter().map(|text| Needle::new(text)).collect()),
+            _ if test.ci => Values::Sought(exact.iter().map(|text| Needle::new(text, false)).collect()),
+            // The standard library's search is quick, and takes more code than all other searches here.
+            _ if cfg!(target_arch = "wasm32") && matches!(op, TextOp::Contains) => {
+                Values::Sought(exact.iter().map(|text| Needle::new(text, true)).collect())
+            }
             [one] => Values::One(one.clone()),
             _ => Values::Exact(exact),
         };
@@ -62,7 +71,7 @@ impl Texts {
         match &self.values {
             Values::One(value) => self.op.holds(text, value),
             Values::Exact(values) => values.iter().any(|value| self.op.holds(text, value)),
-            Values::Folded(values) => values.iter().any(|needle| needle.is_in(text, self.op)),
+            Values::Sought(values) => values.iter().any(|needle| needle.is_in(text, self.op)),
         }
     }
 }
@@ -73,14 +82,14 @@ impl TextOp {
         match self {
             TextOp::StartsWith => text.starts_with(value),
             TextOp::EndsWith => text.ends_with(value),
-            TextOp::Contains => text.contains(value),
+            TextOp::Contains => cfg!(not(target_arch = "wasm32")) && text.contains(value),
         }
     }
 }
 
 impl Needle {
-    fn new(text: &str) -> Needle {
-        let chars: Vec<char> = folded(text).collect();
+    fn new(text: &str, exact: bool) -> Needle {
+        let chars: Vec<char> = text.chars().map(|char| as_it_counts(char, exact)).collect();
         let mut fallback = vec![0; chars.len()];
         let mut length = 0;
         for at in 1..chars.len() {
@@ -90,17 +99,17 @@ impl Needle {
             length += usize::from(chars[at] == chars[length]);
             fallback[at] = length;
         }
-        Needle { chars: chars.into(), fallback: fallback.into() }
+        Needle { chars: chars.into(), exact, fallback: fallback.into() }
     }
 
     fn is_in(&self, text: &str, op: TextOp) -> bool {
         match op {
             TextOp::StartsWith => {
-                let mut text = folded(text);
+                let mut text = text.chars().map(|char| as_it_counts(char, self.exact));
                 self.chars.iter().all(|char| text.next() == Some(*char))
             }
             TextOp::EndsWith => {
-                let mut text = text.chars().rev().map(fold_char);
+                let mut text = text.chars().rev().map(|char| as_it_counts(char, self.exact));
                 self.chars.iter().rev().all(|char| text.next() == Some(*char))
             }
             TextOp::Contains => self.is_within(text),
@@ -112,7 +121,7 @@ impl Needle {
             return true;
         }
         let mut found = 0;
-        for char in folded(text) {
+        for char in text.chars().map(|char| as_it_counts(char, self.exact)) {
             while found > 0 && self.chars[found] != char {
                 found = self.fallback[found - 1];
             }
@@ -125,33 +134,10 @@ impl Needle {
     }
 }
 
-/// A character without regard to case: the lower case of its upper case, where both are single
-/// characters. That is Unicode's simple folding; the few characters where the two differ are named.
+/// A character as it is compared.
 #[inline]
-fn fold_char(char: char) -> char {
-    if char.is_ascii() {
-        return char.to_ascii_lowercase();
-    }
-    match char {
-        // Its upper case is `I`, and yet it folds to itself outside of Turkey.
-        'ı' => 'ı',
-        // Twins whose upper cases are several characters.
-        '\u{1fd3}' => '\u{390}',
-        '\u{1fe3}' => '\u{3b0}',
-        '\u{fb05}' => '\u{fb06}',
-        _ => {
-            let upper = single(char, char.to_uppercase());
-            single(upper, upper.to_lowercase())
-        }
-    }
-}
-
-/// The only character of a mapping, or the character itself if it maps to several.
-fn single(char: char, mut mapped: impl ExactSizeIterator<Item = char>) -> char {
-    match (mapped.len(), mapped.next()) {
-        (1, Some(only)) => only,
-        _ => char,
-    }
+fn as_it_counts(char: char, exact: bool) -> char {
+    if exact { char } else { fold_char(char) }
 }
 
 /// The characters of a text without regard to case.
@@ -165,10 +151,20 @@ pub(crate) fn fold(text: &str) -> String {
 }
 
 /// The hash of a text without regard to case.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn hash_folded(text: &str) -> u64 {
     let mut hasher = FixedState::with_seed(0x666f_6c64).build_hasher();
     folded(text).for_each(|char| hasher.write_u32(u32::from(char)));
     hasher.finish()
+}
+
+/// [`hash_folded`], with code that buckets take anyway.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn hash_folded(text: &str) -> u64 {
+    use crate::bucketing::Murmur3;
+
+    let seen = folded(text).fold(Murmur3::new(), |seen, char| seen.write(&u32::from(char).to_le_bytes()));
+    crate::table::spread(seen.finish())
 }
 
 #[cfg(test)]
@@ -200,10 +196,13 @@ mod tests {
     #[test]
     fn a_needle_is_found_wherever_it_begins() {
         for (needle, text) in [("aab", "xAAAAB"), ("abab", "aBabAc"), ("ß", "STRA\u{1e9e}E"), ("", "")] {
-            assert!(Needle::new(needle).is_in(text, TextOp::Contains), "{needle} in {text}");
+            assert!(Needle::new(needle, false).is_in(text, TextOp::Contains), "{needle} in {text}");
         }
         for (needle, text) in [("aab", "abaaab "), ("aac", "aaab"), ("a", "")] {
-            assert_eq!(Needle::new(needle).is_in(text, TextOp::Contains), text.contains(needle), "{needle}");
+            for exact in [false, true] {
+                let found = Needle::new(needle, exact).is_in(text, TextOp::Contains);
+                assert_eq!(found, text.contains(needle), "{needle}");
+            }
         }
     }
 }

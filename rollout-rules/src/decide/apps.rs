@@ -1,6 +1,7 @@
 //! Making and changing apps and environments.
 
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,15 +9,25 @@ use super::authority::{Direction, Envs, Ground, Right, Row};
 use super::validate::{check_text, invalid, too_many};
 use super::{Case, Decided, Refusal, What};
 use crate::change::{Change, Command, NewEnvironment};
-use crate::flag::{AppInfo, Environment, EnvironmentKind, MAX_APPS, MAX_ENVIRONMENTS, Tier};
+use crate::flag::{
+    AppInfo, Environment, EnvironmentKind, MAX_APPS, MAX_ENVIRONMENTS, MAX_SENSITIVE, MAX_UNIT_BYTES, Tier,
+};
 use crate::ids::{AppKey, EnvKey};
 use crate::snapshot::App;
 use crate::time::UnixMs;
 
 impl<'a> Case<'a> {
     pub(super) fn create_app(&self, command: &Command) -> Result<Decided, Refusal> {
-        let Command::CreateApp { key, name, owner, tier, monthly_budget_micros, currency, environments } =
-            command
+        let Command::CreateApp {
+            key,
+            name,
+            owner,
+            tier,
+            monthly_budget_micros,
+            currency,
+            environments,
+            sensitive,
+        } = command
         else {
             return Err(Refusal::NotProposable);
         };
@@ -34,6 +45,7 @@ impl<'a> Case<'a> {
             monthly_budget_micros: *monthly_budget_micros,
             currency: currency.clone(),
             created_at: self.now,
+            sensitive: sensitive.clone(),
         };
         check_app(&info)?;
         let asked = environments.clone().unwrap_or_else(first_environments);
@@ -50,7 +62,9 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn update_app(&self, app: &AppKey, command: &Command) -> Result<Decided, Refusal> {
-        let Command::UpdateApp { name, owner, tier, monthly_budget_micros, currency, .. } = command else {
+        let Command::UpdateApp { name, owner, tier, monthly_budget_micros, currency, sensitive, .. } =
+            command
+        else {
             return Err(Refusal::NotProposable);
         };
         self.may(Right::Structure, Some(app), Envs::All)?;
@@ -67,11 +81,15 @@ impl<'a> Case<'a> {
         after.tier = tier.unwrap_or(after.tier);
         after.monthly_budget_micros = monthly_budget_micros.or(after.monthly_budget_micros);
         after.currency = currency.clone().or(after.currency);
+        after.sensitive = sensitive.clone().unwrap_or(after.sensitive);
         if after == **before {
             return Ok(Decided::Already(found.revision()));
         }
         check_app(&after)?;
         self.may_change_tier(app, before.tier, after.tier)?;
+        if opens_names(&before.sensitive, &after.sensitive) {
+            self.may(Right::Governance, Some(app), Envs::All)?;
+        }
         self.authorise(Direction::Neutral, Ground::Production, before.tier, false)?;
         Ok(Decided::Change(Change::AppUpdated { app: after }))
     }
@@ -213,9 +231,38 @@ fn first_environments() -> Vec<NewEnvironment> {
     vec![new("production", EnvironmentKind::Production), new("sandbox", EnvironmentKind::Sandbox)]
 }
 
+/// Whether something is sensitive no more, so that rules which name it may travel to pages: everyone can read them there.
+fn opens_names(before: &[String], after: &[String]) -> bool {
+    let holds = |outer: &String, inner: &str| {
+        inner.strip_prefix(outer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    before.iter().any(|name| !after.iter().any(|kept| holds(kept, name)))
+}
+
+fn check_sensitive(names: &[String]) -> Result<(), Refusal> {
+    too_many("sensitive attributes of one app", names.len(), MAX_SENSITIVE)?;
+    let mut known = BTreeSet::new();
+    for (nth, name) in names.iter().enumerate() {
+        let field = alloc::format!("sensitive[{nth}]");
+        let is_part = |part: &str| !part.is_empty() && part == part.trim();
+        if name.len() > MAX_UNIT_BYTES || !name.split('.').all(is_part) {
+            let problem = alloc::format!(
+                "name an attribute in 1 to {MAX_UNIT_BYTES} bytes, as the app writes it (capital letters count) and without \
+                 spaces around it: `email`, or `user.email` for one within another"
+            );
+            return Err(invalid(field, problem));
+        }
+        if !known.insert(name) {
+            return Err(invalid(field, alloc::format!("`{name}` is there twice")));
+        }
+    }
+    Ok(())
+}
+
 fn check_app(info: &AppInfo) -> Result<(), Refusal> {
     check_text("name", &info.name)?;
     check_text("owner", &info.owner)?;
+    check_sensitive(&info.sensitive)?;
     if let Some(currency) = &info.currency
         && !(currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase()))
     {

@@ -8,8 +8,8 @@ use super::authority::{Direction, Envs, Right};
 use super::flags::NAMED_USERS;
 use super::validate::{check_flag, check_variants};
 use super::{Case, Decided, Refusal, What};
-use crate::change::{Change, Command};
-use crate::flag::Flag;
+use crate::change::{BrowserMark, Change, Command};
+use crate::flag::{BrowserForm, Flag};
 use crate::ids::{AppKey, FlagKey, VariantKey};
 use crate::snapshot::FlagView;
 
@@ -20,7 +20,9 @@ impl<'a> Case<'a> {
         key: &FlagKey,
         command: &Command,
     ) -> Result<Decided, Refusal> {
-        let Command::UpdateFlag { variants, off_variant, description, owner, critical, .. } = command else {
+        let Command::UpdateFlag { variants, off_variant, description, owner, critical, browser, .. } =
+            command
+        else {
             return Err(Refusal::NotProposable);
         };
         self.may(Right::Flags, Some(app), Envs::All)?;
@@ -41,15 +43,20 @@ impl<'a> Case<'a> {
             after.owner.clone_from(owner);
         }
         after.critical = critical.unwrap_or(after.critical);
+        after.browser = browser.map_or(after.browser, BrowserMark::form);
         if after == **before {
             return Ok(self.nothing_left(view));
         }
         self.revision_named(view, Direction::Neutral)?;
         check_flag(&after)?;
         self.check_users(view, &after)?;
-        for (environment, _) in view.record().states() {
+        // Pages that get it no more serve what stands in their code, which is not what it was killed or held at.
+        let is_unmarked = before.browser.is_some() && after.browser.is_none();
+        for (environment, record) in view.record().states() {
+            let is_stopped = || record.state().hold.is_some() || self.killed(view, environment).is_some();
             let direction = match served_change(before, &after) {
                 ServedChange::Off => Direction::Raise,
+                _ if is_unmarked && is_stopped() => Direction::Raise,
                 ServedChange::On if self.is_live(view, environment) => Direction::Raise,
                 ServedChange::On | ServedChange::None => Direction::Neutral,
             };
@@ -106,5 +113,13 @@ fn served_change(before: &Flag, after: &Flag) -> ServedChange {
     }
     let same =
         before.variants.iter().all(|variant| value(after, &variant.key).as_ref() == Some(&variant.value));
+    // A page that got nothing, and served what stands in its code, gets the flag from now on; and rules tell everyone what
+    // values do not.
+    let opens = match after.browser {
+        None => false,
+        Some(BrowserForm::Values) => before.browser.is_none(),
+        Some(BrowserForm::Rules) => before.browser != Some(BrowserForm::Rules),
+    };
+    let same = same && !opens;
     if same { ServedChange::None } else { ServedChange::On }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::authority::{Direction, Envs, Ground, Right};
 use super::validate::{check_flag, invalid, too_many};
 use super::{Case, Decided, Refusal, What};
-use crate::change::{Change, Command};
+use crate::change::{BrowserMark, Change, Command};
 use crate::flag::{
     Environment, EnvironmentKind, Flag, FlagKind, FlagState, MAX_FLAGS, Targeting, Tier, Variant,
 };
@@ -31,6 +31,7 @@ impl<'a> Case<'a> {
             owner,
             critical,
             expires_at,
+            browser,
         } = command
         else {
             return Err(Refusal::NotProposable);
@@ -54,6 +55,7 @@ impl<'a> Case<'a> {
             created_at: self.now,
             extensions: 0,
             archived_at: None,
+            browser: browser.and_then(BrowserMark::form),
         };
         check_flag(&flag)?;
         let environments: Vec<&Environment> =

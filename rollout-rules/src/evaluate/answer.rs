@@ -193,7 +193,11 @@ impl<'a> Answer<'a> {
             | Reason::Off => StandardReason::Disabled,
             Reason::Target | Reason::Rule { .. } => StandardReason::TargetingMatch,
             Reason::RuleSplit { .. } | Reason::Split | Reason::Exposed => StandardReason::Split,
-            Reason::Default if targeting.rules.is_empty() && targeting.targets.is_empty() => {
+            Reason::Default
+                if targeting.rules.is_empty()
+                    && targeting.targets.is_empty()
+                    && self.flag.told().is_none_or(|told| !told.targeted) =>
+            {
                 StandardReason::Static
             }
             Reason::Default | Reason::PrerequisiteFailed | Reason::NotExposed | Reason::NoUnit => {
@@ -239,7 +243,9 @@ impl<'a> Answer<'a> {
         &self.flag.definition
     }
 
-    /// The middle of the OFREP answer, without braces: `"key":"k","variant":"on","value":true`.
+    /// The middle of the OFREP answer, without braces: `"key":"k","variant":"on","value":true`. In WebAssembly, where nobody
+    /// asks by OFREP, there is none.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn serialized(&self) -> &'a str {
         self.definition().answer(self.variant)
     }
@@ -252,7 +258,15 @@ impl<'a> Answer<'a> {
 
     /// The split that decided.
     pub fn split(&self) -> Option<&'a SplitId> {
-        self.compiled_split().map(|split| &split.id)
+        match self.reason {
+            Reason::Split | Reason::RuleSplit { .. } if self.flag.told().is_some() => self.told_split(),
+            _ => self.compiled_split().map(|split| &split.id),
+        }
+    }
+
+    fn told_split(&self) -> Option<&'a SplitId> {
+        let steps = &self.flag.told()?.steps;
+        steps.iter().find(|step| step.reason.reason() == self.reason)?.split.as_ref()
     }
 
     /// The variant that the others of the split are compared with.
@@ -263,7 +277,12 @@ impl<'a> Answer<'a> {
 
     /// What the outcome of a request with this answer to this context counts for. `None` if neither a split nor the
     /// exposure chose the variant: people on lists, and those that a rule names, differ from the rest.
+    ///
+    /// Of an answer that was found elsewhere the unit is known there, and not here.
     pub fn assigned(&self, context: &Context) -> Option<Assigned> {
+        if self.flag.told().is_some() {
+            return self.told_split().map(|split| Assigned { split: split.clone(), unit: None });
+        }
         match self.reason {
             Reason::Split | Reason::RuleSplit { .. } => {
                 let split = self.compiled_split()?;

@@ -4,8 +4,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::Deserialize;
-
 use super::{FRAME_VERSION, Frame, FrameBody, MAX_FRAME_BYTES};
 use crate::ids::{LogId, Revision};
 
@@ -36,7 +34,10 @@ impl fmt::Display for FrameCodecError {
                 write!(f, "a frame of {bytes} bytes is larger than the {MAX_FRAME_BYTES} that may travel")
             }
             FrameCodecError::UnknownVersion { version } => {
-                write!(f, "frames of version {version} are newer than this SDK, which reads {FRAME_VERSION}")
+                write!(
+                    f,
+                    "frames of version {version} are newer than this SDK, which reads up to {FRAME_VERSION}"
+                )
             }
             FrameCodecError::Invalid { problem } => write!(f, "not a frame: {problem}"),
         }
@@ -66,8 +67,7 @@ impl Frame {
 
     /// Its JSON, on one line.
     pub fn encode(&self) -> Result<Vec<u8>, FrameCodecError> {
-        let json = serde_json::to_vec(self)
-            .map_err(|error| FrameCodecError::Invalid { problem: alloc::format!("{error}") })?;
+        let json = write(self)?;
         if json.len() > MAX_FRAME_BYTES {
             return Err(FrameCodecError::TooLarge { bytes: json.len() });
         }
@@ -91,27 +91,46 @@ impl Frame {
 
     /// Reads JSON. The version is judged before anything else.
     pub fn decode(json: &[u8]) -> Result<Frame, FrameCodecError> {
-        #[derive(Deserialize)]
-        struct Header {
-            v: u16,
-        }
         if json.len() > MAX_FRAME_BYTES {
             return Err(FrameCodecError::TooLarge { bytes: json.len() });
         }
-        let invalid =
-            |error: serde_json::Error| FrameCodecError::Invalid { problem: alloc::format!("{error}") };
-        match serde_json::from_slice::<Frame>(json) {
-            Ok(frame) if frame.version == FRAME_VERSION => Ok(frame),
-            Ok(frame) => Err(FrameCodecError::UnknownVersion { version: frame.version }),
-            // A newer frame need not have our fields: the version tells the two cases apart.
-            Err(error) => match serde_json::from_slice::<Header>(json) {
-                Ok(header) if header.v != FRAME_VERSION => {
-                    Err(FrameCodecError::UnknownVersion { version: header.v })
-                }
-                _ => Err(invalid(error)),
-            },
-        }
+        read(json)
     }
+}
+
+#[cfg(target_arch = "wasm32")]
+use super::lean::decode as read;
+
+#[cfg(target_arch = "wasm32")]
+fn write(frame: &Frame) -> Result<Vec<u8>, FrameCodecError> {
+    super::lean::encode(frame).map(alloc::string::String::into_bytes)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn write(frame: &Frame) -> Result<Vec<u8>, FrameCodecError> {
+    serde_json::to_vec(frame).map_err(|error| FrameCodecError::Invalid { problem: alloc::format!("{error}") })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn read(json: &[u8]) -> Result<Frame, FrameCodecError> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        v: u16,
+    }
+    match serde_json::from_slice::<Frame>(json) {
+        Ok(frame) if is_known(frame.version) => Ok(frame),
+        Ok(frame) => Err(FrameCodecError::UnknownVersion { version: frame.version }),
+        // A newer frame need not have our fields: the version tells the two cases apart.
+        Err(error) => match serde_json::from_slice::<Header>(json) {
+            Ok(header) if !is_known(header.v) => Err(FrameCodecError::UnknownVersion { version: header.v }),
+            _ => Err(FrameCodecError::Invalid { problem: alloc::format!("{error}") }),
+        },
+    }
+}
+
+/// Whether this code reads frames of that version.
+pub(super) fn is_known(version: u16) -> bool {
+    (1..=FRAME_VERSION).contains(&version)
 }
 
 /// Where a client stands: `<log id>:<revision>`. Sent as the id of each event, and given back as

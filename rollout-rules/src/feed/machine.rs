@@ -4,13 +4,15 @@
 //! calls [`Machine::handle`] with [`Input::Tick`] at the latest at [`Machine::wake_at`]. Time is what
 //! has elapsed on a clock that only goes forward; chance is a number that the driver draws.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
+mod terms;
+
+pub use self::terms::{Input, Loss, Output, Standing, Trouble};
 use super::sse::{EventParser, Message};
-use super::state::{Applied, ClientState, FrameError};
+use super::state::{ClientState, FrameError};
 use super::{Frame, FrameBody, FrameCodecError, ResumeToken};
 use crate::ids::{KillId, Revision};
 use crate::time::DurationMs;
@@ -37,109 +39,30 @@ pub const ACK_BATCH: DurationMs = DurationMs(2_000);
 pub const MAX_ACK_KILLS: usize = 32;
 /// A resumed stream on which nothing is said counts as live after this.
 const QUIET_RESUME: DurationMs = DurationMs(1_000);
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// The connection stands; its bytes follow.
-    Connected,
-    /// Bytes arrived.
-    Bytes(&'a [u8]),
-    /// The connection was refused, or ended.
-    Lost(Loss),
-    /// Time passed.
-    Tick,
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The server ended the stream; others may be ready to take it.
-    Ended,
-    /// The server could not be reached, or the connection broke.
-    Failed(String),
-    /// The server answered, but not with a stream.
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// How long to wait, if the server said so.
-        retry_after: Option<DurationMs>,
-    },
-}
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Open a connection now, with this token as `Last-Event-ID` if there is one.
-    Connect {
-        /// Where to go on from.
-        resume: Option<ResumeToken>,
-    },
-    /// Close the connection; nothing more is wanted from it.
-    Disconnect,
-    /// Answer checks from this state from now on, and keep it on disk.
-    Serve {
-        /// The state.
-        state: Arc<ClientState>,
-        /// What is new in it.
-        applied: Applied,
-    },
-    /// Tell the server what is served, at once.
-    Ack {
-        /// Up to where.
-        revision: Revision,
-        /// Kills that came into effect with it. The first acknowledgement on a connection also names
-        /// those that were in effect before, since its server may never have heard of them; up to
-        /// [`MAX_ACK_KILLS`] in all, the latest.
-        kill_ids: Vec<KillId>,
-    },
-    /// The standing changed.
-    Standing(Standing),
-}
-
-/// How a client stands with its server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has never had a connection, and tries.
-    Starting,
-    /// What it serves is what the server serves.
-    Live,
-    /// It is cut off, and serves what it had last.
-    Stale {
-        /// Since when, on the driver's clock.
-        since: DurationMs,
-        /// What stands in the way.
-        why: Trouble,
-    },
-}
-
-/// What stands between a client and its server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The stream ended; a new one is on its way.
-    Ended,
-    /// The server cannot be reached.
-    Unreachable(String),
-    /// The stream was silent for [`SILENCE`].
-    Silent,
-    /// The key is unknown, revoked, expired or not meant for feeds (401, 403).
-    Unauthorized,
-    /// The server refused for another reason.
-    Refused {
-        /// The HTTP status.
-        status: u16,
-    },
-    /// What the server sent does not fit what the client has; it asks for a snapshot.
-    OutOfStep(FrameError),
-    /// What the server sent cannot be read.
-    Unreadable(FrameCodecError),
-}
+/// A client that rests still counts as live for this long after it let its connection go, awake or not.
+pub const REST_LIVE: DurationMs = HEARTBEAT;
+/// A client that wakes connects within this, so that many that wake together do not arrive together. What a failure or
+/// the server asked to wait is waited all the same.
+pub const WAKE_SPREAD: DurationMs = DurationMs(250);
+/// Later than every moment on the driver's clock.
+pub const NEVER: DurationMs = DurationMs(u64::MAX);
 
 #[derive(Debug)]
 enum Link {
-    Waiting { until: DurationMs },
-    Connecting { since: DurationMs },
-    Open { heard: DurationMs, confirmed: bool },
+    Waiting {
+        until: DurationMs,
+    },
+    Connecting {
+        since: DurationMs,
+    },
+    Open {
+        heard: DurationMs,
+        confirmed: bool,
+    },
+    /// What a failure or the server asked to wait is waited after it, too.
+    Resting {
+        not_before: DurationMs,
+    },
 }
 
 /// The feed client.
@@ -149,6 +72,8 @@ pub struct Machine {
     /// Set when the state must not be resumed from, though it is still served.
     needs_snapshot: bool,
     link: Link,
+    /// When the last connection on which the server was heard was let go, since nobody looked.
+    let_go: DurationMs,
     silence: DurationMs,
     parser: EventParser,
     standing: Standing,
@@ -165,6 +90,7 @@ impl Machine {
             state: cached.map(Arc::new),
             needs_snapshot: false,
             link: Link::Waiting { until: now },
+            let_go: now,
             silence: SILENCE,
             parser: EventParser::default(),
             standing: Standing::Starting,
@@ -182,14 +108,16 @@ impl Machine {
         self
     }
 
-    /// The latest moment at which the machine wants to be told the time.
+    /// The latest moment at which the machine wants to be told the time; [`NEVER`] while it rests.
     pub fn wake_at(&self) -> DurationMs {
         let link = match self.link {
             Link::Waiting { until } => until,
             Link::Connecting { since } => after(since, self.silence),
             Link::Open { heard, confirmed: true } => after(heard, self.silence),
             Link::Open { heard, confirmed: false } => after(heard, QUIET_RESUME),
+            Link::Resting { .. } => NEVER,
         };
+        let link = self.live_until().map_or(link, |until| link.min(until));
         self.ack_at.map_or(link, |ack| ack.min(link))
     }
 
@@ -206,6 +134,8 @@ impl Machine {
             Input::Bytes(bytes) => self.bytes(bytes, random, &mut outputs, now),
             Input::Lost(loss) => self.lost(loss, random, &mut outputs, now),
             Input::Tick => self.tick(random, &mut outputs, now),
+            Input::Rest => self.rest(&mut outputs, now),
+            Input::Wake => self.wake(random, now),
         }
         self.plan_ack(random, now);
         outputs
@@ -234,10 +164,51 @@ impl Machine {
             }
             _ => {}
         }
+        if self.live_until().is_some_and(|until| now >= until) {
+            let is_resting = matches!(self.link, Link::Resting { .. });
+            let why = if is_resting { Trouble::Resting } else { Trouble::Ended };
+            self.stand(Standing::Stale { since: self.let_go, why }, outputs);
+        }
         if self.ack_at.is_some_and(|at| now >= at) {
             self.ack_at = None;
             self.ack(Vec::new(), outputs);
         }
+    }
+
+    fn rest(&mut self, outputs: &mut Vec<Output>, now: DurationMs) {
+        let not_before = match self.link {
+            Link::Resting { .. } => return,
+            Link::Waiting { until } => until,
+            Link::Connecting { .. } | Link::Open { .. } => {
+                outputs.push(Output::Disconnect);
+                now
+            }
+        };
+        if matches!(self.link, Link::Open { confirmed: true, .. }) {
+            self.let_go = now;
+        }
+        self.link = Link::Resting { not_before };
+        self.forget_connection();
+    }
+
+    fn wake(&mut self, random: u64, now: DurationMs) {
+        if let Link::Resting { not_before } = self.link {
+            let spread = after(now, DurationMs(random % (WAKE_SPREAD.0 + 1)));
+            self.link = Link::Waiting { until: not_before.max(spread) };
+        }
+    }
+
+    /// Without a connection it is live only until then, however often it rests and wakes.
+    fn live_until(&self) -> Option<DurationMs> {
+        let is_live = self.standing == Standing::Live && !matches!(self.link, Link::Open { .. });
+        is_live.then(|| after(self.let_go, REST_LIVE))
+    }
+
+    /// What belonged to a connection that is no more.
+    fn forget_connection(&mut self) {
+        self.parser = EventParser::default();
+        self.ack_at = None;
+        self.acked = None;
     }
 
     fn resume(&self) -> Option<ResumeToken> {
@@ -297,7 +268,10 @@ impl Machine {
             Message::Event { name, data, .. } => match name.as_str() {
                 "snapshot" | "change" | "overlay" => self.frame(&data, outputs, now)?,
                 // A server may have more to say than this client knows.
-                _ => self.confirm(outputs, now),
+                _ => {
+                    self.confirm(outputs, now);
+                    outputs.push(Output::Said { name, data });
+                }
             },
         }
         Ok(())
@@ -341,7 +315,8 @@ impl Machine {
     /// What is served and was not acknowledged on this connection will be, in no hurry.
     fn plan_ack(&mut self, random: u64, now: DurationMs) {
         let served = self.state.as_ref().map(|state| state.revision());
-        if self.ack_at.is_none() && self.standing == Standing::Live && served != self.acked {
+        let is_heard = self.standing == Standing::Live && matches!(self.link, Link::Open { .. });
+        if self.ack_at.is_none() && is_heard && served != self.acked {
             self.ack_at = Some(after(now, DurationMs(ACK_BATCH.0 + random % (ACK_BATCH.0 + 1))));
         }
     }
@@ -364,7 +339,7 @@ impl Machine {
     }
 
     fn lost(&mut self, loss: Loss, random: u64, outputs: &mut Vec<Output>, now: DurationMs) {
-        if matches!(self.link, Link::Waiting { .. }) {
+        if matches!(self.link, Link::Waiting { .. } | Link::Resting { .. }) {
             return;
         }
         let trouble = match loss {
@@ -390,9 +365,7 @@ impl Machine {
         let delay = self.delay(&why, random);
         self.failures = self.failures.saturating_add(1);
         self.link = Link::Waiting { until: after(now, delay) };
-        self.parser = EventParser::default();
-        self.ack_at = None;
-        self.acked = None;
+        self.forget_connection();
         let since = match &self.standing {
             Standing::Stale { since, .. } => *since,
             _ => now,

@@ -115,9 +115,9 @@ impl EventParser {
                 self.data.extend_from_slice(value);
             }
             b"event" | b"id" if value.len() > MAX_WORD_BYTES => return Err(EventTooLarge),
-            b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
+            b"event" => self.name = word(value),
             b"id" if !value.contains(&0) => {
-                self.id = Some(String::from_utf8_lossy(value).into_owned());
+                self.id = Some(word(value));
                 self.id_moved = true;
             }
             b"retry" => {
@@ -141,6 +141,11 @@ impl EventParser {
             say(Message::Id(id.clone()));
         }
     }
+}
+
+/// A name or an id. Ours are plain letters: what is no text names nothing.
+fn word(bytes: &[u8]) -> String {
+    String::from(core::str::from_utf8(bytes).unwrap_or("\u{fffd}"))
 }
 
 #[cfg(test)]

@@ -1,29 +1,41 @@
 //! What a client knows: the fold of its feed. A frame applies whole or not at all.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 mod ops;
 mod outcome;
 
-use rpds::RedBlackTreeMapSync;
-
 pub use self::outcome::{Applied, FrameError};
 use super::{
-    ChangeFrame, FRAME_VERSION, Frame, FrameBody, Overlay, ResumeToken, Served, ServedFlag, ServedHold,
-    ServedKills, ServedSegment,
+    ChangeFrame, Frame, FrameBody, Overlay, ResumeToken, Served, ServedFlag, ServedHold, ServedKills,
+    ServedSegment,
 };
 use crate::change::Reach;
 use crate::compile::{CompiledFlag, Definition, FlagSource};
-use crate::condition::{Condition, SegmentRef};
+use crate::condition::SegmentRef;
 use crate::evaluate::{AppFlags, EnvironmentFlags, FlagSet, SharedRules};
 use crate::flag::{Kill, Kills, MAX_VARIANTS};
 use crate::ids::{AppKey, EnvKey, FlagKey, KillId, LogId, Revision, SegmentKey};
 use crate::segment::SegmentTable;
-use crate::table::FlagTable;
+use crate::table::{FlagTable, sort_by};
 use crate::time::UnixMs;
+
+/// What came with a flag besides what its checks read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// What the log says; overlays are not in it.
+    kills: ServedKills,
+    guarded_until: Option<UnixMs>,
+}
+
+impl Kept {
+    /// Most flags have none of it.
+    fn boxed(self) -> Option<Arc<Kept>> {
+        (self != Kept::default()).then(|| Arc::new(self))
+    }
+}
 
 /// Most kills that wait for the log at one time in a client.
 pub const MAX_OVERLAYS: usize = 1_000;
@@ -40,12 +52,8 @@ pub struct ClientState {
     gone: bool,
     everything: ServedKills,
     app_kills: ServedKills,
-    /// Kills of single flags; those without any are left out.
-    flag_kills: RedBlackTreeMapSync<FlagKey, ServedKills>,
-    /// The segments that came, and who belongs besides their members.
-    conditions: RedBlackTreeMapSync<SegmentRef, Option<Box<Condition>>>,
     overlays: Vec<Overlay>,
-    // What checks read: all of the above, with the overlays laid on top.
+    // What checks read: all of the above, with the overlays laid on top. What else came with a flag lies beside it.
     shared: SharedRules,
     app_flags: AppFlags,
     environment: EnvironmentFlags,
@@ -128,11 +136,16 @@ impl ClientState {
 
     /// Everything as one frame, for the disk.
     pub fn to_frame(&self) -> Frame {
-        let segment = |(name, when): (&SegmentRef, &Option<Box<Condition>>)| {
-            let compiled = self.table(name).get(key_of(name));
-            let members = compiled.map(|segment| segment.sorted_members()).unwrap_or_default();
-            ServedSegment { segment: name.clone(), when: when.clone(), members }
+        let segments = |table: &SegmentTable, name: fn(SegmentKey) -> SegmentRef, into: &mut Vec<_>| {
+            for segment in table.iter() {
+                let definition = segment.definition();
+                let (key, when) = (definition.key.clone(), definition.when.clone());
+                into.push(ServedSegment { segment: name(key), when, members: segment.sorted_members() });
+            }
         };
+        let mut served_segments = Vec::new();
+        segments(&self.app_flags.segments, SegmentRef::App, &mut served_segments);
+        segments(&self.shared.segments, SegmentRef::Shared, &mut served_segments);
         let served = Served {
             app: self.app.clone(),
             environment: self.environment.key.clone(),
@@ -147,15 +160,10 @@ impl ClientState {
                 .into_iter()
                 .map(|flag| Arc::new(self.served(flag)))
                 .collect(),
-            segments: self.conditions.iter().map(segment).collect(),
+            segments: served_segments,
             overlays: self.overlays.clone(),
         };
-        Frame {
-            version: FRAME_VERSION,
-            log: self.log.clone(),
-            revision: self.revision,
-            body: FrameBody::Snapshot(Box::new(served)),
-        }
+        Frame::new(self.log.clone(), self.revision, FrameBody::Snapshot(Box::new(served)))
     }
 
     fn from_served(
@@ -174,8 +182,6 @@ impl ClientState {
             everything: served.everything.clone(),
             app_kills: served.app_kills.clone(),
             overlays,
-            flag_kills: RedBlackTreeMapSync::new_sync(),
-            conditions: RedBlackTreeMapSync::new_sync(),
             shared: SharedRules::default(),
             app_flags: AppFlags::default(),
             environment: empty(served.environment.clone(), served.ends_at, FlagTable::default()),
@@ -194,7 +200,6 @@ impl ClientState {
         let mut compiled = Vec::with_capacity(served.flags.len());
         for flag in &served.flags {
             check(flag)?;
-            state.note_kills(&flag.key, &flag.kills);
             compiled.push(state.compile(flag));
         }
         // What the client has counted and not told yet stays where it is.
@@ -206,15 +211,15 @@ impl ClientState {
     /// The kills that stand now and did not before, the latest of them if they are many: whoever waits
     /// for a kill to be in effect hears of it, though the frame that brought it was missed.
     fn kills_beyond(&self, base: Option<&ClientState>) -> Vec<KillId> {
-        let known: BTreeSet<KillId> =
-            base.into_iter().flat_map(ClientState::kills).map(|old| old.id).collect();
-        self.standing_kills().filter(|id| !known.contains(id)).take(MAX_SNAPSHOT_KILLS).collect()
+        let mut known: Vec<KillId> = base.into_iter().flat_map(ClientState::standing_kills).collect();
+        sort_by(&mut known, Ord::cmp);
+        self.standing_kills().filter(|id| known.binary_search(id).is_err()).take(MAX_SNAPSHOT_KILLS).collect()
     }
 
     /// The kills that are in effect, by what the log says or by an overlay, the latest first.
     pub fn standing_kills(&self) -> impl Iterator<Item = KillId> {
         let mut kills: Vec<Kill> = self.kills().collect();
-        kills.sort_by_key(|kill| core::cmp::Reverse(kill.at));
+        sort_by(&mut kills, |a, b| b.at.cmp(&a.at).then_with(|| a.id.cmp(&b.id)));
         kills.dedup();
         kills.into_iter().map(|kill| kill.id)
     }
@@ -222,7 +227,8 @@ impl ClientState {
     /// Every kill that stands, by what the log says or by an overlay.
     fn kills(&self) -> impl Iterator<Item = Kill> {
         let high = [&self.everything, &self.app_kills];
-        let logged = high.into_iter().chain(self.flag_kills.values());
+        let own = self.environment.flags.iter().filter_map(|flag| flag.kept());
+        let logged = high.into_iter().chain(own.map(|kept| &kept.kills));
         let overlaid = self.overlays.iter().map(|over| Kill { id: over.kill_id.clone(), at: over.at });
         logged.filter_map(|kills| kills.killed.clone()).chain(overlaid)
     }
@@ -235,7 +241,12 @@ impl ClientState {
         let mut state = self.clone();
         let mut applied =
             Applied { kill_ids: change.kill_id.iter().cloned().collect(), ..Applied::default() };
-        if revision <= self.revision {
+        // Those of a page come one after another on one connection: one that is missed must not go unseen.
+        let is_of_page = change.follows == Revision::ZERO;
+        if is_of_page && revision < self.revision {
+            return Err(FrameError::Gap { have: self.revision, follows: revision });
+        }
+        if revision <= self.revision && !is_of_page {
             // Heard before: a resumed stream may repeat itself.
             applied.kill_ids.clear();
             return Ok((state, applied));
@@ -286,7 +297,7 @@ impl ClientState {
             Reach::Everything | Reach::App { .. } => applied.everything = true,
             Reach::Flag { flag, .. } => {
                 if let Some(known) = self.environment.flags.get(flag.as_str()) {
-                    let compiled = self.compile_again(known, known.revision());
+                    let compiled = self.compile_again(known, known.kept().cloned(), known.revision());
                     self.environment.flags = self.environment.flags.with(compiled);
                     applied.flags.insert(flag.clone());
                 }
@@ -295,17 +306,15 @@ impl ClientState {
         self.lay_kills();
     }
 
-    fn note_kills(&mut self, flag: &FlagKey, kills: &ServedKills) {
-        if *kills == ServedKills::default() {
-            self.flag_kills.remove_mut(flag);
-        } else {
-            self.flag_kills.insert_mut(flag.clone(), kills.clone());
-        }
+    /// Until when a flag is guarded: until then a page that kept it and has not heard of the server yet serves its off
+    /// variant. `None`: it never is.
+    pub fn guarded_until(&self, flag: &FlagKey) -> Option<UnixMs> {
+        self.environment.flags.get(flag.as_str())?.kept()?.guarded_until
     }
 
     /// The kills of a flag: what the log says, or an overlay where it says nothing yet.
-    fn kills_of(&self, flag: &FlagKey) -> Kills {
-        let mut kills = self.flag_kills.get(flag).map(ServedKills::to_kills).unwrap_or_default();
+    fn kills_of(&self, flag: &FlagKey, kept: Option<&Kept>) -> Kills {
+        let mut kills = kept.map(|kept| kept.kills.to_kills()).unwrap_or_default();
         kills.all = kills.all.or_else(|| {
             self.overlay_on(|reach| {
                 matches!(reach, Reach::Flag { app, flag: killed } if *app == self.app && killed == flag)
@@ -320,32 +329,38 @@ impl ClientState {
     }
 
     fn compile(&self, flag: &ServedFlag) -> Arc<CompiledFlag> {
+        let kept = Kept { kills: flag.kills.clone(), guarded_until: flag.guarded_until }.boxed();
         let source = FlagSource {
             definition: Definition::new(Arc::new(flag.definition())),
             state: Arc::new(flag.state()),
             revision: flag.revision,
-            kills: &self.kills_of(&flag.key),
+            kills: &self.kills_of(&flag.key, kept.as_deref()),
             environment: &self.environment.key,
             shared_segments: &self.shared.segments,
             app_segments: &self.app_flags.segments,
             previous: None,
         };
-        Arc::new(CompiledFlag::compile(source))
+        Arc::new(CompiledFlag::compile_told(source, flag.told.as_ref()).keeping(kept))
     }
 
     /// The same flag after its kills changed: no rule is compiled again.
-    fn compile_again(&self, flag: &CompiledFlag, revision: Revision) -> Arc<CompiledFlag> {
+    fn compile_again(
+        &self,
+        flag: &CompiledFlag,
+        kept: Option<Arc<Kept>>,
+        revision: Revision,
+    ) -> Arc<CompiledFlag> {
         let source = FlagSource {
             definition: Arc::clone(flag.definition()),
             state: Arc::clone(flag.state()),
             revision,
-            kills: &self.kills_of(flag.key()),
+            kills: &self.kills_of(flag.key(), kept.as_deref()),
             environment: &self.environment.key,
             shared_segments: &self.shared.segments,
             app_segments: &self.app_flags.segments,
             previous: Some(flag),
         };
-        Arc::new(CompiledFlag::compile(source))
+        Arc::new(CompiledFlag::compile_told(source, flag.told()).keeping(kept))
     }
 
     /// A flag as it came.
@@ -360,8 +375,10 @@ impl ClientState {
             expires_at: state.expires_at,
             targeting_revision: state.targeting_revision,
             hold: state.hold.as_ref().map(|hold| ServedHold { cause: hold.cause, at: hold.at }),
-            kills: self.flag_kills.get(flag.key()).cloned().unwrap_or_default(),
+            kills: flag.kept().map(|kept| kept.kills.clone()).unwrap_or_default(),
             revision: flag.revision(),
+            told: flag.told().cloned(),
+            guarded_until: flag.kept().and_then(|kept| kept.guarded_until),
         }
     }
 

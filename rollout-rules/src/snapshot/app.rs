@@ -62,7 +62,7 @@ pub struct App {
     pub(super) revision: Revision,
     /// Last kill or revival of the whole app.
     pub(super) kills_revision: Revision,
-    /// Last change that all environments serve: kills of the app, its segments.
+    /// Last change that all environments serve: kills of the app, its segments, what is sensitive.
     pub(super) served_revision: Revision,
     pub(super) touches: Touches,
     pub(super) environments: BTreeMap<EnvKey, Arc<EnvironmentRecord>>,
@@ -248,6 +248,13 @@ impl FlagRecord {
     /// Whether it is archived.
     pub fn is_archived(&self) -> bool {
         self.flag.archived_at.is_some()
+    }
+
+    /// When it was changed to this revision: the moment of the change, or, where that is forgotten ([`KEPT_TOUCHES`]), of the
+    /// oldest later one that is remembered.
+    #[cfg(feature = "regex-build")]
+    pub(crate) fn changed_by(&self, revision: Revision) -> Option<UnixMs> {
+        self.touches.0.iter().find(|touch| touch.revision >= revision).map(|touch| touch.at)
     }
 
     /// Its states by environment.

@@ -30,8 +30,9 @@ use crate::webhook::WebhookRecord;
 ///
 /// 2: webhooks, and ends of previews that are yet to be told. 3: rollouts; guardrails, whom
 /// they call, and what they did. 4: releases; by which rule a guardrail acted. 5: the gate. 6: what agents' acts
-/// came from; issuers and refs of sources; that somebody was told of a step that waits.
-pub const CHECKPOINT_FORMAT: u16 = 6;
+/// came from; issuers and refs of sources; that somebody was told of a step that waits. 7: what pages get of flags;
+/// sensitive attributes; origins of keys.
+pub const CHECKPOINT_FORMAT: u16 = 7;
 
 /// A snapshot in the form that is stored.
 #[derive(Clone, Serialize, Deserialize)]

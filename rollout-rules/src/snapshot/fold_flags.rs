@@ -68,6 +68,10 @@ impl Snapshot {
     pub(super) fn app_updated(&mut self, info: &AppInfo, stamp: &Stamp<'_>) {
         let Some(app) = self.apps.get_mut(&info.key) else { return };
         let app = Arc::make_mut(app);
+        if app.info.sensitive != info.sensitive {
+            // Flags may travel to pages in another form.
+            app.served_revision = stamp.revision();
+        }
         app.info = Arc::new(info.clone());
         app.touch(stamp);
     }

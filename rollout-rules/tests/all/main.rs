@@ -2,6 +2,7 @@
 
 mod agents;
 mod authority;
+mod browser_marks;
 mod conditions;
 mod decide_properties;
 mod effects;
@@ -9,6 +10,8 @@ mod evaluate_properties;
 mod explain;
 mod feed_golden;
 mod feed_machine;
+mod feed_rest;
+mod feed_told;
 mod flags;
 mod fold_properties;
 mod gate;

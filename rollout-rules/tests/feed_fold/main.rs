@@ -4,5 +4,10 @@
 
 mod cases;
 mod history;
+mod page_cases;
+mod page_server;
+mod page_texts;
+mod page_world;
+mod pages;
 mod properties;
 mod random;

@@ -27,7 +27,7 @@ pub enum AppCommand {
         /// Which
         key: AppKey,
     },
-    /// Change an app's name, owner, tier or budget
+    /// Change an app's name, owner, tier, budget or sensitive attributes
     Update {
         /// Which
         key: AppKey,
@@ -87,6 +87,9 @@ pub struct AppFacts {
     /// The budget's currency: EUR, USD
     #[arg(long, value_name = "ISO 4217")]
     currency: Option<String>,
+    /// Attributes whose values no web page may learn, with commas: email,user.phone; '' for none
+    #[arg(long, value_name = "NAME,…")]
+    sensitive: Option<String>,
 }
 
 impl AppFacts {
@@ -102,6 +105,10 @@ impl AppFacts {
         put("tier", self.tier.map(Value::from));
         put("monthly_budget_micros", self.monthly_budget.map(|budget| budget.0.into()));
         put("currency", self.currency.map(Value::from));
+        let named = |all: String| {
+            all.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Value::from).collect()
+        };
+        put("sensitive", self.sensitive.map(named));
         body
     }
 }
@@ -157,7 +164,7 @@ pub(super) fn run(session: &mut Session, command: AppCommand) -> Result<(), Fail
             let body = facts.into_body();
             if body.is_empty() {
                 return Err(Failure::usage(
-                    "say what to change: --name, --owner, --tier or --monthly-budget",
+                    "say what to change: --name, --owner, --tier, --monthly-budget or --sensitive",
                 ));
             }
             let body = session.with_reason(Value::Object(body));
@@ -224,6 +231,8 @@ fn show(session: &mut Session, app: &Value) -> Result<(), Failure> {
         ),
         None => String::new(),
     };
+    let sensitive: Vec<&str> =
+        app["sensitive"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let facts = [
         ("app", text(app, "key")),
         ("name", text(app, "name")),
@@ -231,6 +240,7 @@ fn show(session: &mut Session, app: &Value) -> Result<(), Failure> {
         ("tier", text(app, "tier")),
         ("budget", budget),
         ("flags", text(app, "flags")),
+        ("sensitive", sensitive.join(", ")),
         ("revision", text(app, "revision")),
         ("state", killed_where(app)),
     ];

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use rollout_rules::change::BrowserMark;
 use rollout_rules::condition::Condition;
 use rollout_rules::flag::{
     EnvironmentKind, FlagKind, Prerequisite, Rule, ScheduledChange, Serve, Target, Tier, Variant,
@@ -60,6 +61,9 @@ pub(super) struct AppPart {
     pub monthly_budget_micros: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
+    /// Attributes whose values no web page may learn. None: they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<Vec<String>>,
 }
 
 /// An environment.
@@ -101,6 +105,9 @@ pub(super) struct FlagPart {
     pub owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
+    /// How it travels to web pages. None: that stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<BrowserMark>,
     /// Its own rules. None: they stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<GuardrailsPart>,

@@ -89,6 +89,7 @@ fn counted(counts: &Value) -> String {
         ("gone", "whose connection ended in the last 10 minutes and that have not come back"),
         ("unnamed", "feeds without a name, which cannot say what they serve"),
         ("event_streams", "OFREP event streams, which are only told to fetch again"),
+        ("pages", "web pages, which are told what changes and acknowledge nothing"),
     ] {
         if count(name) > 0 {
             line.push_str(&format!("; besides {} {what}", grouped(count(name))));

@@ -203,6 +203,7 @@ fn summary(delivery: &Value, now: UnixMs) -> String {
         ("gone", "is gone without having said so", "are gone without having said so"),
         ("unnamed", "feed gives no name and cannot say", "feeds give no name and cannot say"),
         ("event_streams", "OFREP stream was told to fetch again", "OFREP streams were told to fetch again"),
+        ("pages", "web page was told", "web pages were told"),
     ] {
         match count(delivery, name) {
             0 => {}

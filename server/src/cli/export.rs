@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rollout_rules::change::BrowserMark;
 use rollout_rules::flag::EnvironmentKind;
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, SegmentKey, VariantKey};
 use rollout_rules::runbook::{OWNER, job_of};
@@ -173,6 +174,9 @@ fn read(session: &Session, app: &AppKey) -> Result<(AppFile, LeftOut), Failure> 
             description: Some(view.description),
             owner: Some(view.owner),
             critical: Some(view.critical),
+            browser: Some(
+                member(session, flag, "browser").map(|mark: Option<_>| mark.unwrap_or(BrowserMark::None))?,
+            ),
             guardrails: Some(guardrails(&format!("{path}/flags/{}", encoded(&view.key)))?),
             environments: states,
         };
@@ -185,6 +189,7 @@ fn read(session: &Session, app: &AppKey) -> Result<(AppFile, LeftOut), Failure> 
         tier: Some(member(session, &shown, "tier")?),
         monthly_budget_micros: member(session, &shown, "monthly_budget_micros")?,
         currency: member(session, &shown, "currency")?,
+        sensitive: Some(member::<Option<_>>(session, &shown, "sensitive")?.unwrap_or_default()),
     };
     left_out.shared = shared;
     let (format, guardrails) = (FORMAT.to_owned(), Some(of_app));

@@ -1,7 +1,7 @@
 //! What is the same of a flag in every environment: making, editing, extending and archiving it.
 
 use clap::Args;
-use rollout_rules::change::Command;
+use rollout_rules::change::{BrowserMark, Command};
 use rollout_rules::flag::{FlagKind, Variant};
 use rollout_rules::ids::{AppKey, FlagKey, VariantKey};
 use rollout_rules::time::UnixMs;
@@ -40,6 +40,9 @@ pub struct CreateFlag {
     /// Keep it when a budget disables the rest
     #[arg(long)]
     critical: bool,
+    /// How it travels to web pages, where everybody can read it: none, values or rules
+    #[arg(long, value_name = "HOW", value_parser = browser)]
+    browser: Option<BrowserMark>,
     /// When it expires: 14d, or a date; without it, as its tier says
     #[arg(long, value_name = "WHEN")]
     expires: Option<When>,
@@ -71,12 +74,19 @@ pub struct EditFlag {
     /// Whether it stays when a budget disables the rest: true or false
     #[arg(long, value_name = "BOOL")]
     critical: Option<bool>,
+    /// How it travels to web pages, where everybody can read it: none, values or rules
+    #[arg(long, value_name = "HOW", value_parser = browser)]
+    browser: Option<BrowserMark>,
     #[command(flatten)]
     seen: Seen,
 }
 
 fn kind(text: &str) -> Result<FlagKind, &'static str> {
     serde_json::from_value(text.into()).map_err(|_| "write boolean, string, number or object")
+}
+
+fn browser(text: &str) -> Result<BrowserMark, &'static str> {
+    serde_json::from_value(text.into()).map_err(|_| "write none, values or rules")
 }
 
 /// `KEY=VALUE` as a variant of a flag of this type; the value is text for strings, else JSON.
@@ -110,6 +120,7 @@ pub(super) fn create(session: &mut Session, app: &AppKey, new: CreateFlag) -> Re
         owner: new.owner,
         critical: new.critical,
         expires_at: new.expires.map(|when| when.from(session.now)),
+        browser: new.browser,
     };
     if new.propose {
         return proposal::propose(session, &command, None);
@@ -180,6 +191,7 @@ pub(super) fn edit(session: &mut Session, app: &AppKey, edit: EditFlag) -> Resul
         description: edit.description,
         owner: edit.owner,
         critical: edit.critical,
+        browser: edit.browser,
     };
     let mut body = serde_json::to_value(&command).unwrap_or_default();
     if let Some(members) = body.as_object_mut() {
@@ -197,7 +209,15 @@ pub(super) fn edit(session: &mut Session, app: &AppKey, edit: EditFlag) -> Resul
     let body = session.with_reason(body);
     let answer = session.client.change(Method::PATCH, &path(app, &edit.key), &body, Some(seen))?;
     let line = format!("changed flag {} of {app}; now revision {}", edit.key, answer.body["revision"]);
-    session.answer(&answer.body, line)
+    session.answer(&answer.body, line)?;
+    if !session.json && edit.browser == Some(BrowserMark::Rules) {
+        for (environment, state) in &FlagView::read(&answer.body, session)?.environments {
+            if let Some(why) = &state.browser_kept_back {
+                session.say(format_args!("  in {environment}: {why}"))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives a flag a longer life.

@@ -42,8 +42,14 @@ pub(super) fn show(session: &mut Session, app: &AppKey, options: &OutcomesOption
         return session.print_json(&answer);
     }
     let second = |name| moment(&answer, name).map_or_else(String::new, when::second);
+    let pages = match &flag.browser {
+        Some(_) => {
+            ", and pages do with a key made for it: tidegate token create --scope sdk-browser --outcomes --origin https://…"
+        }
+        None => "",
+    };
     let none = format!(
-        "nobody reported requests with {} in {environment} from {} to {}; the SDK does where checks go through a request scope",
+        "nobody reported requests with {} in {environment} from {} to {}; the SDK does where checks go through a request scope{pages}",
         options.key,
         second("since"),
         second("until"),

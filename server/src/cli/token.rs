@@ -52,6 +52,12 @@ pub struct CreateToken {
     /// Only for this environment of the app
     #[arg(long = "env", short = 'e', value_name = "ENV")]
     environment: Option<EnvKey>,
+    /// A site whose pages may use the key, such as https://shop.example; may be repeated; * for any page
+    #[arg(long = "origin", value_name = "URL")]
+    origins: Vec<String>,
+    /// Its pages may tell what became of requests, and guardrails count that; whoever can load a page can make it up
+    #[arg(long)]
+    outcomes: bool,
     /// When it stops working: 90d, or a date; without it, never
     #[arg(long, value_name = "WHEN")]
     expires: Option<When>,
@@ -93,6 +99,12 @@ fn create(session: &mut Session, new: CreateToken) -> Result<(), Failure> {
     if let Some(environment) = &new.environment {
         body["environment"] = environment.as_str().into();
     }
+    if !new.origins.is_empty() {
+        body["origins"] = json!(new.origins);
+    }
+    if new.outcomes {
+        body["outcomes"] = true.into();
+    }
     if let Some(expires) = new.expires {
         body["expires_at"] = expires.from(session.now).to_string().into();
     }
@@ -121,7 +133,14 @@ fn bound(token: &Value) -> String {
         (false, true) => app,
         (false, false) => format!("{app}/{environment}"),
     };
-    format!("{} for {place}", text(token, "scope"))
+    let sites: Vec<&str> =
+        token["origins"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let pages = match &sites[..] {
+        [] => String::new(),
+        ["*"] => ", in any page".to_owned(),
+        sites => format!(", in pages of {}", sites.join(" and ")),
+    };
+    format!("{} for {place}{pages}", text(token, "scope"))
 }
 
 fn list(session: &mut Session) -> Result<(), Failure> {

@@ -42,6 +42,9 @@ pub(super) struct FlagView {
     /// Whether it stays when a budget disables the rest.
     #[serde(default)]
     pub critical: bool,
+    /// How it travels to web pages: `values` or `rules`; none: not at all.
+    #[serde(default)]
+    pub browser: Option<String>,
     /// How often its life was extended.
     #[serde(default)]
     pub extensions: u32,
@@ -99,6 +102,9 @@ pub struct StateView {
     /// What it does, in a few words.
     #[serde(default)]
     pub serving: String,
+    /// Why it travels to web pages as values though it is marked to travel as rules.
+    #[serde(default)]
+    pub browser_kept_back: Option<String>,
 }
 
 impl FlagView {
@@ -158,6 +164,7 @@ pub(super) fn show(session: &mut Session, flag: &FlagView) -> Result<(), Failure
         ("off variant", flag.off_variant.clone()),
         ("owner", flag.owner.clone()),
         ("critical", if flag.critical { "yes".to_owned() } else { String::new() }),
+        ("browser", flag.browser.clone().unwrap_or_default()),
         ("extended", if flag.extensions > 0 { format!("{} times", flag.extensions) } else { String::new() }),
         ("revision", flag.revision.to_string()),
         ("archived", flag.archived_at.map_or_else(String::new, |at| when::shown(at, session.now))),
@@ -187,6 +194,7 @@ fn details(session: &mut Session, environment: &str, state: &StateView) -> Resul
     if let Some(hold) = &state.hold {
         lines.push(format!("held since {}: {}", when::shown(hold.at, session.now), hold.reason));
     }
+    lines.extend(state.browser_kept_back.iter().map(|why| format!("in the browser: {why}")));
     // One that was completed shows in what is served.
     if let Some(rollout) = state.rollout.as_ref().filter(|rollout| rollout.status != "completed") {
         lines.push(format!("rollout: {}; plan {}", rollout.line(session.now), rollout.plan));

@@ -160,6 +160,8 @@ pub struct Limits {
     pub burst: u32,
     /// Refused tokens a minute from one address.
     pub failed_logins_per_minute: u32,
+    /// Pages a minute that one address may open.
+    pub pages_per_minute: u32,
     /// How long a client may take for the TLS handshake, then to send the head, then the body, of a request.
     pub request_timeout: Duration,
     /// How long a client may take nothing of what it is sent.

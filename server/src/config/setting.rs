@@ -214,7 +214,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits.streams",
         "30000",
-        "Most event streams open at once; more get 503",
+        "Most event streams open at once, those of web pages at most three quarters of them; more get 503. As many pages are kept",
         "leaves connections for requests when streams are at their bound",
     ),
     setting(
@@ -246,6 +246,12 @@ pub const SETTINGS: &[Setting] = &[
         "120",
         "Requests with invalid tokens a minute that one address (of IPv6, one /64) gets a 401 for; more get 429",
         "guessing stays hopeless, and a misconfigured fleet shows in the log without filling it",
+    ),
+    setting(
+        "limits.pages_per_minute",
+        "12000",
+        "Pages a minute that one address (of IPv6, one /64) may open; more get 429",
+        "an office, or all that comes through one proxy, opens its pages anew within a minute after a restart",
     ),
     setting(
         "limits.request_timeout",

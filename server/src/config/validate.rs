@@ -300,6 +300,7 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
     });
     let rate = reader.count("limits.requests_per_second", 0, MAX_COUNT);
     let failed = reader.count("limits.failed_logins_per_minute", 1, MAX_COUNT);
+    let pages = reader.count("limits.pages_per_minute", 1, MAX_COUNT);
     let burst = reader.count("limits.burst", 1, MAX_COUNT);
     let request_timeout = reader.duration("limits.request_timeout", DurationMs(100), MAX_GRACE);
     let write_timeout = reader.duration("limits.write_timeout", DurationMs(1_000), MAX_KEEP_ALIVE);
@@ -321,6 +322,7 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
         body_bytes: size(body?),
         requests_per_second: Some(rate?).filter(|rate| *rate > 0).map(small),
         failed_logins_per_minute: small(failed?),
+        pages_per_minute: small(pages?),
         burst: small(burst?),
         request_timeout: Duration::from_millis(request_timeout?.0),
         write_timeout: Duration::from_millis(write_timeout?.0),

@@ -92,6 +92,9 @@ pub(super) struct NewApp {
     /// ISO 4217 code of the budget's currency.
     #[serde(default)]
     currency: Option<String>,
+    /// Attributes whose values no web page may learn from a rule: `email`, or `user.email` with all below it. At most 64.
+    #[serde(default)]
+    sensitive: Vec<String>,
     /// Its first environments; `production` and `sandbox` if none are named.
     #[serde(default)]
     environments: Option<Vec<FirstEnvironment>>,
@@ -119,6 +122,9 @@ pub struct AppPatch {
     /// ISO 4217 code of the budget's currency.
     #[serde(default)]
     currency: Option<String>,
+    /// Attributes whose values no web page may learn from a rule, all anew.
+    #[serde(default)]
+    sensitive: Option<Vec<String>>,
     /// Why, for the log.
     #[serde(default)]
     reason: String,
@@ -198,6 +204,7 @@ pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
                     monthly_budget_micros: body.monthly_budget_micros,
                     currency: body.currency,
                     environments,
+                    sensitive: body.sensitive,
                 };
                 Ok((command, body.reason, made))
             },
@@ -230,6 +237,7 @@ pub async fn update(
         tier: patch.tier,
         monthly_budget_micros: patch.monthly_budget_micros,
         currency: patch.currency,
+        sensitive: patch.sensitive,
     };
     let applied = asking.submit(command, patch.reason).await?;
     let (revision, body) =

@@ -16,6 +16,7 @@ use rollout_rules::time::UnixMs;
 use super::Shared;
 use super::agent;
 use super::guard;
+use super::origin;
 use super::problem::{self, Problem};
 use crate::secret;
 use crate::state::Published;
@@ -187,7 +188,7 @@ pub fn shared(request: &HttpRequest) -> Result<&web::Data<Shared>, Problem> {
         .ok_or_else(|| Problem::internal("a request came before the server was put together"))
 }
 
-/// The valid token that a request carries.
+/// The valid token that a request carries, from a page that may use it.
 pub fn authenticate<'s>(
     shared: &Shared,
     request: &HttpRequest,
@@ -201,7 +202,10 @@ pub fn authenticate<'s>(
         ));
     };
     match look_up(text, snapshot, now) {
-        Ok(token) => Ok(token),
+        Ok(token) => {
+            origin::check(token, origin::Source::of(request))?;
+            Ok(token)
+        }
         Err(why) => {
             shared.limits.count_failed_login(request.peer_addr().map(|peer| peer.ip()), now)?;
             metrics::counter!("tidegate_failed_logins_total").increment(1);

@@ -21,6 +21,10 @@ pub struct Json<T>(pub T);
 /// A body that may be left out; then every field has its default.
 pub struct OptionalJson<T>(pub T);
 
+/// A body that a page sends as it is left: JSON, marked as such or as plain text, since browsers send other media types to
+/// other origins only after asking.
+pub struct Beacon<T>(pub T);
+
 /// The bytes of a JSON body, not parsed yet.
 pub struct JsonBytes(pub Bytes);
 
@@ -46,6 +50,23 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let body = JsonBytes::from_request(request, payload);
         Box::pin(async move { parse(&body.await?.0).map(Json) })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Beacon<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        let request = request.clone();
+        Box::pin(async move {
+            let bytes = read(&request, payload).await?;
+            if !media_type(&request).is_some_and(|media_type| media_type.eq_ignore_ascii_case("text/plain")) {
+                check_media_type(&request)?;
+            }
+            parse(&bytes).map(Beacon)
+        })
     }
 }
 
@@ -104,10 +125,14 @@ fn too_large(limit: usize) -> Problem {
         .with("limit_bytes", limit)
 }
 
+/// The media type of a body, without its parameters; none: it says nothing.
+fn media_type(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::CONTENT_TYPE)?;
+    Some(value.to_str().unwrap_or("").split(';').next().unwrap_or("").trim())
+}
+
 fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
-    let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Ok(()) };
-    let media_type = value.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
-    if media_type.eq_ignore_ascii_case("application/json") {
+    if media_type(request).is_none_or(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
         return Ok(());
     }
     let detail = "send the body as JSON, with the header `Content-Type: application/json`";

@@ -171,7 +171,7 @@ pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRes
     let mut gone = 0_usize;
     let note_gone = |client: &LiveClient, _| gone += usize::from(scope.has(&client.app, &client.environment));
     shared.clients.each_gone(note_gone, shared.clock.coarse());
-    let (unnamed, event_streams) = shared.hub.count_unheard(|app, environment| scope.has(app, environment));
+    let unheard = shared.hub.count_unheard(|app, environment| scope.has(app, environment));
     let mut body = page.body(
         first.into_items().into_iter(),
         |(client, _)| format!("{}/{}/{}", client.app, client.environment, client.instance),
@@ -184,8 +184,9 @@ pub async fn list(reading: Reading, shared: web::Data<Shared>) -> Result<HttpRes
         "behind": behind,
         "unconfirmed": unconfirmed,
         "gone": gone,
-        "unnamed": unnamed,
-        "event_streams": event_streams,
+        "unnamed": unheard.unnamed,
+        "event_streams": unheard.event_streams,
+        "pages": unheard.pages,
     });
     Ok(HttpResponse::Ok().json(body))
 }

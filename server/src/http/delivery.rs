@@ -16,6 +16,7 @@ use super::clients::{First, Scope, view};
 use super::feed::channel::reaches;
 use super::feed::clients::LiveClient;
 use super::feed::deliveries::Delivery;
+use super::feed::hub::UnheardCounts;
 use super::kill;
 use super::problem::{self, Problem};
 use super::reading::Reading;
@@ -144,7 +145,7 @@ pub async fn get(
     Ok(HttpResponse::Ok().json(body))
 }
 
-fn body(published: &Published, known: &Known, heard: Heard, unheard: (usize, usize)) -> Value {
+fn body(published: &Published, known: &Known, heard: Heard, unheard: UnheardCounts) -> Value {
     let Kill { kill_id, reach, environment, .. } = &known.kill;
     let mut body = json!({
         "kill_id": kill_id,
@@ -156,8 +157,9 @@ fn body(published: &Published, known: &Known, heard: Heard, unheard: (usize, usi
             "acknowledged": heard.acknowledged,
             "silent": heard.connected - heard.acknowledged,
             "gone": heard.gone,
-            "unnamed": unheard.0,
-            "event_streams": unheard.1,
+            "unnamed": unheard.unnamed,
+            "event_streams": unheard.event_streams,
+            "pages": unheard.pages,
         },
     });
     let delivery = known.delivery.as_ref();

@@ -5,6 +5,9 @@ use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
 use rollout_rules::time::UnixMs;
 use sha2::{Digest as _, Sha256};
 
+use super::feed::channel::reaches;
+use crate::state::Published;
+
 /// Enough of a SHA-256 that no two states share it: 128 bits.
 const TAG_BYTES: usize = 16;
 
@@ -78,6 +81,30 @@ pub fn bulk(
     hash.update(b"\n");
     hash.update(context);
     written(hash)
+}
+
+/// The tag of what a page is told for a context, which is hashed as it was sent.
+pub fn page(
+    log: &LogId,
+    app: &AppKey,
+    environment: &EnvKey,
+    published: &Published,
+    context: &[u8],
+    now: UnixMs,
+) -> String {
+    let overlays: Vec<KillId> = reaching(published, app, environment);
+    let revision = published.snapshot.feed_revision(app, environment);
+    let boundary = published.snapshot.boundary(app, environment, now);
+    let mut hash = hash_configuration(log, app, environment, revision, boundary, &overlays);
+    hash.update(b"\npage\n");
+    hash.update(context);
+    written(hash)
+}
+
+/// The kills that the log has not taken yet and that reach an environment.
+pub fn reaching(published: &Published, app: &AppKey, environment: &EnvKey) -> Vec<KillId> {
+    let kills = published.overlays.iter().filter(|kill| reaches(kill, app, environment));
+    kills.map(|kill| kill.kill_id.clone()).collect()
 }
 
 /// A tag with the moment until which its answer's event stream can be opened.

@@ -1,7 +1,7 @@
 //! Flags: their definitions, and what they do in each environment.
 
 use actix_web::{HttpResponse, web};
-use rollout_rules::change::{Command, TargetingPatch};
+use rollout_rules::change::{BrowserMark, Command, TargetingPatch};
 use rollout_rules::flag::{FlagKind, Prerequisite, Rule, ScheduledChange, Serve, Target, Variant};
 use rollout_rules::ids::{AppKey, EnvKey, FlagKey, Revision, VariantKey};
 use rollout_rules::percent::Exposure;
@@ -50,6 +50,9 @@ pub(super) struct NewFlag {
     /// When it expires; cut to what each environment allows.
     #[serde(default)]
     expires_at: Option<UnixMs>,
+    /// How it travels to web pages, where everybody can read it; not at all if nothing is said.
+    #[serde(default)]
+    browser: Option<BrowserMark>,
     /// Why, for the log.
     #[serde(default)]
     reason: String,
@@ -73,6 +76,8 @@ pub struct FlagPatch {
     owner: Option<String>,
     /// Critical flags stay when a budget disables the rest.
     critical: Option<bool>,
+    /// How it travels to web pages, where everybody can read it.
+    browser: Option<BrowserMark>,
     /// Why, for the log.
     reason: String,
 }
@@ -217,6 +222,7 @@ pub async fn create(creating: Creating, path: web::Path<AppKey>) -> Result<HttpR
                     owner: body.owner,
                     critical: body.critical,
                     expires_at: body.expires_at,
+                    browser: body.browser,
                 };
                 Ok((command, body.reason, made))
             },
@@ -259,6 +265,7 @@ pub async fn update(
         description: patch.description,
         owner: patch.owner,
         critical: patch.critical,
+        browser: patch.browser,
     };
     let applied = asking.submit(command, patch.reason).await?;
     answer_changed(&asking, &applied, &app, &flag)

@@ -25,6 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 const ALLOWED_HEADERS: &str =
     "Authorization, Content-Type, If-None-Match, X-API-Key, Last-Event-ID, X-Request-ID, Cache-Control";
+const ANY_ORIGIN: &str = "*";
 const EXPOSED_HEADERS: &str = "ETag, Retry-After, X-Request-ID";
 
 /// Wraps the service of every request.
@@ -74,8 +75,10 @@ fn mark(headers: &mut HeaderMap, id: &str, origin: Option<HeaderValue>) {
         headers.insert(REQUEST_ID, value);
     }
     if let Some(origin) = origin {
+        if origin != ANY_ORIGIN {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
 }
@@ -195,14 +198,23 @@ fn is_preflight(request: &ServiceRequest) -> bool {
         && is_cross_origin_path(request.path())
 }
 
+/// Whether pages of other origins come here: for checks, for what is pushed to them, and for the SDK itself.
 fn is_cross_origin_path(path: &str) -> bool {
-    path.starts_with("/ofrep/")
+    path.starts_with("/ofrep/") || path == "/v1/page" || path.starts_with("/v1/page/") || is_of_sdk(path)
+}
+
+/// The SDK is the same for everybody, and there is nothing in it to be kept from anybody.
+fn is_of_sdk(path: &str) -> bool {
+    path == "/sdk" || path.starts_with("/sdk/")
 }
 
 /// The origin that may read the answer, if the request comes from one.
 fn shared_origin(shared: &Shared, request: &ServiceRequest) -> Option<HeaderValue> {
     if !is_cross_origin_path(request.path()) {
         return None;
+    }
+    if is_of_sdk(request.path()) {
+        return Some(HeaderValue::from_static(ANY_ORIGIN));
     }
     let origin = request.headers().get(header::ORIGIN)?;
     shared.settings.allows_origin(origin.to_str().ok()?).then(|| origin.clone())

@@ -9,6 +9,7 @@ use rollout_rules::ids::TokenId;
 use rollout_rules::time::UnixMs;
 
 use super::problem::{self, Problem};
+use super::settings::Settings;
 
 /// Most tokens and most addresses that are kept in mind.
 pub const MAX_TRACKED: usize = 65_536;
@@ -101,15 +102,26 @@ fn network(peer: IpAddr) -> IpAddr {
 pub struct Limits {
     tokens: Option<Buckets<TokenId>>,
     failed_logins: Buckets<IpAddr>,
+    pages: Buckets<IpAddr>,
 }
 
 impl Limits {
     /// From the settings of the same names.
-    pub fn new(requests_per_second: Option<u32>, burst: u32, failed_logins_per_minute: u32) -> Limits {
+    pub fn new(settings: &Settings) -> Limits {
         Limits {
-            tokens: requests_per_second.map(|rate| Buckets::new(rate, burst)),
-            failed_logins: Buckets::per_minute(failed_logins_per_minute),
+            tokens: settings.requests_per_second.map(|rate| Buckets::new(rate, settings.burst)),
+            failed_logins: Buckets::per_minute(settings.failed_logins_per_minute),
+            pages: Buckets::per_minute(settings.pages_per_minute),
         }
+    }
+
+    /// Counts a page that an address opens; those of one /64 of IPv6 count together.
+    pub fn count_page(&self, peer: Option<IpAddr>, now: UnixMs) -> Result<(), Problem> {
+        let Some(peer) = peer else { return Ok(()) };
+        self.pages.take(&network(peer), now).map_err(|seconds| {
+            let detail = "this address opened as many pages as the settings allow; come back later";
+            Problem::new(problem::RATE_LIMITED, detail).retry_after(seconds)
+        })
     }
 
     /// Counts a request of a token.
@@ -194,7 +206,7 @@ mod tests {
 
     #[test]
     fn guesses_from_many_addresses_of_one_machine_count_together() {
-        let limits = Limits::new(None, 1, 2);
+        let limits = Limits::new(&Settings { failed_logins_per_minute: 2, ..Settings::default() });
         let guess = |address: &str| {
             limits.count_failed_login(Some(address.parse().expect("an address")), UnixMs(1_000)).is_ok()
         };

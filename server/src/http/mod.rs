@@ -32,7 +32,9 @@ pub mod kill;
 pub mod limits;
 pub mod log;
 pub mod ofrep;
+pub mod origin;
 pub mod outcomes;
+pub mod page;
 pub mod paging;
 pub mod problem;
 pub mod proposals;
@@ -44,6 +46,7 @@ pub mod revert;
 pub mod rollouts;
 mod routes;
 pub mod runbook;
+pub mod sdk;
 pub mod segments;
 pub mod server_info;
 pub mod settings;
@@ -68,7 +71,6 @@ pub use self::shared::{Handles, Shared};
 use crate::gate::keeper;
 use crate::sli::Watched;
 use crate::state::{Event, Overlay, Readiness};
-use crate::telemetry::Telemetry;
 
 /// Serves requests until `shutdown` comes; then ends the streams, lets requests under way finish, and
 /// returns.
@@ -117,7 +119,7 @@ pub async fn run(
     .run();
     let handle = server.handle();
     let handing_out = tokio::spawn(hand_out(web::Data::clone(&shared), events));
-    let upkeep = tokio::spawn(keep_metrics(shared.telemetry.clone()));
+    let upkeep = tokio::spawn(keep_up(web::Data::clone(&shared)));
     let counting = tokio::spawn(keep_exposures(web::Data::clone(&shared)));
     let closing_slots = tokio::spawn(keep_outcomes(web::Data::clone(&shared)));
     let watching = tokio::spawn(shared.evaluator.clone().keep(
@@ -226,12 +228,14 @@ fn close_exposures(shared: &Shared) {
     }
 }
 
-/// Histograms keep samples until they are summed up: done here, whether anybody reads them or not.
-async fn keep_metrics(telemetry: Telemetry) {
+/// Histograms keep samples until they are summed up: done here, whether anybody reads them or not. And the contexts of
+/// pages that were left are forgotten, whether others are opened or not.
+async fn keep_up(shared: web::Data<Shared>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(5));
     loop {
         ticks.tick().await;
-        telemetry.sum_up();
+        shared.telemetry.sum_up();
+        shared.pages.forget_left(shared.clock.coarse());
     }
 }
 
@@ -249,6 +253,7 @@ pub(crate) mod tests {
     use crate::effects::{REQUEST_TIMEOUT, WebhookOptions, Webhooks};
     use crate::log::memory::MemoryLog;
     use crate::state::{Request, State, StateConfig};
+    use crate::telemetry::Telemetry;
 
     /// When the clock of a test stands still.
     pub(crate) const START: UnixMs = UnixMs(1_800_000_000_000);
@@ -309,6 +314,7 @@ pub(crate) mod tests {
                 monthly_budget_micros: None,
                 currency: None,
                 environments: None,
+                sensitive: Vec::new(),
             })
             .await;
             app

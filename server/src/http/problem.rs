@@ -45,9 +45,11 @@ kinds! {
     ROLE_NEEDED = "role_needed" 403 "It takes a role";
     GATE_MISSING = "gate_missing" 403 "The gate does not stand";
     TIER_LIMIT = "tier_limit" 403 "The app's tier does not allow this";
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed" 403 "The token is not for this origin";
     OWN_APPROVAL = "own_approval" 403 "Nobody approves their own proposal";
     NOT_FOUND = "not_found" 404 "There is nothing here";
     FLAG_NOT_FOUND = "flag_not_found" 404 "There is no such flag";
+    SDK_NOT_BUILT = "sdk_not_built" 404 "The browser SDK was not built in";
     METHOD_NOT_ALLOWED = "method_not_allowed" 405 "This method is not offered here";
     REQUEST_TIMEOUT = "request_timeout" 408 "The request took too long to arrive";
     ALREADY_EXISTS = "already_exists" 409 "It exists already";
@@ -73,6 +75,7 @@ kinds! {
     WEBHOOK_DISABLED = "webhook_disabled" 409 "The webhook is disabled";
     GLASS_SPENT = "glass_spent" 409 "The glass was broken for as long as it may be";
     WAIVER_OVER = "waiver_over" 409 "The waiver is over";
+    PAGE_GONE = "page_gone" 410 "The page has to be opened anew";
     STALE = "stale" 412 "It changed since it was seen";
     TOO_LARGE = "too_large" 413 "It is too large";
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" 415 "The body must be JSON";
@@ -155,6 +158,10 @@ impl Problem {
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if path.starts_with("/v1/page") || path.starts_with("/sdk") {
+            // What a page is refused now it may be given in a moment, and some caches keep what does not forbid it.
+            response.insert_header((header::CACHE_CONTROL, "no-store"));
         }
         if path.starts_with("/ofrep/") {
             return response.content_type("application/json").body(self.ofrep_body(path));

@@ -9,8 +9,8 @@ use super::contract::pages;
 use super::problem::{self, Problem};
 use super::{
     apps, backup, clients, delivery, effects, evidence, explain, exposures, feed, flags, gate, guardrails,
-    health, history, kill, log, ofrep, outcomes, proposals, recording, releases, revert, rollouts, runbook,
-    segments, server_info, tokens, watched, webhooks, whoami,
+    health, history, kill, log, ofrep, outcomes, page, proposals, recording, releases, revert, rollouts,
+    runbook, sdk, segments, server_info, tokens, watched, webhooks, whoami,
 };
 
 /// Anything that no path matches.
@@ -105,6 +105,9 @@ pub(super) fn places() -> Vec<Place> {
         .service(at!("/docs/script.js", GET pages::script))
         .service(at!("/docs/style.css", GET pages::style))
         .service(at!("/problems/{code}", GET pages::problem_page))
+        .service(at!("/sdk", GET sdk::show))
+        .service(at!("/sdk/{file}", GET sdk::file))
+        .service(at!("/sdk/{release}/{file}", GET sdk::file_of_release))
         .service(at!("/healthz", GET health::healthz, HEAD health::healthz))
         .service(at!("/readyz", GET health::readyz, HEAD health::readyz))
         .service(at!("/metrics", GET health::metrics))
@@ -113,6 +116,9 @@ pub(super) fn places() -> Vec<Place> {
         .service(at!("/v1/server", GET server_info::show))
         .service(at!("/v1/feed", GET feed::feed))
         .service(at!("/v1/feed/ack", POST feed::acknowledge))
+        .service(at!("/v1/page", POST page::open))
+        .service(at!("/v1/page/stream", GET page::stream::follow))
+        .service(at!("/v1/page/outcomes", POST page::outcomes::take))
         .service(at!("/v1/clients", GET clients::list))
         .service(at!("/v1/exposures", POST exposures::take))
         .service(at!("/v1/stale-flags", GET exposures::stale))

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_web::HttpRequest;
+
 use crate::config::{Config, CorsOrigins, MetricsAccess};
 
 /// What the HTTP side is told at its start.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub burst: u32,
     /// Requests with invalid tokens a minute that one address gets a 401 for; beyond it: 429.
     pub failed_logins_per_minute: u32,
+    /// Pages a minute that one address may open; beyond it: 429.
+    pub pages_per_minute: u32,
     /// How long a client may take for the TLS handshake, then to send the head, then the body, of a request.
     pub request_timeout: Duration,
     /// How long a client may take nothing of what it is sent; then its connection is closed.
@@ -33,7 +37,7 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// How long requests under way may take to end once the server is told to stop.
     pub shutdown_grace: Duration,
-    /// Which web origins may read OFREP answers.
+    /// Which web origins may read what checks and pages are answered.
     pub origins: CorsOrigins,
     /// The address under which clients reach this server, such as `https://flags.example`, for the
     /// event streams named in OFREP answers. Without it, the `Host` of the request is taken.
@@ -48,7 +52,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether pages of an origin may read OFREP answers.
+    /// Whether pages of an origin may read what checks and pages are answered.
     pub fn allows_origin(&self, origin: &str) -> bool {
         match &self.origins {
             CorsOrigins::Any => true,
@@ -58,6 +62,17 @@ impl Settings {
 }
 
 impl Settings {
+    /// Where the client of a request reaches this server, without a slash at the end.
+    pub fn address_for(&self, request: &HttpRequest) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => {
+                let connection = request.connection_info();
+                format!("{}://{}", connection.scheme(), connection.host())
+            }
+        }
+    }
+
     /// The server's own address, which names it to others; `urn:tidegate` where none is set.
     pub fn own_address(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| "urn:tidegate".to_owned())
@@ -79,6 +94,8 @@ impl Default for Settings {
             burst: 1_000,
             // A misconfigured fleet shows in the log without filling it.
             failed_logins_per_minute: 120,
+            // An office opens its pages anew within a minute after a restart.
+            pages_per_minute: 12_000,
             request_timeout: Duration::from_secs(10),
             // Three heartbeats of a stream.
             write_timeout: Duration::from_secs(45),
@@ -108,6 +125,7 @@ impl From<&Config> for Settings {
             requests_per_second: limits.requests_per_second,
             burst: limits.burst,
             failed_logins_per_minute: limits.failed_logins_per_minute,
+            pages_per_minute: limits.pages_per_minute,
             request_timeout: limits.request_timeout,
             write_timeout: limits.write_timeout,
             keep_alive: limits.keep_alive,

@@ -15,7 +15,9 @@ use super::feed::clients::LiveClients;
 use super::feed::deliveries::{Deliveries, Sighting};
 use super::feed::hub::Hub;
 use super::limits::Limits;
+use super::page::sessions::OpenPages;
 use super::replays::Replays;
+use super::sdk::Sdk;
 use super::settings::Settings;
 use super::stream_token::StreamKey;
 use crate::clock::Clock;
@@ -53,6 +55,8 @@ pub struct Handles {
     pub sli: Sli,
     /// Watches what variants do; forgets all with the process unless it is put in place of.
     pub evaluator: Evaluator,
+    /// The browser SDK that is handed out.
+    pub sdk: Arc<Sdk>,
     /// The gate; keeps everything in memory unless it is put in place of. None: it cannot sign, and is closed.
     pub gate: Option<Gate>,
 }
@@ -70,6 +74,7 @@ impl Handles {
             exposures: Exposures::in_memory(clock.now()),
             sli: Sli::in_memory(clock.now()),
             evaluator: Evaluator::in_memory(),
+            sdk: Arc::new(Sdk::built_in()),
             gate: Gate::in_memory().ok(),
             commands: state.commands.clone(),
             live: Arc::clone(&state.live),
@@ -111,6 +116,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Answers to creating requests.
     pub replays: Replays,
+    /// The web pages that are open.
+    pub pages: OpenPages,
     /// Signs the tokens of event streams.
     pub stream_key: StreamKey,
     /// Where the metrics are.
@@ -123,6 +130,8 @@ pub struct Shared {
     pub sli: Sli,
     /// Watches what variants do.
     pub evaluator: Evaluator,
+    /// The browser SDK that is handed out.
+    pub sdk: Arc<Sdk>,
     /// The gate; none: it is closed.
     pub gate: Option<Gate>,
     /// When stale flags were counted for the metrics.
@@ -146,8 +155,7 @@ pub struct Shared {
 impl Shared {
     pub(super) fn new(settings: Settings, handles: Handles) -> (Shared, broadcast::Receiver<Event>) {
         let (published, events) = handles.live.subscribe();
-        let limits =
-            Limits::new(settings.requests_per_second, settings.burst, settings.failed_logins_per_minute);
+        let limits = Limits::new(&settings);
         let shared = Shared {
             hub: Hub::new(handles.log.log_id().clone(), published),
             commands: handles.commands,
@@ -161,12 +169,14 @@ impl Shared {
             deliveries: Deliveries::default(),
             limits,
             replays: Replays::default(),
+            pages: OpenPages::default(),
             stream_key: StreamKey::random(),
             telemetry: handles.telemetry,
             webhooks: handles.webhooks,
             exposures: handles.exposures,
             sli: handles.sli,
             evaluator: handles.evaluator,
+            sdk: handles.sdk,
             gate: handles.gate,
             stale_counted: Mutex::new(None),
             traffic: Traffic::default(),
@@ -220,6 +230,7 @@ impl Shared {
         let published = self.published();
         let gauge = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
         gauge("tidegate_streams", self.open_streams.load(Ordering::Relaxed) as u64);
+        gauge("tidegate_pages", self.pages.count() as u64);
         gauge("tidegate_requests_in_flight", self.in_flight.load(Ordering::Relaxed) as u64);
         gauge("tidegate_revision", published.revision().0);
         gauge("tidegate_overlays", published.overlays.len() as u64);

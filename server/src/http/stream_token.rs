@@ -1,6 +1,6 @@
-//! Short-lived read-only tokens for OFREP event streams. A browser's `EventSource` sends no header, so
+//! Short-lived read-only tokens for event streams. A browser's `EventSource` sends no header, so
 //! the stream's URL carries one. They are signed, never stored: a key drawn at start signs the audience,
-//! the token that asked, and a date.
+//! the token that asked, and a date; or for pages, the page that was opened and a date.
 //!
 //! A URL stays the same for a while, so that clients which compare URLs do not reconnect after each
 //! fetch. An open stream renews the right to come back: the ids of its events are fresh tokens, which
@@ -20,6 +20,13 @@ const WINDOW_MS: u64 = MAX_LIFE_MS / 2;
 /// Longest text that is looked at.
 const MAX_TEXT_BYTES: usize = 512;
 const SIGNATURE_BYTES: usize = 16;
+
+/// With what the claims of a page's token begin. Those of others are text, in which it does not occur.
+const OF_A_PAGE: u8 = 0;
+
+/// Names a page that was opened. Nobody guesses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PageId(pub u128);
 
 /// Signs and checks stream tokens.
 pub struct StreamKey(Hmac<Sha256>);
@@ -47,11 +54,29 @@ impl StreamKey {
     /// A token for an audience.
     pub fn sign(&self, app: &AppKey, environment: &EnvKey, token: &TokenId, now: UnixMs) -> String {
         let until = StreamKey::end_of(now);
-        let claims = format!("{app}\n{environment}\n{token}\n{until}", until = until.0);
-        let signature = self.0.clone().chain_update(claims.as_bytes()).finalize().into_bytes();
-        let mut bytes = signature[..SIGNATURE_BYTES].to_vec();
-        bytes.extend_from_slice(claims.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.seal(format!("{app}\n{environment}\n{token}\n{until}", until = until.0).as_bytes())
+    }
+
+    /// A token for a page, by which its stream is opened and its outcomes are told.
+    pub fn sign_page(&self, page: PageId, now: UnixMs) -> String {
+        let until = StreamKey::end_of(now).0;
+        self.seal(&[&[OF_A_PAGE][..], &page.0.to_le_bytes(), &until.to_le_bytes()].concat())
+    }
+
+    fn seal(&self, claims: &[u8]) -> String {
+        let signature = self.0.clone().chain_update(claims).finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode([&signature[..SIGNATURE_BYTES], claims].concat())
+    }
+
+    /// The claims of a token; `None` if it is not ours, or was changed.
+    fn unseal(&self, text: &str) -> Option<Vec<u8>> {
+        if text.len() > MAX_TEXT_BYTES {
+            return None;
+        }
+        let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (signature, claims) = bytes.split_at_checked(SIGNATURE_BYTES)?;
+        self.0.clone().chain_update(claims).verify_truncated_left(signature).ok()?;
+        Some(bytes.split_off(SIGNATURE_BYTES))
     }
 
     /// When a token that is signed now stops opening streams.
@@ -67,13 +92,8 @@ impl StreamKey {
 
     /// What a token stands for; `None` if it is not ours, was changed or has expired.
     pub fn check(&self, text: &str, now: UnixMs) -> Option<StreamGrant> {
-        if text.len() > MAX_TEXT_BYTES {
-            return None;
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (signature, claims) = bytes.split_at_checked(SIGNATURE_BYTES)?;
-        self.0.clone().chain_update(claims).verify_truncated_left(signature).ok()?;
-        let mut parts = std::str::from_utf8(claims).ok()?.split('\n');
+        let claims = self.unseal(text)?;
+        let mut parts = std::str::from_utf8(&claims).ok()?.split('\n');
         let grant = StreamGrant {
             app: AppKey::new(parts.next()?).ok()?,
             environment: EnvKey::new(parts.next()?).ok()?,
@@ -81,6 +101,15 @@ impl StreamKey {
             until: UnixMs(parts.next()?.parse().ok()?),
         };
         (now < grant.until).then_some(grant)
+    }
+
+    /// The page that a token is of, and when the token stops opening it; `None` if it is not ours, was changed or has
+    /// expired.
+    pub fn check_page(&self, text: &str, now: UnixMs) -> Option<(PageId, UnixMs)> {
+        let claims = self.unseal(text)?;
+        let (page, until) = claims.strip_prefix(&[OF_A_PAGE])?.split_first_chunk()?;
+        let until = UnixMs(u64::from_le_bytes(until.try_into().ok()?));
+        (now < until).then_some((PageId(u128::from_le_bytes(*page)), until))
     }
 }
 
@@ -119,6 +148,27 @@ mod tests {
         }
         assert_eq!(key.check(&text[..10], UnixMs(1000)), None);
         assert_eq!(key.check(&"A".repeat(100_000), UnixMs(1000)), None);
+    }
+
+    #[test]
+    fn a_token_of_a_page_opens_that_page_alone_and_no_other_stream() {
+        let (app, environment, token) = names();
+        let key = StreamKey::random();
+        let (page, now) = (PageId(7), UnixMs(WINDOW_MS * 10));
+        let text = key.sign_page(page, now);
+        let until = UnixMs(now.0 + MAX_LIFE_MS);
+        assert_eq!(key.check_page(&text, UnixMs(now.0 + MAX_LIFE_MS - 1)), Some((page, until)));
+        assert_eq!(key.check_page(&text, UnixMs(now.0 + MAX_LIFE_MS)), None, "expired");
+        assert_eq!(key.check(&text, now), None);
+        assert_eq!(key.check_page(&key.sign(&app, &environment, &token, now), now), None);
+        assert_eq!(StreamKey::random().check_page(&text, now), None);
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(key.check_page(&URL_SAFE_NO_PAD.encode(changed), now), None, "byte {at}");
+        }
+        assert_eq!(key.check_page(&URL_SAFE_NO_PAD.encode(&bytes[..bytes.len() - 1]), now), None);
     }
 
     #[test]

@@ -33,6 +33,14 @@ pub(super) struct NewToken {
     /// Whose acts it signs; a service named after the token if nobody is named.
     #[serde(default)]
     actor: Option<Actor>,
+    /// The sites whose pages may use it, as browsers name them: `https://shop.example`, or `*` for any page. A key for
+    /// browsers has to name some, others have none. At most 32.
+    #[serde(default)]
+    origins: Vec<String>,
+    /// Whether its pages may tell what became of requests; its sites have to be named then. Whoever can load such a page can make
+    /// outcomes up, and they count as those of servers do. Absent: they may not.
+    #[serde(default)]
+    outcomes: Option<bool>,
     /// When it stops working.
     #[serde(default)]
     expires_at: Option<UnixMs>,
@@ -89,6 +97,8 @@ pub async fn create(creating: Creating) -> Result<HttpResponse, Problem> {
                     created_at: now,
                     expires_at: body.expires_at,
                     revoked_at: None,
+                    origins: body.origins,
+                    outcomes: body.outcomes,
                 };
                 Ok((Command::CreateToken { token }, body.reason, minted))
             },

@@ -1,9 +1,10 @@
 //! How apps, flags and the rest look in answers.
 
-use rollout_rules::flag::{EnvironmentKind, Serve, Targeting};
+use rollout_rules::flag::{BrowserForm, EnvironmentKind, Serve, Targeting};
 use rollout_rules::governance::Token;
 use rollout_rules::ids::{EnvKey, Revision};
 use rollout_rules::percent::Exposure;
+use rollout_rules::project::browser::{Travels, travels};
 use rollout_rules::proposal::{Approval, Proposal};
 use rollout_rules::runbook::Guardrails;
 use rollout_rules::sli::guardrail::Guardrail;
@@ -103,6 +104,17 @@ pub fn flag_state(view: &FlagView<'_>, environment: &EnvKey, record: &StateRecor
         None => serving(&targeting),
     };
     let mut shown = Map::new();
+    let (as_it_travels, kept_back) = match travels(view.app(), environment, &view.record().flag().key) {
+        None => (None, None),
+        Some(Travels::Rules) => (Some(BrowserForm::Rules), None),
+        Some(Travels::Values { kept_back }) => (Some(BrowserForm::Values), kept_back),
+    };
+    if let Some(form) = as_it_travels {
+        shown.insert("browser".into(), json_of(&form));
+    }
+    if let Some(why) = kept_back {
+        shown.insert("browser_kept_back".into(), why.to_string().into());
+    }
     shown.insert("on".into(), targeting.on.into());
     shown.insert("exposure".into(), json_of(&targeting.exposure));
     shown.insert("serve".into(), json_of(&targeting.serve));

@@ -1,13 +1,18 @@
 //! `GET /v1/whoami`: what the token at hand is good for.
 
 use actix_web::HttpResponse;
+use rollout_rules::governance::Scope;
 use serde_json::json;
 
 use super::auth::Principal;
 
-/// Answers with scope, bounds and actor.
+/// Answers with scope and bounds, and with the actor if the token is no page's.
 pub async fn whoami(who: Principal) -> HttpResponse {
-    let mut body = json!({ "scope": who.scope, "actor": who.actor, "token": who.token });
+    let mut body = json!({ "scope": who.scope, "token": who.token });
+    // Everybody can read the key of a page: whose it is stays here.
+    if who.scope != Scope::SdkBrowser {
+        body["actor"] = json!(who.actor);
+    }
     if let Some(app) = &who.app {
         body["app"] = app.as_str().into();
     }

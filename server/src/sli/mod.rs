@@ -23,8 +23,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::counter;
-use rollout_rules::ids::{AppKey, EnvKey, FlagKey};
-use rollout_rules::sli::{SLOT, Slot};
+use rollout_rules::ids::{AppKey, EnvKey, FlagKey, IdempotencyKey, InstanceId};
+use rollout_rules::sli::{SLOT, Slot, Summary};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 use tokio::sync::broadcast;
@@ -116,6 +116,34 @@ impl Sli {
             counter!("tidegate_outcome_summaries_refused_total", "why" => refusal.code()).increment(1);
         }
         taken
+    }
+
+    /// Takes in what is told of one variant, of a flag and variant that are there, under a name that was not used before.
+    pub fn take_one(
+        &self,
+        app: &AppKey,
+        environment: &EnvKey,
+        instance: &InstanceId,
+        batch: &IdempotencyKey,
+        summary: &Summary,
+        now: UnixMs,
+    ) -> Result<(), Refusal> {
+        let open = &self.0.open;
+        let name = open.name(instance, batch.as_str());
+        let added = open.with(app, environment, |of_app| {
+            let added = open.add(of_app, name, summary, now);
+            if added.is_ok() {
+                open.heard(of_app, instance, summary.slot, now);
+            }
+            added
+        });
+        match &added {
+            Ok(_) => counter!("tidegate_outcomes_total").increment(summary.outcomes.requests),
+            Err(refusal) => {
+                counter!("tidegate_outcome_summaries_refused_total", "why" => refusal.code()).increment(1);
+            }
+        }
+        added.map(|_| ())
     }
 
     /// Every slot before this one is closed, and what was reported for it is on disk, or lost.

@@ -56,6 +56,17 @@ fn exposures_are_drawn_by_hour_and_by_day() {
 }
 
 #[test]
+fn where_nobody_told_outcomes_it_is_said_who_may_tell_them() {
+    let server = shop();
+    server.tool("flag create banner -a shop --browser values").ends(0);
+    let outcomes = |flag: &str| server.tool(&format!("flag outcomes {flag} -a shop -e production")).ends(0);
+    outcomes("banner")
+        .says("nobody reported requests with banner")
+        .says("token create --scope sdk-browser --outcomes");
+    assert!(!outcomes("checkout").out.contains("sdk-browser"), "pages do not get it");
+}
+
+#[test]
 fn stale_flags_are_listed_of_one_app_or_of_all() {
     let server = shop();
     server.tool("app create zoo --owner ben").ends(0);

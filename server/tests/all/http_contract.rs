@@ -18,6 +18,9 @@ fn token(served: &Served, scope: &str) -> String {
     if scope.starts_with("sdk") {
         wanted["environment"] = "production".into();
     }
+    if scope == "sdk-browser" {
+        wanted["origins"] = json!(["*"]);
+    }
     served.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned()
 }
 
@@ -109,6 +112,11 @@ impl Told<'_> {
     }
 }
 
+/// Whether nobody is let in. A page with a token that is none of ours is told to be opened anew.
+fn is_turned_away(told: &Told<'_>, reply: &Reply) -> bool {
+    reply.status == 401 || told.path.starts_with("/v1/page/") && reply.status == 410
+}
+
 #[test]
 fn no_route_is_open_to_the_wrong_role_and_every_one_to_those_that_are_named() {
     let document = tidegate::http::contract::document();
@@ -127,11 +135,16 @@ fn no_route_is_open_to_the_wrong_role_and_every_one_to_those_that_are_named() {
     for told in &operations {
         let name = told.name();
         let nobody = told.ask(&served, "", &of_admin, &revision);
-        assert_eq!(nobody.status == 401, told.needs_a_token(), "{name} without a token: {}", nobody.text);
+        assert_eq!(
+            is_turned_away(told, &nobody),
+            told.needs_a_token(),
+            "{name} without a token: {}",
+            nobody.text
+        );
         for role in ROLES.iter().filter(|role| told.needs_a_token() && !told.may(role)) {
             let reply = told.ask(&served, &tokens[role], &of_admin, &revision);
             if told.it["security"][0].get("streamToken").is_some() {
-                assert_eq!(reply.status, 401, "{name} as {role}: {}", reply.text);
+                assert!(is_turned_away(told, &reply), "{name} as {role}: {}", reply.text);
             } else {
                 assert_eq!(reply.status, 403, "{name} as {role}: {}", reply.text);
                 assert_eq!(reply.json()["code"], "not_allowed", "{name} as {role}");
@@ -161,7 +174,10 @@ fn no_route_is_open_to_the_wrong_role_and_every_one_to_those_that_are_named() {
 /// A token that is bound to an app, or to one environment of it.
 fn bound_token(served: &Served, scope: &str, app: &str, environment: Option<&str>) -> String {
     let actor = json!({ "type": "human", "name": format!("the {scope}") });
-    let wanted = json!({ "scope": scope, "actor": actor, "app": app, "environment": environment });
+    let mut wanted = json!({ "scope": scope, "actor": actor, "app": app, "environment": environment });
+    if scope == "sdk-browser" {
+        wanted["origins"] = json!(["*"]);
+    }
     served.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned()
 }
 

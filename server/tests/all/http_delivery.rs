@@ -278,7 +278,7 @@ fn clients_are_listed_with_what_they_serve_and_how_far_behind_they_are() {
 
     let all = list("");
     let counts = json!({"connected": 4, "current": 1, "behind": 1, "unconfirmed": 2, "gone": 0, "unnamed": 1,
-                        "event_streams": 0});
+                        "event_streams": 0, "pages": 0});
     assert_eq!(all["counts"], counts, "{all}");
     let states: Vec<(&str, &str)> = items(&all, "instance").into_iter().zip(items(&all, "state")).collect();
     let expected = [("z", "unconfirmed"), ("late", "behind"), ("new", "unconfirmed"), ("now", "current")];

@@ -34,7 +34,7 @@ fn tell(served: &Served, token: &str, batch: &str, summaries: &Value) -> Reply {
 }
 
 /// Moves on until the slot of the beginning is closed.
-fn shown_when_closed(served: &Served, requests: u64) -> Value {
+pub(crate) fn shown_when_closed(served: &Served, requests: u64) -> Value {
     served.clock.set(Slot::at(START).ends_at().plus(GRACE));
     let began = std::time::Instant::now();
     loop {

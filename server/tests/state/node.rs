@@ -159,6 +159,7 @@ pub(crate) fn app_created(name: &str) -> Change {
         monthly_budget_micros: None,
         currency: None,
         created_at: START,
+        sensitive: Vec::new(),
     };
     Change::AppCreated { app, environments: vec![environment] }
 }
@@ -172,6 +173,7 @@ pub(crate) fn create_app(name: &str) -> Command {
         monthly_budget_micros: None,
         currency: None,
         environments: None,
+        sensitive: Vec::new(),
     }
 }
 

@@ -31,6 +31,7 @@ async fn with_flag(expires_at: Option<UnixMs>) -> Bench {
         owner: String::new(),
         critical: false,
         expires_at,
+        browser: None,
     };
     bench.submit(command).await.expect("created");
     bench

@@ -102,6 +102,7 @@ async fn create_app(commands: &CommandHandle) {
         monthly_budget_micros: None,
         currency: None,
         environments: None,
+        sensitive: Vec::new(),
     };
     match commands.submit(ask(command)).await {
         Ok(_) | Err(SubmitError::Refused(Refusal::AlreadyExists { .. })) => {}

@@ -56,6 +56,7 @@ fn answer(row: &Value) -> Result<Value, Failure> {
         created_at: UnixMs(0),
         extensions: 0,
         archived_at: None,
+        browser: None,
     }));
     let state = FlagState {
         targeting: Targeting {

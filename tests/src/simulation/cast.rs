@@ -126,6 +126,7 @@ pub(super) fn prologue() -> Vec<Command> {
             environment(production(), EnvironmentKind::Production),
             environment(sandbox(), EnvironmentKind::Sandbox),
         ]),
+        sensitive: Vec::new(),
     };
     let mut prologue = vec![
         app(shop(), Tier::Zero),
@@ -158,6 +159,8 @@ fn token_of(caller: &Caller) -> Option<Command> {
         created_at: START,
         expires_at: None,
         revoked_at: None,
+        origins: Vec::new(),
+        outcomes: None,
     };
     Some(Command::CreateToken { token })
 }

@@ -275,6 +275,7 @@ impl Person {
             description: Some(format!("as of request {}", outside.history.asks.len())),
             owner: None,
             critical: None,
+            browser: None,
         };
         self.wish_for(command, Some(seen.revision))
     }

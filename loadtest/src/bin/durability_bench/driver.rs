@@ -126,6 +126,7 @@ fn create_app(number: usize) -> Command {
             environment("production", EnvironmentKind::Production),
             environment("sandbox", EnvironmentKind::Sandbox),
         ]),
+        sensitive: Vec::new(),
     }
 }
 
@@ -140,6 +141,7 @@ pub(crate) fn create_flag(app: &AppKey, flag: &FlagKey) -> Command {
         owner: String::new(),
         critical: false,
         expires_at: None,
+        browser: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rollout_rules::feed::{ChangeFrame, FRAME_VERSION, Frame, FrameBody, Op, ServedKills};
+use rollout_rules::feed::{ChangeFrame, Frame, FrameBody, Op, ServedKills};
 use rollout_rules::flag::Kill;
 use rollout_rules::ids::{FlagKey, KillId, LogId, Revision};
 use rollout_rules::time::UnixMs;
@@ -39,13 +39,12 @@ impl Node {
     }
 
     /// The length of the event that a kill is to an SDK, in bytes.
-    pub(crate) fn typical_event(&self) -> usize {
+    pub(crate) fn typical_event() -> usize {
         let kill = Kill { id: KillId::new("evt-0-10-").expect("an id"), at: UnixMs(0) };
-        let frame = Frame {
-            version: FRAME_VERSION,
-            log: LogId::new(&"x".repeat(26)).expect("an id"),
-            revision: Revision(100),
-            body: FrameBody::Change(ChangeFrame {
+        let frame = Frame::new(
+            LogId::new(&"x".repeat(26)).expect("an id"),
+            Revision(100),
+            FrameBody::Change(ChangeFrame {
                 follows: Revision(99),
                 kill_id: Some(kill.id.clone()),
                 ops: vec![Op::FlagKills {
@@ -54,7 +53,7 @@ impl Node {
                     revision: Revision(100),
                 }],
             }),
-        };
+        );
         frame.encode_event().expect("a small frame").len()
     }
 }

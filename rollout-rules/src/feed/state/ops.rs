@@ -3,15 +3,13 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
-use rpds::RedBlackTreeMapSync;
-
-use super::{Applied, ClientState, FrameError, check, empty, key_of};
+use super::{Applied, ClientState, FrameError, Kept, check, empty, key_of};
+use crate::change::Reach;
 use crate::condition::{Condition, SegmentRef};
 use crate::evaluate::{AppFlags, SharedRules};
 use crate::feed::{FeedHeight, Op, ServedSegment};
 use crate::flag::Segment;
 use crate::ids::FlagKey;
-use crate::snapshot::collect_segments;
 
 const UNKNOWN_FLAG: FrameError = FrameError::Inconsistent { what: "the frame speaks of an unknown flag" };
 const UNKNOWN_SEGMENT: FrameError =
@@ -22,21 +20,24 @@ impl ClientState {
         match op {
             Op::PutFlag(flag) => {
                 check(flag)?;
-                self.note_kills(&flag.key, &flag.kills);
                 self.environment.flags = self.environment.flags.with(self.compile(flag));
                 applied.flags.insert(flag.key.clone());
             }
             Op::FlagKills { flag, kills, revision } => {
                 let known = self.environment.flags.get(flag.as_str()).ok_or(UNKNOWN_FLAG)?.clone();
-                self.note_kills(flag, kills);
-                let compiled = self.compile_again(&known, *revision);
+                let guarded_until = known.kept().and_then(|kept| kept.guarded_until);
+                let kept = Kept { kills: kills.clone(), guarded_until }.boxed();
+                let compiled = self.compile_again(&known, kept, *revision);
                 self.environment.flags = self.environment.flags.with(compiled);
                 applied.flags.insert(flag.clone());
             }
             Op::RemoveFlag { flag } => {
                 self.environment.flags.get(flag.as_str()).ok_or(UNKNOWN_FLAG)?;
-                self.flag_kills.remove_mut(flag);
                 self.environment.flags = self.environment.flags.without(flag.as_str());
+                // A kill of it that waits for the log goes too: its entry may not be told of a flag that is not known.
+                self.overlays.retain(|overlay| {
+                    !matches!(&overlay.reach, Reach::Flag { app, flag: killed } if *app == self.app && killed == flag)
+                });
                 applied.flags.insert(flag.clone());
             }
             Op::PutSegment(segment) => {
@@ -45,7 +46,6 @@ impl ClientState {
             }
             Op::SegmentCondition { segment, when } => {
                 self.known_segment(segment)?;
-                self.conditions.insert_mut(segment.clone(), when.clone());
                 let table = self.table(segment).put(definition(segment, when.clone()));
                 self.set_table(segment, table);
                 self.touch_users(segment, applied);
@@ -58,7 +58,6 @@ impl ClientState {
             }
             Op::RemoveSegment { segment } => {
                 self.known_segment(segment)?;
-                self.conditions.remove_mut(segment);
                 let table = self.table(segment).remove(key_of(segment));
                 self.set_table(segment, table);
                 self.touch_users(segment, applied);
@@ -84,8 +83,6 @@ impl ClientState {
 
     pub(super) fn clear(&mut self) {
         self.gone = true;
-        self.flag_kills = RedBlackTreeMapSync::new_sync();
-        self.conditions = RedBlackTreeMapSync::new_sync();
         self.shared = SharedRules::default();
         self.app_flags = AppFlags::default();
         let none = self.environment.flags.of_only([]);
@@ -94,7 +91,6 @@ impl ClientState {
 
     pub(super) fn put_segment(&mut self, segment: &ServedSegment) {
         let name = &segment.segment;
-        self.conditions.insert_mut(name.clone(), segment.when.clone());
         // Members of a segment that was there before do not stay.
         let table = self.table(name).remove(key_of(name)).put(definition(name, segment.when.clone()));
         let table = table.change_members(key_of(name), &segment.members, &[]);
@@ -102,15 +98,13 @@ impl ClientState {
     }
 
     pub(super) fn known_segment(&self, name: &SegmentRef) -> Result<(), FrameError> {
-        if self.conditions.contains_key(name) { Ok(()) } else { Err(UNKNOWN_SEGMENT) }
+        self.table(name).get(key_of(name)).map(|_| ()).ok_or(UNKNOWN_SEGMENT)
     }
 
     /// Flags that name a segment may answer otherwise.
     pub(super) fn touch_users(&self, segment: &SegmentRef, applied: &mut Applied) {
         for flag in self.environment.flags.iter() {
-            let mut named = BTreeSet::new();
-            flag.state().targeting.rules.iter().for_each(|rule| collect_segments(&rule.when, &mut named));
-            if named.contains(segment) {
+            if flag.state().targeting.rules.iter().any(|rule| names(&rule.when, segment)) {
                 applied.flags.insert(flag.key().clone());
             }
         }
@@ -134,4 +128,16 @@ impl ClientState {
 
 fn definition(name: &SegmentRef, when: Option<Box<Condition>>) -> Segment {
     Segment { key: key_of(name).clone(), description: alloc::string::String::new(), when }
+}
+
+/// Whether a condition names a segment.
+fn names(condition: &Condition, segment: &SegmentRef) -> bool {
+    match condition {
+        Condition::All { all: parts } | Condition::Any { any: parts } => {
+            parts.iter().any(|part| names(part, segment))
+        }
+        Condition::Not { not } => names(not, segment),
+        Condition::Segment { segment: named } => named == segment,
+        Condition::Test(_) => false,
+    }
 }

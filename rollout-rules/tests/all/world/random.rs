@@ -238,6 +238,7 @@ pub fn flag_commands() -> BoxedStrategy<Command> {
         owner: String::new(),
         critical: false,
         expires_at: None,
+        browser: None,
     });
     let update = (apps(), flags(), proptest::option::of(booleans()), proptest::option::of(variants()));
     let update = update.prop_map(|(app, flag, variants, off_variant)| Command::UpdateFlag {
@@ -248,6 +249,7 @@ pub fn flag_commands() -> BoxedStrategy<Command> {
         description: None,
         owner: None,
         critical: None,
+        browser: None,
     });
     let extend = (apps(), flags(), proptest::option::of(environments()), proptest::option::of(moments()));
     let extend = extend.prop_map(|(app, flag, environment, expires_at)| Command::ExtendFlag {
@@ -323,6 +325,7 @@ fn app_commands() -> BoxedStrategy<Command> {
         tier: Some(tier),
         monthly_budget_micros: None,
         currency: None,
+        sensitive: None,
     });
     let create = (apps(), environments(), kinds()).prop_map(|(app, key, kind)| Command::CreateEnvironment {
         app,

@@ -151,6 +151,7 @@ fn examine(
         Err(failure) => findings.push(Finding::of_failure("version", &failure)),
     }
     findings.push(stream::examine(client, &who));
+    findings.push(server::sdk(client));
     Ok(true)
 }
 

@@ -112,6 +112,25 @@ impl Told {
     }
 }
 
+/// Whether the server hands out the browser SDK. Not every server has to.
+pub(super) fn sdk(client: &Client) -> Finding {
+    match client.get("/sdk") {
+        Ok(told) => Finding::ok(
+            "sdk",
+            format!("the browser SDK is handed out at /sdk, build {}", text(&told.body, "release")),
+        ),
+        Err(Failure::Refused(problem)) if problem.code == "sdk_not_built" => Finding::skipped(
+            "sdk",
+            "the server was built without the browser SDK",
+            "pages that load it from the server need it: run `make wasm`, then build the server again",
+        ),
+        Err(Failure::Refused(problem)) if problem.status == 404 => {
+            Finding::skipped("sdk", "the server is of a time before the browser SDK", "bring it up to date")
+        }
+        Err(failure) => Finding::of_failure("sdk", &failure),
+    }
+}
+
 /// Whether the server's clock agrees with this machine's: by what the server itself says, or else by the header
 /// `Date`, which proxies write anew by clocks of their own.
 pub(super) fn clock(told: Option<&Told>, reached: &Reached) -> Finding {

@@ -101,6 +101,11 @@ pub(super) fn app(file: &AppPart, server: &Value) -> Difference {
         ("monthly_budget_micros", json!(file.monthly_budget_micros)),
         ("currency", json!(file.currency)),
     ];
+    // An app that marks none says nothing of it.
+    let marks_none = file.sensitive.as_ref().is_some_and(Vec::is_empty) && server["sensitive"].is_null();
+    if !marks_none {
+        found.plain("sensitive", &file.sensitive.as_ref().map(|names| json!(names)), &server["sensitive"]);
+    }
     for (name, wanted) in wanted {
         found.plain(name, &Some(wanted).filter(|wanted| !wanted.is_null()), &server[name]);
     }
@@ -130,6 +135,8 @@ pub(super) fn definition(file: &FlagPart, server: &FlagView) -> (Difference, Dif
     first.plain("description", &file.description, &server.description);
     first.plain("owner", &file.owner, &server.owner);
     first.plain("critical", &file.critical, &server.critical);
+    let mark = file.browser.and_then(|mark| Some(json!(mark).as_str()?.to_owned()));
+    first.plain("browser", &mark, &server.browser.clone().unwrap_or_else(|| "none".to_owned()));
     (first, last)
 }
 
@@ -176,6 +183,7 @@ pub(super) fn born_off(off_variant: &VariantKey, variants: &[Variant]) -> StateV
         rollout: None,
         hold: None,
         serving: String::new(),
+        browser_kept_back: None,
     }
 }
 

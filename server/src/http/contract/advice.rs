@@ -58,6 +58,12 @@ all! {
         "Check the spelling, the app and the environment. Slashes in flag keys are written as `%2F` in addresses.";
     "flag_not_found": "There is no such flag in this environment, or it is archived.",
         "Check the key and the environment that the token is bound to. Clients serve their default value meanwhile.";
+    "origin_not_allowed": "The token is a browser's key, and names the sites whose pages may use it. The page that sent the request is of another one.",
+        "Make a key that names this site (`tidegate token create --scope sdk-browser --origin https://…`), exactly as the browser writes it: scheme, host, and the port if it is not the usual one.";
+    "sdk_not_built": "The files of the browser SDK are taken in when the server is built, and were not there.",
+        "Run `make wasm`, then build the server again; or load the SDK from the package `@tidegate/sdk`.";
+    "page_gone": "The token in the address is no longer good: it is too old, of another server, or of a page that was left more than a minute ago.",
+        "Open the page anew with `POST /v1/page`; the SDK does it by itself.";
     "method_not_allowed": "The address exists, but not with this method.",
         "The header `Allow` lists the methods.";
     "request_timeout": "The body did not arrive in the time that the settings allow.",

@@ -59,6 +59,8 @@ struct ClientCounts {
     unnamed: u64,
     /// Event streams of OFREP clients, which only promise to fetch again.
     event_streams: u64,
+    /// Web pages, which are told what changes and acknowledge nothing.
+    pages: u64,
 }
 
 /// The SDKs that are connected to this server.
@@ -84,6 +86,8 @@ struct KillCounts {
     gone: u64,
     unnamed: u64,
     event_streams: u64,
+    /// Web pages, which are told what changes and acknowledge nothing.
+    pages: u64,
 }
 
 /// What a kill did, and who has it.
@@ -133,7 +137,7 @@ pub(super) fn delivery() -> Vec<Operation> {
             .answers::<ClientsPage>(200, "A page of clients, and how many there are.", json!({
                 "items": [client()], "revision": 42, "counts": {
                     "connected": 1, "current": 1, "behind": 0, "unconfirmed": 0, "gone": 0, "unnamed": 0,
-                    "event_streams": 0,
+                    "event_streams": 0, "pages": 0,
                 },
             })),
         Operation::new(Method::GET, "/v1/kills/{kill_id}", "get_kill")
@@ -142,7 +146,7 @@ pub(super) fn delivery() -> Vec<Operation> {
             .answers::<KillDelivery>(200, "The kill.", json!({
                 "kill_id": "incident-7", "reach": { "flag": { "app": "shop", "flag": "checkout" } }, "durable": true,
                 "in_effect": true, "counted_since": "2027-01-17T18:00:00.000Z", "clients": {
-                    "connected": 1, "acknowledged": 1, "silent": 0, "gone": 0, "unnamed": 0, "event_streams": 0,
+                    "connected": 1, "acknowledged": 1, "silent": 0, "gone": 0, "unnamed": 0, "event_streams": 0, "pages": 0,
                 }, "silent": [], "gone": [],
             })),
     ]

@@ -34,7 +34,7 @@ const TAGS: &[(&str, &str)] = &[
         "What a build has to show before its flags may go up in production: evidence comes in, a decision and its receipt go out.",
     ),
     ("Guardrails", "When a rollout is taken back, whom that calls and tells, and what became of it."),
-    ("SDKs", "The feed that SDKs follow, and what they say they serve."),
+    ("SDKs", "The feed that SDKs follow, what web pages are told, and the browser SDK itself."),
     ("Server", "Health, metrics, and this description."),
 ];
 
@@ -99,7 +99,7 @@ pub(super) fn document(operations: &[Operation]) -> Value {
                 "apiKey": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
                 "streamToken": {
                     "type": "apiKey", "in": "query", "name": "token",
-                    "description": "Short-lived and read-only; a bulk evaluation gives it out in `eventStreams`.",
+                    "description": "Short-lived and read-only; a bulk evaluation gives it out in `eventStreams`, an opened page in its addresses.",
                 },
             },
         },
@@ -177,6 +177,7 @@ fn who(access: Access) -> String {
         Access::Signed => {
             "Needs the short-lived token that a bulk evaluation puts into the address.".to_owned()
         }
+        Access::Page => "Needs the short-lived token that opening a page puts into the address.".to_owned(),
     }
 }
 
@@ -185,7 +186,7 @@ fn security(access: Access) -> Value {
         Access::Open => json!([]),
         Access::Scopes(_) => json!([{ "bearer": [] }, { "apiKey": [] }]),
         Access::OpenOr(_) => json!([{}, { "bearer": [] }, { "apiKey": [] }]),
-        Access::Signed => json!([{ "streamToken": [] }]),
+        Access::Signed | Access::Page => json!([{ "streamToken": [] }]),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod advice;
 mod apps;
+mod browsers;
 mod delivery;
 mod document;
 mod evaluator;
@@ -37,7 +38,7 @@ use self::operation::Operation;
 
 /// All operations, by area.
 fn operations() -> Vec<Operation> {
-    let areas: [(&'static str, Vec<Operation>); 28] = [
+    let areas: [(&'static str, Vec<Operation>); 30] = [
         ("Checks", serving::checks()),
         ("Apps", apps::apps()),
         ("Apps", apps::environments()),
@@ -65,6 +66,8 @@ fn operations() -> Vec<Operation> {
         ("Guardrails", guardrails::effects()),
         ("Guardrails", evaluator::evidence()),
         ("SDKs", serving::sdks()),
+        ("SDKs", browsers::pages()),
+        ("SDKs", browsers::sdk()),
         ("Server", serving::server()),
     ];
     let tagged = |(tag, area): (&'static str, Vec<Operation>)| {

@@ -31,6 +31,8 @@ pub(super) const READERS: &[Scope] =
 /// Those that follow the feed, which carries the rules.
 pub(super) const FOLLOWERS: &[Scope] =
     &[Scope::Admin, Scope::Operator, Scope::Editor, Scope::Viewer, Scope::Ci, Scope::SdkServer];
+/// Those of web pages.
+pub(super) const BROWSERS: &[Scope] = &[Scope::SdkBrowser];
 /// Those that change flags.
 pub(super) const CHANGERS: &[Scope] = &[Scope::Admin, Scope::Operator, Scope::Editor, Scope::Ci];
 /// Those that change what an app is made of.
@@ -51,6 +53,8 @@ pub(super) enum Access {
     OpenOr(&'static [Scope]),
     /// Whoever holds the short-lived token in the address.
     Signed,
+    /// The page that holds its short-lived token, which an opened page is given in addresses.
+    Page,
 }
 
 /// A parameter of the query or a header.
@@ -165,6 +169,12 @@ impl Operation {
             )
     }
 
+    /// Nothing is done in somebody's name, so no agent says that it does it.
+    pub(super) fn without_agents(mut self) -> Operation {
+        self.parameters.retain(|parameter| !parameter.name.starts_with("Tidegate-Agent"));
+        self
+    }
+
     /// Open to whoever the settings say, else to tokens.
     pub(super) fn open_or(mut self, scopes: &'static [Scope]) -> Operation {
         self.access = Access::OpenOr(scopes);
@@ -175,6 +185,7 @@ impl Operation {
         self.refused(&[
             problem::UNAUTHENTICATED,
             problem::NOT_ALLOWED,
+            problem::ORIGIN_NOT_ALLOWED,
             problem::INVALID_PARAMETER,
             problem::RATE_LIMITED,
             problem::TOO_MANY_FAILED_LOGINS,
@@ -190,7 +201,23 @@ impl Operation {
     /// Open to whoever holds the token in the address.
     pub(super) fn signed(mut self) -> Operation {
         self.access = Access::Signed;
-        self.refused(&[problem::UNAUTHENTICATED, problem::INVALID_PARAMETER, problem::TOO_MANY_FAILED_LOGINS])
+        self.refused(&[
+            problem::UNAUTHENTICATED,
+            problem::ORIGIN_NOT_ALLOWED,
+            problem::INVALID_PARAMETER,
+            problem::TOO_MANY_FAILED_LOGINS,
+        ])
+    }
+
+    /// Open to the page that holds the token in the address.
+    pub(super) fn of_page(mut self) -> Operation {
+        self.access = Access::Page;
+        self.refused(&[
+            problem::UNAUTHENTICATED,
+            problem::INVALID_PARAMETER,
+            problem::ORIGIN_NOT_ALLOWED,
+            problem::PAGE_GONE,
+        ])
     }
 
     /// Takes a parameter in the query.

@@ -22,7 +22,10 @@ pub(in crate::http) async fn openapi() -> HttpResponse {
 }
 
 /// A page's style, its script, or the page itself.
-fn part(media: &'static str, text: impl actix_web::body::MessageBody + 'static) -> HttpResponse {
+pub(in crate::http) fn part(
+    media: &'static str,
+    text: impl actix_web::body::MessageBody + 'static,
+) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(media)
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
@@ -70,7 +73,7 @@ pub(in crate::http) async fn problem_page(
 }
 
 /// Whether a reader would rather have HTML: browsers name it, programs name JSON or nothing in particular.
-fn wants_html(accept: Option<&HeaderValue>) -> bool {
+pub(in crate::http) fn wants_html(accept: Option<&HeaderValue>) -> bool {
     let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or("");
     let at = |media: &str| accept.find(media).unwrap_or(usize::MAX);
     at("text/html") < at("application/json")
@@ -92,7 +95,7 @@ fn page_of(kind: &Kind, advice: &Advice) -> String {
 }
 
 /// A text of ours as HTML: what stands between backticks is code.
-fn marked(text: &str) -> String {
+pub(in crate::http) fn marked(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let parts = escaped.split('`').enumerate();
     parts

@@ -156,9 +156,6 @@ pub(super) fn server() -> Vec<Operation> {
 impl Operation {
     /// A check: any token, for the environment that it is bound to or that the request names.
     fn checking(self) -> Operation {
-        let mut operation = self.by(ALL).audience();
-        // Agents do not check flags in somebody's name.
-        operation.parameters.retain(|parameter| !parameter.name.starts_with("Tidegate-Agent"));
-        operation
+        self.by(ALL).audience().without_agents()
     }
 }

@@ -10,6 +10,7 @@ use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId};
 use rollout_rules::snapshot::Snapshot;
 use rollout_rules::time::UnixMs;
 
+use super::page_ring::PageRing;
 use super::ring::Ring;
 use crate::http::etag;
 use crate::state::{Overlay as Standing, Published};
@@ -33,6 +34,8 @@ pub struct Channel {
     pub(super) audience: Audience,
     /// Frames for SDKs, from the first SDK on.
     pub(super) ring: OnceLock<Ring>,
+    /// What pages have to hear, from the first page on.
+    pages: OnceLock<PageRing>,
     /// The last snapshot that was encoded, and the position in the ring from which it goes on.
     pub(super) encoded: tokio::sync::Mutex<Option<(Bytes, u64)>>,
     /// Counts changes of what is served, for OFREP's event streams.
@@ -44,6 +47,7 @@ pub struct Channel {
     pub(super) lost: AtomicBool,
     unnamed_feeds: AtomicUsize,
     event_streams: AtomicUsize,
+    open_pages: AtomicUsize,
 }
 
 /// A stream whose client cannot say what it serves.
@@ -53,6 +57,8 @@ pub enum Unheard {
     UnnamedFeed,
     /// An OFREP event stream: its client is told to fetch again, and nobody knows whether it does.
     EventStream,
+    /// A web page: it is told what changes, and nobody knows when it has taken it in.
+    Page,
 }
 
 /// What OFREP's event streams say of the last change.
@@ -72,6 +78,7 @@ impl Channel {
             environment: environment.clone(),
             audience: Audience::Server { app: app.clone(), environment: environment.clone() },
             ring: OnceLock::new(),
+            pages: OnceLock::new(),
             encoded: tokio::sync::Mutex::new(None),
             changes: AtomicU64::new(0),
             notice: Mutex::new(Notice { data: Bytes::new(), at: UnixMs(0) }),
@@ -80,6 +87,7 @@ impl Channel {
             lost: AtomicBool::new(false),
             unnamed_feeds: AtomicUsize::new(0),
             event_streams: AtomicUsize::new(0),
+            open_pages: AtomicUsize::new(0),
         }
     }
 
@@ -102,6 +110,16 @@ impl Channel {
         self.ring.get_or_init(|| Ring::new(snapshot.feed_revision(&self.app, &self.environment)))
     }
 
+    /// What pages have to hear.
+    pub fn page_ring(&self) -> &PageRing {
+        self.pages.get_or_init(PageRing::default)
+    }
+
+    /// The same, if there has been a page.
+    pub(super) fn opened_page_ring(&self) -> Option<&PageRing> {
+        self.pages.get()
+    }
+
     /// Counts a stream from which nothing will be heard.
     pub fn entered(&self, stream: Unheard) {
         self.counter(stream).fetch_add(1, Ordering::Relaxed);
@@ -121,6 +139,7 @@ impl Channel {
         match stream {
             Unheard::UnnamedFeed => &self.unnamed_feeds,
             Unheard::EventStream => &self.event_streams,
+            Unheard::Page => &self.open_pages,
         }
     }
 
@@ -178,6 +197,6 @@ impl Channel {
 }
 
 /// A kill as frames carry it.
-pub(super) fn travelling(kill: &Standing) -> Overlay {
+pub fn travelling(kill: &Standing) -> Overlay {
     Overlay { kill_id: kill.kill_id.clone(), reach: kill.reach.clone(), at: kill.at }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rollout_rules::change::{Change, Entry};
-use rollout_rules::feed::{Audience, Frame, FrameBody, ResumeToken};
+use rollout_rules::feed::{Audience, FrameBody, ResumeToken};
 use rollout_rules::ids::{AppKey, EnvKey, LogId, Revision};
 use rollout_rules::project::{overlay_frame, project, snapshot_frame};
 use rollout_rules::snapshot::Snapshot;
@@ -16,6 +16,7 @@ use rollout_rules::time::UnixMs;
 use tokio::sync::watch;
 
 use super::channel::{Channel, Unheard, reaches, travelling};
+use super::encoded;
 use super::ring::Lag;
 use super::wakers::Bell;
 use crate::http::problem::{self, Problem};
@@ -51,6 +52,17 @@ impl State {
         self.channels
             .retain(|(app, environment), channel| channel.is_used(exists(published, app, environment), now));
     }
+}
+
+/// How many streams are open from which nothing is heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UnheardCounts {
+    /// Feeds of SDKs that gave no name.
+    pub unnamed: usize,
+    /// OFREP's event streams.
+    pub event_streams: usize,
+    /// Web pages.
+    pub pages: usize,
 }
 
 /// How a feed begins.
@@ -111,10 +123,11 @@ impl Hub {
         for channel in state.channels.values() {
             if let Some(ring) = channel.ring.get()
                 && let Some(frame) = project(before, after, &self.log, entry, &channel.audience)
-                && let Some(event) = encode(&frame)
+                && let Some(event) = encoded(&frame)
             {
                 ring.push(Some(frame.revision), event, now);
             }
+            channel.tell_pages(&self.log, entry, revision, before, &state.published);
             let served = after.feed_revision(&channel.app, &channel.environment);
             if served != before.feed_revision(&channel.app, &channel.environment) {
                 channel.notify(&self.log, &state.published, now);
@@ -144,9 +157,12 @@ impl Hub {
             {
                 ring.push(None, event, now);
             }
+            channel.tell_pages_of_kill(&self.log, kill, &state.published);
             channel.notify(&self.log, &state.published, now);
         }
         drop(state);
+        // Whoever waits for it looks again.
+        self.reached.send_modify(|_| {});
         self.bell.ring();
     }
 
@@ -170,12 +186,13 @@ impl Hub {
     /// come back for what they lack.
     pub fn start_anew(&self, published: Arc<Published>) {
         let mut state = self.state();
-        self.reached.send_replace(published.revision());
+        let revision = published.revision();
         state.published = published;
         for (_, channel) in std::mem::take(&mut state.channels) {
             channel.lost.store(true, Ordering::Release);
         }
         drop(state);
+        self.reached.send_replace(revision);
         self.bell.ring();
     }
 
@@ -234,8 +251,8 @@ impl Hub {
         if let Some(beginning) = seen.and_then(|seen| self.resume(channel, &seen)) {
             return Ok(beginning);
         }
-        let mut encoded = channel.encoded.lock().await;
-        if let Some((event, position)) = &*encoded
+        let mut kept = channel.encoded.lock().await;
+        if let Some((event, position)) = &*kept
             && channel.ring().bytes_after(*position).is_some_and(|bytes| bytes <= event.len())
         {
             return Ok(Beginning { events: vec![event.clone()], position: *position });
@@ -253,14 +270,14 @@ impl Hub {
             if let FrameBody::Snapshot(served) = &mut frame.body {
                 served.overlays = overlays;
             }
-            encode(&frame)
+            encoded(&frame)
         })
         .await
         .map_err(Problem::internal)?
         .ok_or_else(|| {
             Problem::new(problem::NOT_FOUND, "the environment is gone, or too large to be sent")
         })?;
-        *encoded = Some((event.clone(), position));
+        *kept = Some((event.clone(), position));
         Ok(Beginning { events: vec![event], position })
     }
 
@@ -284,7 +301,7 @@ impl Hub {
     fn overlay_event(&self, kill: &Standing, revision: Revision, audience: &Audience) -> Option<Bytes> {
         let frame =
             overlay_frame(&travelling(kill), kill.environment.as_ref(), &self.log, revision, audience)?;
-        encode(&frame)
+        encoded(&frame)
     }
 
     /// A number for a new connection.
@@ -304,15 +321,45 @@ impl Hub {
         channel.ring.get()?.lag(served)
     }
 
-    /// How many feeds without a name and how many OFREP event streams are open in the app environments that
-    /// are wanted.
-    pub fn count_unheard(&self, wanted: impl Fn(&AppKey, &EnvKey) -> bool) -> (usize, usize) {
+    /// Waits until what is published is handed out too, which takes milliseconds.
+    pub async fn catch_up(&self, published: &Published) -> Result<(), Problem> {
+        if self.has_all(published) {
+            return Ok(());
+        }
+        let mut reached = self.reached.subscribe();
+        let until = reached.wait_for(|_| self.has_all(published));
+        match tokio::time::timeout(HANDING_OUT, until).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => {
+                let detail = "what was published last is not handed out yet";
+                Err(Problem::new(problem::NOT_READY, detail).retry_after(1))
+            }
+        }
+    }
+
+    /// Whether something that is published is handed out, with every kill ahead of the log.
+    fn has_all(&self, published: &Published) -> bool {
+        let handed_out = Arc::clone(&self.state().published);
+        let (here, there) = (handed_out.revision(), published.revision());
+        let has = |kill: &Standing| handed_out.overlays.iter().any(|known| known.kill_id == kill.kill_id);
+        here > there || (here == there && published.overlays.iter().all(has))
+    }
+
+    /// Where a page goes on from what is handed out: nothing comes between the two.
+    pub fn begin_page(&self, channel: &Channel) -> (Arc<Published>, u64) {
+        let state = self.state();
+        (Arc::clone(&state.published), channel.page_ring().end())
+    }
+
+    /// How many streams of each kind from which nothing is heard are open in the app environments that are wanted.
+    pub fn count_unheard(&self, wanted: impl Fn(&AppKey, &EnvKey) -> bool) -> UnheardCounts {
         let state = self.state();
         let channels = state.channels.values();
         let wanted = channels.filter(|channel| wanted(&channel.app, &channel.environment));
-        wanted.fold((0, 0), |(feeds, streams), channel| {
-            let count = |stream| channel.count(stream);
-            (feeds + count(Unheard::UnnamedFeed), streams + count(Unheard::EventStream))
+        wanted.fold(UnheardCounts::default(), |counts, channel| UnheardCounts {
+            unnamed: counts.unnamed + channel.count(Unheard::UnnamedFeed),
+            event_streams: counts.event_streams + channel.count(Unheard::EventStream),
+            pages: counts.pages + channel.count(Unheard::Page),
         })
     }
 
@@ -330,17 +377,6 @@ impl Hub {
     /// Whether streams are to end.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
-    }
-}
-
-fn encode(frame: &Frame) -> Option<Bytes> {
-    match frame.encode_event() {
-        Ok(event) => Some(Bytes::from(event)),
-        Err(error) => {
-            // The client would ask again and again for what cannot be sent: better silent than flooding.
-            tracing::error!(%error, revision = %frame.revision, "a frame cannot be sent");
-            None
-        }
     }
 }
 

@@ -4,7 +4,10 @@
 pub mod channel;
 pub mod clients;
 pub mod deliveries;
+mod for_pages;
+pub(super) mod fragments;
 pub mod hub;
+pub mod page_ring;
 pub mod ring;
 pub mod stream;
 pub mod wakers;
@@ -17,8 +20,8 @@ use std::time::Instant;
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use rollout_rules::feed::ResumeToken;
 use rollout_rules::feed::machine::MAX_ACK_KILLS;
+use rollout_rules::feed::{Frame, ResumeToken};
 use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey, InstanceId, KillId, Revision, TokenId};
 use schemars::JsonSchema;
@@ -36,6 +39,18 @@ use super::body::Json;
 use super::problem::{self, Problem};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// A frame as an event; none if it cannot be sent.
+fn encoded(frame: &Frame) -> Option<Bytes> {
+    match frame.encode_event() {
+        Ok(event) => Some(Bytes::from(event)),
+        Err(error) => {
+            // The client would ask again and again for what cannot be sent: better silent than flooding.
+            tracing::error!(%error, revision = %frame.revision, "a frame cannot be sent");
+            None
+        }
+    }
+}
 
 /// Whether a token may follow a feed: it carries the rules, so browsers' tokens may not.
 pub(super) fn may_follow(who: &Principal) -> Result<(), Problem> {

@@ -4,11 +4,19 @@
 use std::fmt::Write as _;
 
 use rollout_rules::evaluate::{Answer, Reason};
+use rollout_rules::governance::Scope;
 use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::snapshot::Snapshot;
 
-/// Writes the answer, braces included.
-pub fn write(out: &mut String, answer: &Answer<'_>, snapshot: &Snapshot, app: &AppKey, environment: &EnvKey) {
+/// Writes the answer, braces included. Names that people gave to kills and rules are not for pages, which everybody reads.
+pub fn write(
+    out: &mut String,
+    answer: &Answer<'_>,
+    scope: Scope,
+    snapshot: &Snapshot,
+    (app, environment): (&AppKey, &EnvKey),
+) {
+    let tells_names = scope != Scope::SdkBrowser;
     out.push('{');
     out.push_str(answer.serialized());
     // Writing to a string cannot fail.
@@ -23,7 +31,7 @@ pub fn write(out: &mut String, answer: &Answer<'_>, snapshot: &Snapshot, app: &A
         Reason::Killed(height) => {
             let _ = write!(out, ",\"tidegate.killed\":\"{height}\"");
             let kill = snapshot.flag(app, answer.key()).and_then(|flag| flag.killed(environment));
-            if let Some((_, kill)) = kill {
+            if let Some((_, kill)) = kill.filter(|_| tells_names) {
                 let _ = write!(out, ",\"tidegate.kill_id\":\"{}\"", kill.id);
             }
         }
@@ -31,7 +39,7 @@ pub fn write(out: &mut String, answer: &Answer<'_>, snapshot: &Snapshot, app: &A
             let _ = write!(out, ",\"tidegate.expired_at\":\"{}\"", answer.flag().state().expires_at);
         }
         Reason::Rule { .. } | Reason::RuleSplit { .. } => {
-            if let Some(rule) = answer.rule() {
+            if let Some(rule) = answer.rule().filter(|_| tells_names) {
                 let _ = write!(out, ",\"tidegate.rule\":\"{rule}\"");
             }
         }

@@ -7,16 +7,14 @@ use rollout_rules::governance::Token;
 use rollout_rules::ids::{AppKey, EnvKey, KillId};
 use rollout_rules::time::UnixMs;
 
-use super::{answer, read_context, sent_context};
+use super::{answer, is_for, read_context, sent_context};
 use crate::http::Shared;
 use crate::http::audience::{self, Query};
 use crate::http::auth;
 use crate::http::body::JsonBytes;
 use crate::http::etag;
-use crate::http::feed::channel::reaches;
 use crate::http::problem::{self, Problem};
 use crate::http::stream_token::StreamKey;
-use crate::state::Published;
 
 /// A page that is hidden for this long gives its stream up, in seconds. OFREP's own default.
 const INACTIVITY_SECONDS: u32 = 120;
@@ -41,7 +39,7 @@ pub async fn evaluate_flags(
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
-    let overlays: Vec<KillId> = reaching(published, &app, &environment);
+    let overlays: Vec<KillId> = etag::reaching(published, &app, &environment);
     let tag = etag::bulk(
         shared.log_id(),
         &app,
@@ -63,14 +61,17 @@ pub async fn evaluate_flags(
     let mut text = String::with_capacity(256 + 192 * flags.environment.flags.len());
     text.push_str("{\"flags\":[");
     let counting = shared.exposures.counting(&app, &environment, &flags.environment.flags);
-    for (index, found) in evaluate_all(&flags, &context, now).enumerate() {
+    let shown = evaluate_all(&flags, &context, now).filter(|found| is_for(token, found));
+    let mut checked = 0;
+    for (index, found) in shown.enumerate() {
+        checked += 1;
         counting.count_listed(&found);
         if index > 0 {
             text.push(',');
         }
-        answer::write(&mut text, &found, snapshot, &app, &environment);
+        answer::write(&mut text, &found, token.scope, snapshot, (&app, &environment));
     }
-    shared.traffic.record_checks(flags.environment.flags.len());
+    shared.traffic.record_checks(checked);
     text.push_str("],\"eventStreams\":[");
     text.push_str(&event_stream(&shared, &request, token, &app, &environment, now));
     text.push_str(&format!("],\"metadata\":{{\"tidegate.revision\":{}}}}}", snapshot.revision()));
@@ -78,11 +79,6 @@ pub async fn evaluate_flags(
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .insert_header((header::ETAG, quoted))
         .body(text))
-}
-
-fn reaching(published: &Published, app: &AppKey, environment: &EnvKey) -> Vec<KillId> {
-    let kills = published.overlays.iter().filter(|kill| reaches(kill, app, environment));
-    kills.map(|kill| kill.kill_id.clone()).collect()
 }
 
 /// What an event stream said of the last change. Nothing here depends on it, since each answer is made
@@ -142,13 +138,7 @@ fn event_stream(
     environment: &EnvKey,
     now: UnixMs,
 ) -> String {
-    let base = match &shared.settings.public_url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => {
-            let connection = request.connection_info();
-            format!("{}://{}", connection.scheme(), connection.host())
-        }
-    };
+    let base = shared.settings.address_for(request);
     let granted = shared.stream_key.sign(app, environment, &token.id, now);
     let url = serde_json::Value::from(format!("{base}/ofrep/v1/events?token={granted}"));
     format!("{{\"type\":\"sse\",\"url\":{url},\"inactivityDelaySec\":{INACTIVITY_SECONDS}}}")

@@ -15,6 +15,7 @@ use crate::http::auth;
 use crate::http::feed::channel::{Channel, Unheard};
 use crate::http::feed::stream::{self, HEARTBEAT, Source, Step, StreamPlace};
 use crate::http::feed::wakers::Wakeful;
+use crate::http::origin;
 use crate::http::problem::{self, Problem};
 use crate::http::stream_token::{MAX_LIFE_MS, StreamGrant};
 use rollout_rules::time::{DurationMs, UnixMs};
@@ -39,6 +40,9 @@ pub async fn events(request: HttpRequest, shared: web::Data<Shared>) -> Result<H
     };
     if !stands(&shared, &grant, now) {
         return Err(Problem::new(problem::UNAUTHENTICATED, "the token behind this stream was revoked"));
+    }
+    if let Some(token) = shared.published().snapshot.token(&grant.token) {
+        origin::check(token, origin::Source::of(&request))?;
     }
     let place = StreamPlace::take(&shared.open_streams, shared.settings.max_streams)?;
     let channel = shared.hub.channel(&grant.app, &grant.environment, &shared.published_full(), now).await?;

@@ -8,7 +8,8 @@ pub mod single;
 
 use actix_web::HttpRequest;
 use rollout_rules::context::Context;
-use rollout_rules::governance::Token;
+use rollout_rules::evaluate::Answer;
+use rollout_rules::governance::{Scope, Token};
 use rollout_rules::ids::{AppKey, EnvKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -36,12 +37,17 @@ fn sent_context(body: &[u8]) -> Result<&RawValue, Problem> {
     }
 }
 
-fn read_context(sent: &RawValue, shared: &Shared) -> Result<Context, Problem> {
-    let context: Context = serde_json::from_str(sent.get()).map_err(|error| {
+/// A context as it was sent.
+pub(super) fn context_of(sent: &RawValue) -> Result<Context, Problem> {
+    serde_json::from_str(sent.get()).map_err(|error| {
         let text = error.to_string();
         let cause = text.split(" at line ").next().unwrap_or(&text).to_owned();
         Problem::new(problem::INVALID_CONTEXT, format!("the context cannot be used: {cause}"))
-    })?;
+    })
+}
+
+fn read_context(sent: &RawValue, shared: &Shared) -> Result<Context, Problem> {
+    let context = context_of(sent)?;
     if context.targeting_key().is_none() && shared.settings.require_targeting_key {
         return Err(targeting_key_missing());
     }
@@ -53,6 +59,12 @@ fn targeting_key_missing() -> Problem {
         problem::TARGETING_KEY_MISSING,
         "give the context a `targetingKey` that is not empty: who or what is asking",
     )
+}
+
+/// Whether a flag is for a token. Everybody can read the key of a page: it sees what is marked for browsers, and of the rest
+/// nothing but that something changed: revisions, tags and event streams are of the whole environment.
+fn is_for(token: &Token, found: &Answer<'_>) -> bool {
+    token.scope != Scope::SdkBrowser || found.definition().flag().browser.is_some()
 }
 
 /// The app and environment whose flags a request asks for.

@@ -4,6 +4,7 @@
 
 pub(crate) mod contract;
 mod events;
+mod shop;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,12 +17,13 @@ use rollout_rules::change::Command;
 use rollout_rules::governance::{Actor, Caller, Enforcement, Rules, Scope, Token};
 use rollout_rules::ids::LogId;
 use rollout_rules::time::{DurationMs, UnixMs};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidegate::clock::TestClock;
 use tidegate::effects::{WebhookOptions, Webhooks};
 use tidegate::evaluator::Evaluator;
 use tidegate::exposures::Exposures;
 use tidegate::gate::Gate;
+use tidegate::http::sdk::Sdk;
 use tidegate::http::{self, Handles, Settings};
 use tidegate::log::memory::MemoryLog;
 use tidegate::secret;
@@ -115,6 +117,13 @@ impl Served {
         let settings = Settings { workers: 1, ..Settings::default() };
         let evaluator = Evaluator::open(folder).expect("a folder");
         Served::put_together(log, settings, ungated(), |handles| handles.evaluator = evaluator)
+    }
+
+    /// Handing out this browser SDK.
+    pub(crate) fn handing_out(sdk: Sdk) -> Served {
+        let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
+        let settings = Settings { workers: 1, ..Settings::default() };
+        Served::put_together(log, settings, ungated(), |handles| handles.sdk = Arc::new(sdk))
     }
 
     /// With this gate; sends out what it publishes.
@@ -232,6 +241,17 @@ impl Served {
         next_reply(&mut BufReader::new(stream))
     }
 
+    /// Sends bytes as they are, and reads the head and the body of one answer, whatever that is.
+    pub(crate) fn raw_bytes(&self, request: &[u8]) -> (Vec<(String, String)>, Vec<u8>) {
+        let mut stream = self.connect();
+        stream.write_all(request).expect("sent");
+        let mut reader = BufReader::new(stream);
+        let (_, headers) = read_head(&mut reader);
+        let mut body = Vec::new();
+        reader.read_to_end(&mut body).expect("the body");
+        (headers, body)
+    }
+
     /// Sends a request with these headers; an empty body sends none.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut request =
@@ -315,42 +335,14 @@ impl Served {
         self.call(&self.admin, "PATCH", path, if revision.is_empty() { &[] } else { &extra }, body)
     }
 
-    /// An app `shop` with `live` (production) and `trial` (sandbox).
-    #[track_caller]
-    pub(crate) fn shop(&self) {
-        let environments =
-            json!([{"key": "live", "kind": "production"}, {"key": "trial", "kind": "sandbox"}]);
-        self.post("/v1/apps", &json!({"key": "shop", "environments": environments})).expect(201);
-    }
-
-    /// A boolean flag of the shop that is on for everyone in `live`; gives its revision as `ETag` has it.
-    #[track_caller]
-    pub(crate) fn flag_on(&self, key: &str) -> String {
-        let made = self.post("/v1/apps/shop/flags", &json!({"key": key}));
-        made.expect(201);
-        let path = format!("/v1/apps/shop/flags/{}/environments/live", key.replace('/', "%2F"));
-        let patch = json!({"on": true, "exposure": 100, "serve": {"variant": "on"}});
-        let changed = self.patch(&path, made.header("etag"), &patch);
-        changed.expect(200);
-        changed.header("etag").to_owned()
-    }
-
-    /// A token bound to the shop's `live`.
-    #[track_caller]
-    pub(crate) fn token(&self, scope: &str) -> String {
-        let wanted = json!({"scope": scope, "app": "shop", "environment": "live"});
-        self.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned()
-    }
-
-    /// Evaluates a flag over OFREP.
-    pub(crate) fn check(&self, token: &str, key: &str, context: &Value) -> Reply {
-        let path = format!("/ofrep/v1/evaluate/flags/{key}");
-        self.call(token, "POST", &path, &[], &json!({ "context": context }))
-    }
-
     /// Opens an event stream.
     #[track_caller]
     pub(crate) fn stream(&self, token: &str, path: &str, extra: &[(&str, &str)]) -> Stream {
+        Served::begun(self.ask_for_stream(token, path, extra))
+    }
+
+    /// Asks for an event stream, of which nothing is read.
+    pub(crate) fn ask_for_stream(&self, token: &str, path: &str, extra: &[(&str, &str)]) -> TcpStream {
         let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         if !token.is_empty() {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
@@ -361,6 +353,12 @@ impl Served {
         request.push_str("\r\n");
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("sent");
+        stream
+    }
+
+    /// The event stream that was asked for.
+    #[track_caller]
+    pub(crate) fn begun(stream: TcpStream) -> Stream {
         let mut reader = BufReader::new(stream);
         let (status, headers) = read_head(&mut reader);
         assert_eq!(status, 200, "{headers:?}");
@@ -387,6 +385,8 @@ async fn first_token(state: &State) -> String {
         created_at: START,
         expires_at: None,
         revoked_at: None,
+        origins: Vec::new(),
+        outcomes: None,
     };
     let request = Request {
         caller: Caller {

@@ -50,6 +50,7 @@ fn definitions() -> BoxedStrategy<Flag> {
                 created_at: START,
                 extensions: u32::MAX,
                 archived_at: archived.then_some(START),
+                browser: None,
             }
         })
         .boxed()
@@ -73,6 +74,7 @@ fn app_infos() -> impl Strategy<Value = AppInfo> {
         monthly_budget_micros: None,
         currency: None,
         created_at: START,
+        sensitive: Vec::new(),
     })
 }
 
@@ -221,6 +223,8 @@ fn changes_around_flags() -> BoxedStrategy<Change> {
             created_at: START,
             expires_at: None,
             revoked_at: None,
+            origins: Vec::new(),
+            outcomes: None,
         },
     };
     let revoked = Just(Change::TokenRevoked { token: TokenId::new("t").expect("an id") });

@@ -2,6 +2,7 @@
 //! their schemas, and the tests of every route hold the answers against them.
 #![allow(dead_code, reason = "only the schemas of these types are used")]
 
+mod paths;
 mod serving;
 
 use std::borrow::Cow;
@@ -11,24 +12,22 @@ use std::marker::PhantomData;
 use rollout_rules::change::Command;
 use rollout_rules::condition::Condition;
 use rollout_rules::flag::{
-    EnvironmentKind, FlagKind, Height, Hold, Kill, Prerequisite, Rule, ScheduledChange, Serve, Target, Tier,
-    Variant,
+    BrowserForm, EnvironmentKind, FlagKind, Height, Hold, Kill, Prerequisite, Rule, ScheduledChange, Serve,
+    Target, Tier, Variant,
 };
 use rollout_rules::gate::policy::Role;
 use rollout_rules::governance::{Actor, Scope};
 use rollout_rules::ids::{
-    AppKey, ChannelName, DecisionId, Digest, EnvKey, EvidenceId, FlagKey, JobName, KillId, ProposalId,
-    Revision, SegmentKey, TokenId, VariantKey, WaiverId, WebhookId,
+    AppKey, Digest, EnvKey, FlagKey, KillId, ProposalId, Revision, SegmentKey, TokenId, VariantKey,
 };
 use rollout_rules::percent::Exposure;
 use rollout_rules::proposal::StoodOn;
-use rollout_rules::runbook::EffectId;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+pub(super) use self::paths::path_parameter;
 pub(super) use self::serving::{
     EntryView, Evaluation, EvaluationBody, Evaluations, Health, LogPage, OfrepFailure, Ready, ServerView,
 };
-use super::operation::{SchemaOf, of};
 use super::rollouts::RolloutView;
 use crate::http::problem;
 
@@ -104,6 +103,8 @@ pub(super) struct App {
     /// ISO 4217 code of the budget's currency.
     currency: Option<String>,
     created_at: Time,
+    /// Attributes whose values no web page may learn from a rule; absent: none.
+    sensitive: Option<Vec<String>>,
     /// For `If-Match`.
     revision: Revision,
     /// The kill of all of it, if there is one.
@@ -148,6 +149,8 @@ pub(super) struct FlagView {
     owner: Option<String>,
     /// Critical flags stay when a budget disables the rest.
     critical: bool,
+    /// How it travels to web pages; absent: not at all.
+    browser: Option<BrowserForm>,
     created_at: Time,
     /// How often its life was extended.
     extensions: u32,
@@ -194,6 +197,10 @@ pub(super) struct ExpiryCut {
 #[derive(JsonSchema)]
 #[schemars(rename = "FlagState")]
 pub(super) struct FlagState {
+    /// How it travels to web pages of this environment; absent: not at all.
+    browser: Option<BrowserForm>,
+    /// Why it travels as values though it is marked to travel as rules.
+    browser_kept_back: Option<String>,
     on: bool,
     exposure: Exposure,
     serve: Serve,
@@ -278,6 +285,10 @@ pub(super) struct TokenView {
     created_at: Time,
     expires_at: Option<Time>,
     revoked_at: Option<Time>,
+    /// The sites whose pages may use it, `*` for any; absent: it is no browser's key, or of a time when none were asked for.
+    origins: Option<Vec<String>>,
+    /// Whether its pages may tell outcomes; absent: they may not.
+    outcomes: Option<bool>,
 }
 
 /// A new token, with its secret: shown this once.
@@ -291,6 +302,10 @@ pub(super) struct TokenMade {
     created_at: Time,
     expires_at: Option<Time>,
     revoked_at: Option<Time>,
+    /// The sites whose pages may use it.
+    origins: Option<Vec<String>>,
+    /// Whether its pages may tell outcomes.
+    outcomes: Option<bool>,
     /// To be sent as `Authorization: Bearer …`. It cannot be shown again.
     secret: String,
 }
@@ -299,8 +314,8 @@ pub(super) struct TokenMade {
 #[derive(JsonSchema)]
 pub(super) struct Whoami {
     scope: Scope,
-    /// In whose name.
-    actor: Actor,
+    /// In whose name; of the key of a page that is not told.
+    actor: Option<Actor>,
     token: TokenId,
     app: Option<AppKey>,
     environment: Option<EnvKey>,
@@ -410,31 +425,5 @@ impl JsonSchema for Problem {
             "required": ["type", "title", "status", "detail", "code"],
             "additionalProperties": true,
         })
-    }
-}
-
-/// What a name in a path stands for: its schema, in words, and an example.
-pub(super) fn path_parameter(name: &str) -> (SchemaOf, &'static str, &'static str) {
-    match name {
-        "app" => (of::<AppKey>, "The app.", "shop"),
-        "environment" => (of::<EnvKey>, "The environment.", "production"),
-        "flag" | "key" => (of::<FlagKey>, "The flag; slashes in its key are written as %2F.", "checkout"),
-        "segment" => (of::<SegmentKey>, "The segment.", "staff"),
-        "token" => (of::<TokenId>, "The token's id, which is the third part of its text.", "k3v9q2m7x4ab"),
-        "id" => (of::<ProposalId>, "The proposal.", "b7m2x9k4q3va"),
-        "webhook" => (of::<WebhookId>, "The webhook.", "w7k2m9x4q3va"),
-        "job" => (of::<JobName>, "The job.", "rollback"),
-        "channel" => (of::<ChannelName>, "The channel.", "on-call"),
-        "effect" => (of::<EffectId>, "What was asked for.", "47.0"),
-        "evidence" => (of::<EvidenceId>, "The evidence.", "8f1b2c3d4e5f60718f1b2c3d4e5f6071"),
-        "decision" => (of::<DecisionId>, "The decision.", "d7m2x9k4q3va"),
-        "waiver" => (of::<WaiverId>, "The waiver.", "v7m2x9k4q3va"),
-        "digest" => (
-            of::<Digest>,
-            "The file: the `digest` or `kept` of a decision's evidence.",
-            "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
-        ),
-        "kill_id" => (of::<KillId>, "The kill, as whoever killed named it.", "incident-7"),
-        _ => (of::<String>, "A name.", "stale"),
     }
 }
