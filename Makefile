@@ -13,11 +13,13 @@ CLIENTS := target/clients
 PYTHON_STAMP := $(CLIENTS)/python/.ready
 NODE_STAMP := tests/clients/node/node_modules/.package-lock.json
 WEB_STAMP := tests/clients/web/node_modules/.package-lock.json
+BROWSER_STAMP := $(CLIENTS)/browser/.ready
+SDK_STAMP := sdk-wasm/node_modules/.package-lock.json
 GATE_STAMP := $(CLIENTS)/gate/.ready
 GATE_NEEDS := $(foreach part,receipts rego secrets,tests/clients/$(part)/requirements.txt)
 RUST_CLIENT := $(CLIENTS)/rust/debug/tidegate-client-rust
 
-.PHONY: help test lint docs tools clients wasm fmt bench clean-clients
+.PHONY: help test lint docs tools clients wasm core-sources fmt bench clean-clients
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -42,6 +44,9 @@ bench: ## Run the benches, each beside its baseline
 		echo "=== $$name"
 		cargo run $(CARGO_FLAGS) --release -p tidegate-loadtest --bin "$$name"
 	done
+	cargo build $(CARGO_FLAGS) --release --bin tidegate
+	echo "=== checks in JavaScript" && node loadtest/js/check-bench.mjs
+	echo "=== pages" && TIDEGATE_BIN=$(CURDIR)/target/release/tidegate node loadtest/js/page-bench.mjs
 
 tools: ## The test runner
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
@@ -49,7 +54,7 @@ tools: ## The test runner
 # The clients that nobody here wrote. One that cannot be built is missing, not fatal: its tests are
 # then counted as skipped, and the build of the tests says so.
 clients: ## The real OpenFeature clients and the verifiers that the tests drive
-	@for client in $(PYTHON_STAMP) $(NODE_STAMP) $(WEB_STAMP) $(RUST_CLIENT) $(GATE_STAMP); do
+	@for client in $(PYTHON_STAMP) $(NODE_STAMP) $(WEB_STAMP) $(BROWSER_STAMP) $(RUST_CLIENT) $(GATE_STAMP); do
 		$(MAKE) --no-print-directory "$$client" || echo "MISSING: $$client could not be made; its tests will be skipped" >&2
 	done
 
@@ -81,23 +86,44 @@ $(WEB_STAMP): tests/clients/web/package-lock.json tests/clients/web/package.json
 	cd tests/clients/web && npm ci --silent
 	touch node_modules/.package-lock.json
 
+# A browser as people have it, of the system's own packages, and what drives it.
+$(BROWSER_STAMP): tests/clients/browser/package-lock.json tests/clients/browser/package.json
+	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
+	if [ ! -x /usr/bin/chromium ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+	fi
+	test -x /usr/bin/chromium || { echo "needs /usr/bin/chromium" >&2; exit 1; }
+	cd tests/clients/browser && npm ci --silent
+	mkdir -p $(CURDIR)/$(@D) && touch $(CURDIR)/$@
+
 $(RUST_CLIENT): tests/clients/rust/Cargo.toml tests/clients/rust/Cargo.lock tests/clients/rust/src/main.rs
 	CARGO_TARGET_DIR=$(CLIENTS)/rust cargo build --locked --quiet --manifest-path tests/clients/rust/Cargo.toml
 	touch $@
 
+# What cannot be built for want of a tool is missing, not fatal; what does not compile is.
+wasm: core-sources $(SDK_STAMP) ## The SDK for JavaScript, into sdk-wasm/dist; the server takes it in when it is built
+	node sdk-wasm/build.mjs && exit 0 || status=$$?
+	[ "$$status" = 3 ] || exit "$$status"
+	echo "MISSING: the SDK for JavaScript could not be built; its tests will be skipped" >&2
+
+$(SDK_STAMP): sdk-wasm/package-lock.json sdk-wasm/package.json
+	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
+	cd sdk-wasm && npm ci --silent
+	touch node_modules/.package-lock.json
+
 # Proving that the core needs no standard library takes the sources of Rust's own libraries: rustup's
-# `rust-src`, or Debian's toolchain for the web.
-wasm: ## A toolchain that can build the core without the standard library
+# `rust-src`, or Debian's toolchain for the web. Where rustup has no target for the web, that builds the SDK too.
+core-sources: ## A toolchain that can build the core without the standard library
 	@sysroot=$$(rustc --print sysroot)
 	sources=lib/rustlib/src/rust/library/core
 	if [ -d "$$sysroot/$$sources" ]; then exit 0; fi
 	if [ -d "/usr/$$sources" ] && [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ]; then exit 0; fi
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src && exit 0
+			apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src lld && exit 0
 	fi
 	echo "MISSING: no sources of Rust's core library (rustup component add rust-src, or as root on Debian:" \
 		"apt-get install rustc-web cargo-web rust-web-src); the no_std test will be skipped" >&2
 
 clean-clients: ## Remove the clients, to build them anew
-	rm -rf $(CLIENTS) tests/clients/node/node_modules tests/clients/web/node_modules
+	rm -rf $(CLIENTS) $(foreach part,browser node web,tests/clients/$(part)/node_modules) sdk-wasm/node_modules
