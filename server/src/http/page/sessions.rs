@@ -22,6 +22,9 @@ const MAX_PAGE_STREAMS: usize = 8;
 const MAX_OPENINGS: u32 = 16;
 /// Most that the contexts of all pages take, as they were sent, in bytes. At the limit, pages that were left make room.
 const MAX_CONTEXTS_BYTES: usize = 64 * 1024 * 1024;
+/// Whoever left a page so long ago is not about to come back to it: where room is short, all such pages make it at once, so
+/// that everybody may open their page anew after a release of it.
+const LEFT_FOR_GOOD_MS: u64 = 1_000;
 /// What is looked for among all pages is looked for no more often than this.
 const LOOK_EVERY_MS: u64 = 1_000;
 
@@ -214,8 +217,10 @@ impl OpenPages {
         left.sort_by_key(|(at, _)| *at);
         let fewer = most.saturating_sub((most / 16).max(1));
         let smaller = (MAX_CONTEXTS_BYTES - MAX_CONTEXTS_BYTES / 16).saturating_sub(size_bytes);
-        for (_, id) in left {
-            if self.pages.len() <= fewer && self.contexts_bytes.load(Ordering::Relaxed) <= smaller {
+        for (at, id) in left {
+            let is_enough =
+                self.pages.len() <= fewer && self.contexts_bytes.load(Ordering::Relaxed) <= smaller;
+            if is_enough && now.since(at).0 < LEFT_FOR_GOOD_MS {
                 break;
             }
             if let Some((_, page)) = self.pages.remove_if(&id, |_, page| !page.is_open()) {
@@ -281,7 +286,7 @@ mod tests {
     #[test]
     fn the_page_that_was_left_first_makes_room_and_one_with_a_stream_never_does() {
         let pages = OpenPages::default();
-        let ids: Vec<PageId> = (0..3).map(|at| opened(&pages, at)).collect();
+        let ids: Vec<PageId> = (1_500..1_503).map(|at| opened(&pages, at)).collect();
         let now = UnixMs(2_000);
         pages.find(ids[0], now).expect("kept").enter(now).expect("its first");
         let newer = opened(&pages, 2_000);
@@ -295,14 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn all_people_may_open_their_page_anew_where_there_is_no_room_for_both() {
+        let (pages, many) = (OpenPages::default(), 64);
+        let open_all = |at: u64| {
+            for _ in 0..48 {
+                pages.ask(0, many, UnixMs(at)).expect("there is room");
+                let page = Arc::new(page(0, at));
+                page.enter(UnixMs(at)).expect("its first");
+                pages.open(Arc::clone(&page));
+                page.left(UnixMs(at));
+            }
+        };
+        [2_000, 3_000, 4_000].into_iter().for_each(open_all);
+        assert!(pages.count() <= many);
+    }
+
+    #[test]
     fn large_contexts_make_room_for_each_other_and_all_pages_are_looked_through_once_a_second() {
         let pages = OpenPages::default();
         let large = |at| pages.open(Arc::new(page(MAX_CONTEXTS_BYTES / 2, at)));
-        let (first, second) = (large(0), large(1));
+        let (first, second) = (large(1_500), large(1_501));
         let now = UnixMs(2_000);
         pages.ask(1, 100, now).expect("the first makes room");
         assert!(pages.find(first, now).is_none() && pages.find(second, now).is_some());
-        large(2_000);
+        large(2_001);
         pages.ask(1, 100, UnixMs(2_999)).expect_err("it was looked for room a moment ago");
         pages.ask(1, 100, UnixMs(3_000)).expect("the second makes room");
         assert_eq!(pages.count(), 1);
