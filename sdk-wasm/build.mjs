@@ -167,14 +167,22 @@ async function buildScripts() {
       build.onResolve({ filter: /^tidegate\.wasm$/ }, () => ({ path: `./${wasm}${suffix}`, external: true }));
     },
   });
-  /** esbuild leaves constants of files that import others in variables: they are put where they are used. */
+  /** esbuild leaves constants of files that import others in variables: they are put where they are used, in other files too. */
+  const sources = join(HERE, "js/src");
+  const constantsOf = (source) =>
+    [...source.matchAll(/^(export )?const ([A-Z_]+) = (-?[\w. *]+|"[^"]*");$/gm)].map(([, exported, name, value]) => ({ exported, name, value }));
+  const shared = readdirSync(sources).filter((name) => name.endsWith(".ts"))
+    .flatMap((name) => constantsOf(readFileSync(join(sources, name), "utf8"))).filter(({ exported }) => exported);
   const constants = {
     name: "constants",
     setup(build) {
       build.onLoad({ filter: /\/js\/src\/.*\.ts$/ }, ({ path }) => {
         const source = readFileSync(path, "utf8");
-        const found = source.matchAll(/^(?:export )?const ([A-Z_]+) = (-?[\w. *]+|"[^"]*");$/gm);
-        const contents = [...found].reduce((text, [, name, value]) => text.replace(new RegExp(`(?<!const )\\b${name}\\b`, "g"), `(${value})`), source);
+        const own = constantsOf(source);
+        const imported = shared.filter(({ name }) => new RegExp(`^import \\{.*\\b${name}\\b`, "m").test(source));
+        const filled = [...own, ...imported].reduce(
+          (text, { name, value }) => text.replace(new RegExp(`(?<!const |^import .*)\\b${name}\\b`, "gm"), `(${value})`), source);
+        const contents = own.reduce((text, { exported, name }) => exported ? text : text.replace(new RegExp(`^const ${name} = .*$`, "m"), ""), filled);
         return { contents, loader: "ts" };
       });
     },

@@ -48,11 +48,11 @@ export abstract class Checks {
   }
 
   jsonDetail<T>(key: string, context: Asked, fallback: T): Detail<T> {
-    return this.detail(key, context, fallback, undefined);
+    return this.detail(key, context, fallback);
   }
 
   /** With the story behind the answer. `type` is what `typeof` says; none takes any. */
-  detail<T>(key: string, context: Asked, fallback: T, type: string | undefined): Detail<T> {
+  detail<T>(key: string, context: Asked, fallback: T, type?: string): Detail<T> {
     try {
       const entry = this.#find(key, context);
       if (entry === undefined) return failed(fallback, this.table?.problem ?? "not_ready");

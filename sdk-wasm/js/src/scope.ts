@@ -41,7 +41,7 @@ export class Remembering implements Scope {
   }
 
   json<T>(key: string, fallback: T): T {
-    return this.#value(key, fallback, undefined);
+    return this.#value(key, fallback);
   }
 
   finish(outcome: Outcome = {}): void {
@@ -55,7 +55,7 @@ export class Remembering implements Scope {
     }
   }
 
-  #value<T>(key: string, fallback: T, type: string | undefined): T {
+  #value<T>(key: string, fallback: T, type?: string): T {
     const { value, variant, split, revision } = this.#client.detail(key, this.#context, fallback, type);
     // What a split chose has the rest, too.
     if (split !== undefined && !this.#isOver && this.#served.size < MAX_FLAGS) {

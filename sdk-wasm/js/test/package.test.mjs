@@ -20,7 +20,7 @@ const run = promisify(execFile);
 const require = createRequire(join(root, "package.json"));
 const tool = (name) => join(root, "node_modules/.bin", name);
 
-/** The largest that the page's script may be, in bytes as they travel. */
+/** The largest that the page's script may be, in bytes as they travel. Node packs by what the processor can: some bytes more or less. */
 const MOST_PAGE_BYTES = 12.25 * 1024;
 
 const withServer = binary === undefined ? { skip: "NOT TESTED: there is no binary; build the server, or set TIDEGATE_BIN" } : {};
