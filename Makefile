@@ -18,15 +18,27 @@ SDK_STAMP := sdk-wasm/node_modules/.package-lock.json
 GATE_STAMP := $(CLIENTS)/gate/.ready
 GATE_NEEDS := $(foreach part,receipts rego secrets,tests/clients/$(part)/requirements.txt)
 RUST_CLIENT := $(CLIENTS)/rust/debug/tidegate-client-rust
+# What instructions are counted of. The same words as in tests/src/binary.rs, so that both share what they compile.
+GUARD := --profile guard -p tidegate -p tidegate-loadtest --bin tidegate --bin loadtest
+# What somebody sets for other builds would change what is counted.
+BUILD_GUARD := (unset $$(compgen -e | grep -E 'RUSTFLAGS$$|^CARGO_PROFILE_GUARD_' || true) && \
+	cargo build $(CARGO_FLAGS) $(GUARD))
+# Other flag servers, for the load tests. Only `make peers` brings them; nothing of them is ours or goes with it.
+PEERS := target/peers
+EDGE_VERSION := 19.15.1
+UNLEASH_VERSION := 7.5.1
+EDGE := $(PEERS)/edge-$(EDGE_VERSION).ready
+UNLEASH := $(PEERS)/unleash-$(UNLEASH_VERSION).ready
 
-.PHONY: help test lint docs tools clients wasm core-sources fmt bench clean-clients
+.PHONY: help test lint docs tools counters clients wasm core-sources fmt bench accept-instructions peers clean-clients
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-test: tools clients wasm lint docs ## Install what is missing, then run every check and test
+test: tools counters clients wasm lint docs ## Install what is missing, then run every check and test
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	cargo build $(CARGO_FLAGS) --workspace --bins
+	if command -v valgrind >/dev/null; then $(BUILD_GUARD); fi
 	cargo nextest run $(CARGO_FLAGS) --workspace
 
 lint: ## Formatting and clippy
@@ -39,7 +51,9 @@ docs: ## Every public item documented, every link sound
 fmt: ## Format the code
 	cargo fmt --all
 
-bench: ## Run the benches, each beside its baseline
+bench: ## Run the load tests and the benches, each beside its baseline
+	missed=0
+	echo "=== loadtest" && cargo run $(CARGO_FLAGS) --release -p tidegate-loadtest -- all || missed=1
 	for name in $$(sed -nE 's/^name = "([a-z-]+-bench)"/\1/p' loadtest/Cargo.toml); do
 		echo "=== $$name"
 		cargo run $(CARGO_FLAGS) --release -p tidegate-loadtest --bin "$$name"
@@ -47,9 +61,21 @@ bench: ## Run the benches, each beside its baseline
 	cargo build $(CARGO_FLAGS) --release --bin tidegate
 	echo "=== checks in JavaScript" && node loadtest/js/check-bench.mjs
 	echo "=== pages" && TIDEGATE_BIN=$(CURDIR)/target/release/tidegate node loadtest/js/page-bench.mjs
+	exit $$missed
+
+accept-instructions: counters ## Count the instructions of hot paths anew, and accept them; FORCE=1 if one takes over 5 % more
+	$(BUILD_GUARD)
+	cargo run $(CARGO_FLAGS) -p tidegate-tests --bin accept-instructions
+	git --no-pager diff --stat -- loadtest/instructions.toml
 
 tools: ## The test runner
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+
+counters: ## What counts instructions
+	@if ! command -v valgrind >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind || true
+	fi
+	command -v valgrind >/dev/null || echo "MISSING: valgrind; the tests that count instructions will be skipped" >&2
 
 # The clients that nobody here wrote. One that cannot be built is missing, not fatal: its tests are
 # then counted as skipped, and the build of the tests says so.
@@ -124,6 +150,31 @@ core-sources: ## A toolchain that can build the core without the standard librar
 	fi
 	echo "MISSING: no sources of Rust's core library (rustup component add rust-src, or as root on Debian:" \
 		"apt-get install rustc-web cargo-web rust-web-src); the no_std test will be skipped" >&2
+
+# Half an hour and 2 GB at the first time.
+peers: $(EDGE) $(UNLEASH) ## Unleash Edge and Unleash, for `loadtest --against edge,unleash`
+
+# Its build downloads a page that describes its API; nobody looks at it here, and an empty one stands in for it.
+$(EDGE):
+	mkdir -p $(PEERS)/swagger-ui/dist
+	touch $(PEERS)/swagger-ui/dist/swagger-initializer.js
+	cd $(PEERS) && $(PYTHON) -m zipfile -c swagger-ui.zip swagger-ui && cd $(CURDIR)
+	SWAGGER_UI_DOWNLOAD_URL=file://$(CURDIR)/$(PEERS)/swagger-ui.zip CARGO_TARGET_DIR=$(PEERS)/build \
+		cargo install --locked --no-default-features --root $(PEERS) --version $(EDGE_VERSION) unleash-edge
+	rm -rf $(PEERS)/build
+	touch $@
+
+# Without the scripts of packages: none of them is needed.
+$(UNLEASH):
+	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
+	if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
+	fi
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null || { echo "needs PostgreSQL" >&2; exit 1; }
+	mkdir -p $(PEERS)/unleash
+	npm install --silent --no-audit --no-fund --no-save --no-package-lock --ignore-scripts \
+		--prefix $(PEERS)/unleash unleash-server@$(UNLEASH_VERSION)
+	touch $@
 
 clean-clients: ## Remove the clients, to build them anew
 	rm -rf $(CLIENTS) $(foreach part,browser node web,tests/clients/$(part)/node_modules) sdk-wasm/node_modules

@@ -11,6 +11,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/prerequisites.rs");
     println!("cargo::rerun-if-env-changed={}", prerequisites::SHARED_VARIABLE);
+    println!("cargo::rerun-if-changed=../{}", prerequisites::ACCEPTED_INSTRUCTIONS);
     for need in prerequisites::all() {
         println!("cargo::rustc-check-cfg=cfg({})", need.cfg);
         println!("cargo::rerun-if-changed={}", need.path.display());

@@ -1,7 +1,7 @@
 //! A client over one bare socket that stays open.
 
-use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::fmt::{self, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -9,6 +9,42 @@ use serde_json::Value;
 
 /// No answer may take longer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why there is no answer, or not the one that is needed.
+#[derive(Debug)]
+pub enum ClientError {
+    /// The server takes no connection, or it breaks.
+    Broken {
+        /// The server's.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// What came is no answer of HTTP/1.1 with text.
+    Malformed {
+        /// The server's.
+        address: String,
+    },
+    /// The server does not grant what was asked for; the head of its answer is left out.
+    Refused {
+        /// Of the answer.
+        status: u16,
+        /// Its reasons.
+        body: String,
+    },
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Broken { address, source } => write!(f, "{address} breaks off: {source}"),
+            ClientError::Malformed { address } => write!(f, "what {address} answers is not to be read"),
+            ClientError::Refused { status, body } => write!(f, "the server answers {status}: {body}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
 
 /// A client with a token.
 pub struct Client {
@@ -36,12 +72,24 @@ impl Answer {
     }
 
     /// The JSON of an answer that grants what was asked for.
+    ///
+    /// # Panics
+    /// When it does not.
     pub fn granted(&self) -> Value {
-        assert!((200..300).contains(&self.status), "refused: {self:?}");
-        if self.body.is_empty() {
-            return Value::Null;
+        self.if_granted().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, for who can go on without.
+    ///
+    /// # Errors
+    /// When it does not grant it, or is no JSON.
+    pub fn if_granted(&self) -> Result<Value, ClientError> {
+        let refused = || ClientError::Refused { status: self.status, body: self.body.clone() };
+        match self.status {
+            200..300 if self.body.is_empty() => Ok(Value::Null),
+            200..300 => serde_json::from_str(&self.body).map_err(|_| refused()),
+            _ => Err(refused()),
         }
-        serde_json::from_str(&self.body).expect("every answer is JSON")
     }
 }
 
@@ -68,55 +116,114 @@ pub fn request(
 
 impl Client {
     /// Connects.
+    ///
+    /// # Panics
+    /// When the server takes no connection.
     pub fn new(address: &str, token: &str) -> Client {
-        let socket = TcpStream::connect(address).expect("the server takes connections");
-        socket.set_nodelay(true).expect("a socket");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        Client { address: address.to_owned(), token: token.to_owned(), reader: BufReader::new(socket) }
+        Client::connect(address, token).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, for who can go on without.
+    ///
+    /// # Errors
+    /// When the server takes no connection.
+    pub fn connect(address: &str, token: &str) -> Result<Client, ClientError> {
+        let open = || {
+            let socket = TcpStream::connect(address)?;
+            socket.set_nodelay(true)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|source| broken(address, source))?;
+        Ok(Client { address: address.to_owned(), token: token.to_owned(), reader: BufReader::new(socket) })
     }
 
     /// Asks, and waits for the answer.
+    ///
+    /// # Panics
+    /// When there is none.
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        self.ask(method, path, headers, body).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, for who can go on without.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Answer, ClientError> {
         let bytes = request(method, path, &self.address, &self.token, headers, body);
-        self.send_bytes(&bytes)
+        self.ask_bytes(&bytes)
     }
 
     /// Sends a request as it stands, and waits for the answer.
+    ///
+    /// # Panics
+    /// When there is none.
     pub fn send_bytes(&mut self, request: &[u8]) -> Answer {
-        self.reader.get_mut().write_all(request).expect("the server reads");
+        self.ask_bytes(request).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn ask_bytes(&mut self, request: &[u8]) -> Result<Answer, ClientError> {
+        self.reader.get_mut().write_all(request).map_err(|source| broken(&self.address, source))?;
         self.answer()
     }
 
     /// Does something that has to be granted.
+    ///
+    /// # Panics
+    /// When it is not.
     pub fn call(&mut self, method: &str, path: &str, body: &Value) -> Value {
         self.send(method, path, &[], body).granted()
     }
 
     /// The head of an answer, and the socket on which the rest comes.
-    pub fn open(mut self, path: &str, headers: &[(&str, &str)]) -> (Answer, BufReader<TcpStream>) {
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(
+        mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Answer, BufReader<TcpStream>), ClientError> {
         let bytes = request("GET", path, &self.address, &self.token, headers, &Value::Null);
-        self.reader.get_mut().write_all(&bytes).expect("the server reads");
-        let (status, head) = self.head();
-        (Answer { status, head, body: String::new() }, self.reader)
+        self.reader.get_mut().write_all(&bytes).map_err(|source| broken(&self.address, source))?;
+        let (status, head) = self.head()?;
+        Ok((Answer { status, head, body: String::new() }, self.reader))
     }
 
-    fn head(&mut self) -> (u16, String) {
+    fn malformed(&self) -> ClientError {
+        ClientError::Malformed { address: self.address.clone() }
+    }
+
+    fn head(&mut self) -> Result<(u16, String), ClientError> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            let read = self.reader.read_line(&mut head).expect("the server answers");
-            assert!(read > 0, "the server closed the connection: {head}");
+            let read = self.reader.read_line(&mut head).map_err(|source| broken(&self.address, source))?;
+            if read == 0 {
+                return Err(broken(&self.address, ErrorKind::UnexpectedEof.into()));
+            }
         }
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        (status.expect("a status"), head)
+        Ok((status.ok_or_else(|| self.malformed())?, head))
     }
 
-    fn answer(&mut self) -> Answer {
-        let (status, head) = self.head();
+    fn answer(&mut self) -> Result<Answer, ClientError> {
+        let (status, head) = self.head()?;
         let mut answer = Answer { status, head, body: String::new() };
         let length = answer.header("content-length").parse().unwrap_or(0);
         let mut body = vec![0; length];
-        self.reader.read_exact(&mut body).expect("a whole body");
-        answer.body = String::from_utf8(body).expect("text");
-        answer
+        self.reader.read_exact(&mut body).map_err(|source| broken(&self.address, source))?;
+        answer.body = String::from_utf8(body).map_err(|_| self.malformed())?;
+        Ok(answer)
     }
+}
+
+fn broken(address: &str, source: std::io::Error) -> ClientError {
+    ClientError::Broken { address: address.to_owned(), source }
 }

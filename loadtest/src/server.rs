@@ -1,8 +1,13 @@
 //! Our own server, whole, in a process of its own: log on disk, HTTP, feed. The process is the bench's own
 //! program, run again.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate::cli::ServeOptions;
@@ -11,9 +16,15 @@ use tidegate::first_token::Occasion;
 use tidegate::serve::serve as run_server;
 
 use crate::client::Client;
+use crate::problem::Problem;
+use crate::process::resident_kib;
 
 /// The argument that makes a bench the server: a directory for its data and settings as `name=value` follow.
 const MODE: &str = "--be-tidegate";
+/// What the server says before its address.
+const LISTENING: &str = "listening on http://";
+/// A process that has not said what is waited for so long after its start says nothing more.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the server until it is killed, if that is what the arguments ask for; to be called first.
 pub fn serve_if_asked(arguments: &[String]) -> Option<ExitCode> {
@@ -21,10 +32,15 @@ pub fn serve_if_asked(arguments: &[String]) -> Option<ExitCode> {
     if mode != MODE {
         return None;
     }
-    let mut given = vec![("listen", "127.0.0.1:0".to_owned()), ("data_dir", directory.clone())];
+    let data = PathBuf::from(directory);
+    end_with_parent(move || remove(&data));
+    let mut given = vec![("data_dir", directory.clone())];
     for text in settings {
         let (name, value) = text.split_once('=').expect("a setting is `name=value`");
         given.push((setting::find(name).expect("a setting of the server").path, value.to_owned()));
+    }
+    if given.iter().all(|(name, _)| *name != "listen") {
+        given.push(("listen", "127.0.0.1:0".to_owned()));
     }
     let options = ServeOptions { settings: given, ..ServeOptions::default() };
     let loaded = options.sources().load().expect("the settings are in order");
@@ -37,19 +53,68 @@ pub fn serve_if_asked(arguments: &[String]) -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// Starts this program again with other arguments, and gives its lines.
+/// Ends this process once the one that started it has ended, in whatever way: its end of the pipe is closed then.
+/// Does something before.
+pub fn end_with_parent(before: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        before();
+        std::process::exit(0);
+    });
+}
+
+/// Removes the data of a server that nobody will start again, and the folder around it if nothing else is in it.
+pub(crate) fn remove(data: &Path) {
+    // What cannot be removed stays behind in the folder for what is temporary.
+    let _ = std::fs::remove_dir_all(data);
+    let _ = data.parent().map(std::fs::remove_dir);
+}
+
+/// Starts this program again with other arguments, and gives its lines of the first minute. Its input stays open as
+/// long as this process lives.
 pub fn start_self(arguments: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
     let program = std::env::current_exe().expect("a running program has a file");
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // Ctrl-C is for this process alone: the other ends with it, and has to remove what it wrote before.
+    command.process_group(0);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         command.env_remove(name);
     }
     // What is measured needs no build that passed.
     command.env("TIDEGATE_GATE_ENFORCEMENT", "report");
     let mut process = command.spawn().expect("this program runs again");
-    let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
-    (process, lines.map_while(Result::ok))
+    let lines = lines_in_time(process.stdout.take().expect("it is piped"), START_PATIENCE);
+    (process, lines)
+}
+
+/// The lines that come within so long from now. Whoever reads waits no longer, whether the other end is still there or
+/// not.
+fn lines_in_time<R: Read + Send + 'static>(
+    from: R,
+    patience: Duration,
+) -> impl Iterator<Item = String> + use<R> {
+    let (lines, taken) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut read = BufReader::new(from).lines().map_while(Result::ok);
+        while read.next().is_some_and(|line| lines.send(line).is_ok()) {}
+    });
+    let deadline = Instant::now() + patience;
+    std::iter::from_fn(move || taken.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok())
+}
+
+/// Starts a floor: this program again with other arguments, which says first of all where it listens. One that does not
+/// in time is killed.
+pub(crate) fn start_floor(arguments: &[&str]) -> Result<(Child, SocketAddr), Problem> {
+    let (mut process, mut lines) = start_self(arguments);
+    let line = lines.next().unwrap_or_default();
+    if let Some(address) = word_after(&line, LISTENING).and_then(|address| address.parse().ok()) {
+        return Ok((process, address));
+    }
+    // It may have ended already.
+    let _ = process.kill();
+    let _ = process.wait();
+    Err(Problem::ended_early())
 }
 
 /// A running server; killed when dropped.
@@ -57,26 +122,57 @@ pub struct Server {
     process: Child,
     address: String,
     admin: String,
-    _directory: TempDir,
+    settings: Vec<String>,
+    directory: TempDir,
+}
+
+/// When a server went and came back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restarted {
+    pub(crate) killed: Instant,
+    pub(crate) listening: Instant,
 }
 
 impl Server {
     /// Starts one in a new directory, with settings as `name=value`.
     pub fn start(settings: &[&str]) -> Server {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("data");
-        let arguments = [&[MODE, path.to_str().expect("a plain path")], settings].concat();
-        let (process, lines) = start_self(&arguments);
+        Server::start_in(tempfile::tempdir().expect("a temporary directory"), settings)
+    }
+
+    /// The same in a directory, with the data that is in its `data`. One that ends instead of listening, or does not
+    /// listen within a minute, has no address.
+    pub fn start_in(directory: TempDir, settings: &[&str]) -> Server {
+        let settings: Vec<String> = settings.iter().copied().map(str::to_owned).collect();
+        let (process, mut lines) = run(&directory, &settings);
         let (mut address, mut admin) = (String::new(), String::new());
-        for line in lines {
-            let word = |mark: &str| Some(line.split_once(mark)?.1.split_whitespace().next()?.to_owned());
-            address = word("listening on http://").unwrap_or(address);
-            admin = word("admin token: ").unwrap_or(admin);
+        for line in &mut lines {
+            address = word_after(&line, LISTENING).unwrap_or(address);
+            admin = word_after(&line, "admin token: ").unwrap_or(admin);
             if !address.is_empty() && !admin.is_empty() {
                 break;
             }
         }
-        Server { process, address, admin, _directory: directory }
+        Server { process, address, admin, settings, directory }
+    }
+
+    /// Kills it as a machine that fails does, and starts it again with the same data at the same address.
+    ///
+    /// # Errors
+    /// When it ends instead of listening, or does not listen within a minute.
+    pub(crate) fn restart(&mut self) -> Result<Restarted, Problem> {
+        let ended = |source| Problem::Start(source);
+        let killed = Instant::now();
+        self.process.kill().map_err(ended)?;
+        self.process.wait().map_err(ended)?;
+        let mut settings = self.settings.clone();
+        settings.push(format!("listen={}", self.address));
+        let (process, mut lines) = run(&self.directory, &settings);
+        self.process = process;
+        let is_there = lines.any(|line| word_after(&line, LISTENING).is_some());
+        if is_there {
+            return Ok(Restarted { killed, listening: Instant::now() });
+        }
+        Err(Problem::ended_early())
     }
 
     /// Where it listens: `127.0.0.1:PORT`.
@@ -110,6 +206,17 @@ impl Server {
     }
 }
 
+fn run(directory: &TempDir, settings: &[String]) -> (Child, impl Iterator<Item = String> + use<>) {
+    let path = directory.path().join("data");
+    let mut arguments = vec![MODE, path.to_str().expect("a plain path")];
+    arguments.extend(settings.iter().map(String::as_str));
+    start_self(&arguments)
+}
+
+fn word_after(line: &str, mark: &str) -> Option<String> {
+    Some(line.split_once(mark)?.1.split_whitespace().next()?.to_owned())
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended already.
@@ -118,18 +225,26 @@ impl Drop for Server {
     }
 }
 
-/// The memory that a process holds, in KiB.
-pub fn resident_kib(process: u32) -> u64 {
-    status_kib(process, "VmRSS:")
-}
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
 
-/// The most memory that a process ever held, in KiB.
-pub fn peak_kib(process: u32) -> u64 {
-    status_kib(process, "VmHWM:")
-}
+    use super::*;
 
-fn status_kib(process: u32, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(name));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+    #[test]
+    fn who_says_nothing_is_not_waited_for_for_ever() {
+        let (silent, mut other) = UnixStream::pair().expect("two sockets");
+        other.write_all(b"starting\nlisten").expect("room for a few bytes");
+        let said: Vec<String> = lines_in_time(silent, Duration::from_millis(50)).collect();
+        // The other end is still open.
+        assert!(said.iter().all(|line| line == "starting"), "{said:?}");
+        other.write_all(b"ing").expect("room for a few bytes");
+    }
+
+    #[test]
+    fn what_is_said_in_time_is_there_to_its_end() {
+        let said: Vec<String> = lines_in_time(&b"one\ntwo\n"[..], START_PATIENCE).collect();
+        assert_eq!(said, ["one", "two"]);
+    }
 }

@@ -3,8 +3,10 @@
 mod api;
 pub mod ask;
 mod binary;
+pub mod callgrind;
 mod client;
 pub mod discount;
+pub mod instructions;
 mod patience;
 pub mod prerequisites;
 mod server;
@@ -13,7 +15,7 @@ pub mod simulation;
 mod tool;
 
 pub use api::{Api, Reply, encode};
-pub use binary::{cargo, tidegate};
+pub use binary::{Optimised, cargo, loadtest, optimised, tidegate};
 pub use client::{Client, Question, ask};
 pub use discount::Discount;
 pub use patience::{PATIENCE, eventually};

@@ -1,5 +1,6 @@
 //! A real server under test: its own process, port and folder.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,8 @@ pub struct Server {
     admin_token: String,
     said: Arc<Mutex<String>>,
     settings: Vec<(String, String)>,
+    /// What runs it: a program, and arguments before those of the server.
+    program: Vec<OsString>,
 }
 
 impl Server {
@@ -37,10 +40,17 @@ impl Server {
     /// When it does not come up.
     #[must_use]
     pub fn start_with(settings: &[(&str, &str)]) -> Server {
+        Server::start_by(vec![tidegate().into()], settings)
+    }
+
+    /// The same by another program: a binary of ours, or one that runs it, with arguments before those of the server.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_by(program: Vec<OsString>, settings: &[(&str, &str)]) -> Server {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        let settings =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Server::launch(folder, "127.0.0.1:0", settings, None)
+        Server::launch(folder, "127.0.0.1:0", owned(settings), None, program)
     }
 
     /// Kills the server without warning and starts it again in its folder, on its port.
@@ -82,7 +92,18 @@ impl Server {
             &listen,
             self.settings.clone(),
             Some(self.admin_token.clone()),
+            self.program.clone(),
         )
+    }
+
+    /// Starts a killed or stopped server again in its folder, by another program and with other settings.
+    ///
+    /// # Panics
+    /// When it does not come up again.
+    #[must_use]
+    pub fn restart_by(self, program: Vec<OsString>, settings: &[(&str, &str)]) -> Server {
+        let token = Some(self.admin_token.clone());
+        Server::launch(Arc::clone(&self.folder), "127.0.0.1:0", owned(settings), token, program)
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -141,9 +162,12 @@ impl Server {
         listen: &str,
         settings: Vec<(String, String)>,
         admin_token: Option<String>,
+        program: Vec<OsString>,
     ) -> Server {
-        let mut command = Command::new(tidegate());
+        let (name, before) = program.split_first().expect("a program has a name");
+        let mut command = Command::new(name);
         command
+            .args(before)
             .args(["serve", "--listen", listen, "--data-dir"])
             .arg(data_dir(&folder))
             .current_dir(folder.path());
@@ -162,8 +186,8 @@ impl Server {
         let (sender, lines) = channel();
         listen_to(process.stdout.take().expect("piped"), &said, sender.clone());
         listen_to(process.stderr.take().expect("piped"), &said, sender);
-        let mut server =
-            Server { process, folder, url: String::new(), admin_token: String::new(), said, settings };
+        let (url, token) = (String::new(), String::new());
+        let mut server = Server { process, folder, url, admin_token: token, said, settings, program };
         server.await_start(&lines, admin_token);
         server
     }
@@ -197,6 +221,10 @@ impl Drop for Server {
             eprintln!("--- the server said:\n{}", self.said());
         }
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn data_dir(folder: &TempDir) -> PathBuf {

@@ -5,7 +5,6 @@
 //! from one run and the first three are taken in turns, as machines differ and disks have moods. The
 //! directory (by default a temporary one) decides which disk is measured. Ends with 1 if a bar is missed.
 
-mod driver;
 mod floor;
 mod start;
 
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 use rollout_rules::ids::LogId;
 use tidegate::log::memory::MemoryLog;
 
-use driver::Driver;
+use tidegate_loadtest::driver::Driver;
 
 /// Turns of each contender, and changes in a turn: short ones, so that a mood of the disk meets all alike.
 const TURNS: usize = 100;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rollout_rules::ids::FlagKey;
 
 use crate::Report;
-use crate::driver::{Driver, app_key, create_flag};
+use tidegate_loadtest::driver::{Driver, app_key, create_flag};
 
 /// The argument with which this program measures a start.
 pub(crate) const MODE: &str = "--measure-start";

@@ -10,21 +10,18 @@
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
-mod floor;
-mod measure;
-mod ours;
 #[cfg(feature = "peers")]
 mod peers;
-mod world;
 
 use std::cell::Cell;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
-use measure::{Cost, Work};
 use tidegate_loadtest::figures;
-use world::{Engine, IN_LIST, LOOP, OFF, PEOPLE, ROLLOUT, RULES, looped};
+use tidegate_loadtest::in_process::measure::{self, Cost, Work};
+use tidegate_loadtest::in_process::world::{Engine as _, IN_LIST, LOOP, OFF, PEOPLE, ROLLOUT, RULES};
+use tidegate_loadtest::in_process::{Shown, are_right, floor, ours};
 
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
@@ -72,10 +69,10 @@ fn main() -> ExitCode {
         println!("{}", difference(scenario));
         return ExitCode::SUCCESS;
     }
-    let ours = Arc::new(ours::Tidegate::new());
+    let ours = Arc::new(ours::Tidegate::with_all());
     let engines: Vec<Box<dyn Shown>> = vec![
-        Box::new(floor::Plain::new()),
-        Box::new(floor::Extended::new()),
+        Box::new(floor::Plain::with_all()),
+        Box::new(floor::Extended::with_all()),
         Box::new(Arc::clone(&ours)),
         Box::new(ours::Counting::of(&ours)),
         #[cfg(feature = "peers")]
@@ -89,9 +86,7 @@ fn main() -> ExitCode {
     for engine in &engines {
         let shares = engine.shares();
         println!("| {} | {} |", engine.name(), shares.map(|share| format!("{share:.3}")).join(" | "));
-        let [off, rollout, rules, halves, list] = shares;
-        same &= off == 0.0 && rules == 1.0 && list == 0.5;
-        same &= (0.25..0.35).contains(&rollout) && (0.44..0.56).contains(&halves);
+        same &= are_right(shares);
     }
     let mut met = true;
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|start| name.starts_with(start));
@@ -174,7 +169,7 @@ fn of_a_process(scenario: &str) -> f64 {
 
 /// What counting an answer costs here, in nanoseconds.
 fn difference(name: &str) -> f64 {
-    let engine = Arc::new(ours::Tidegate::new());
+    let engine = Arc::new(ours::Tidegate::with_all());
     if name == OVER_HTTP {
         return over_http(&engine);
     }
@@ -250,37 +245,4 @@ fn noting<'w>(Calls(calls): &'w Calls, mut work: Work<'w>) -> Work<'w> {
 fn bar(text: &str, met: bool) -> bool {
     println!("{}: {text}", if met { "pass" } else { "FAIL" });
     met
-}
-
-/// An engine without its type, whose work is nevertheless compiled for it.
-trait Shown {
-    fn name(&self) -> &'static str;
-    fn shares(&self) -> [f64; 5];
-    fn work(&self, flag: Option<&'static str>) -> Work<'_>;
-}
-
-impl<E: Engine> Shown for E {
-    fn name(&self) -> &'static str {
-        Engine::name(self)
-    }
-
-    #[allow(clippy::cast_precision_loss, reason = "1,024 people")]
-    fn shares(&self) -> [f64; 5] {
-        let share = |flag: &str, wanted: fn(usize) -> bool| {
-            (0..PEOPLE).filter(|person| wanted(self.check(flag, *person))).count() as f64 / PEOPLE as f64
-        };
-        let on = |answer| answer > 0;
-        let first = |answer| answer == 1;
-        [share(OFF, on), share(ROLLOUT, on), share(RULES, on), share(RULES, first), share(IN_LIST, on)]
-    }
-
-    fn work(&self, flag: Option<&'static str>) -> Work<'_> {
-        match flag {
-            Some(flag) => Box::new(move |person| self.check(flag, person)),
-            None => {
-                let names: Vec<String> = looped().map(|(name, _)| name).collect();
-                Box::new(move |person| names.iter().map(|name| self.check(name, person)).sum())
-            }
-        }
-    }
 }

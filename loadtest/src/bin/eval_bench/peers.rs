@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use unleash_types::client_features::{ClientFeatures, Context};
 use unleash_yggdrasil::EngineState;
 
-use crate::world::{COUNTRIES, Engine, Kind, PEOPLE, RULES, SUFFIX, VERSION, flags, list, people};
+use tidegate_loadtest::in_process::world::{
+    COUNTRIES, Engine, Kind, PEOPLE, RULES, SUFFIX, VERSION, flags, list, people,
+};
 
 /// Unleash.
 pub(crate) struct Unleash {

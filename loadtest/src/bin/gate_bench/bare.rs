@@ -12,7 +12,7 @@ use actix_web::error::ErrorInternalServerError;
 use actix_web::{App, Error, HttpResponse, HttpServer, web};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
-use tidegate_loadtest::server::start_self;
+use tidegate_loadtest::server::{end_with_parent, start_self};
 
 /// The argument that makes this program the floor; a folder for its files follows.
 pub(crate) const MODE: &str = "--be-bare";
@@ -25,8 +25,13 @@ struct Kept {
     count: AtomicUsize,
 }
 
-/// Runs the floor: it says where it listens, and serves until it is killed.
+/// Runs the floor: it says where it listens, and serves until it is killed or nobody is left who started it.
 pub(crate) fn serve(folder: &str) -> ExitCode {
+    let written = PathBuf::from(folder);
+    end_with_parent(move || {
+        // What cannot be removed stays behind in the folder for what is temporary.
+        let _ = std::fs::remove_dir_all(written);
+    });
     let kept = web::Data::from(Arc::new(Kept { folder: PathBuf::from(folder), count: AtomicUsize::new(0) }));
     let app = move || App::new().app_data(kept.clone()).route("/", web::post().to(take));
     let server = HttpServer::new(app).workers(1).bind("127.0.0.1:0").expect("a free port");

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::form::Piece;
+use tidegate_loadtest::evidence::Piece;
 
 /// Just below what a piece may have.
 const LARGE_BYTES: usize = 10 * 1024 * 1024 - 1024;

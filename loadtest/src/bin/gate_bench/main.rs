@@ -8,8 +8,6 @@
 
 mod bare;
 mod checks;
-mod cores;
-mod form;
 mod large;
 mod shop;
 
@@ -18,11 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bare::Bare;
-use cores::Cores;
-use form::Piece;
 use serde_json::Value;
 use shop::{Shop, decide};
 use tidegate_loadtest::client::Client;
+use tidegate_loadtest::cores::Cores;
+use tidegate_loadtest::evidence::{self, Piece};
 use tidegate_loadtest::figures::{median, quantile};
 use tidegate_loadtest::server::serve_if_asked;
 
@@ -64,7 +62,7 @@ fn main() -> ExitCode {
     };
     let mut shop = Shop::start(&cores);
     let bare = cores.start(Bare::start);
-    let sets = [("of one build", form::build()), ("in every format", form::everything())];
+    let sets = [("of one build", evidence::build()), ("in every format", evidence::everything())];
     let decided =
         sets.iter().map(|(what, set)| decisions(&mut shop, &bare, what, set)).fold(true, |a, b| a & b);
     let (_, build) = &sets[0];
@@ -97,7 +95,7 @@ fn decisions(shop: &mut Shop, bare: &Bare, what: &str, set: &[Piece]) -> bool {
             }
         }
         for _ in 0..TURN_OF_DECISIONS {
-            let request = form::request("/", &bare.address, "", set, 0);
+            let request = evidence::request("/", &bare.address, "", set, 0);
             let (answer, us) = timed(|| floor.send_bytes(&request));
             assert_eq!(answer.status, 200, "the floor takes it: {answer:?}");
             theirs.push(us);

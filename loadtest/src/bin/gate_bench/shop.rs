@@ -2,17 +2,11 @@
 
 use serde_json::{Value, json};
 use tidegate_loadtest::client::{Client, request};
-use tidegate_loadtest::server::{Server, peak_kib, resident_kib};
-
-use crate::cores::Cores;
-use crate::form::{self, Piece};
-
-/// Where the gate is asked.
-const GATE: &str = "/v1/apps/shop/environments/live/gate";
-/// Who signs the evidence.
-const KEYS: [&str; 3] = ["ci-p256", "ci-ed25519", "gate-p256"];
-/// Everything that a key may sign.
-const ANYTHING: [&str; 6] = ["artifact", "provenance", "sbom", "test_result", "verification", "vex"];
+use tidegate_loadtest::cores::Cores;
+use tidegate_loadtest::evidence::{self, Piece};
+use tidegate_loadtest::gate;
+use tidegate_loadtest::process::{peak_kib, resident_kib};
+use tidegate_loadtest::server::Server;
 
 /// The server.
 pub(crate) struct Shop {
@@ -38,9 +32,7 @@ impl Shop {
         let patch = json!({"on": true, "exposure": 30, "serve": {"variant": "on"}});
         let state = "/v1/apps/shop/flags/checkout/environments/live";
         admin.send("PATCH", state, &[("if-match", &tag)], &patch).granted();
-        admin.call("PATCH", "/v1/apps/shop", &json!({"tier": 2}));
-        trust_keys(&mut admin);
-        name_source(&mut admin);
+        gate::prepare(&mut admin, "shop").expect("the gate takes its policy");
         let mut token = |scope: &str| {
             let wanted = json!({"scope": scope, "app": "shop", "environment": "live"});
             let token = admin.call("POST", "/v1/tokens", &wanted);
@@ -64,7 +56,7 @@ impl Shop {
     /// A request for a decision, with evidence that never came before.
     pub(crate) fn request(&mut self, pieces: &[Piece]) -> Vec<u8> {
         self.mark += 1;
-        form::request(GATE, self.server.address(), &self.ci, pieces, self.mark)
+        evidence::request(&gate::path("shop", "live"), self.server.address(), &self.ci, pieces, self.mark)
     }
 
     pub(crate) fn resident_kib(&self) -> u64 {
@@ -81,26 +73,4 @@ pub(crate) fn decide(pipeline: &mut Client, request: &[u8]) -> Value {
     let answer = pipeline.send_bytes(request).granted();
     assert!(answer["judgement"]["checks"].is_array(), "a decision says what was found: {answer}");
     answer
-}
-
-/// What the clean build was made from, by whom, and who may sign it.
-fn name_source(admin: &mut Client) {
-    let source = json!({
-        "repository": "https://github.com/example-org/discount", "repository_id": "100200300", "owner_id": "400500",
-        "builders": ["https://github.com/actions/runner/github-hosted"],
-        "build_types": ["https://actions.github.io/buildtypes/workflow/v1"],
-        "signers": KEYS, "refs": ["main"],
-    });
-    admin.call("PUT", "/v1/apps/shop/source", &json!({ "source": source }));
-}
-
-fn trust_keys(admin: &mut Client) {
-    let held = admin.send("GET", "/v1/gate/policy", &[], &Value::Null);
-    let tag = held.header("etag").to_owned();
-    let mut policy = held.granted()["policy"].clone();
-    let text = |path: &str| String::from_utf8(form::fixture(path)).expect("text");
-    let key = |name: &str| json!({"name": name, "pem": text(&format!("keys/{name}.pub.pem")), "signs": ANYTHING, "shared": true});
-    policy["trust"]["keys"] = KEYS.map(key).to_vec().into();
-    let changed = json!({ "policy": policy, "reason": "the keys of the evidence" });
-    admin.send("PUT", "/v1/gate/policy", &[("if-match", &tag)], &changed).granted();
 }

@@ -1,0 +1,218 @@
+//! How time and allocations are measured: CPU time of this thread, so that other work on the machine
+//! does not count, and a counting allocator.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use super::world::PEOPLE;
+use crate::figures::median;
+
+/// Samples for each scenario.
+const SAMPLES: usize = 151;
+/// CPU time of one sample, in nanoseconds: so short that a machine that changes its speed does so between
+/// rounds, and seldom within one.
+const SAMPLE_NS: f64 = 4e6;
+/// CPU time spent before the first sample, in nanoseconds.
+const WARM_UP_NS: f64 = 60e6;
+/// Pairs of samples for a difference.
+const PAIRS: usize = 4_000;
+/// CPU time of one of a pair, in nanoseconds.
+const PAIR_NS: f64 = 1e5;
+
+/// Counts allocations while asked to.
+pub struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[allow(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTING.load(Relaxed) {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+        }
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if COUNTING.load(Relaxed) {
+            ALLOCATIONS.fetch_add(1, Relaxed);
+        }
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[allow(unsafe_code, reason = "a system call")]
+fn clock(id: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer.
+    let done = unsafe { libc::clock_gettime(id, &raw mut time) };
+    debug_assert_eq!(done, 0, "Linux has these clocks");
+    time
+}
+
+/// CPU time of this thread, in nanoseconds.
+#[allow(clippy::cast_precision_loss, reason = "a run takes minutes")]
+fn cpu_ns() -> f64 {
+    let time = clock(libc::CLOCK_THREAD_CPUTIME_ID);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+/// Milliseconds since 1970 by the clock that is cheap to read.
+#[allow(clippy::cast_sign_loss, reason = "after 1970")]
+#[inline]
+pub fn coarse_ms() -> u64 {
+    let time = clock(libc::CLOCK_REALTIME_COARSE);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// What one scenario cost one engine.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// The middle sample.
+    pub median_ns: f64,
+    /// The sample that one in ten stays below.
+    pub p10_ns: f64,
+    /// The sample that nine in ten stay below.
+    pub p90_ns: f64,
+    /// Each call.
+    pub allocations: f64,
+}
+
+impl Cost {
+    /// How many times as long as `other` it takes, by the quietest tenth of the samples: whoever shares the
+    /// core only ever adds, and adds most to what keeps the core busiest.
+    pub fn times(&self, other: &Cost) -> f64 {
+        self.p10_ns / other.p10_ns
+    }
+}
+
+/// An engine's way of doing a scenario: is given a running number, and returns something that depends on
+/// the answer.
+pub type Work<'w> = Box<dyn FnMut(usize) -> usize + 'w>;
+
+/// Measures several ways of doing the same thing. Their samples take turns, so that whatever else
+/// happens on the machine happens to all.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "counts of calls"
+)]
+pub fn measure(works: &mut [Work<'_>]) -> Vec<Cost> {
+    let calls: Vec<usize> = works.iter_mut().map(|work| calibrate(work, SAMPLE_NS)).collect();
+    let mut samples = vec![Vec::with_capacity(SAMPLES); works.len()];
+    for _ in 0..SAMPLES {
+        for ((work, calls), samples) in works.iter_mut().zip(&calls).zip(&mut samples) {
+            samples.push(sample(work, 0, *calls));
+        }
+    }
+    let allocations: Vec<f64> = works.iter_mut().map(|work| count_allocations(work)).collect();
+    samples
+        .into_iter()
+        .zip(allocations)
+        .map(|(mut samples, allocations)| {
+            samples.sort_by(f64::total_cmp);
+            let at = |share: f64| samples[((SAMPLES - 1) as f64 * share).round() as usize];
+            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations }
+        })
+        .collect()
+}
+
+/// What a call of each takes, in nanoseconds, in so many pairs of samples; who goes first is another each time.
+pub fn pairs(one: &mut Work<'_>, other: &mut Work<'_>, count: usize) -> Vec<(f64, f64)> {
+    let calls = [calibrate(one, SAMPLE_NS), calibrate(other, SAMPLE_NS)];
+    let pair = |pair: usize| {
+        if pair.is_multiple_of(2) {
+            let one = sample(one, 0, calls[0]);
+            (one, sample(other, 0, calls[1]))
+        } else {
+            let other = sample(other, 0, calls[1]);
+            (sample(one, 0, calls[0]), other)
+        }
+    };
+    (0..count).map(pair).collect()
+}
+
+/// What a call takes, in nanoseconds of CPU time of this thread, until it is told that it is enough.
+pub fn until(work: &dyn Fn(usize) -> usize, is_enough: &dyn Fn() -> bool) -> f64 {
+    let (start, mut calls) = (cpu_ns(), 0);
+    while !is_enough() {
+        for person in 0..PEOPLE {
+            black_box(work(black_box(person)));
+        }
+        calls += PEOPLE;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "counts of calls")]
+    let each = (cpu_ns() - start) / calls.max(1) as f64;
+    each
+}
+
+/// How much longer a call of `with` takes than one of `without`, in nanoseconds: the middle one of the differences of
+/// many pairs, each so short that the machine seldom changes within it. A few nanoseconds drown in what it does
+/// from one sample of [`measure`] to the next.
+pub fn difference(without: &mut Work<'_>, with: &mut Work<'_>) -> f64 {
+    let calls = calibrate(without, PAIR_NS).max(calibrate(with, PAIR_NS));
+    let pairs = (0..PAIRS).map(|pair| {
+        let from = pair * calls;
+        if pair % 2 == 0 {
+            let without = sample(without, from, calls);
+            sample(with, from, calls) - without
+        } else {
+            let with = sample(with, from, calls);
+            with - sample(without, from, calls)
+        }
+    });
+    median(&pairs.collect::<Vec<f64>>())
+}
+
+/// CPU time of a call, in nanoseconds, on average of so many from a running number on.
+#[allow(clippy::cast_precision_loss, reason = "counts of calls")]
+fn sample(work: &mut Work<'_>, from: usize, calls: usize) -> f64 {
+    let start = cpu_ns();
+    for call in from..from + calls {
+        black_box(work(black_box(call)));
+    }
+    (cpu_ns() - start) / calls as f64
+}
+
+/// Warms up and finds how many calls make a sample of this length.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "counts of calls"
+)]
+fn calibrate(work: &mut Work<'_>, sample_ns: f64) -> usize {
+    let start = cpu_ns();
+    let mut calls = 0;
+    while cpu_ns() - start < WARM_UP_NS {
+        for _ in 0..64 {
+            black_box(work(black_box(calls)));
+            calls += 1;
+        }
+    }
+    let each = (cpu_ns() - start) / calls as f64;
+    ((sample_ns / each) as usize).max(3)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of allocations")]
+fn count_allocations(work: &mut Work<'_>) -> f64 {
+    const CALLS: usize = 1024;
+    ALLOCATIONS.store(0, Relaxed);
+    COUNTING.store(true, Relaxed);
+    for call in 0..CALLS {
+        black_box(work(black_box(call)));
+    }
+    COUNTING.store(false, Relaxed);
+    ALLOCATIONS.load(Relaxed) as f64 / CALLS as f64
+}

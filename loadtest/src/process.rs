@@ -1,0 +1,115 @@
+//! What the system knows of a process and of a core.
+
+use std::collections::BTreeMap;
+use std::fs::read_to_string;
+
+/// The memory that a process holds, in KiB; 0 if it has ended.
+pub fn resident_kib(process: u32) -> u64 {
+    status_kib(process, "VmRSS:")
+}
+
+/// The most memory that a process ever held, in KiB; 0 if it has ended.
+pub fn peak_kib(process: u32) -> u64 {
+    status_kib(process, "VmHWM:")
+}
+
+fn status_kib(process: u32, name: &str) -> u64 {
+    let status = read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+}
+
+/// The time that each thread of a process has had on a core.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct CpuTime {
+    /// The threads by their numbers, with nanoseconds.
+    threads: BTreeMap<u32, u64>,
+}
+
+impl CpuTime {
+    /// Of a process; nothing if it has ended.
+    pub(crate) fn of(process: u32) -> CpuTime {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+        let of = |task: std::fs::DirEntry| {
+            let thread = task.file_name().to_str()?.parse().ok()?;
+            let schedule = read_to_string(task.path().join("schedstat")).ok()?;
+            Some((thread, schedule.split_whitespace().next()?.parse().ok()?))
+        };
+        CpuTime { threads: tasks.filter_map(of).collect() }
+    }
+
+    /// The nanoseconds of all threads since an earlier look; none if they are not the same: what a thread had that has
+    /// ended is lost.
+    pub(crate) fn ns_since(&self, earlier: &CpuTime) -> Option<u64> {
+        let are_same = self.threads.keys().eq(earlier.threads.keys());
+        let sum = |time: &CpuTime| time.threads.values().sum::<u64>();
+        are_same.then(|| sum(self).saturating_sub(sum(earlier)))
+    }
+}
+
+/// Where the time of a core went since the machine started, in ticks of the system's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct CoreTime {
+    busy: u64,
+    stolen: u64,
+    all: u64,
+}
+
+impl CoreTime {
+    /// Of a core by its number; nothing where the system does not tell.
+    pub(crate) fn of(core: usize) -> CoreTime {
+        CoreTime::read(&read_to_string("/proc/stat").unwrap_or_default(), core).unwrap_or_default()
+    }
+
+    fn read(stat: &str, core: usize) -> Option<CoreTime> {
+        let name = format!("cpu{core}");
+        let line = stat.lines().find(|line| line.split(' ').next() == Some(&name))?;
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).map_while(|text| text.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal; guests' time is in user and nice already.
+        let [user, nice, system, idle, waiting, irq, soft_irq, stolen] = *ticks.first_chunk::<8>()?;
+        let busy = user + nice + system + irq + soft_irq;
+        Some(CoreTime { busy, stolen, all: busy + idle + waiting + stolen })
+    }
+
+    /// The shares since an earlier look at the same core: how long it was busy, and how long the hypervisor had it.
+    pub(crate) fn shares_since(&self, earlier: &CoreTime) -> Option<(f64, f64)> {
+        let all = self.all.checked_sub(earlier.all).filter(|all| *all > 0)?;
+        #[allow(clippy::cast_precision_loss, reason = "ticks of minutes")]
+        let share = |now: u64, then: u64| now.saturating_sub(then) as f64 / all as f64;
+        Some((share(self.busy, earlier.busy), share(self.stolen, earlier.stolen)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_a_core_are_of_the_time_between_two_looks() {
+        let before = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 0 50 800 10 0 0 0 0 0\ncpu10 1 1 1 1 1 1 1 1 0 0";
+        let after = "cpu0 140 5 60 830 10 0 5 10 0 0\n";
+        let [before, after] = [before, after].map(|stat| CoreTime::read(stat, 0).expect("a line for it"));
+        let (busy, stolen) = after.shares_since(&before).expect("time has passed");
+        assert!((busy - 0.6).abs() < 1e-9 && (stolen - 0.1).abs() < 1e-9, "{busy} {stolen}");
+        assert_eq!(after.shares_since(&after), None);
+        assert_eq!(CoreTime::read("cpu0 1 2 3", 0), None);
+        assert_eq!(CoreTime::read("cpu1 1 2 3 4 5 6 7 8", 0), None);
+    }
+
+    #[test]
+    fn this_process_has_used_time_and_memory() {
+        let own = std::process::id();
+        assert!(resident_kib(own) > 0 && peak_kib(own) >= resident_kib(own));
+        assert_eq!((CpuTime::of(u32::MAX), resident_kib(u32::MAX)), (CpuTime::default(), 0));
+        assert!(CpuTime::of(own).ns_since(&CpuTime::default()).is_none(), "it has threads");
+    }
+
+    #[test]
+    fn time_of_threads_is_told_only_while_they_are_the_same() {
+        let at = |threads: &[(u32, u64)]| CpuTime { threads: threads.iter().copied().collect() };
+        let before = at(&[(7, 100), (8, 50)]);
+        assert_eq!(at(&[(7, 130), (8, 60)]).ns_since(&before), Some(40));
+        assert_eq!(at(&[(7, 130)]).ns_since(&before), None);
+        assert_eq!(at(&[(7, 130), (9, 1)]).ns_since(&before), None);
+    }
+}
