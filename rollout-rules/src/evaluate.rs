@@ -101,8 +101,7 @@ pub fn evaluate_all<'a>(
     now: UnixMs,
 ) -> impl Iterator<Item = Answer<'a>> {
     let set = *flags;
-    let sorted = set.environment.flags.sorted();
-    sorted.into_iter().filter_map(move |flag| evaluate_flag(&set, flag, context, now))
+    set.environment.flags.sorted().iter().filter_map(move |flag| evaluate_flag(&set, flag, context, now))
 }
 
 /// One check. Law 8 gives the order: kill of everything, of the app, of the flag, guardrail or budget,

@@ -4,6 +4,7 @@
 //! shard. As it grows the shards double, so that a change copies at most one of about [`SHARD`] items,
 //! however large the table is. Readers of the old table keep it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +14,7 @@ use core::hash::{BuildHasher, Hasher};
 #[cfg(not(target_arch = "wasm32"))]
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use once_cell::race::OnceBox;
 
 use crate::compile::CompiledFlag;
 use crate::tally::Numbering;
@@ -216,6 +218,8 @@ impl<T: Item> Shards<T> {
 pub struct FlagTable {
     flags: Shards<Arc<CompiledFlag>>,
     numbering: Numbering,
+    /// All by key, from when somebody asks for them so. A table that was changed begins anew.
+    sorted: Arc<OnceBox<Vec<Arc<CompiledFlag>>>>,
 }
 
 impl FlagTable {
@@ -241,7 +245,11 @@ impl FlagTable {
     pub fn with_all(&self, flags: impl IntoIterator<Item = Arc<CompiledFlag>>) -> FlagTable {
         let mut numbering = self.numbering.clone();
         let numbered = flags.into_iter().map(|flag| self.numbered(flag, &mut numbering));
-        FlagTable { flags: self.flags.changed(numbered, []), numbering }
+        FlagTable::of(self.flags.changed(numbered, []), numbering)
+    }
+
+    fn of(flags: Shards<Arc<CompiledFlag>>, numbering: Numbering) -> FlagTable {
+        FlagTable { flags, numbering, sorted: Arc::default() }
     }
 
     /// A table of these flags and no others. What is counted of them goes on where this one counts it.
@@ -249,13 +257,13 @@ impl FlagTable {
     pub fn of_only(&self, flags: impl IntoIterator<Item = Arc<CompiledFlag>>) -> FlagTable {
         let mut numbering = self.numbering.clone();
         let numbered = flags.into_iter().map(|flag| self.numbered(flag, &mut numbering));
-        FlagTable { flags: Shards::default().changed(numbered, []), numbering }
+        FlagTable::of(Shards::default().changed(numbered, []), numbering)
     }
 
     /// The table without this flag. Copies at most one shard.
     #[must_use]
     pub fn without(&self, key: &str) -> FlagTable {
-        FlagTable { flags: self.flags.changed([], [key]), numbering: self.numbering.clone() }
+        FlagTable::of(self.flags.changed([], [key]), self.numbering.clone())
     }
 
     fn numbered(&self, mut flag: Arc<CompiledFlag>, numbering: &mut Numbering) -> Arc<CompiledFlag> {
@@ -293,11 +301,13 @@ impl FlagTable {
         self.flags.iter()
     }
 
-    /// All flags by key.
-    pub fn sorted(&self) -> Vec<&Arc<CompiledFlag>> {
-        let mut flags: Vec<_> = self.iter().collect();
-        sort_by(&mut flags, |a, b| a.key().cmp(b.key()));
-        flags
+    /// All flags by key. They are put in order once for a table, and the order is kept with it.
+    pub fn sorted(&self) -> &[Arc<CompiledFlag>] {
+        self.sorted.get_or_init(|| {
+            let mut flags: Vec<_> = self.iter().cloned().collect();
+            sort_by(&mut flags, |a, b| a.key().cmp(b.key()));
+            Box::new(flags)
+        })
     }
 }
 

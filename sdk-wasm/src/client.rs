@@ -220,7 +220,7 @@ impl Core {
                 entry.flag = None;
                 entry.changed = self.version;
             }
-            flags.sorted().into_iter().for_each(|flag| self.put(flag.key(), Some(Arc::clone(flag))));
+            flags.sorted().iter().for_each(|flag| self.put(flag.key(), Some(Arc::clone(flag))));
         } else {
             applied.flags.iter().for_each(|key| self.put(key, flags.get(key.as_str()).cloned()));
         }

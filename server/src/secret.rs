@@ -1,5 +1,7 @@
 //! The secret text of tokens: how it is drawn, read and compared. The log keeps only its hash.
 
+use std::cell::Cell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollout_rules::governance::Scope;
@@ -9,6 +11,8 @@ use subtle::ConstantTimeEq as _;
 /// Longest secret text that is looked at, in bytes.
 pub const MAX_SECRET_BYTES: usize = 128;
 const ID_LETTERS: usize = 12;
+/// What a letter of the alphabet tells apart.
+const BITS_OF_A_LETTER: usize = 5;
 const SECRET_BYTES: usize = 32;
 const SECRET_LETTERS: usize = 43;
 /// Lower-case base 32 without the letters that people mix up.
@@ -57,6 +61,24 @@ pub fn random_id() -> String {
     letters(rand::random())
 }
 
+/// Ids of the form of [`random_id`], each the next one after the last. They begin at one that is drawn, of as many as
+/// letters tell apart, so that no two sources are likely ever to give the same.
+pub struct Ids(Cell<u64>);
+
+impl Ids {
+    /// A source of its own.
+    pub fn from_a_random_one() -> Ids {
+        Ids(Cell::new(rand::random()))
+    }
+
+    /// The next one's letters, which are ASCII.
+    pub fn next_id(&self) -> [u8; ID_LETTERS] {
+        let number = self.0.get();
+        self.0.set(number.wrapping_add(1));
+        std::array::from_fn(|place| ALPHABET[(number >> (BITS_OF_A_LETTER * place) & 31) as usize])
+    }
+}
+
 /// Twelve letters that are always the same for a text, and others for another one.
 pub fn id_from(text: &str) -> String {
     let mut bytes = [0; ID_LETTERS];
@@ -95,6 +117,16 @@ mod tests {
             assert!(matches(&one.text, &one.hash));
             assert!(!matches(&other.text, &one.hash));
         }
+    }
+
+    #[test]
+    fn ids_of_a_source_are_all_different_and_have_the_form_of_random_ones() {
+        let (ids, other) = (Ids::from_a_random_one(), Ids::from_a_random_one());
+        let text = |ids: &Ids| String::from_utf8(ids.next_id().to_vec()).unwrap();
+        let mut seen: Vec<String> = (0..2_000).flat_map(|_| [text(&ids), text(&other)]).collect();
+        assert!(seen.iter().all(|id| id.len() == random_id().len() && TokenId::new(id).is_ok()));
+        seen.sort();
+        assert!(seen.windows(2).all(|two| two[0] != two[1]));
     }
 
     #[test]

@@ -54,7 +54,10 @@ impl Telemetry {
 
 fn describe() {
     metrics::describe_counter!("tidegate_http_requests_total", "Requests by route, method and status.");
-    metrics::describe_histogram!("tidegate_http_request_seconds", "Time from request to answer, by route.");
+    metrics::describe_histogram!(
+        "tidegate_http_request_seconds",
+        "Time from request to answer, by route; of plain checks, from the end of their body."
+    );
     metrics::describe_counter!("tidegate_checks_total", "Flags evaluated over OFREP.");
     metrics::describe_counter!(
         "tidegate_exposures_total",
@@ -160,9 +163,19 @@ pub fn start_log(level: LogLevel, format: LogFormat) {
     };
 }
 
-struct Series {
+/// Where the requests of one route, method and status are counted. Cheap to clone.
+#[derive(Clone)]
+pub struct Series {
     requests: Counter,
     seconds: Histogram,
+}
+
+impl Series {
+    /// Counts a request.
+    pub fn record(&self, took: Duration) {
+        self.requests.increment(1);
+        self.seconds.record(took);
+    }
 }
 
 /// Counts requests, checks and commands, with the handles of each series looked up once.
@@ -181,20 +194,32 @@ impl Traffic {
     /// Counts a request. `route` is the pattern, never the path: paths have no bound.
     pub fn record(&self, route: Option<String>, method: &'static str, status: u16, took: Duration) {
         let key = (route.unwrap_or_else(|| "none".to_owned()), method, status);
-        if let Some(series) = self.series.get(&key) {
-            series.requests.increment(1);
-            series.seconds.record(took);
-            return;
+        let known = self.series.get(&key).map(|series| series.record(took));
+        if known.is_none()
+            && let Some(series) = self.begin(key)
+        {
+            series.record(took);
         }
+    }
+
+    /// Where the requests of a route are counted, for whoever counts many; none where there are as many series as are
+    /// told apart.
+    pub fn series(&self, route: &'static str, method: &'static str, status: u16) -> Option<Series> {
+        let key = (route.to_owned(), method, status);
+        let known = self.series.get(&key).map(|series| series.clone());
+        known.or_else(|| self.begin(key))
+    }
+
+    fn begin(&self, key: (String, &'static str, u16)) -> Option<Series> {
         if self.series.len() >= MAX_SERIES {
-            return;
+            return None;
         }
         let (route, method, status) = key.clone();
         let requests = counter!("tidegate_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string());
         let seconds = histogram!("tidegate_http_request_seconds", "route" => route, "method" => method);
-        requests.increment(1);
-        seconds.record(took);
-        self.series.insert(key, Series { requests, seconds });
+        let series = Series { requests, seconds };
+        self.series.insert(key, series.clone());
+        Some(series)
     }
 
     /// Counts flags that were evaluated for an OFREP answer.

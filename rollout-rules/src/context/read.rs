@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::{
@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<Attribute, A::Error> {
         let mut object = Vec::new();
-        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+        while let Some(FieldName(name)) = fields.next_key()? {
             self.spend(name.len())?;
             let value = fields.next_value_seed(self.inner())?;
             object.push((Box::from(&*name), value));
@@ -139,6 +139,31 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
+/// The name of a field, copied only where it is written otherwise than it is.
+struct FieldName<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for FieldName<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<FieldName<'de>, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = FieldName<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<FieldName<'de>, E> {
+                Ok(FieldName(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<FieldName<'de>, E> {
+                Ok(FieldName(Cow::Owned(String::from(text))))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 /// A name that several fields have.
 fn repeated(fields: &[(Box<str>, Attribute)]) -> Option<Box<str>> {
     let mut names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
@@ -146,7 +171,7 @@ fn repeated(fields: &[(Box<str>, Attribute)]) -> Option<Box<str>> {
     names.windows(2).find(|two| two[0] == two[1]).map(|two| Box::from(two[0]))
 }
 
-impl<'de> serde::Deserialize<'de> for Context {
+impl<'de> Deserialize<'de> for Context {
     /// Reads OFREP's context object: `targetingKey` and attributes beside it. An object that names something
     /// twice is refused.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
@@ -162,15 +187,13 @@ impl<'de> serde::Deserialize<'de> for Context {
                 let mut left = MAX_CONTEXT_BYTES;
                 let mut context = Context::default();
                 let mut has_key = false;
-                while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
-                    let is_key = name == TARGETING_KEY;
-                    let known = if is_key { has_key } else { context.get(&name).is_some() };
-                    has_key |= is_key;
-                    if known {
+                while let Some(FieldName(name)) = fields.next_key()? {
+                    // Attributes that are there already are found as they are added.
+                    if name == TARGETING_KEY && core::mem::replace(&mut has_key, true) {
                         return Err(A::Error::custom(ContextError::Repeated(Box::from(&*name))));
                     }
                     let value = fields.next_value_seed(Reader { left: &mut left, depth: 1 })?;
-                    context.insert(&name, value).map_err(A::Error::custom)?;
+                    context.add(&name, value).map_err(A::Error::custom)?;
                 }
                 Ok(context)
             }

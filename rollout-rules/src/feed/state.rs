@@ -126,7 +126,7 @@ impl ClientState {
 
     /// The keys of the flags, in order.
     pub fn flag_keys(&self) -> impl Iterator<Item = &FlagKey> {
-        self.environment.flags.sorted().into_iter().map(|flag| flag.key())
+        self.environment.flags.sorted().iter().map(|flag| flag.key())
     }
 
     /// The kills that wait for the log.
@@ -153,13 +153,7 @@ impl ClientState {
             ends_at: self.environment.ends_at,
             everything: self.everything.clone(),
             app_kills: self.app_kills.clone(),
-            flags: self
-                .environment
-                .flags
-                .sorted()
-                .into_iter()
-                .map(|flag| Arc::new(self.served(flag)))
-                .collect(),
+            flags: self.environment.flags.sorted().iter().map(|flag| Arc::new(self.served(flag))).collect(),
             segments: served_segments,
             overlays: self.overlays.clone(),
         };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{FromRequest, HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -127,12 +127,21 @@ fn too_large(limit: usize) -> Problem {
 
 /// The media type of a body, without its parameters; none: it says nothing.
 fn media_type(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(header::CONTENT_TYPE)?;
-    Some(value.to_str().unwrap_or("").split(';').next().unwrap_or("").trim())
+    request.headers().get(header::CONTENT_TYPE).map(named)
+}
+
+fn named(content_type: &HeaderValue) -> &str {
+    content_type.to_str().unwrap_or("").split(';').next().unwrap_or("").trim()
+}
+
+/// Whether a body of this type is JSON, whatever its parameters.
+pub(super) fn is_json(content_type: &HeaderValue) -> bool {
+    const JSON: &str = "application/json";
+    content_type == JSON || named(content_type).eq_ignore_ascii_case(JSON)
 }
 
 fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
-    if media_type(request).is_none_or(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
+    if request.headers().get(header::CONTENT_TYPE).is_none_or(is_json) {
         return Ok(());
     }
     let detail = "send the body as JSON, with the header `Content-Type: application/json`";

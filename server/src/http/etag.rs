@@ -1,5 +1,7 @@
 //! What names a state of the flags: the same tag means the same answers.
 
+use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
+
 use actix_web::http::header::{self, HeaderName};
 use rollout_rules::ids::{AppKey, EnvKey, KillId, LogId, Revision};
 use rollout_rules::time::UnixMs;
@@ -41,13 +43,11 @@ fn hash_configuration(
 }
 
 fn written(hash: Sha256) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(TAG_BYTES * 2);
-    for byte in &hash.finalize()[..TAG_BYTES] {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hash.finalize()[..TAG_BYTES].iter().flat_map(|byte| digits(*byte).map(char::from)).collect()
+}
+
+fn digits(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)])
 }
 
 /// The tag of what an environment serves at a moment, whoever asks.
@@ -62,25 +62,59 @@ pub fn configuration(
     written(hash_configuration(log, app, environment, revision, boundary, overlays))
 }
 
-/// The tag of what one context is served: as [`configuration`], with the context as it was sent, and with
-/// whose event stream stands in the answer.
-#[allow(clippy::too_many_arguments, reason = "each is a part that answers depend on")]
-pub fn bulk(
-    log: &LogId,
-    app: &AppKey,
-    environment: &EnvKey,
-    revision: Revision,
-    boundary: UnixMs,
-    overlays: &[KillId],
-    stream: &str,
-    context: &[u8],
-) -> String {
-    let mut hash = hash_configuration(log, app, environment, revision, boundary, overlays);
-    hash.update(b"\n");
-    hash.update(stream);
-    hash.update(b"\n");
-    hash.update(context);
-    written(hash)
+/// Names the answers to a token's bodies while nothing changes besides them. Only for one process: the key is drawn at its
+/// start.
+#[derive(Clone)]
+pub struct BodyTags(DefaultHasher);
+
+impl BodyTags {
+    /// As [`configuration`], with whose event stream stands in the answers. The key has to be the same for all.
+    #[allow(clippy::too_many_arguments, reason = "each is a part that answers depend on")]
+    pub fn new(
+        key: &RandomState,
+        log: &LogId,
+        app: &AppKey,
+        environment: &EnvKey,
+        revision: Revision,
+        boundary: UnixMs,
+        overlays: &[KillId],
+        stream: &str,
+    ) -> BodyTags {
+        let mut state = hash_configuration(log, app, environment, revision, boundary, overlays);
+        state.update(b"\n");
+        state.update(stream);
+        let mut hash = key.build_hasher();
+        hash.write(&state.finalize());
+        BodyTags(hash)
+    }
+
+    /// The tag of what a body is answered, taken as it was sent, context and all. 128 bits of a keyed hash: clients cannot
+    /// look for two bodies that share one.
+    pub fn of(&self, body: &[u8]) -> BodyTag {
+        let mut hash = self.0.clone();
+        hash.write(body);
+        let halves = [0, 1].map(|half| {
+            let mut hash = hash.clone();
+            hash.write_u8(half);
+            hash.finish().to_be_bytes()
+        });
+        let mut text = [0; TAG_BYTES * 2];
+        for (place, byte) in halves.as_flattened().iter().enumerate() {
+            [text[2 * place], text[2 * place + 1]] = digits(*byte);
+        }
+        BodyTag(text)
+    }
+}
+
+/// The tag of what a body is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTag([u8; TAG_BYTES * 2]);
+
+impl BodyTag {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
 }
 
 /// The tag of what a page is told for a context, which is hashed as it was sent.
@@ -115,13 +149,20 @@ pub fn with_end(tag: &str, until: UnixMs) -> String {
 /// The first tag of an `If-None-Match` that names an answer with this tag whose event stream can still be
 /// opened. A 304 brings no new address of one, so whoever holds only a dead one needs a whole answer.
 pub fn still_good<'h>(header: &'h str, tag: &str, now: UnixMs) -> Option<&'h str> {
-    given(header).find(|given| {
-        given.split_once('.').is_some_and(|(state, until)| {
-            let is_hex = until.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let until = u64::from_str_radix(until, 16).ok().filter(|_| is_hex);
-            state == tag && until.is_some_and(|until| now < UnixMs(until))
-        })
-    })
+    given(header).find(|given| is_still_good(given.as_bytes(), tag, now))
+}
+
+/// Whether an `If-None-Match` is such a tag as it was given, and nothing besides.
+pub fn is_given_back(header: &[u8], tag: &str, now: UnixMs) -> bool {
+    let given = header.strip_prefix(b"\"").and_then(|header| header.strip_suffix(b"\""));
+    given.is_some_and(|given| is_still_good(given, tag, now))
+}
+
+fn is_still_good(given: &[u8], tag: &str, now: UnixMs) -> bool {
+    let until = given.strip_prefix(tag.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
+    let until = until.filter(|until| until.iter().all(u8::is_ascii_hexdigit));
+    let until = until.and_then(|until| u64::from_str_radix(std::str::from_utf8(until).ok()?, 16).ok());
+    until.is_some_and(|until| now < UnixMs(until))
 }
 
 /// The tags in an `If-None-Match`, without quotes; weak and strong forms are the same here. `*` is none:
@@ -145,8 +186,10 @@ mod tests {
         let log = LogId::new("log").unwrap();
         let (app, environment) = (AppKey::new("shop").unwrap(), EnvKey::new("production").unwrap());
         let kill = [KillId::new("k").unwrap()];
-        let tag = |revision, boundary, overlays: &[KillId], stream: &str, context: &[u8]| {
-            bulk(&log, &app, &environment, Revision(revision), UnixMs(boundary), overlays, stream, context)
+        let key = RandomState::new();
+        let tag = |revision, boundary, overlays: &[KillId], stream: &str, body: &[u8]| {
+            let (revision, boundary) = (Revision(revision), UnixMs(boundary));
+            BodyTags::new(&key, &log, &app, &environment, revision, boundary, overlays, stream).of(body)
         };
         let all = [
             tag(1, 0, &[], "s", b"{}"),
@@ -160,6 +203,7 @@ mod tests {
             assert!(!all[..index].contains(one), "{index}");
         }
         assert_eq!(tag(1, 0, &[], "s", b"{}"), all[0]);
+        assert_eq!(all[0].as_str().len(), TAG_BYTES * 2);
     }
 
     #[test]
@@ -169,6 +213,13 @@ mod tests {
         assert_eq!(good("b.21"), Some("b.21"));
         for bad in ["*", "\"bb.21\"", "\"b\"", "\"b.20\"", "\"b.\"", "\"b.x\"", ""] {
             assert_eq!(good(bad), None, "{bad}");
+        }
+        let back = |header: &str| is_given_back(header.as_bytes(), "b", UnixMs(0x20));
+        assert!(back("\"b.21\""));
+        for other in
+            ["b.21", "W/\"b.21\"", "\"a.21\", \"b.21\"", "\"\"b.21\"\"", "\"b.20\"", "\"b.+21\"", "\"", ""]
+        {
+            assert!(!back(other), "{other}");
         }
         assert_eq!(still_good(&with_end("b", UnixMs(0x21)), "b", UnixMs(0x20)), Some("b.21"));
         assert_eq!(revision("\"12\""), Some(Revision(12)));

@@ -20,7 +20,8 @@ use super::kept_body::KeptBody;
 use super::problem::{self, Problem};
 use crate::secret;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that names a request.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from the caller, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 const ALLOWED_HEADERS: &str =
@@ -234,10 +235,11 @@ fn preflight(request: ServiceRequest, allowed: bool) -> ServiceResponse<BoxBody>
 }
 
 /// A place among the requests under way; given back when dropped.
-struct InFlight<'c>(&'c AtomicUsize);
+pub(super) struct InFlight<'c>(&'c AtomicUsize);
 
 impl<'c> InFlight<'c> {
-    fn enter(count: &'c AtomicUsize, most: usize, always: bool) -> Option<InFlight<'c>> {
+    /// Takes a place; none if all are taken, unless one is `always` given.
+    pub(super) fn enter(count: &'c AtomicUsize, most: usize, always: bool) -> Option<InFlight<'c>> {
         let before = count.fetch_add(1, Ordering::Relaxed);
         let place = InFlight(count);
         (always || before < most).then_some(place)

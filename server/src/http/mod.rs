@@ -9,6 +9,7 @@ pub mod auth;
 pub mod backup;
 mod backup_files;
 pub mod body;
+mod checks;
 pub mod clients;
 pub mod commands;
 pub mod contract;
@@ -92,12 +93,13 @@ pub async fn run(
     let data = web::Data::clone(&shared);
     let settings = &shared.settings;
     let server = HttpServer::new(move || {
-        App::new()
+        let app = App::new()
             .app_data(web::Data::clone(&data))
             .app_data(routes::path_config())
             .wrap(middleware::from_fn(guard::guard))
             .configure(routes::routes)
-            .default_service(web::to(routes::nothing_here))
+            .default_service(web::to(routes::nothing_here));
+        checks::in_front_of(app, web::Data::clone(&data))
     })
     .workers(workers)
     .max_connections(settings.max_connections.div_ceil(workers))

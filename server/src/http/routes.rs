@@ -145,8 +145,8 @@ pub(super) fn places() -> Vec<Place> {
 
 fn checks(config: &mut Places) {
     config
-        .service(at!("/ofrep/v1/evaluate/flags", POST ofrep::bulk::evaluate_flags))
-        .service(at!("/ofrep/v1/evaluate/flags/{key:.*}", POST ofrep::single::evaluate_flag))
+        .service(at!(ofrep::ALL, POST ofrep::bulk::evaluate_flags))
+        .service(at!(ofrep::ONE, POST ofrep::single::evaluate_flag))
         .service(at!("/ofrep/v1/events", GET ofrep::events::events));
 }
 

@@ -1,5 +1,6 @@
 //! What all handlers share, and what the HTTP side is given to make it of.
 
+use std::hash::RandomState;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -120,6 +121,8 @@ pub struct Shared {
     pub pages: OpenPages,
     /// Signs the tokens of event streams.
     pub stream_key: StreamKey,
+    /// The key of what names answers to all flags.
+    pub tag_key: RandomState,
     /// Where the metrics are.
     pub telemetry: Telemetry,
     /// The webhooks at work.
@@ -171,6 +174,7 @@ impl Shared {
             replays: Replays::default(),
             pages: OpenPages::default(),
             stream_key: StreamKey::random(),
+            tag_key: RandomState::new(),
             telemetry: handles.telemetry,
             webhooks: handles.webhooks,
             exposures: handles.exposures,

@@ -29,6 +29,7 @@ mod evidence;
 mod exposures_not_whole;
 mod guardrails;
 mod http_agents;
+mod http_checks;
 mod http_contract;
 mod http_delivery;
 mod http_errors;

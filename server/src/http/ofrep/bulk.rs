@@ -2,22 +2,26 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use rollout_rules::evaluate::evaluate_all;
-use rollout_rules::governance::Token;
-use rollout_rules::ids::{AppKey, EnvKey, KillId};
+use rollout_rules::context::Context;
+use rollout_rules::evaluate::{FlagSet, evaluate_all};
+use rollout_rules::ids::KillId;
 use rollout_rules::time::UnixMs;
 
-use super::{answer, is_for, read_context, sent_context};
+use super::{Asking, answer, is_for, read_context, sent_context};
 use crate::http::Shared;
 use crate::http::audience::{self, Query};
 use crate::http::auth;
 use crate::http::body::JsonBytes;
-use crate::http::etag;
+use crate::http::etag::{self, BodyTag, BodyTags};
 use crate::http::problem::{self, Problem};
 use crate::http::stream_token::StreamKey;
 
 /// A page that is hidden for this long gives its stream up, in seconds. OFREP's own default.
 const INACTIVITY_SECONDS: u32 = 120;
+/// Everything in an answer besides the flags.
+const FRAME_BYTES: usize = 512;
+/// What most flags take in an answer.
+const FLAG_BYTES: usize = 192;
 
 /// `POST /ofrep/v1/evaluate/flags`.
 pub async fn evaluate_flags(
@@ -26,59 +30,86 @@ pub async fn evaluate_flags(
     access: auth::Counted,
     body: JsonBytes,
 ) -> Result<HttpResponse, Problem> {
-    let published = access.published();
     let token = access.token()?;
     let query = Query::of(&request)?;
     check_last_modified(&query)?;
     let (app, environment) =
-        audience::resolve(token.app.as_ref(), token.environment.as_ref(), &request, &query)?;
+        &audience::resolve(token.app.as_ref(), token.environment.as_ref(), &request, &query)?;
     let sent = sent_context(&body.0)?;
     let now = shared.clock.coarse();
-    let snapshot = &published.snapshot;
-    let Some(flags) = snapshot.flag_set(&app, &environment) else {
+    let asking = Asking { shared: &shared, published: access.published(), token, app, environment, now };
+    let Some(flags) = asking.published.snapshot.flag_set(app, environment) else {
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
     };
-    let overlays: Vec<KillId> = etag::reaching(published, &app, &environment);
-    let tag = etag::bulk(
-        shared.log_id(),
-        &app,
-        &environment,
-        snapshot.feed_revision(&app, &environment),
-        snapshot.boundary(&app, &environment, now),
-        &overlays,
-        &shared.stream_key.name(&app, &environment, &token.id),
-        sent.get().as_bytes(),
-    );
+    let tag = tags(&asking).of(&body.0);
     let known = request.headers().get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    if let Some(known) = known.and_then(|known| etag::still_good(known, &tag, now)) {
+    if let Some(known) = known.and_then(|known| etag::still_good(known, tag.as_str(), now)) {
         // The tag that the client has, with the end of the stream that it has.
         let quoted = format!("\"{known}\"");
         return Ok(HttpResponse::NotModified().insert_header((header::ETAG, quoted)).finish());
     }
-    let quoted = format!("\"{}\"", etag::with_end(&tag, StreamKey::end_of(now)));
     let context = read_context(sent, &shared)?;
-    let mut text = String::with_capacity(256 + 192 * flags.environment.flags.len());
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .insert_header((header::ETAG, whole_tag(tag, now)))
+        .body(text(
+            &asking,
+            &flags,
+            &context,
+            &event_stream(&asking, &shared.settings.address_for(&request)),
+        )))
+}
+
+/// What names the answers to bodies.
+pub(in crate::http) fn tags(asking: &Asking<'_>) -> BodyTags {
+    let Asking { shared, published, token, app, environment, now } = *asking;
+    let overlays: Vec<KillId> = etag::reaching(published, app, environment);
+    BodyTags::new(
+        &shared.tag_key,
+        shared.log_id(),
+        app,
+        environment,
+        published.snapshot.feed_revision(app, environment),
+        published.snapshot.boundary(app, environment, now),
+        &overlays,
+        &shared.stream_key.name(app, environment, &token.id),
+    )
+}
+
+/// The tag of an answer that is made now, with the end of its stream, as the header has it.
+pub(in crate::http) fn whole_tag(tag: BodyTag, now: UnixMs) -> String {
+    format!("\"{}\"", etag::with_end(tag.as_str(), StreamKey::end_of(now)))
+}
+
+/// The answer: all flags, each counted, and the stream that tells when to ask again.
+pub(in crate::http) fn text(
+    asking: &Asking<'_>,
+    flags: &FlagSet<'_>,
+    context: &Context,
+    stream: &str,
+) -> String {
+    let Asking { shared, published, token, app, environment, now } = *asking;
+    let revision = published.snapshot.revision();
+    let mut text = String::with_capacity(FRAME_BYTES + FLAG_BYTES * flags.environment.flags.len());
     text.push_str("{\"flags\":[");
-    let counting = shared.exposures.counting(&app, &environment, &flags.environment.flags);
-    let shown = evaluate_all(&flags, &context, now).filter(|found| is_for(token, found));
+    let counting = shared.exposures.counting(app, environment, &flags.environment.flags);
     let mut checked = 0;
-    for (index, found) in shown.enumerate() {
-        checked += 1;
+    for found in evaluate_all(flags, context, now).filter(|found| is_for(token, found)) {
         counting.count_listed(&found);
-        if index > 0 {
+        if checked > 0 {
             text.push(',');
         }
-        answer::write(&mut text, &found, token.scope, snapshot, (&app, &environment));
+        checked += 1;
+        answer::write(&mut text, &found, asking);
     }
     shared.traffic.record_checks(checked);
     text.push_str("],\"eventStreams\":[");
-    text.push_str(&event_stream(&shared, &request, token, &app, &environment, now));
-    text.push_str(&format!("],\"metadata\":{{\"tidegate.revision\":{}}}}}", snapshot.revision()));
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "application/json"))
-        .insert_header((header::ETAG, quoted))
-        .body(text))
+    text.push_str(stream);
+    text.push_str("],\"metadata\":{\"tidegate.revision\":");
+    text.push_str(itoa::Buffer::new().format(revision.0));
+    text.push_str("}}");
+    text
 }
 
 /// What an event stream said of the last change. Nothing here depends on it, since each answer is made
@@ -130,15 +161,9 @@ fn is_date_time(text: &str) -> bool {
     fits && in_range() && offset
 }
 
-fn event_stream(
-    shared: &Shared,
-    request: &HttpRequest,
-    token: &Token,
-    app: &AppKey,
-    environment: &EnvKey,
-    now: UnixMs,
-) -> String {
-    let base = shared.settings.address_for(request);
+/// What an answer says of its event stream. `base` is where the client reaches this server.
+pub(in crate::http) fn event_stream(asking: &Asking<'_>, base: &str) -> String {
+    let Asking { shared, token, app, environment, now, .. } = *asking;
     let granted = shared.stream_key.sign(app, environment, &token.id, now);
     let url = serde_json::Value::from(format!("{base}/ofrep/v1/events?token={granted}"));
     format!("{{\"type\":\"sse\",\"url\":{url},\"inactivityDelaySec\":{INACTIVITY_SECONDS}}}")

@@ -11,18 +11,55 @@ use rollout_rules::context::Context;
 use rollout_rules::evaluate::Answer;
 use rollout_rules::governance::{Scope, Token};
 use rollout_rules::ids::{AppKey, EnvKey};
+use rollout_rules::time::UnixMs;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Shared;
 use super::audience;
 use super::problem::{self, Problem};
+use crate::state::Published;
+
+/// Where all flags of an environment are checked.
+pub(super) const ALL: &str = "/ofrep/v1/evaluate/flags";
+/// Where one flag is checked; its key may hold slashes.
+pub(super) const ONE: &str = "/ofrep/v1/evaluate/flags/{key:.*}";
+
+/// Whose flags are asked for, by whom and when, and the one state of the server that all of an answer is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'r> {
+    /// What all handlers share.
+    pub(super) shared: &'r Shared,
+    /// What is published.
+    pub(super) published: &'r Published,
+    /// Who asks.
+    pub(super) token: &'r Token,
+    /// Whose flags.
+    pub(super) app: &'r AppKey,
+    /// Where.
+    pub(super) environment: &'r EnvKey,
+    /// When.
+    pub(super) now: UnixMs,
+}
 
 /// The body of both requests. Members that OFREP may add later are ignored.
 #[derive(Deserialize)]
 struct Body<'b> {
     #[serde(borrow)]
     context: &'b RawValue,
+}
+
+/// The same, read in one go.
+#[derive(Deserialize)]
+struct ReadBody {
+    context: Context,
+}
+
+/// The context in a body, if nothing is wrong with it. [`sent_context`] and [`read_context`] take the same ones, and say
+/// of others what is wrong.
+pub(super) fn good_context(body: &[u8], shared: &Shared) -> Option<Context> {
+    let ReadBody { context } = serde_json::from_slice(body).ok()?;
+    (context.targeting_key().is_some() || !shared.settings.require_targeting_key).then_some(context)
 }
 
 /// The context of a request as it was sent, not read yet.

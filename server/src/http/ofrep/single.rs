@@ -2,14 +2,17 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use rollout_rules::evaluate::{Reason, evaluate};
+use rollout_rules::context::Context;
+use rollout_rules::evaluate::{Answer, FlagSet, Reason, evaluate};
 
-use super::{answer, audience_of, is_for, read_context, sent_context, targeting_key_missing};
+use super::{Asking, answer, audience_of, is_for, read_context, sent_context, targeting_key_missing};
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::body::JsonBytes;
 use crate::http::problem::{self, Problem, percent_decoded};
 
+/// What stands in a path before a flag's key.
+pub(in crate::http) const BEFORE_KEY: &str = "/ofrep/v1/evaluate/flags/";
 /// Everything in an answer besides the flag's own bytes, generously.
 const FRAME_BYTES: usize = 256;
 
@@ -20,26 +23,55 @@ pub async fn evaluate_flag(
     access: auth::Counted,
     body: JsonBytes,
 ) -> Result<HttpResponse, Problem> {
-    let published = access.published();
     let token = access.token()?;
-    let (app, environment) = audience_of(token, &request)?;
+    let (app, environment) = &audience_of(token, &request)?;
     let context = read_context(sent_context(&body.0)?, &shared)?;
     let now = shared.clock.coarse();
-    let key = percent_decoded(request.path().strip_prefix("/ofrep/v1/evaluate/flags/").unwrap_or(""));
-    let flags = published.snapshot.flag_set(&app, &environment);
-    let found = flags.as_ref().and_then(|flags| Some((flags, evaluate(flags, &key, &context, now)?)));
-    let found = found.filter(|(_, found)| is_for(token, found));
-    let Some((flags, found)) = found else {
+    let asking = Asking { shared: &shared, published: access.published(), token, app, environment, now };
+    let key = percent_decoded(request.path().strip_prefix(BEFORE_KEY).unwrap_or(""));
+    let Some(checked) = Checked::of(&key, &context, asking) else {
         let detail =
             format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
     };
-    shared.traffic.record_checks(1);
-    shared.exposures.count_asked(&app, &environment, &flags.environment.flags, &found);
-    if found.reason == Reason::NoUnit {
+    checked.count();
+    if checked.lacks_unit() {
         return Err(targeting_key_missing());
     }
-    let mut text = String::with_capacity(found.serialized().len() + FRAME_BYTES);
-    answer::write(&mut text, &found, token.scope, &published.snapshot, (&app, &environment));
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(text))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(checked.text()))
+}
+
+/// A flag that is there and for whoever asks, checked.
+pub(in crate::http) struct Checked<'r> {
+    asking: Asking<'r>,
+    flags: FlagSet<'r>,
+    found: Answer<'r>,
+}
+
+impl<'r> Checked<'r> {
+    /// Checks a flag.
+    pub(in crate::http) fn of(key: &str, context: &Context, asking: Asking<'r>) -> Option<Checked<'r>> {
+        let flags = asking.published.snapshot.flag_set(asking.app, asking.environment)?;
+        let found = evaluate(&flags, key, context, asking.now)?;
+        is_for(asking.token, &found).then_some(Checked { asking, flags, found })
+    }
+
+    /// Whether there is no answer, since the context names nobody whom the flag could tell from others.
+    pub(in crate::http) fn lacks_unit(&self) -> bool {
+        self.found.reason == Reason::NoUnit
+    }
+
+    /// Counts the check.
+    pub(in crate::http) fn count(&self) {
+        let Asking { shared, app, environment, .. } = self.asking;
+        shared.traffic.record_checks(1);
+        shared.exposures.count_asked(app, environment, &self.flags.environment.flags, &self.found);
+    }
+
+    /// The answer.
+    pub(in crate::http) fn text(&self) -> String {
+        let mut text = String::with_capacity(self.found.serialized().len() + FRAME_BYTES);
+        answer::write(&mut text, &self.found, &self.asking);
+        text
+    }
 }

@@ -1,0 +1,177 @@
+//! The answers to plain checks, as one thread gives them.
+
+use std::cell::{OnceCell, RefCell};
+use std::time::Instant;
+
+use actix_http::{RequestHead, Response};
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web;
+use rollout_rules::governance::{Scope, Token};
+use rollout_rules::ids::{AppKey, EnvKey};
+use rollout_rules::time::UnixMs;
+
+use super::asked::{Asked, What};
+use super::known::{Known, Remembered};
+use crate::http::Shared;
+use crate::http::etag::{self, BodyTag};
+use crate::http::guard::{InFlight, REQUEST_ID};
+use crate::http::ofrep::single::Checked;
+use crate::http::ofrep::{self, Asking, bulk, good_context};
+use crate::http::origin::{self, Source};
+use crate::secret::Ids;
+use crate::telemetry::Series;
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// It is answered.
+    Answered(Response<BoxBody>),
+    /// The app answers it.
+    ForApp {
+        /// Whether it was counted against its token's rate.
+        rate_taken: bool,
+    },
+}
+
+/// What one thread keeps to answer with.
+pub(super) struct Worker {
+    shared: web::Data<Shared>,
+    /// How clients speak to this server, if they speak to it themselves.
+    scheme: &'static str,
+    ids: Ids,
+    known: RefCell<Known>,
+    one: OnceCell<Option<Series>>,
+    all: OnceCell<Option<Series>>,
+    unchanged: OnceCell<Option<Series>>,
+}
+
+impl Worker {
+    /// One that nothing was asked yet.
+    pub(super) fn new(shared: web::Data<Shared>, is_encrypted: bool) -> Worker {
+        Worker {
+            shared,
+            scheme: if is_encrypted { "https" } else { "http" },
+            ids: Ids::from_a_random_one(),
+            known: RefCell::new(Known::nobody()),
+            one: OnceCell::new(),
+            all: OnceCell::new(),
+            unchanged: OnceCell::new(),
+        }
+    }
+
+    /// Answers a request with its whole body.
+    pub(super) fn answer(&self, head: &RequestHead, body: &[u8]) -> Outcome {
+        let started = Instant::now();
+        let mut rate_taken = false;
+        match self.answered(head, body, &mut rate_taken) {
+            Some((mut answer, series)) => {
+                let headers = answer.headers_mut();
+                if let Ok(id) = HeaderValue::from_bytes(&self.ids.next_id()) {
+                    headers.insert(REQUEST_ID, id);
+                }
+                if let Some(series) = series {
+                    series.record(started.elapsed());
+                }
+                Outcome::Answered(answer)
+            }
+            None => Outcome::ForApp { rate_taken },
+        }
+    }
+
+    /// The answer, and where it is counted; none if it is not for here.
+    fn answered(
+        &self,
+        head: &RequestHead,
+        body: &[u8],
+        rate_taken: &mut bool,
+    ) -> Option<(Response<BoxBody>, Option<&Series>)> {
+        let shared = &self.shared;
+        let asked = Asked::of(head)?;
+        if body.len() != asked.length || body.len() > shared.settings.max_body_bytes || !shared.was_ready() {
+            return None;
+        }
+        let _place = InFlight::enter(&shared.in_flight, shared.settings.max_in_flight, false)?;
+        let published = shared.published();
+        let now = shared.clock.coarse();
+        let mut known = self.known.borrow_mut();
+        let (token, remembered) = known.token(asked.secret, &published.snapshot, now)?;
+        let (app, environment) = audience_of(token)?;
+        shared.limits.count_request(&token.id, now).ok()?;
+        *rate_taken = true;
+        let asking = Asking { shared, published: &published, token, app, environment, now };
+        match &asked.what {
+            What::One(key) => {
+                let context = good_context(body, shared)?;
+                let checked = Checked::of(key, &context, asking).filter(|checked| !checked.lacks_unit())?;
+                checked.count();
+                Some((json(checked.text()), self.series(&self.one, ofrep::ONE, StatusCode::OK)))
+            }
+            What::All => {
+                let tag = remembered.tags(&asking, &published).of(body);
+                self.all(&asked, body, &asking, tag, remembered)
+            }
+        }
+    }
+
+    fn all(
+        &self,
+        asked: &Asked<'_>,
+        body: &[u8],
+        asking: &Asking<'_>,
+        tag: BodyTag,
+        remembered: &mut Remembered,
+    ) -> Option<(Response<BoxBody>, Option<&Series>)> {
+        let Asking { shared, published, app, environment, now, .. } = *asking;
+        if let Some(quoted) = asked.known.and_then(|known| still_good(known, tag, now)) {
+            let mut answer = Response::with_body(StatusCode::NOT_MODIFIED, BoxBody::new(()));
+            answer.headers_mut().insert(header::ETAG, quoted);
+            return Some((answer, self.series(&self.unchanged, ofrep::ALL, StatusCode::NOT_MODIFIED)));
+        }
+        let flags = published.snapshot.flag_set(app, environment)?;
+        let stream = match &shared.settings.public_url {
+            Some(url) => remembered.stream(asking, url.trim_end_matches('/'), None),
+            None => {
+                let host = asked.host?.to_str().ok().filter(|host| !host.is_empty())?;
+                remembered.stream(asking, self.scheme, Some(host))
+            }
+        };
+        let context = good_context(body, shared)?;
+        let tag = HeaderValue::try_from(bulk::whole_tag(tag, now)).ok()?;
+        let mut answer = json(bulk::text(asking, &flags, &context, stream));
+        answer.headers_mut().insert(header::ETAG, tag);
+        Some((answer, self.series(&self.all, ofrep::ALL, StatusCode::OK)))
+    }
+
+    /// Where answers of a kind are counted, looked up at the first of them.
+    fn series<'w>(
+        &'w self,
+        place: &'w OnceCell<Option<Series>>,
+        route: &'static str,
+        status: StatusCode,
+    ) -> Option<&'w Series> {
+        place.get_or_init(|| self.shared.traffic.series(route, "POST", status.as_u16())).as_ref()
+    }
+}
+
+/// The environment that a token is for, if it is for one alone and not for pages: who may use those, and what they are
+/// told, is looked at elsewhere.
+fn audience_of(token: &Token) -> Option<(&AppKey, &EnvKey)> {
+    let is_for_pages = token.scope == Scope::SdkBrowser || origin::check(token, Source::default()).is_err();
+    if is_for_pages { None } else { token.app.as_ref().zip(token.environment.as_ref()) }
+}
+
+/// The tag that a client has, in quotes, if its answer is still good.
+fn still_good(known: &HeaderValue, tag: BodyTag, now: UnixMs) -> Option<HeaderValue> {
+    if etag::is_given_back(known.as_bytes(), tag.as_str(), now) {
+        return Some(known.clone());
+    }
+    let good = etag::still_good(known.to_str().ok()?, tag.as_str(), now)?;
+    HeaderValue::try_from(format!("\"{good}\"")).ok()
+}
+
+fn json(text: String) -> Response<BoxBody> {
+    let mut answer = Response::with_body(StatusCode::OK, BoxBody::new(text));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
