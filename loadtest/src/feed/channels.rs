@@ -3,23 +3,17 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::process::{Child, ExitCode};
+use std::process::ExitCode;
 use std::rc::Rc;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::stream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::raw::{MAX_CLIENTS, let_go, publication, subscription};
-use super::{Feed, FeedError};
-use crate::problem::Problem;
-use crate::server::start_floor;
+use super::floor::{BEGUN, MAX_CLIENTS};
 
 /// The argument that makes this program the server.
 pub(super) const MODE: &str = "--be-channels";
-/// What a client hears at once.
-const BEGUN: &[u8] = b": hb\n\n";
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 16 * 1024;
 
@@ -64,53 +58,4 @@ async fn publish(clients: web::Data<Clients>, event: web::Bytes) -> HttpResponse
 async fn forget(clients: web::Data<Clients>) -> HttpResponse {
     clients.borrow_mut().clear();
     HttpResponse::NoContent().finish()
-}
-
-/// The server in a process of its own; killed when dropped.
-pub(crate) struct Channels {
-    process: Child,
-    address: SocketAddr,
-    event_bytes: usize,
-}
-
-impl Channels {
-    /// Starts it; it will send events of this length.
-    pub(crate) fn start(event_bytes: usize) -> Result<Channels, Problem> {
-        let (process, address) = start_floor(&[MODE])?;
-        Ok(Channels { process, address, event_bytes })
-    }
-}
-
-impl Feed for Channels {
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn process(&self) -> u32 {
-        self.process.id()
-    }
-
-    fn subscribe(&self, _client: usize) -> Result<Vec<u8>, FeedError> {
-        Ok(subscription())
-    }
-
-    fn first_event(&self) -> Option<&'static [u8]> {
-        Some(BEGUN)
-    }
-
-    fn publish(&mut self, marker: &str) -> Vec<u8> {
-        publication(marker, self.event_bytes)
-    }
-
-    fn settle(&mut self) -> Result<(), FeedError> {
-        let_go(self.address)
-    }
-}
-
-impl Drop for Channels {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

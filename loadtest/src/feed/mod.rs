@@ -4,6 +4,7 @@
 mod acks;
 mod channels;
 mod crowd;
+mod floor;
 mod node;
 mod pages;
 mod raw;
@@ -19,10 +20,9 @@ use std::time::Duration;
 use crate::client::ClientError;
 use crate::server::end_with_parent;
 
-pub(crate) use channels::Channels;
+pub(crate) use floor::FeedFloor;
 pub(crate) use node::Node;
 pub(crate) use pages::{Pages, What};
-pub(crate) use raw::Raw;
 pub(crate) use sdks::{Sdks, Told};
 pub(crate) use watch::Watchers;
 

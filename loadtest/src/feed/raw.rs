@@ -1,19 +1,13 @@
 //! The floor: a server that does nothing but write the event to every socket, one after another.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ExitCode};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
 
-use super::{Feed, FeedError, patient};
-use crate::problem::Problem;
-use crate::server::start_floor;
+use super::floor::{BEGUN, MAX_CLIENTS};
 
 /// The argument that makes this program the floor.
 pub(super) const MODE: &str = "--be-raw";
-/// Clients for which files are asked of the system.
-pub(super) const MAX_CLIENTS: usize = 30_000;
-/// What a client hears at once.
-const BEGUN: &[u8] = b": hb\n\n";
 
 /// Runs the floor: it says where it listens, and serves until it is killed.
 pub(super) fn serve() -> ExitCode {
@@ -58,81 +52,4 @@ fn answer(mut socket: TcpStream, clients: &mut Vec<TcpStream>) {
         clients.retain_mut(|client| client.write_all(&event).is_ok());
         let _ = socket.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
     }
-}
-
-/// The floor in a process of its own; killed when dropped.
-pub(crate) struct Raw {
-    process: Child,
-    address: SocketAddr,
-    event_bytes: usize,
-}
-
-impl Raw {
-    /// Starts it; it will send events of this length.
-    pub(crate) fn start(event_bytes: usize) -> Result<Raw, Problem> {
-        let (process, address) = start_floor(&[MODE])?;
-        Ok(Raw { process, address, event_bytes })
-    }
-}
-
-impl Feed for Raw {
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn process(&self) -> u32 {
-        self.process.id()
-    }
-
-    fn subscribe(&self, _client: usize) -> Result<Vec<u8>, FeedError> {
-        Ok(subscription())
-    }
-
-    fn first_event(&self) -> Option<&'static [u8]> {
-        Some(BEGUN)
-    }
-
-    fn publish(&mut self, marker: &str) -> Vec<u8> {
-        publication(marker, self.event_bytes)
-    }
-
-    fn settle(&mut self) -> Result<(), FeedError> {
-        let_go(self.address)
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// What a client of a floor sends.
-pub(super) fn subscription() -> Vec<u8> {
-    b"GET /feed HTTP/1.1\r\nhost: floor\r\naccept: text/event-stream\r\n\r\n".to_vec()
-}
-
-/// What makes a floor send an event of this length.
-pub(super) fn publication(marker: &str, event_bytes: usize) -> Vec<u8> {
-    let mut event = format!("event: change\ndata: {marker}");
-    while event.len() + 2 < event_bytes {
-        event.push('x');
-    }
-    event.push_str("\n\n");
-    let length = event.len();
-    format!(
-        "POST /publish HTTP/1.1\r\nhost: floor\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{event}"
-    )
-    .into()
-}
-
-/// Tells a floor that its clients have gone.
-pub(super) fn let_go(floor: SocketAddr) -> Result<(), FeedError> {
-    let mut socket = patient(floor)?;
-    socket.write_all(b"DELETE /clients HTTP/1.1\r\nhost: floor\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::feed::{self, Channels, Feed, Node, Pages, Raw, Watchers, What};
+use crate::feed::{self, Feed, FeedFloor, Node, Pages, Watchers, What};
 use crate::figures::median;
 use crate::kinds::Kind;
 use crate::problem::Problem;
@@ -190,9 +190,9 @@ impl Settings {
         let contender =
             |who, label, server| Contender { who, label, server, kib_per_client: None, turns: Vec::new() };
         Ok(vec![
-            contender(Who::RawWrites, "raw writes", Box::new(cores.start(|| Raw::start(event))?)),
+            contender(Who::RawWrites, "raw writes", Box::new(cores.start(|| FeedFloor::raw(event))?)),
             contender(Who::Tidegate, "tidegate", ours),
-            contender(Who::Channels, "actix channels", Box::new(cores.start(|| Channels::start(event))?)),
+            contender(Who::Channels, "actix channels", Box::new(cores.start(|| FeedFloor::channels(event))?)),
         ])
     }
 

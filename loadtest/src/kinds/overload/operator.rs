@@ -149,6 +149,8 @@ mod tests {
         });
         let mut admin = Client::connect(&address, "nobody").unwrap();
         let operated = work(&mut admin, &AtomicBool::new(false));
+        // A server that waits for more would wait for ever.
+        drop(admin);
         server.join().unwrap();
         operated
     }
