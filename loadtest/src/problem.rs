@@ -1,6 +1,7 @@
 //! Why a scenario cannot be run to its end.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::client::ClientError;
 use crate::feed::FeedError;
@@ -24,6 +25,8 @@ pub(crate) enum Problem {
     NoTag,
     /// What a server answers is not what it would have to.
     Wrong(String),
+    /// Something takes too long.
+    Late { what: String, after: Duration, then: &'static str },
     /// A crowd of clients cannot go on.
     Feed(FeedError),
 }
@@ -50,6 +53,9 @@ impl fmt::Display for Problem {
             Problem::Refused { what, status } => write!(f, "asked for {what}, the server answers {status}"),
             Problem::NoTag => {
                 write!(f, "the server gives no ETag with all flags, so nothing can be unchanged")
+            }
+            Problem::Late { what, after, then } => {
+                write!(f, "{what} took longer than {} s: {then}", after.as_secs())
             }
             Problem::Feed(source) => source.fmt(f),
             Problem::Wrong(what) => write!(f, "the server answers wrongly: {what}"),

@@ -73,6 +73,14 @@ pub(crate) fn remove(data: &Path) {
 /// Starts this program again with other arguments, and gives its lines of the first minute. Its input stays open as
 /// long as this process lives.
 pub fn start_self(arguments: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
+    start_self_with(START_PATIENCE, arguments)
+}
+
+/// The same with the lines of so long a time.
+pub(crate) fn start_self_with(
+    patience: Duration,
+    arguments: &[&str],
+) -> (Child, impl Iterator<Item = String> + use<>) {
     let program = std::env::current_exe().expect("a running program has a file");
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -84,7 +92,7 @@ pub fn start_self(arguments: &[&str]) -> (Child, impl Iterator<Item = String> + 
     // What is measured needs no build that passed.
     command.env("TIDEGATE_GATE_ENFORCEMENT", "report");
     let mut process = command.spawn().expect("this program runs again");
-    let lines = lines_in_time(process.stdout.take().expect("it is piped"), START_PATIENCE);
+    let lines = lines_in_time(process.stdout.take().expect("it is piped"), patience);
     (process, lines)
 }
 

@@ -2,7 +2,7 @@
 //! memory they take.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
 use rollout_rules::ids::FlagKey;
@@ -22,7 +22,7 @@ use crate::rounds::{self, Plan};
 use crate::run::Runner;
 use crate::scenario::{Measure, Reading, Scenario, Who};
 use crate::sender::ask;
-use crate::server::{Server, end_with_parent, remove, start_self};
+use crate::server::{Server, end_with_parent, remove, start_self_with};
 
 /// Most flags of an app, as the server has it.
 const MAX_FLAGS: u64 = 100_000;
@@ -38,6 +38,8 @@ const ASKED: usize = 21;
 const MODE: &str = "--fill";
 /// What it says when it has.
 const FILLED: &str = "filled";
+/// Filling that takes longer is given up.
+const FILL_PATIENCE: Duration = Duration::from_secs(10 * 60);
 const ENVIRONMENT: &str = "production";
 
 /// The section.
@@ -235,14 +237,34 @@ fn start_on(directory: TempDir, cores: &Cores) -> Result<Server, Problem> {
 /// the directory if this one ends meanwhile, in whatever way.
 fn fill(data: &Path, apps: u64, flags: u64) -> Result<(), Problem> {
     let path = data.to_str().expect("a plain path");
-    let (mut process, mut lines) = start_self(&[MODE, path, &apps.to_string(), &flags.to_string()]);
+    let arguments = [MODE, path, &apps.to_string(), &flags.to_string()];
+    let began = Instant::now();
+    let (process, lines) = start_self_with(FILL_PATIENCE, &arguments);
+    until_filled(process, lines, (began, FILL_PATIENCE), || {
+        format!("filling a server with {flags} flags of {apps} apps")
+    })
+}
+
+/// Waits until a process that began then has filled its directory, and ends it. Its lines end with it, or after so long.
+fn until_filled(
+    mut process: Child,
+    mut lines: impl Iterator<Item = String>,
+    (began, patience): (Instant, Duration),
+    what: impl FnOnce() -> String,
+) -> Result<(), Problem> {
     let is_filled = lines.any(|line| line == FILLED);
-    // Open until it has ended: it would think that this process has.
-    let input = process.stdin.take();
+    let is_late = began.elapsed() >= patience;
+    // All is stored when it says so, and one that does not may never end by itself.
+    process.kill().map_err(Problem::Start)?;
     process.wait().map_err(Problem::Start)?;
-    drop(input);
-    let not_filled = || Problem::Start(std::io::Error::other("its data could not be written"));
-    is_filled.then_some(()).ok_or_else(not_filled)
+    if is_filled {
+        Ok(())
+    } else if is_late {
+        let then = "free the machine and its disk for it, or have a scenario of your own with fewer";
+        Err(Problem::Late { what: what(), after: patience, then })
+    } else {
+        Err(Problem::Start(std::io::Error::other("its data could not be written (standard error says more)")))
+    }
 }
 
 /// Fills a directory, if that is what the arguments ask for.
@@ -361,9 +383,32 @@ fn all_flags(one: &Sized, is_short: bool, findings: &mut Findings) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+    use crate::process::resident_kib;
     use crate::ratio::Verdict;
     use crate::scenario::Bar;
+
+    #[test]
+    fn who_fills_for_too_long_is_ended_and_it_is_said_what_took_so_long() {
+        // It never ends by itself: its input stays open.
+        let endless = || {
+            let piped = Stdio::piped;
+            Command::new("cat").stdin(piped()).stdout(piped()).spawn().unwrap()
+        };
+        let what = || "filling a server".to_owned();
+        let process = endless();
+        let id = process.id();
+        let (at_once, in_time) = ((Instant::now(), Duration::ZERO), (Instant::now(), FILL_PATIENCE));
+        let late = until_filled(process, std::iter::empty(), at_once, what).unwrap_err().to_string();
+        assert!(late.contains("filling a server took longer than 0 s") && late.contains("fewer"), "{late}");
+        assert_eq!(resident_kib(id), 0, "it is gone");
+        let ended = until_filled(endless(), std::iter::empty(), in_time, what).unwrap_err().to_string();
+        assert!(ended.contains("could not be written"), "{ended}");
+        let said = [FILLED.to_owned()].into_iter();
+        until_filled(endless(), said, at_once, what).unwrap();
+    }
 
     #[test]
     fn memory_is_in_proportion_start_by_start_and_more_takes_more() {
