@@ -60,6 +60,13 @@ pub fn quantile(values: &mut [u32], share: f64) -> u32 {
     values.get(place).copied().unwrap_or(0)
 }
 
+/// Microseconds as milliseconds.
+pub(crate) fn ms(us: u64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a minute of microseconds")]
+    let us = us as f64;
+    us / 1e3
+}
+
 /// The middle one, or what lies between the two in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();

@@ -10,7 +10,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::stream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::floor::{BEGUN, MAX_CLIENTS};
+use super::floor::{BEGUN, CONNECTIONS};
 
 /// The argument that makes this program the server.
 pub(super) const MODE: &str = "--be-channels";
@@ -22,7 +22,7 @@ type Clients = Rc<RefCell<Vec<UnboundedSender<web::Bytes>>>>;
 
 /// Runs the server: it says where it listens, and serves until it is killed.
 pub(super) fn serve() -> ExitCode {
-    tidegate::descriptors::make_room(MAX_CLIENTS);
+    tidegate::descriptors::make_room(CONNECTIONS);
     let app = || {
         let clients = Clients::default();
         App::new()
@@ -31,8 +31,8 @@ pub(super) fn serve() -> ExitCode {
             .route("/publish", web::post().to(publish))
             .route("/clients", web::delete().to(forget))
     };
-    let server = HttpServer::new(app).workers(1).backlog(BACKLOG).max_connection_rate(MAX_CLIENTS);
-    let server = server.max_connections(MAX_CLIENTS).bind("127.0.0.1:0").expect("a free port");
+    let server = HttpServer::new(app).workers(1).backlog(BACKLOG).max_connection_rate(CONNECTIONS);
+    let server = server.max_connections(CONNECTIONS).bind("127.0.0.1:0").expect("a free port");
     println!("listening on http://{}", server.addrs()[0]);
     actix_web::rt::System::new().block_on(server.run()).expect("it runs until it is killed");
     ExitCode::SUCCESS

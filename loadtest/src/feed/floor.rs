@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::Child;
 
-use super::{Feed, FeedError, channels, patient, raw};
+use super::{Feed, FeedError, MAX_CLIENTS, SPARE_FILES, channels, patient, raw};
 use crate::problem::Problem;
 use crate::server::start_floor;
 
-/// Clients for which files are asked of the system.
-pub(super) const MAX_CLIENTS: usize = 30_000;
+/// Connections for which files are asked of the system.
+pub(super) const CONNECTIONS: usize = MAX_CLIENTS + SPARE_FILES;
 /// What a client hears at once.
 pub(super) const BEGUN: &[u8] = b": hb\n\n";
 

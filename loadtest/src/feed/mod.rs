@@ -28,6 +28,9 @@ pub(crate) use watch::Watchers;
 
 /// No connection of an operator takes longer, to be made or between two pieces of an answer.
 const OPERATOR_PATIENCE: Duration = Duration::from_secs(30);
+/// Most clients of a scenario. All come from one address to one port, for which Linux has 28,232 ports unless it is told
+/// otherwise (`net.ipv4.ip_local_port_range`); the rest are for whoever else connects.
+pub(crate) const MAX_CLIENTS: usize = 25_000;
 /// Files and sockets that are no client's.
 const SPARE_FILES: usize = 128;
 

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 
-use super::floor::{BEGUN, MAX_CLIENTS};
+use super::floor::{BEGUN, CONNECTIONS};
 
 /// The argument that makes this program the floor.
 pub(super) const MODE: &str = "--be-raw";
@@ -15,7 +15,7 @@ pub(super) fn serve() -> ExitCode {
     // As many may wait to be accepted as the system allows.
     rustix::net::listen(&listener, 16 * 1024).expect("a listening socket");
     println!("listening on http://{}", listener.local_addr().expect("a bound socket"));
-    tidegate::descriptors::make_room(MAX_CLIENTS);
+    tidegate::descriptors::make_room(CONNECTIONS);
     let mut clients: Vec<TcpStream> = Vec::new();
     for socket in listener.incoming().map_while(Result::ok) {
         let _ = socket.set_nodelay(true);

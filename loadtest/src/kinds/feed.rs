@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::feed::{self, Feed, FeedFloor, Node, Pages, Watchers, What};
+use crate::feed::{self, Feed, FeedFloor, MAX_CLIENTS, Node, Pages, Watchers, What};
 use crate::figures::median;
 use crate::kinds::Kind;
 use crate::problem::Problem;
@@ -15,8 +15,6 @@ use crate::run::Runner;
 use crate::scenario::{Measure, Reading, Scenario, Who};
 use crate::show::{Axis, Chart, Line, Panel, Picture, Scale};
 
-/// Most clients of a scenario: each takes a file here and one in the server.
-const MAX_CLIENTS: u64 = 100_000;
 /// Most turns, and most events in each.
 const MAX_TURNS: u64 = 20;
 const MAX_EVENTS: u64 = 100;
@@ -83,7 +81,7 @@ pub(crate) fn read(table: &mut Reading<'_>) -> Box<dyn Kind> {
 fn length(table: &mut Reading<'_>) -> Length {
     let mut count = |key, most| usize::try_from(table.number(key, 1..=most)).expect("within its bounds");
     let (clients, turns, events) =
-        (count("clients", MAX_CLIENTS), count("turns", MAX_TURNS), count("events", MAX_EVENTS));
+        (count("clients", MAX_CLIENTS as u64), count("turns", MAX_TURNS), count("events", MAX_EVENTS));
     Length { clients, turns, events, idle: table.millis("idle_ms", 0..=MAX_IDLE_MS) }
 }
 
@@ -96,7 +94,7 @@ impl Settings {
 impl Kind for Settings {
     fn gives(&self, measure: Measure, who: Who, of: Option<Who>) -> bool {
         let is_measured = match measure {
-            Measure::EventToLastMs => of.is_none_or(|of| BESIDE.contains(&of)),
+            Measure::EventToLastMs | Measure::CpuUsPerClient => of.is_none_or(|of| BESIDE.contains(&of)),
             Measure::StormS => self.followers == Followers::Sdks && of.is_none_or(|of| BESIDE.contains(&of)),
             Measure::KibPerClient => of.is_none_or(|of| of == Who::Channels),
             _ => false,
@@ -166,6 +164,8 @@ struct Turn {
     events_ms: Vec<Vec<f64>>,
     /// The length of an event as it came, on the average.
     event_bytes: usize,
+    /// CPU time of the server for an event, by each client; none if one of its threads ended or began.
+    cpu_us: Option<f64>,
     /// Others had too much of the server's core while clients connected.
     is_storm_disturbed: bool,
     /// The same while events were sent.
@@ -207,18 +207,21 @@ impl Settings {
             doubt,
         };
         let mut last = Figure::new(Measure::EventToLastMs, ours.who, ours.label, median(&ours.last_ms()));
+        let mut cpu = Figure::new(Measure::CpuUsPerClient, ours.who, ours.label, middle_cpu_us(&ours.turns));
         let mut storm = Figure::new(Measure::StormS, ours.who, ours.label, ours.worst_storm().storm_s);
         storm.doubt = ours.worst_storm().is_storm_disturbed.then(|| HAD_NO_CORE.to_owned());
         for other in BESIDE.into_iter().filter_map(of) {
             let pairs: Vec<f64> =
                 ours.last_ms().iter().zip(other.last_ms()).map(|(ours, other)| ours / other).collect();
             let doubt = unlike(ours, other).or_else(|| had_no_core(&ours.turns, &other.turns));
+            let cpu_pairs = Ratio::of(&cpu_pairs(&ours.turns, &other.turns));
+            cpu = cpu.beside(beside(other, middle_cpu_us(&other.turns), cpu_pairs, doubt.clone()));
             last = last.beside(beside(other, median(&other.last_ms()), Ratio::of(&pairs), doubt));
             let worst = other.worst_storm();
             let doubt = worst.is_storm_disturbed.then(|| HAD_NO_CORE.to_owned());
             storm = storm.beside(beside(other, worst.storm_s, None, doubt));
         }
-        let mut figures = vec![last];
+        let mut figures = vec![last, cpu];
         // A page is opened by a request before it connects, so they cannot all come at once.
         if self.followers == Followers::Sdks {
             figures.push(storm);
@@ -303,6 +306,23 @@ impl Turn {
     }
 }
 
+/// CPU time of the middle turn that has one.
+fn middle_cpu_us(turns: &[Turn]) -> f64 {
+    median(&turns.iter().filter_map(|turn| turn.cpu_us).collect::<Vec<f64>>())
+}
+
+/// How many times the CPU time of another's turn ours took; a turn of which nobody saw it makes no pair.
+fn cpu_pairs(ours: &[Turn], other: &[Turn]) -> Vec<f64> {
+    let pair = |(ours, other): (&Turn, &Turn)| Some(ours.cpu_us? / other.cpu_us?);
+    ours.iter().zip(other).filter_map(pair).collect()
+}
+
+/// Nanoseconds of so many events, each to so many clients, as microseconds of one to one.
+#[allow(clippy::cast_precision_loss, reason = "minutes of nanoseconds")]
+fn cpu_us_per_client(cpu_ns: u64, clients: usize, events: usize) -> f64 {
+    cpu_ns as f64 / 1e3 / (clients * events) as f64
+}
+
 fn slowest(turns: &[Turn]) -> &Turn {
     let slowest = turns.iter().max_by(|a, b| a.storm_s.total_cmp(&b.storm_s));
     slowest.expect("a scenario has one turn at least")
@@ -362,7 +382,9 @@ fn take_turn(
         let took = watchers.publish(server, &format!("evt-{turn}-{event}-"), &mut runner.progress)?;
         told.events_ms.push(took.iter().map(|took| took.as_secs_f64() * 1e3).collect());
     }
-    told.are_events_disturbed = load.end(start.elapsed()).is_disturbed();
+    let load = load.end(start.elapsed());
+    told.are_events_disturbed = load.is_disturbed();
+    told.cpu_us = load.cpu_ns.map(|ns| cpu_us_per_client(ns, length.clients, length.events));
     told.event_bytes = watchers.event_bytes();
     if is_first {
         let after_kib = quiet_kib.max(resident_kib(process));
@@ -398,6 +420,8 @@ fn curve(event: &[f64]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ratio::Verdict;
+    use crate::scenario::{Threshold, built_in};
 
     #[test]
     fn a_curve_has_its_first_and_last_client_and_not_thousands_of_points() {
@@ -435,6 +459,29 @@ mod tests {
         assert!(had_no_core(&[turn(true), turn(true)], &[turn(true), turn(false)]).is_some());
         assert_eq!(unlike_bytes(620, 600), None);
         assert!(unlike_bytes(620, 560).is_some() && unlike_bytes(300, 620).is_some());
+    }
+
+    #[test]
+    fn a_server_that_takes_twice_the_cpu_time_of_bare_writes_misses_its_bar() {
+        let scenario = built_in().into_iter().find(|one| one.name == "feed").expect("it comes with it");
+        let is_bar = |bar: &&Threshold| bar.measure == Measure::CpuUsPerClient;
+        let bar = scenario.thresholds.iter().find(is_bar).expect("a bar for CPU time").bar;
+        // 10,000 clients and 5 events in half a second.
+        assert!((cpu_us_per_client(500_000_000, 10_000, 5) - 10.0).abs() < 1e-9);
+        let turns = |cpu_us: [Option<f64>; 7]| cpu_us.map(|cpu_us| Turn { cpu_us, ..Turn::default() });
+        let bare = turns([Some(10.0); 7]);
+        let judged = |ours: [Option<f64>; 7]| {
+            Ratio::of(&cpu_pairs(&turns(ours), &bare)).expect("some pairs").judged(bar)
+        };
+        let mut ours = [Some(14.0); 7];
+        assert_eq!(judged(ours), Verdict::Met);
+        assert_eq!(judged([Some(20.0); 7]), Verdict::Missed);
+        // A turn that nobody saw is left out, and is no turn that took nothing.
+        ours[3] = None;
+        assert_eq!(judged(ours), Verdict::Met);
+        ours[4] = None;
+        assert!(matches!(judged(ours), Verdict::Unsure(_)), "five are too few");
+        assert!((middle_cpu_us(&turns(ours)) - 14.0).abs() < 1e-9);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::request;
-use crate::feed::{self, Feed as _, FeedError, Node, Sdks, Told};
-use crate::figures::median;
+use crate::feed::{self, Feed as _, FeedError, MAX_CLIENTS, Node, Sdks, Told};
+use crate::figures::{median, ms};
 use crate::kinds::Kind;
 use crate::problem::Problem;
 use crate::report::{Beside, Figure, Findings};
@@ -17,8 +17,7 @@ use crate::scenario::{Measure, Reading, SPELL_MS, Scenario, Who};
 use crate::sender::{Arrivals, Lane, Last, Meanwhile, Pace, Sender, Tally, ask};
 use crate::server::Restarted;
 
-/// Most clients of a scenario, and most restarts.
-const MAX_CLIENTS: u64 = 100_000;
+/// Most restarts of a scenario.
 const MAX_RESTARTS: u64 = 20;
 /// Most checks a second.
 const MAX_CHECKS: u64 = 20_000;
@@ -70,7 +69,7 @@ pub(crate) fn read(table: &mut Reading<'_>) -> Box<dyn Kind> {
 
 fn length(table: &mut Reading<'_>) -> Length {
     let mut count = |key, most| usize::try_from(table.number(key, 1..=most)).expect("within its bounds");
-    let (clients, restarts) = (count("clients", MAX_CLIENTS), count("restarts", MAX_RESTARTS));
+    let (clients, restarts) = (count("clients", MAX_CLIENTS as u64), count("restarts", MAX_RESTARTS));
     Length { clients, restarts, checks: table.millis("checks_ms", SPELL_MS) }
 }
 
@@ -83,7 +82,7 @@ impl Settings {
 impl Kind for Settings {
     fn gives(&self, measure: Measure, who: Who, of: Option<Who>) -> bool {
         let is_measured = match measure {
-            Measure::LastBackS => of.is_none(),
+            Measure::LastBackS | Measure::CheckWaitMs => of.is_none(),
             Measure::P99Ms => of.is_none_or(|of| of == Who::Quiet),
             _ => false,
         };
@@ -257,9 +256,8 @@ fn tell(rounds: &[Round], sdks: &Sdks, findings: &mut Findings) {
             LONG_AWAY.as_secs()
         ));
     }
-    #[allow(clippy::cast_precision_loss, reason = "seconds of microseconds")]
     let p99_ms = |tally: fn(&Round) -> &Tally| -> f64 {
-        median(&rounds.iter().map(|one| tally(one).all_us(0.99) as f64 / 1e3).collect::<Vec<f64>>())
+        median(&rounds.iter().map(|one| ms(tally(one).all_us(0.99))).collect::<Vec<f64>>())
     };
     let quiet = Beside {
         of: Who::Quiet,
@@ -270,7 +268,11 @@ fn tell(rounds: &[Round], sdks: &Sdks, findings: &mut Findings) {
     };
     let mut checks = ours(Measure::P99Ms, p99_ms(|one| &one.rush));
     checks.doubt = rounds.iter().find_map(|one| was_not_offered(&one.rush));
-    findings.figures = vec![back, checks.beside(quiet)];
+    // Where nothing was answered after the server was ready, nobody knows how long a check would have waited.
+    let waited = rounds.iter().map(Round::longest_wait_ms).collect::<Option<Vec<f64>>>();
+    let mut waited = ours(Measure::CheckWaitMs, waited.map_or(f64::NAN, worst));
+    waited.doubt.clone_from(&checks.doubt);
+    findings.figures = vec![back, waited, checks.beside(quiet)];
     for (at, one) in rounds.iter().enumerate() {
         let turn = at + 1;
         findings.take_faults_of(&format!("quiet {turn}"), &one.quiet, false);
@@ -281,7 +283,7 @@ fn tell(rounds: &[Round], sdks: &Sdks, findings: &mut Findings) {
             findings.errors.push(format!("restart {turn}: {count} clients were sent away with {status}"));
         }
         findings.notes.push(format!(
-            "restart {turn}: away for {:.2} s, ready {:.2} s after it listened, the last client served {:.2} s after it listened; connections refused {:?}, failed {}; checks offered {}, answered {}, passed over {}, failed while it was away or not ready {}, p99 {:.2} ms, worst {:.2} ms",
+            "restart {turn}: away for {:.2} s, ready {:.2} s after it listened, the last client served {:.2} s after it listened; connections refused {:?}, failed {}; checks offered {}, answered {}, passed over {}, failed while it was away or not ready {}, p99 {:.2} ms, worst {:.2} ms, {:.2} ms from when it was ready",
             seconds(one.restarted.listening, one.restarted.killed),
             seconds(one.ready, one.restarted.listening),
             seconds(one.last, one.restarted.listening),
@@ -293,6 +295,7 @@ fn tell(rounds: &[Round], sdks: &Sdks, findings: &mut Findings) {
             one.rush.wrong(),
             ms(one.rush.all_us(0.99)),
             ms(one.rush.all_us(1.0)),
+            one.longest_wait_ms().unwrap_or(f64::NAN),
         ));
     }
     let (open, answered, lost) = sdks.acks();
@@ -308,6 +311,16 @@ fn tell(rounds: &[Round], sdks: &Sdks, findings: &mut Findings) {
 }
 
 impl Round {
+    /// The longest that a check waited which was answered after the server was ready, from then or from when it was due,
+    /// whichever is later; none if there was no such check.
+    fn longest_wait_ms(&self) -> Option<f64> {
+        let ready_ns = self.ready.saturating_duration_since(self.began).as_nanos();
+        let ready_ns = u64::try_from(ready_ns).unwrap_or(u64::MAX);
+        let answered = self.rush.times_ns.iter().flatten().filter(|(_, answered_ns)| *answered_ns > ready_ns);
+        let waited_ns = answered.map(|(due_ns, answered_ns)| answered_ns - ready_ns.max(*due_ns)).max()?;
+        Some(ms(waited_ns / 1_000))
+    }
+
     /// What is wrong with checks, if anything: those that fail while the server is away or not ready yet do because there
     /// is nobody to answer.
     fn fault(&self) -> Option<String> {
@@ -329,14 +342,51 @@ fn was_not_offered(tally: &Tally) -> Option<String> {
     (skipped > MOST_SKIPPED).then(|| format!("{:.0} % of the checks were never sent", 100.0 * skipped))
 }
 
-#[allow(clippy::cast_precision_loss, reason = "seconds of microseconds")]
-fn ms(us: u64) -> f64 {
-    us as f64 / 1e3
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::{Circumstances, judge};
+    use crate::ratio::Verdict;
+    use crate::scenario::{Threshold, built_in};
+
+    /// A restart that is ready after 350 ms, and checks that were due and answered then, in milliseconds.
+    fn restart(times_ms: &[(u64, u64)]) -> Round {
+        let began = Instant::now();
+        let at = |ms| began + Duration::from_millis(ms);
+        let mut rush = Tally::new();
+        let ns = |(due, answered): &(u64, u64)| (due * 1_000_000, answered * 1_000_000);
+        rush.times_ns = Some(times_ms.iter().map(ns).collect());
+        let restarted = Restarted { killed: at(200), listening: at(300) };
+        let (quiet, told) = (Tally::new(), Told::default());
+        Round { began, restarted, ready: at(350), last: at(900), quiet, rush, told }
+    }
+
+    #[test]
+    fn the_wait_of_a_check_counts_from_when_the_server_is_ready_or_from_when_it_was_due() {
+        let longest = |times_ms: &[(u64, u64)]| restart(times_ms).longest_wait_ms();
+        // Answered before it went, due while it was away, and due after it was back.
+        assert_eq!(longest(&[(10, 190), (210, 360), (400, 405)]), Some(10.0));
+        assert_eq!(longest(&[(210, 360), (400, 1_900)]), Some(1_500.0));
+        assert_eq!(longest(&[(10, 190)]), None);
+    }
+
+    #[test]
+    fn a_check_that_waits_for_longer_than_a_second_misses_its_bar_though_it_is_answered() {
+        let scenario = built_in().into_iter().find(|one| one.name == "restart").expect("it comes with it");
+        let is_bar = |bar: &&Threshold| bar.measure == Measure::CheckWaitMs;
+        let bar = scenario.thresholds.iter().find(is_bar).expect("a bar for waits");
+        let verdict = |rounds: &[Round]| {
+            let mut findings = Findings::default();
+            let address = "127.0.0.1:1".parse().unwrap();
+            tell(rounds, &Sdks::new(address, "key", 0, 0).unwrap(), &mut findings);
+            judge(bar, &findings, Circumstances { is_short: false, is_of_target: false }).verdict
+        };
+        assert_eq!(verdict(&[restart(&[(210, 1_349)]), restart(&[(500, 510)])]), Verdict::Met);
+        assert_eq!(verdict(&[restart(&[(210, 1_352)]), restart(&[(500, 510)])]), Verdict::Missed);
+        // One of which nobody knows anything is not met by the others.
+        let unknown = verdict(&[restart(&[(500, 510)]), restart(&[])]);
+        assert!(matches!(unknown, Verdict::NotMeasured(_)), "{unknown:?}");
+    }
 
     #[test]
     fn checks_may_fail_only_between_the_kill_and_the_moment_it_is_ready() {

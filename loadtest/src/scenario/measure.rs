@@ -36,12 +36,17 @@ measures! {
     /// From the request for an event to the last client that has it; the middle event of each turn, and
     /// of those the middle one.
     EventToLastMs = "event_to_last_ms", "event to the last client", Ms;
+    /// CPU time of the server for an event, by each client that has it.
+    CpuUsPerClient = "cpu_us_per_client", "CPU time an event and client", Us;
     /// From the first client that connects to the last that has its stream; the worst of all storms.
     StormS = "storm_s", "until all are connected, at worst", Seconds;
     /// Memory of the server that a client takes.
     KibPerClient = "kib_per_client", "memory a client", Kib;
     /// From the moment a server is killed to the last client that is served again; the worst.
     LastBackS = "last_back_s", "last client back", Seconds;
+    /// How long a check waited that was answered after the server said that it is ready, from then or from when it was
+    /// due; the worst.
+    CheckWaitMs = "check_wait_ms", "longest wait of a check", Ms;
     /// From the last request of an overload until nothing is refused any more, and nothing slow.
     RecoveryS = "recovery_s", "until all is as before", Seconds;
     /// The share of what is offered that is told when to come again.
@@ -56,6 +61,8 @@ measures! {
     HealthMs = "health_ms", "worst look at health", Ms;
     /// How much memory grows in half an hour, at most by what was seen.
     GrowthKib = "growth_kib", "memory in half an hour", Kib;
+    /// The same, at least by what was seen: above nothing, it grows by more than its noise.
+    LeastGrowthKib = "least_growth_kib", "the same, at least", Kib;
     /// Memory that a token takes which was made and revoked.
     KibPerToken = "kib_per_token", "memory a revoked token", Kib;
     /// How many minutes of a busy installation have passed.
@@ -64,6 +71,8 @@ measures! {
     P99Ms = "p99_ms", "p99 of checks", Ms;
     /// The same with those during which the sender stood still.
     P99OfAllMs = "p99_of_all_ms", "p99 of all checks", Ms;
+    /// CPU time of the server for each check that it answered, with whatever it did beside.
+    CpuUsPerCheck = "cpu_us_per_check", "CPU time a check, all told", Us;
     /// CPU time of a check in process.
     NsPerCheck = "ns_per_check", "CPU time a check", Ns;
     /// Checks in process for a second of CPU time of each thread.
@@ -85,6 +94,7 @@ measures! {
 pub(crate) enum Unit {
     PerSecond,
     Ms,
+    Us,
     Ns,
     Bytes,
     Kib,
@@ -107,6 +117,7 @@ impl Unit {
         match self {
             Unit::PerSecond => "/s",
             Unit::Ms => "ms",
+            Unit::Us => "us",
             Unit::Ns => "ns",
             Unit::Bytes => "B",
             Unit::Kib => "KiB",

@@ -106,7 +106,7 @@ fn threshold(table: &mut Reading<'_>) -> Threshold {
     };
     let bars = [
         table.ratio_if_there("at_least", MAX_BAR).map(Bar::AtLeast),
-        table.ratio_if_there("at_most", MAX_BAR).map(Bar::AtMost),
+        table.most_if_there("at_most", MAX_BAR).map(Bar::AtMost),
     ];
     let bar = match bars {
         [Some(bar), None] | [None, Some(bar)] => bar,
@@ -179,6 +179,7 @@ mod tests {
             ("flags = 100", "flags = 1_000_000", "`checks.flags` has to be a whole number from 1 to 10000"),
             ("measure = \"checks_per_cpu_second\"", "measure = \"luck\"", "`threshold.measure` is `luck`"),
             ("at_least = 0.8", "at_least = -1", "`threshold.at_least` has to be a number above 0"),
+            ("at_least = 0.8", "at_most = -1", "`threshold.at_most` has to be a number from 0 to"),
             ("at_least = 0.8", "", "`threshold.at_least` or `at_most` is needed"),
             ("at_least = 0.8", "at_least = 0.8\nat_most = 1", "and not both"),
             ("of = \"floor\"", "", "`threshold.of` is missing"),

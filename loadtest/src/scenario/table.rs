@@ -98,6 +98,16 @@ impl<'n> Reading<'n> {
         Some(self.as_ratio(key, &value, most))
     }
 
+    /// A bar from above: from zero on, at most `most`. What may not grow has to stay at nothing.
+    pub(crate) fn most_if_there(&mut self, key: &str, most: f64) -> Option<f64> {
+        let value = self.table.remove(key)?;
+        let number = as_number(&value).filter(|number| (0.0..=most).contains(number));
+        Some(number.unwrap_or_else(|| {
+            self.note(key, &format!("has to be a number from 0 to {most}"));
+            most
+        }))
+    }
+
     pub(crate) fn flag_if_there(&mut self, key: &str) -> bool {
         match self.table.remove(key) {
             None => false,
@@ -110,12 +120,7 @@ impl<'n> Reading<'n> {
     }
 
     fn as_ratio(&self, key: &str, value: &Value, most: f64) -> f64 {
-        let number = match value {
-            Value::Float(number) => Some(*number),
-            Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
-            _ => None,
-        };
-        number.filter(|number| *number > 0.0 && *number <= most).unwrap_or_else(|| {
+        as_number(value).filter(|number| *number > 0.0 && *number <= most).unwrap_or_else(|| {
             self.note(key, &format!("has to be a number above 0, at most {most}"));
             most
         })
@@ -224,5 +229,13 @@ impl<'n> Reading<'n> {
         for key in self.table.keys() {
             self.note(key, "is not known");
         }
+    }
+}
+
+fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(number) => Some(*number),
+        Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
+        _ => None,
     }
 }

@@ -101,6 +101,8 @@ whos! {
     Quiet = "quiet",
     /// The same server after it had too much to do.
     AfterStorm = "after-storm",
+    /// The same server in a long storm of too much.
+    LongStorm = "long-storm",
     /// What the server is allowed to take.
     Capacity = "capacity",
     /// Unleash Edge, a peer.

@@ -74,7 +74,8 @@ impl Lane {
         self
     }
 
-    /// The same, where the server may go away in a spell and come back: what is due meanwhile waits for it.
+    /// The same, where the server may go away in a spell and come back: what is due meanwhile waits for it, and when each
+    /// was due and answered is kept.
     pub(crate) fn through_restarts(mut self) -> Lane {
         self.may_go_away = true;
         self

@@ -171,6 +171,9 @@ impl Sender {
         let lanes = self.lanes.iter().zip(paces);
         let lanes = lanes.map(|(open, pace)| (open.connections.len(), !open.lane.keeps_answers(), *pace));
         let mut running = Running::new(lanes, length_ns);
+        for (open, lane) in self.lanes.iter().zip(&mut running.lanes) {
+            lane.tally.times_ns = open.lane.may_go_away.then(Vec::new);
+        }
         let mut events = Vec::with_capacity(EVENTS);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {

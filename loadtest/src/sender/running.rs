@@ -83,6 +83,9 @@ impl Running {
         match answered {
             Some(answered) if answered.status == expected => {
                 let is_in_time = now_ns < lane.schedule.end_ns;
+                if let Some(times_ns) = &mut lane.tally.times_ns {
+                    times_ns.push((due_ns, now_ns));
+                }
                 lane.tally.answered((now_ns - due_ns) / 1_000, is_in_time, due_ns >= stood_until_ns);
             }
             Some(answered) => {

@@ -36,6 +36,9 @@ pub(crate) struct Tally {
     pub(crate) odd: u64,
     /// When the first and the last was answered otherwise or broken off, in nanoseconds since the spell's start.
     pub(crate) failed_ns: Option<(u64, u64)>,
+    /// When each that was answered as expected was due, and when it was answered, in nanoseconds since the spell's start;
+    /// none where nobody asks.
+    pub(crate) times_ns: Option<Vec<(u64, u64)>>,
     /// Not answered within [`PATIENCE_US`] of the spell's end.
     pub(crate) lost: u64,
     /// The sender stood still between the time at which they were due and their answer.
@@ -71,6 +74,7 @@ impl Tally {
             broken: 0,
             odd: 0,
             failed_ns: None,
+            times_ns: None,
             lost: 0,
             overlapped: 0,
             reopened: 0,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::turns::{Company, Turn, Turns, figures, stood_still};
+use super::turns::{Company, Turn, Turns, figures, stood_still, taken};
 use crate::checks::{APP, Contender, Shop, key, state_of, tag_of};
 use crate::client::request;
 use crate::kinds::Kind;
@@ -81,7 +81,11 @@ impl Kind for Changes {
             Who::WithChangesInMemory => Some(Who::AloneInMemory),
             _ => return false,
         };
-        matches!(measure, Measure::P99Ms | Measure::P99OfAllMs) && (of.is_none() || of == alone)
+        let is_measured = matches!(
+            measure,
+            Measure::P99Ms | Measure::P99OfAllMs | Measure::CpuUsPerCheck | Measure::RssKib
+        );
+        is_measured && (of.is_none() || of == alone)
     }
 
     fn planned(&self, is_short: bool, _: Option<&[Who]>) -> Duration {
@@ -163,7 +167,7 @@ impl Changes {
         let turns = length.turns.run(&mut companies, |_| checks, runner, findings)?;
         let p99 = figures(Measure::P99Ms, &companies, &turns, Turn::p99_ms, stood_still);
         let all = figures(Measure::P99OfAllMs, &companies, &turns, |turn, _| turn.p99_of_all_ms(), |_| None);
-        findings.figures.extend(p99.into_iter().chain(all));
+        findings.figures.extend(p99.into_iter().chain(all).chain(taken(&companies, &turns)));
         findings
             .notes
             .push(format!("checks{place} came at {per_second} a second, half of what was answered at most"));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::outcomes::{BATCH, Outcomes};
-use super::turns::{Company, Turns, figures, had_no_core};
+use super::turns::{Company, Turns, figures, had_no_core, taken};
 use crate::checks::{APP, Contender, Shop};
 use crate::client::ClientError;
 use crate::evidence::{self, Piece};
@@ -68,7 +68,8 @@ pub(crate) fn read(table: &mut Reading<'_>) -> Box<dyn Kind> {
 impl Kind for Reports {
     fn gives(&self, measure: Measure, who: Who, of: Option<Who>) -> bool {
         let is_beside = matches!(who, Who::WithReports | Who::WithSummaries | Who::WithDecisions);
-        measure == Measure::Throughput && is_beside && of.is_none_or(|of| of == Who::Alone)
+        let is_measured = matches!(measure, Measure::Throughput | Measure::CpuUsPerCheck | Measure::RssKib);
+        is_measured && is_beside && of.is_none_or(|of| of == Who::Alone)
     }
 
     fn planned(&self, is_short: bool, _: Option<&[Who]>) -> Duration {
@@ -112,6 +113,7 @@ impl Kind for Reports {
         let done = turns.run(&mut companies, |_| Pace::Saturate, runner, &mut findings)?;
         findings.figures =
             figures(Measure::Throughput, &companies, &done, |turn, _| turn.rate(), had_no_core);
+        findings.figures.extend(taken(&companies, &done));
         let wrong = load.wrong.get();
         if wrong > 0 {
             findings.errors.push(format!("{wrong} batches or decisions were not taken as they should be"));

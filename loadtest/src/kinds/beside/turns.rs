@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::checks::Contender;
-use crate::figures::median;
+use crate::figures::{median, ms};
 use crate::problem::Problem;
+use crate::process::resident_kib;
 use crate::ratio::Ratio;
 use crate::report::{Beside, Figure, Findings, MOST_DISTURBED, per_second};
 use crate::rounds::{LEAD_IN, Load};
@@ -46,6 +47,10 @@ pub(super) struct Turn {
     pub(super) length: Duration,
     sender_busy: f64,
     is_disturbed: bool,
+    /// The CPU time of the server's threads, with whatever they did beside checks; none if a thread ended or began.
+    cpu_ns: Option<u64>,
+    /// The server's memory at the end.
+    rss_kib: Option<u64>,
     /// The share of what was to be done beside checks that was done in time: the least of all lanes.
     kept: f64,
 }
@@ -99,7 +104,8 @@ impl Turns {
         findings.take_faults(&company.label, &lead_in);
         let load = Load::begin(company.checks.process, runner.cores.of_servers());
         let sent = sender.run(&paces, self.turn, &mut runner.progress)?;
-        let is_disturbed = load.end(self.turn).is_disturbed();
+        let load = load.end(self.turn);
+        let rss_kib = company.checks.process.map(resident_kib);
         findings.take_faults(&company.label, &sent);
         let (length, sender_busy) = (sent.length, sent.busy);
         let mut tallies = sent.tallies.into_iter();
@@ -107,7 +113,17 @@ impl Turns {
         // What fell due at the very end may be done behind it.
         let kept = tallies.map(|beside| share(beside.answered_in_time + 1, beside.offered + beside.skipped));
         let kept = kept.fold(1.0, f64::min);
-        Ok(Turn { who: company.who, round: 0, tally, length, sender_busy, is_disturbed, kept })
+        Ok(Turn {
+            who: company.who,
+            round: 0,
+            tally,
+            length,
+            sender_busy,
+            is_disturbed: load.is_disturbed(),
+            cpu_ns: load.cpu_ns,
+            rss_kib,
+            kept,
+        })
     }
 }
 
@@ -115,6 +131,14 @@ fn share(part: u64, all: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "millions")]
     let share = part as f64 / all.max(1) as f64;
     share
+}
+
+/// What the turns of all companies took of the server: CPU time for each check, and memory. No bar is about them.
+pub(super) fn taken(companies: &[Company<'_>], turns: &[Turn]) -> Vec<Figure> {
+    let cpu =
+        figures(Measure::CpuUsPerCheck, companies, turns, |turn, _| turn.cpu_us_per_check(), had_no_core);
+    let memory = figures(Measure::RssKib, companies, turns, |turn, _| turn.rss_kib(), |_| None);
+    cpu.into_iter().chain(memory).collect()
 }
 
 /// A figure of every company, those but the first beside it. The value of a turn is asked for together with the turn that
@@ -173,12 +197,18 @@ impl Turn {
     pub(super) fn p99_of_all_ms(&self) -> f64 {
         ms(self.tally.all_us(0.99))
     }
-}
 
-fn ms(us: u64) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "a minute of microseconds")]
-    let ms = us as f64 / 1e3;
-    ms
+    /// CPU time of the server for each check that was answered, with whatever it did beside; no number if nobody saw it.
+    fn cpu_us_per_check(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "seconds of nanoseconds")]
+        self.cpu_ns.map_or(f64::NAN, |ns| ns as f64 / 1e3 / self.tally.answered as f64)
+    }
+
+    /// The server's memory; no number if nobody saw it.
+    fn rss_kib(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
+        self.rss_kib.map_or(f64::NAN, |kib| kib as f64)
+    }
 }
 
 /// Why these turns are not beside what they should be beside, if so.
@@ -223,7 +253,26 @@ mod tests {
         (0..stood_still).for_each(|_| tally.answered(9_000, true, false));
         tally.offered = 1_000;
         let length = Duration::from_secs(1);
-        Turn { who, round, tally, length, sender_busy: 0.5, is_disturbed: false, kept: 1.0 }
+        Turn {
+            who,
+            round,
+            tally,
+            length,
+            sender_busy: 0.5,
+            is_disturbed: false,
+            cpu_ns: Some(20_000_000),
+            rss_kib: Some(30_000),
+            kept: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_turn_tells_what_the_server_took_for_each_check_and_nothing_where_nobody_saw_it() {
+        let seen = turn(Who::Alone, 0, 100, 0);
+        assert!((seen.cpu_us_per_check() - 20.0).abs() < 1e-9, "{}", seen.cpu_us_per_check());
+        assert!((seen.rss_kib() - 30_000.0).abs() < 1e-9);
+        let unseen = Turn { cpu_ns: None, rss_kib: None, ..seen };
+        assert!(unseen.cpu_us_per_check().is_nan() && unseen.rss_kib().is_nan());
     }
 
     #[test]

@@ -99,8 +99,12 @@ impl Length {
 impl Kind for Settings {
     fn gives(&self, measure: Measure, who: Who, of: Option<Who>) -> bool {
         match (measure, who, of) {
-            (Measure::P99Ms, Who::Tidegate | Who::AfterStorm, of) => of.is_none_or(|of| of == Who::Quiet),
-            (Measure::Throughput, Who::Tidegate, of) => of.is_none_or(|of| of == Who::Capacity),
+            (Measure::P99Ms, Who::Tidegate | Who::AfterStorm | Who::LongStorm, of) => {
+                of.is_none_or(|of| of == Who::Quiet)
+            }
+            (Measure::Throughput, Who::Tidegate | Who::LongStorm, of) => {
+                of.is_none_or(|of| of == Who::Capacity)
+            }
             (
                 Measure::RecoveryS
                 | Measure::KibPerMinute

@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::operator::Operated;
 use super::settings::{Length, Settings};
 use super::{Long, Turn, recovery, shed};
-use crate::figures::{Trend, median, quantile};
+use crate::figures::{Trend, median, ms, quantile};
 use crate::ratio::Ratio;
 use crate::report::{Beside, Figure, Findings, MOST_DISTURBED, per_second};
 use crate::scenario::{Measure, Who};
 use crate::sender::Tally;
+
+/// What tables call the server in the long storm.
+const LONG_STORM: &str = "tidegate in the long storm";
 
 /// All figures.
 pub(super) fn all(
@@ -20,9 +23,11 @@ pub(super) fn all(
     before_kib: u64,
 ) -> Findings {
     let mut figures = vec![
-        goodput(settings, length, turns, long),
+        goodput(settings, length, turns),
+        long_goodput(settings, length, long),
         p99("those taken in a storm", Who::Tidegate, turns, |one| &one.storm.tally),
         p99("from 1 s after a storm", Who::AfterStorm, turns, |one| &one.after),
+        long_p99(turns, long),
         recovered(turns, long),
         told_when(turns),
     ];
@@ -31,10 +36,9 @@ pub(super) fn all(
     let mut findings = Findings { figures, ..Findings::default() };
     let storm = &long.storm.tally;
     findings.notes.push(format!(
-        "in the long storm {} were taken and {} shed; p99 of those taken {:.2} ms, with an operator at work, who killed {} times",
+        "in the long storm {} were taken and {} shed; an operator was at work, who killed {} times",
         storm.answered,
         shed(storm),
-        ms(storm.all_us(0.99)),
         long.operated.kills_us.len(),
     ));
     if let Some(trend) = Trend::of(&long.memory) {
@@ -58,23 +62,63 @@ pub(super) fn all(
     findings
 }
 
-/// What is answered before a storm ends beside what may be: the rate, and the burst once in each storm.
-fn goodput(settings: &Settings, length: &Length, turns: &[Turn], long: &Long) -> Figure {
-    let allowed =
-        |length: Duration| f64::from(settings.capacity) + f64::from(settings.burst) / length.as_secs_f64();
-    let taken =
-        |tally: &Tally, length: Duration| per_second(tally.answered_in_time, length) / allowed(length);
-    let mut pairs: Vec<f64> = turns.iter().map(|turn| taken(&turn.storm.tally, length.storm)).collect();
-    pairs.push(taken(&long.storm.tally, length.long_storm));
+/// What may be taken in a storm of this length: the rate, and the burst once.
+fn allowed(settings: &Settings, length: Duration) -> f64 {
+    f64::from(settings.capacity) + f64::from(settings.burst) / length.as_secs_f64()
+}
+
+/// What is answered before a storm ends beside what may be.
+fn goodput(settings: &Settings, length: &Length, turns: &[Turn]) -> Figure {
+    let allowed = allowed(settings, length.storm);
     let rate = |turn: &Turn| per_second(turn.storm.tally.answered_in_time, length.storm);
     let rates: Vec<f64> = turns.iter().map(rate).collect();
+    let pairs: Vec<f64> = rates.iter().map(|rate| rate / allowed).collect();
     Figure::new(Measure::Throughput, Who::Tidegate, "tidegate in a storm", median(&rates)).beside(Beside {
         of: Who::Capacity,
         label: "what it may take".to_owned(),
-        value: allowed(length.storm),
+        value: allowed,
         ratio: Ratio::of(&pairs),
         doubt: None,
     })
+}
+
+/// The same of the long storm, by itself: among a dozen short ones nobody would see what only shows after a while.
+fn long_goodput(settings: &Settings, length: &Length, long: &Long) -> Figure {
+    let rate = per_second(long.storm.tally.answered_in_time, length.long_storm);
+    Figure::new(Measure::Throughput, Who::LongStorm, LONG_STORM, rate).beside(Beside {
+        of: Who::Capacity,
+        label: "what it may take".to_owned(),
+        value: allowed(settings, length.long_storm),
+        ratio: None,
+        doubt: None,
+    })
+}
+
+/// The latency of the long storm's checks beside that of a middling quiet spell: of all checks, or of those during which
+/// the sender did not stand still, whichever says the worse of the server. If nothing was answered there is none.
+fn long_p99(turns: &[Turn], long: &Long) -> Figure {
+    let storm = &long.storm.tally;
+    let of = |us: fn(&Tally) -> u64| {
+        let quiet = median(&turns.iter().map(|turn| ms(us(&turn.quiet))).collect::<Vec<f64>>());
+        (if storm.answered == 0 { f64::NAN } else { ms(us(storm)) }, quiet)
+    };
+    let (all, steady) = (of(|tally| tally.all_us(0.99)), of(|tally| tally.steady_us(0.99)));
+    let (value, quiet) = if steady.0 / steady.1 > all.0 / all.1 { steady } else { all };
+    let quiet_disturbed = median(&turns.iter().map(|turn| turn.quiet.disturbed()).collect::<Vec<f64>>());
+    Figure::new(Measure::P99Ms, Who::LongStorm, LONG_STORM, value).beside(Beside {
+        of: Who::Quiet,
+        label: "quiet".to_owned(),
+        value: quiet,
+        ratio: None,
+        doubt: stood_still(storm.disturbed(), "the long storm")
+            .or_else(|| stood_still(quiet_disturbed, "a middling quiet spell")),
+    })
+}
+
+/// Why latencies say nothing for sure, if so, by the share of checks during which the sender stood still.
+fn stood_still(disturbed: f64, spell: &str) -> Option<String> {
+    (disturbed > MOST_DISTURBED)
+        .then(|| format!("the sender stood still during {:.1} % of the checks of {spell}", 100.0 * disturbed))
 }
 
 /// The latency of checks beside that of the quiet spell of the same turn. Both sides of a pair are of all checks, or
@@ -86,10 +130,7 @@ fn p99(label: &str, who: Who, turns: &[Turn], of: fn(&Turn) -> &Tally) -> Figure
     let quiet: Vec<f64> = turns.iter().map(|turn| all_ms(&turn.quiet)).collect();
     let pairs: Vec<f64> = turns.iter().map(|turn| times(of(turn), &turn.quiet)).collect();
     let disturbed = turns.iter().flat_map(|turn| [of(turn).disturbed(), turn.quiet.disturbed()]);
-    let disturbed = median(&disturbed.collect::<Vec<f64>>());
-    let doubt = (disturbed > MOST_DISTURBED).then(|| {
-        format!("the sender stood still during {:.0} % of the checks of a middling spell", 100.0 * disturbed)
-    });
+    let doubt = stood_still(median(&disturbed.collect::<Vec<f64>>()), "a middling spell");
     Figure::new(Measure::P99Ms, who, label, median(&values)).beside(Beside {
         of: Who::Quiet,
         label: "quiet".to_owned(),
@@ -134,8 +175,7 @@ fn memory(long: &Long, before_kib: u64) -> Vec<Figure> {
     if let Some(trend) = Trend::of(&long.memory) {
         // What it may be at most, as far as such a series tells.
         let most = (trend.slope + trend.margin) * 60.0;
-        let mut figure =
-            Figure::new(Measure::KibPerMinute, Who::Tidegate, "tidegate in the long storm", most);
+        let mut figure = Figure::new(Measure::KibPerMinute, Who::Tidegate, LONG_STORM, most);
         if most.is_nan() {
             figure.doubt = Some("memory was not seen".to_owned());
         }
@@ -158,11 +198,6 @@ fn operator(operated: &Operated) -> [Figure; 2] {
     ]
 }
 
-#[allow(clippy::cast_precision_loss, reason = "seconds of microseconds")]
-fn ms(us: u64) -> f64 {
-    us as f64 / 1e3
-}
-
 #[allow(clippy::cast_precision_loss, reason = "thousands")]
 fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
@@ -171,6 +206,9 @@ fn share(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::{Circumstances, judge};
+    use crate::ratio::Verdict;
+    use crate::scenario::{Threshold, built_in};
 
     /// Ninety checks, and ten during which the sender stood still.
     fn tally(steady_us: u64, overlapped_us: u64) -> Tally {
@@ -204,10 +242,42 @@ mod tests {
         let second = Duration::from_secs(1);
         let length = Length { storm: second, long_storm: second, ..Length::default() };
         let turn = |in_time| Turn { quiet: Tally::new(), storm: late(in_time), after: Tally::new() };
-        let long = Long { storm: late(220), memory: Vec::new(), operated: Operated::default() };
-        let figure = goodput(&settings, &length, &[turn(220), turn(220)], &long);
+        let figure = goodput(&settings, &length, &[turn(220), turn(220)]);
         let ratio = figure.beside[0].ratio.expect("there are pairs");
         assert!((ratio.low - 0.8).abs() < 1e-9 && (ratio.high - 0.8).abs() < 1e-9, "{figure:?}");
         assert!((figure.value - 220.0).abs() < 1e-9);
+    }
+
+    /// What becomes of a bar of the file that comes with the program.
+    fn judged(figures: Vec<Figure>, measure: Measure) -> Verdict {
+        let scenario = built_in().into_iter().find(|one| one.name == "overload").expect("it comes with it");
+        let is_bar = |bar: &&Threshold| (bar.measure, bar.who) == (measure, Who::LongStorm);
+        let bar = scenario.thresholds.iter().find(is_bar).expect("a bar for the long storm");
+        let circumstances = Circumstances { is_short: false, is_of_target: false };
+        judge(bar, &Findings { figures, ..Findings::default() }, circumstances).verdict
+    }
+
+    #[test]
+    fn a_long_storm_that_takes_too_little_or_too_long_misses_by_itself_whatever_short_ones_do() {
+        let storm = |checks: u64, us| {
+            let mut tally = Tally::new();
+            tally.offered = checks;
+            (0..checks).for_each(|_| tally.answered(us, true, true));
+            super::super::Storm { tally, windows: Vec::new() }
+        };
+        let found = |checks, us| {
+            let (settings, second) = (Settings::of(250, 25), Duration::from_secs(1));
+            let length = Length { storm: second, long_storm: second, ..Length::default() };
+            let quiet = || storm(125, 1_000).tally;
+            let turn = || Turn { quiet: quiet(), storm: storm(275, 1_000), after: quiet() };
+            let long = Long { storm: storm(checks, us), memory: Vec::new(), operated: Operated::default() };
+            let figures = all(&settings, &length, &[turn(), turn()], &long, 0).figures;
+            [Measure::Throughput, Measure::P99Ms].map(|measure| judged(figures.clone(), measure))
+        };
+        assert_eq!(found(250, 1_900), [Verdict::Met, Verdict::Met]);
+        assert_eq!(found(240, 2_100), [Verdict::Missed, Verdict::Missed]);
+        let [goodput, p99] = found(0, 0);
+        assert_eq!(goodput, Verdict::Missed);
+        assert!(matches!(p99, Verdict::NotMeasured(_)), "{p99:?}");
     }
 }

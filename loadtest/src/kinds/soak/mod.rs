@@ -4,8 +4,8 @@
 //! What passes in half an hour is compressed: everybody asks again as soon as they are answered. What the server keeps
 //! up to a bound (kill ids, idempotency keys) would take hours to fill, so it is filled first, and as long as is
 //! measured later the allocator takes what its threads need. A line is drawn through what is measured; it has to be
-//! level, or rise in half an hour's traffic by no more than the bar, its uncertainty included: the log keeps every
-//! change, and its engine some bytes of each in memory.
+//! level as far as its noise tells, and may not rise in half an hour's traffic by more than another bar, its uncertainty
+//! included.
 //!
 //! A token that was revoked is kept for thirty days. As many as traffic so compressed would need, somebody renews in
 //! days, so tokens come last, by themselves, and what each takes is a figure of its own.
@@ -93,9 +93,11 @@ impl Settings {
 
 impl Kind for Settings {
     fn gives(&self, measure: Measure, who: Who, of: Option<Who>) -> bool {
-        matches!(measure, Measure::GrowthKib | Measure::TrafficMinutes | Measure::KibPerToken)
-            && who == Who::Tidegate
-            && of.is_none()
+        let is_measured = matches!(
+            measure,
+            Measure::GrowthKib | Measure::LeastGrowthKib | Measure::TrafficMinutes | Measure::KibPerToken
+        );
+        is_measured && who == Who::Tidegate && of.is_none()
     }
 
     fn planned(&self, is_short: bool, _: Option<&[Who]>) -> Duration {
@@ -225,6 +227,7 @@ fn figures(memory: &[(f64, f64)], length: Length, changes: u64, notes: &mut Vec<
     let seconds = length.measured.as_secs_f64() * half_an_hour;
     let (growth, margin) = (trend.slope * seconds, trend.margin * seconds);
     figures.push(ours(Measure::GrowthKib, growth + margin));
+    figures.push(ours(Measure::LeastGrowthKib, growth - margin));
     let tenths: Vec<String> = memory
         .chunks(memory.len().div_ceil(10))
         .filter_map(|tenth| tenth.first())
@@ -241,6 +244,9 @@ fn figures(memory: &[(f64, f64)], length: Length, changes: u64, notes: &mut Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::{Circumstances, judge};
+    use crate::ratio::Verdict;
+    use crate::scenario::built_in;
 
     #[test]
     fn growth_is_all_that_was_seen_with_its_uncertainty() {
@@ -254,5 +260,43 @@ mod tests {
         let growth = value(Measure::GrowthKib).expect("there is enough to tell");
         assert!((growth - 480.0).abs() < 1.0, "{growth}");
         assert!(value(Measure::TrafficMinutes).is_some_and(|minutes| (minutes - 30.0).abs() < 1e-9));
+    }
+
+    /// What becomes of the bars of the file that comes with the program.
+    fn judged(figures: Vec<Figure>) -> Vec<(Measure, Verdict)> {
+        let scenario = built_in().into_iter().find(|one| one.name == "soak").expect("it comes with it");
+        let findings = Findings { figures, ..Findings::default() };
+        let circumstances = Circumstances { is_short: false, is_of_target: false };
+        let judged = |bar| judge(bar, &findings, circumstances);
+        scenario.thresholds.iter().map(judged).map(|one| (one.bar.measure, one.verdict)).collect()
+    }
+
+    #[test]
+    fn growth_that_no_noise_explains_is_missed_though_it_is_little() {
+        let length = Length { measured: Duration::from_secs(120), ..Length::default() };
+        let found = |kib_a_second: f64, noise: f64| {
+            let at = |at: u32| {
+                let seconds = f64::from(at) / 10.0;
+                (seconds, seconds * kib_a_second + noise * f64::from(at / 100 % 2))
+            };
+            let memory: Vec<(f64, f64)> = (0..1_200).map(at).collect();
+            let verdicts = judged(figures(&memory, length, 9_000, &mut Vec::new()));
+            let of = |measure| verdicts.iter().find(|one| one.0 == measure).map(|one| one.1.clone());
+            [of(Measure::GrowthKib), of(Measure::LeastGrowthKib)].map(|verdict| verdict.expect("a bar"))
+        };
+        // 120 KiB in half an hour, with and without noise; and level.
+        assert_eq!(found(1.0, 0.0), [Verdict::Met, Verdict::Missed]);
+        assert_eq!(found(1.0, 200.0), [Verdict::Met, Verdict::Met]);
+        assert_eq!(found(0.0, 0.0), [Verdict::Met, Verdict::Met]);
+        assert_eq!(found(8.0, 0.0), [Verdict::Missed, Verdict::Missed]);
+    }
+
+    #[test]
+    fn a_token_that_takes_more_than_half_a_kibibyte_misses_its_bar() {
+        let of = |kib| {
+            let figure = Figure::new(Measure::KibPerToken, Who::Tidegate, "tidegate", kib);
+            judged(vec![figure]).into_iter().find(|one| one.0 == Measure::KibPerToken).map(|one| one.1)
+        };
+        assert_eq!([of(0.4), of(0.6)], [Some(Verdict::Met), Some(Verdict::Missed)]);
     }
 }
