@@ -1,5 +1,5 @@
 //! What the gate costs: a decision on the evidence of a clean build, beside a server that takes the same bytes and keeps one small
-//! file; checks of a flag while decisions are made, beside checks alone in the same run; and evidence as large as it may be.
+//! file; and evidence as large as it may be. What checks lose while decisions are made `loadtest reports` measures.
 //!
 //! `cargo run --release -p tidegate-loadtest --bin gate-bench`; needs two cores, one of them for the load. No two requests have the
 //! same evidence, so that the server keeps all of it anew. Ends with 1 if a bar is missed.
@@ -7,13 +7,11 @@
 #![allow(missing_docs, reason = "a program, not a library")]
 
 mod bare;
-mod checks;
 mod large;
 mod shop;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bare::Bare;
 use serde_json::Value;
@@ -21,7 +19,7 @@ use shop::{Shop, decide};
 use tidegate_loadtest::client::Client;
 use tidegate_loadtest::cores::Cores;
 use tidegate_loadtest::evidence::{self, Piece};
-use tidegate_loadtest::figures::{median, quantile};
+use tidegate_loadtest::figures::quantile;
 use tidegate_loadtest::server::serve_if_asked;
 
 /// Decisions before any is measured.
@@ -29,16 +27,10 @@ const WARM_UP: usize = 20;
 /// Decisions, and as many forms for the floor, in turns of ten.
 const DECISIONS: usize = 300;
 const TURN_OF_DECISIONS: usize = 10;
-/// Spells of checks alone, and as many of checks beside decisions.
-const TURNS: usize = 12;
-const TURN: Duration = Duration::from_secs(2);
-/// Between two decisions beside checks: five a second.
-const PACE: Duration = Duration::from_millis(200);
 
 /// The bars.
 const MOST_P99_MS: f64 = 50.0;
 const LEAST_A_SECOND: f64 = 20.0;
-const LEAST_CHECKS: f64 = 0.90;
 const MOST_LARGE_MIB: f64 = 100.0;
 /// What takes ten megabytes may take its time, but not all of it.
 const MOST_LARGE_MS: f64 = 2_000.0;
@@ -66,7 +58,6 @@ fn main() -> ExitCode {
     let decided =
         sets.iter().map(|(what, set)| decisions(&mut shop, &bare, what, set)).fold(true, |a, b| a & b);
     let (_, build) = &sets[0];
-    let kept = checks_beside(&mut shop, build);
     drop(shop);
     let bounded = [
         ("SARIF", "findings", large::sarif()),
@@ -74,7 +65,7 @@ fn main() -> ExitCode {
         ("gzip bomb", "bytes inside", large::bomb()),
     ]
     .map(|(what, unit, (piece, count))| one_large(&cores, build, what, &format!("{count} {unit}"), piece));
-    if decided && kept && bounded.iter().all(|holds| *holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if decided && bounded.iter().all(|holds| *holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Decisions one after another, in turns with the floor.
@@ -132,53 +123,6 @@ fn said(answer: &Value) -> String {
     format!("{} {}", verdict.as_str().unwrap_or_default(), by.collect::<Vec<_>>().join(", "))
         .trim_end()
         .to_owned()
-}
-
-/// How many checks are answered while decisions are made, for each that is answered otherwise.
-fn checks_beside(shop: &mut Shop, set: &[Piece]) -> bool {
-    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
-    for turn in 0..2 * TURNS {
-        // Neither is always the one that goes first.
-        let with_decisions = (turn % 2 == 0) != (turn % 4 < 2);
-        let spells = if with_decisions { &mut busy } else { &mut quiet };
-        spells.push(spell(shop, set, with_decisions));
-    }
-    let row = |what: &str, spells: &[[f64; 3]]| {
-        let of = |place: usize| median(&spells.iter().map(|spell| spell[place]).collect::<Vec<f64>>());
-        println!(
-            "  {what:<16} {:>8.0} checks a second   p50 {:>6.0} us   p99 {:>6.0} us",
-            of(0),
-            of(1),
-            of(2)
-        );
-        of(0)
-    };
-    println!("checks beside {:.0} decisions a second", 1.0 / PACE.as_secs_f64());
-    let quiet = row("alone", &quiet);
-    let ratio = row("beside decisions", &busy) / quiet;
-    at_least("checks beside decisions, times alone", ratio, LEAST_CHECKS)
-}
-
-/// Checks a second, and what the middle one and 99 in 100 took, in microseconds.
-fn spell(shop: &mut Shop, set: &[Piece], with_decisions: bool) -> [f64; 3] {
-    let due = if with_decisions { TURN.as_millis() / PACE.as_millis() } else { 0 };
-    let requests: Vec<Vec<u8>> = (0..due).map(|_| shop.request(set)).collect();
-    let (address, mut pipeline, ended) = (shop.address(), shop.pipeline(), AtomicBool::new(false));
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            let mut next = Instant::now();
-            for request in &requests {
-                std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                next += PACE;
-                decide(&mut pipeline, request);
-            }
-            assert!(requests.is_empty() || !ended.load(Ordering::Relaxed), "decisions keep their pace");
-        });
-        let mut checked = checks::ask(address, &shop.check, TURN);
-        ended.store(true, Ordering::Relaxed);
-        let [p50, p99] = [0.5, 0.99].map(|share| f64::from(quantile(&mut checked.us, share)));
-        [checked.per_second, p50, p99]
-    })
 }
 
 /// One request with a large piece to a server that is new and has decided once.

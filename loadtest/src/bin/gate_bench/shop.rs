@@ -1,7 +1,7 @@
-//! A server with an app that has a flag, and a policy that trusts the keys of the evidence.
+//! A server with an app, and a policy that trusts the keys of the evidence.
 
 use serde_json::{Value, json};
-use tidegate_loadtest::client::{Client, request};
+use tidegate_loadtest::client::Client;
 use tidegate_loadtest::cores::Cores;
 use tidegate_loadtest::evidence::{self, Piece};
 use tidegate_loadtest::gate;
@@ -13,8 +13,6 @@ pub(crate) struct Shop {
     server: Server,
     /// Of the pipeline.
     ci: String,
-    /// The request that checks its flag.
-    pub(crate) check: Vec<u8>,
     /// No evidence comes twice.
     mark: u32,
 }
@@ -26,27 +24,11 @@ impl Shop {
         let mut admin = server.admin();
         let environments = json!([{"key": "live", "kind": "production"}]);
         admin.call("POST", "/v1/apps", &json!({"key": "shop", "environments": environments}));
-        let made = admin.send("POST", "/v1/apps/shop/flags", &[], &json!({"key": "checkout"}));
-        let tag = made.header("etag").to_owned();
-        made.granted();
-        let patch = json!({"on": true, "exposure": 30, "serve": {"variant": "on"}});
-        let state = "/v1/apps/shop/flags/checkout/environments/live";
-        admin.send("PATCH", state, &[("if-match", &tag)], &patch).granted();
         gate::prepare(&mut admin, "shop").expect("the gate takes its policy");
-        let mut token = |scope: &str| {
-            let wanted = json!({"scope": scope, "app": "shop", "environment": "live"});
-            let token = admin.call("POST", "/v1/tokens", &wanted);
-            token["secret"].as_str().expect("a new token shows its secret").to_owned()
-        };
-        let (ci, sdk) = (token("ci"), token("sdk-server"));
-        let context = json!({"context": {"targetingKey": "user-17", "plan": "pro"}});
-        let path = "/ofrep/v1/evaluate/flags/checkout";
-        let check = request("POST", path, server.address(), &sdk, &[], &context);
-        Shop { server, ci, check, mark: 0 }
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        self.server.address()
+        let wanted = json!({"scope": "ci", "app": "shop", "environment": "live"});
+        let token = admin.call("POST", "/v1/tokens", &wanted);
+        let ci = token["secret"].as_str().expect("a new token shows its secret").to_owned();
+        Shop { server, ci, mark: 0 }
     }
 
     pub(crate) fn pipeline(&self) -> Client {

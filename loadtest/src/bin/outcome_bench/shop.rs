@@ -8,7 +8,7 @@ use tidegate_loadtest::client::Client;
 use tidegate_loadtest::server::Server;
 
 /// Summaries in one batch.
-pub(crate) const BATCH: usize = 100;
+const BATCH: usize = 100;
 /// Units that a summary lists.
 const UNITS: u64 = 20;
 
@@ -50,17 +50,6 @@ impl Shop {
         let instance = format!("bench-{}", SENDERS.fetch_add(1, Ordering::Relaxed));
         let client = Client::new(self.server.address(), &self.key);
         Sender { client, instance, flags: self.flags, batch: 0 }
-    }
-
-    /// A client that asks for flags.
-    pub(crate) fn checker(&self) -> Client {
-        Client::new(self.server.address(), &self.key)
-    }
-
-    /// Asks for a flag.
-    pub(crate) fn check(&self, client: &mut Client) {
-        let context = json!({"context": {"targetingKey": "user-17"}});
-        client.call("POST", "/ofrep/v1/evaluate/flags/flag-0", &context);
     }
 }
 
