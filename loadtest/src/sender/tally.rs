@@ -108,7 +108,7 @@ impl Tally {
         self.steady_us.saturating_record(passed_us.max(1));
     }
 
-    /// Takes in what became of the requests of another spell.
+    /// Takes in what became of the requests of another spell; not when some failed, which each counts from its own start.
     pub(crate) fn add(&mut self, other: &Tally) {
         self.offered += other.offered;
         self.skipped += other.skipped;
@@ -189,5 +189,29 @@ mod tests {
         tally.answered(u64::MAX, true, true);
         assert!(tally.all_us(1.0).abs_diff(MAX_US) < MAX_US / 500);
         assert_eq!(Tally::new().steady_us(0.99), 0);
+    }
+
+    #[test]
+    fn a_tally_that_takes_in_another_tells_of_the_requests_of_both() {
+        let spell = |status: u16, us: u64| {
+            let mut tally = Tally::new();
+            (tally.offered, tally.skipped, tally.told_when) = (9, 1, 2);
+            (tally.broken, tally.odd, tally.reopened) = (3, 4, 5);
+            tally.wrong.insert(503, 1);
+            *tally.wrong.entry(status).or_default() += 1;
+            tally.answered(us, true, true);
+            tally.answered(us, false, false);
+            tally.lost(us);
+            tally.failed(us);
+            tally
+        };
+        let mut both = spell(503, 100);
+        both.add(&spell(429, 900));
+        assert_eq!((both.offered, both.skipped, both.told_when), (18, 2, 4));
+        assert_eq!((both.answered, both.answered_in_time, both.overlapped, both.lost), (4, 2, 2, 2));
+        assert_eq!((both.broken, both.odd, both.reopened, both.wrong()), (6, 8, 10, 4 + 14));
+        assert_eq!(both.wrong, BTreeMap::from([(429, 1), (503, 3)]));
+        assert_eq!([both.all_us(0.5), both.all_us(1.0), both.steady_us(0.5), both.steady_us(1.0)], [100, 900, 100, 900]);
+        assert_eq!(both.failed_ns, Some((100, 100)), "that of the first alone");
     }
 }
