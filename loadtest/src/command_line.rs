@@ -8,7 +8,8 @@ use crate::bounds::Target;
 use crate::checks::Origin;
 use crate::cores::Cores;
 use crate::kinds::checks::BASELINES;
-use crate::kinds::scale;
+use crate::kinds::{named, scale};
+use crate::peers::{LIBRARIES, Library};
 use crate::process::resident_kib;
 use crate::report::{Report, are_good};
 use crate::run::Runner;
@@ -27,7 +28,8 @@ A scenario is one by name (--list), or a file that ends with .toml.
   --flag KEY         a flag that it has
   --pid N            its process, to see its CPU time and memory
   --against NAMES    whom to measure beside it, by comma: floor, floor-get, floor-same-length,
-                     and peers that `make peers` brought: edge, unleash
+                     and peers that `make peers` brought: edge, unleash; in process, for sdk: unleash-rust,
+                     eppo, launchdarkly, growthbook, statsig, flagsmith, flagd
   --json FILE        where to write everything that was measured
   --charts DIR       where to write latency.svg, throughput.svg and kill.svg
   --seed N           what chance begins with
@@ -151,15 +153,19 @@ fn look_for_peers(wanted: &Wanted) -> Result<(), Misuse> {
         }
         peer.find().map_err(|error| Misuse(error.to_string()))?;
     }
+    if wanted.against.iter().flatten().any(|who| who.is_library()) {
+        Library::find().map_err(|error| Misuse(error.to_string()))?;
+    }
     Ok(())
 }
 
 fn against(names: &str) -> Result<Vec<Who>, Misuse> {
     let mut found = Vec::new();
     for name in names.split(',') {
-        let known = BASELINES.iter().find(|(known, _)| *known == name);
+        let all = || BASELINES.iter().chain(LIBRARIES);
+        let known = all().find(|(known, _)| *known == name);
         let Some((_, who)) = known else {
-            let known: Vec<&str> = BASELINES.iter().map(|(name, _)| *name).collect();
+            let known: Vec<&str> = all().map(|(name, _)| *name).collect();
             return Err(Misuse(format!("`--against {name}`: it is none of {}", known.join(", "))));
         };
         if found.contains(who) {
@@ -186,10 +192,11 @@ fn scenarios(wanted: &Wanted) -> Result<Vec<Scenario>, Misuse> {
             )));
         }
     }
-    let has_beside = found.iter().any(|scenario| scenario.kind.takes_baselines());
-    if wanted.against.is_some() && !wanted.is_list && !has_beside {
+    let against = wanted.against.as_deref();
+    let has_beside = found.iter().any(|scenario| named(against, scenario.kind.baselines()).is_some());
+    if against.is_some() && !wanted.is_list && !has_beside {
         return Err(Misuse(format!(
-            "`--against` is for scenarios of checks over OFREP, and `{}` is none",
+            "`--against` names servers for checks over OFREP, or engines for sdk, and `{}` has none of those beside it",
             wanted.names.join("`, `")
         )));
     }
@@ -297,8 +304,9 @@ mod tests {
             read(&arguments).and_then(|wanted| scenarios(&wanted)).map(|chosen| chosen.len())
         };
         let refused = chosen(&["sdk", "scale", "--against", "floor"]).expect_err("neither has a floor");
-        assert!(refused.to_string().contains("`sdk`, `scale` is none"), "{refused}");
+        assert!(refused.to_string().contains("`sdk`, `scale` has none"), "{refused}");
         assert_eq!(chosen(&["sdk", "single", "--against", "floor"]).expect("single has one"), 2);
         assert_eq!(chosen(&["sdk", "scale"]).expect("nobody is named"), 2);
+        assert!(against("eppo,floor,eppo").is_err(), "one is named twice");
     }
 }

@@ -2,12 +2,11 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use rollout_rules::context::Context;
 
-use crate::in_process::ours::{Counting, Tidegate};
-use crate::in_process::world::{Engine as _, IN_LIST, OFF, ROLLOUT, RULES};
+use crate::in_process::sdk::{NoClient, Sdk};
+use crate::in_process::world::{Asked, Engine as _, IN_LIST, OFF, ROLLOUT, RULES};
 
 /// The argument that makes this program do so; how often each is done follows.
 const MODE: &str = "--be-counted";
@@ -28,23 +27,35 @@ pub(crate) fn run_if_asked(arguments: &[String]) -> Option<ExitCode> {
     let Some(times) = times.parse().ok().filter(|times| *times <= MAX_TIMES) else {
         return Some(ExitCode::from(2));
     };
-    // As the SDK's clients check, which count what they answer.
-    let engine = Counting::of(&Arc::new(Tidegate::with_all()));
+    match are_as_made(times) {
+        Ok(true) => Some(ExitCode::SUCCESS),
+        Ok(false) => Some(ExitCode::FAILURE),
+        Err(why) => {
+            eprintln!("{why}");
+            Some(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Does all of it so often. Whether the answers, and what the client counted, are what they should be.
+fn are_as_made(times: u64) -> Result<bool, NoClient> {
+    let sdk = Sdk::start()?;
+    // What the client says to its server is not to be counted with the checks.
+    sdk.settle()?;
     // Whoever counts knows the functions by their names, and the order: the first call ends what came before.
-    check_often(&engine, OFF, 1);
-    let [off, _, rules, listed] =
-        [OFF, ROLLOUT, RULES, IN_LIST].map(|flag| check_often(&engine, flag, times));
+    check_often(&sdk, OFF, 1);
+    let [off, _, rules, listed] = [OFF, ROLLOUT, RULES, IN_LIST].map(|asked| check_often(&sdk, asked, times));
     let read = read_often(times);
     // Each check of one flag has one answer; that of rules is one of two halves.
     let are_right = off == 0 && (rules == times || rules == 2 * times) && listed == times && read == times;
-    let are_as_made = are_right && engine.counted() == 4 * times + 1;
-    Some(if are_as_made { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(are_right && sdk.end() == 4 * times + 1)
 }
 
 /// Checks a flag so often. The sum of the answers.
 #[inline(never)]
-fn check_often(engine: &Counting, flag: &str, times: u64) -> u64 {
-    let check = || engine.check(black_box(flag), black_box(PERSON));
+fn check_often(sdk: &Sdk, asked: Asked<'_>, times: u64) -> u64 {
+    let Asked { flag, kind } = asked;
+    let check = || sdk.check(Asked { flag: black_box(flag), kind }, black_box(PERSON));
     (0..times).map(|_| u64::try_from(check()).unwrap_or(u64::MAX)).sum()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::client::ClientError;
 use crate::feed::FeedError;
+use crate::in_process::sdk::NoClient;
 use crate::peers::PeerError;
 use crate::sender::SendError;
 
@@ -17,6 +18,8 @@ pub(crate) enum Problem {
     Prepare(ClientError),
     /// A server that is needed ends instead of listening.
     Start(std::io::Error),
+    /// There is no client of the SDK.
+    Client(NoClient),
     /// A peer cannot be measured.
     Peer(PeerError),
     /// A server does not grant what a scenario asks for.
@@ -37,6 +40,7 @@ impl fmt::Display for Problem {
             Problem::Send(source) => source.fmt(f),
             Problem::Prepare(source) => write!(f, "our own server does not do what is needed: {source}"),
             Problem::Start(source) => write!(f, "a server could not be started: {source}"),
+            Problem::Client(source) => source.fmt(f),
             Problem::Peer(source) => source.fmt(f),
             Problem::Refused { what, status: status @ (401 | 403) } => {
                 write!(
@@ -70,6 +74,7 @@ impl std::error::Error for Problem {
             Problem::Feed(source) => Some(source),
             Problem::Prepare(source) => Some(source),
             Problem::Start(source) => Some(source),
+            Problem::Client(source) => Some(source),
             Problem::Peer(source) => Some(source),
             _ => None,
         }
@@ -91,6 +96,12 @@ impl From<FeedError> for Problem {
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Problem {
         Problem::Prepare(error)
+    }
+}
+
+impl From<NoClient> for Problem {
+    fn from(error: NoClient) -> Problem {
+        Problem::Client(error)
     }
 }
 

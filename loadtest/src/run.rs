@@ -3,6 +3,7 @@
 use crate::checks::Origin;
 use crate::cores::Cores;
 use crate::judge::{Circumstances, judge};
+use crate::kinds::named;
 use crate::problem::Problem;
 use crate::report::{Findings, Report};
 use crate::scenario::{Scenario, Who};
@@ -53,11 +54,14 @@ impl Runner {
         }
         match scenario.kind.run(&scenario, self) {
             Ok(mut findings) => {
-                if self.against.is_some() && !scenario.kind.takes_baselines() {
+                let named = named(self.against.as_deref(), scenario.kind.baselines());
+                if self.against.is_some() && named.is_none() {
                     findings.notes.push("it has none of those beside it that `--against` names".to_owned());
                 }
                 let circumstances = Circumstances { is_short, is_of_target };
-                let bars = scenario.thresholds.iter();
+                // Whoever is to be brought first is measured, and judged, for who asks for it.
+                let is_asked = |of: Who| !of.is_library() || named.iter().flatten().any(|named| *named == of);
+                let bars = scenario.thresholds.iter().filter(|bar| bar.of.is_none_or(is_asked));
                 let judged = bars.map(|bar| judge(bar, &findings, circumstances)).collect();
                 report(scenario, findings, judged, None)
             }

@@ -11,7 +11,7 @@ use rollout_rules::bucketing::Murmur3;
 use semver::Version;
 
 use super::measure::coarse_ms;
-use super::world::{COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
+use super::world::{Asked, COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 type Set<K> = HashSet<K, RandomState>;
@@ -88,7 +88,7 @@ impl Engine for Plain {
     }
 
     #[inline]
-    fn check(&self, flag: &str, person: usize) -> usize {
+    fn check(&self, Asked { flag, .. }: Asked<'_>, person: usize) -> usize {
         let flags = self.flags.load();
         let Some(flag) = flags.get(flag).filter(|flag| flag.on) else { return 0 };
         let person = &self.people[person & (PEOPLE - 1)];
@@ -160,7 +160,7 @@ impl Engine for Extended {
     }
 
     #[inline]
-    fn check(&self, name: &str, person: usize) -> usize {
+    fn check(&self, Asked { flag: name, .. }: Asked<'_>, person: usize) -> usize {
         let flags = self.flags.load();
         let now = coarse_ms();
         let Some(flag) = flags.get(name).filter(|flag| flag.on && now < flag.expires_ms) else { return 0 };

@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::world::PEOPLE;
 use crate::figures::median;
 
-/// Samples for each scenario.
-const SAMPLES: usize = 151;
 /// CPU time of one sample, in nanoseconds: so short that a machine that changes its speed does so between
 /// rounds, and seldom within one.
 const SAMPLE_NS: f64 = 4e6;
@@ -75,72 +73,28 @@ pub fn coarse_ms() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
-/// What one scenario cost one engine.
-#[derive(Clone, Debug)]
-pub struct Cost {
-    /// The middle sample.
-    pub median_ns: f64,
-    /// The sample that one in ten stays below.
-    pub p10_ns: f64,
-    /// The sample that nine in ten stay below.
-    pub p90_ns: f64,
-    /// Each call.
-    pub allocations: f64,
-}
-
-impl Cost {
-    /// How many times as long as `other` it takes, by the quietest tenth of the samples: whoever shares the
-    /// core only ever adds, and adds most to what keeps the core busiest.
-    pub fn times(&self, other: &Cost) -> f64 {
-        self.p10_ns / other.p10_ns
-    }
-}
-
 /// An engine's way of doing a scenario: is given a running number, and returns something that depends on
 /// the answer.
 pub type Work<'w> = Box<dyn FnMut(usize) -> usize + 'w>;
 
-/// Measures several ways of doing the same thing. Their samples take turns, so that whatever else
-/// happens on the machine happens to all.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "counts of calls"
-)]
-pub fn measure(works: &mut [Work<'_>]) -> Vec<Cost> {
-    let calls: Vec<usize> = works.iter_mut().map(|work| calibrate(work, SAMPLE_NS)).collect();
-    let mut samples = vec![Vec::with_capacity(SAMPLES); works.len()];
-    for _ in 0..SAMPLES {
-        for ((work, calls), samples) in works.iter_mut().zip(&calls).zip(&mut samples) {
-            samples.push(sample(work, 0, *calls));
-        }
-    }
-    let allocations: Vec<f64> = works.iter_mut().map(|work| count_allocations(work)).collect();
-    samples
-        .into_iter()
-        .zip(allocations)
-        .map(|(mut samples, allocations)| {
-            samples.sort_by(f64::total_cmp);
-            let at = |share: f64| samples[((SAMPLES - 1) as f64 * share).round() as usize];
-            Cost { median_ns: at(0.5), p10_ns: at(0.1), p90_ns: at(0.9), allocations }
-        })
-        .collect()
-}
-
 /// What a call of each takes, in nanoseconds, in so many pairs of samples; who goes first is another each time.
-pub fn pairs(one: &mut Work<'_>, other: &mut Work<'_>, count: usize) -> Vec<(f64, f64)> {
-    let calls = [calibrate(one, SAMPLE_NS), calibrate(other, SAMPLE_NS)];
+pub fn pairs(one: &mut dyn FnMut() -> f64, other: &mut dyn FnMut() -> f64, count: usize) -> Vec<(f64, f64)> {
     let pair = |pair: usize| {
         if pair.is_multiple_of(2) {
-            let one = sample(one, 0, calls[0]);
-            (one, sample(other, 0, calls[1]))
+            let one = one();
+            (one, other())
         } else {
-            let other = sample(other, 0, calls[1]);
-            (sample(one, 0, calls[0]), other)
+            let other = other();
+            (one(), other)
         }
     };
     (0..count).map(pair).collect()
+}
+
+/// Gives a sample each time: what a call takes, in nanoseconds. Whatever is to be warm is after this.
+pub fn sampling<'w>(mut work: Work<'w>) -> impl FnMut() -> f64 + use<'w> {
+    let calls = calibrate(&mut work, SAMPLE_NS);
+    move || sample(&mut work, 0, calls)
 }
 
 /// What a call takes, in nanoseconds of CPU time of this thread, until it is told that it is enough.
@@ -205,8 +159,9 @@ fn calibrate(work: &mut Work<'_>, sample_ns: f64) -> usize {
     ((sample_ns / each) as usize).max(3)
 }
 
+/// How often a call allocates, where [`Counting`] is the allocator.
 #[allow(clippy::cast_precision_loss, reason = "counts of allocations")]
-fn count_allocations(work: &mut Work<'_>) -> f64 {
+pub fn allocations(work: &mut Work<'_>) -> f64 {
     const CALLS: usize = 1024;
     ALLOCATIONS.store(0, Relaxed);
     COUNTING.store(true, Relaxed);

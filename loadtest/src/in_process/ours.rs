@@ -1,5 +1,5 @@
-//! Tidegate's own engine: the core of the server and of the SDK, with the load of the published state and the
-//! read of the coarse clock of a client around each check.
+//! Tidegate's own engine by itself: the core of the server and of the SDK, with the load of the published state and the
+//! read of the coarse clock around each check, and what counting adds to that.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tidegate::clock::Clock;
 use tidegate::exposures::{self, Exposures, lanes};
 
 use super::measure::coarse_ms;
-use super::world::{COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
+use super::world::{Asked, COUNTRIES, Engine, Kind, PEOPLE, SUFFIX, VERSION, flags, list, people};
 
 struct Published {
     shared: SharedRules,
@@ -55,14 +55,8 @@ impl Tidegate {
         };
         let flags = flags().into_iter().map(compile).collect();
         let environment = EnvironmentFlags { key: key.clone(), ends_at: None, flags };
-        let people = people().into_iter().map(|person| {
-            Context::new(&person.user)
-                .with("country", person.country)
-                .with("appVersion", person.version)
-                .with("email", person.email)
-        });
         let published = Published { shared, app, environment };
-        Tidegate { published: ArcSwap::from_pointee(published), people: people.collect() }
+        Tidegate { published: ArcSwap::from_pointee(published), people: people_as_contexts() }
     }
 }
 
@@ -94,13 +88,14 @@ impl Engine for Arc<Tidegate> {
     }
 
     #[inline]
-    fn check(&self, flag: &str, person: usize) -> usize {
+    fn check(&self, Asked { flag, .. }: Asked<'_>, person: usize) -> usize {
         self.check_and(flag, person, |_, _| {})
     }
 }
 
-/// The same with every answer counted, as the SDK's clients do, or passed over. It is the very same flags and people:
-/// others like them lie elsewhere in memory, which alone is a difference of some nanoseconds.
+/// The same with every answer counted, as the SDK's clients do, or passed over: what counting alone costs, which a client
+/// always does. It is the very same flags and people: others like them lie elsewhere in memory, which alone is a
+/// difference of some nanoseconds.
 pub struct Counting {
     engine: Arc<Tidegate>,
     tally: Tally,
@@ -133,7 +128,7 @@ impl Engine for Counting {
     }
 
     #[inline]
-    fn check(&self, flag: &str, person: usize) -> usize {
+    fn check(&self, Asked { flag, .. }: Asked<'_>, person: usize) -> usize {
         self.engine.check_and(flag, person, |answer, _| {
             // What the compiler could foresee it would compile twice.
             if black_box(self.counts) {
@@ -160,7 +155,7 @@ impl OverHttp {
     }
 
     /// How many answers of a flag were counted.
-    pub fn counted(&self, flag: &str) -> u64 {
+    pub fn counted(&self, Asked { flag, .. }: Asked<'_>) -> u64 {
         let clock = Clock::system();
         self.exposures.collect(None, &Snapshot::default(), &clock);
         let flag = FlagKey::new(flag).expect("a key");
@@ -179,7 +174,7 @@ impl Engine for OverHttp {
     }
 
     #[inline]
-    fn check(&self, flag: &str, person: usize) -> usize {
+    fn check(&self, Asked { flag, .. }: Asked<'_>, person: usize) -> usize {
         self.engine.check_and(flag, person, |answer, environment| {
             if black_box(self.counts) {
                 self.exposures.count_asked(&self.app, &environment.key, &environment.flags, answer);
@@ -188,14 +183,29 @@ impl Engine for OverHttp {
     }
 }
 
+/// Everybody who asks, as our engine takes them.
+pub(super) fn people_as_contexts() -> Vec<Context> {
+    let people = people().into_iter().map(|person| {
+        Context::new(&person.user)
+            .with("country", person.country)
+            .with("appVersion", person.version)
+            .with("email", person.email)
+    });
+    people.collect()
+}
+
+/// The name of the list of users.
+pub(super) const SEGMENT: &str = "listed";
+
 fn listed() -> SegmentTable {
-    let key = SegmentKey::new("listed").expect("a key");
+    let key = SegmentKey::new(SEGMENT).expect("a key");
     let segment = Segment { key: key.clone(), description: String::new(), when: None };
     let members: Vec<Arc<str>> = list().into_iter().map(Arc::from).collect();
     SegmentTable::default().put(segment).change_members(&key, &members, &[])
 }
 
-fn definition(name: &str, kind: Kind) -> Value {
+/// What a flag is.
+pub(super) fn definition(name: &str, kind: Kind) -> Value {
     let variants = match kind {
         Kind::Rules => json!([
             {"key": "a", "value": 1}, {"key": "b", "value": 2}, {"key": "off", "value": 0},
@@ -206,7 +216,8 @@ fn definition(name: &str, kind: Kind) -> Value {
     json!({"key": name, "type": kind, "variants": variants, "off_variant": "off", "created_at": 0})
 }
 
-fn state(kind: Kind) -> Value {
+/// How it stands.
+pub(super) fn state(kind: Kind) -> Value {
     let half = |id: &str| {
         let weights = json!([{"variant": "a", "weight": 1}, {"variant": "b", "weight": 1}]);
         json!({"split": {"id": id, "weights": weights}})
@@ -223,7 +234,7 @@ fn state(kind: Kind) -> Value {
             test("email", "ends_with", json!([SUFFIX])),
         ]),
         Kind::List => json!([
-            {"id": "listed", "when": {"segment": "listed"}, "serve": {"variant": "on"}},
+            {"id": "listed", "when": {"segment": SEGMENT}, "serve": {"variant": "on"}},
         ]),
     };
     let (exposure, serve) = match kind {

@@ -62,9 +62,8 @@ pub enum Kind {
 
 /// All flags by name.
 pub fn flags() -> Vec<(String, Kind)> {
-    let single = [(OFF, Kind::Off), (ROLLOUT, Kind::Rollout), (RULES, Kind::Rules), (IN_LIST, Kind::List)];
-    let single = single.into_iter().map(|(name, kind)| (name.to_owned(), kind));
-    single.chain(looped()).collect()
+    let single = [OFF, ROLLOUT, RULES, IN_LIST].map(|asked| (asked.flag.to_owned(), asked.kind));
+    single.into_iter().chain(looped()).collect()
 }
 
 /// The flags that a loop asks for.
@@ -79,19 +78,28 @@ pub fn looped() -> impl Iterator<Item = (String, Kind)> {
     })
 }
 
+/// A flag that is asked for, by whoever wrote the program that asks: it knows what the flag is.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its name.
+    pub flag: &'a str,
+    /// What it is.
+    pub kind: Kind,
+}
+
 /// Off for everybody.
-pub const OFF: &str = "off";
+pub const OFF: Asked<'static> = Asked { flag: "off", kind: Kind::Off };
 /// On for 30 %.
-pub const ROLLOUT: &str = "rollout30";
+pub const ROLLOUT: Asked<'static> = Asked { flag: "rollout30", kind: Kind::Rollout };
 /// With three rules.
-pub const RULES: &str = "rules3";
+pub const RULES: Asked<'static> = Asked { flag: "rules3", kind: Kind::Rules };
 /// On for the users on the list.
-pub const IN_LIST: &str = "list10k";
+pub const IN_LIST: Asked<'static> = Asked { flag: "list10k", kind: Kind::List };
 
 /// An engine under test. Every method is given the running number of the person who asks.
 pub trait Engine {
     /// Its name and version.
     fn name(&self) -> &'static str;
-    /// 1 if the flag is on for the person, 0 if not; for `rules3`, 1 and 2 are the halves.
-    fn check(&self, flag: &str, person: usize) -> usize;
+    /// 1 if the flag is on for the person, 0 if not; for one with rules, 1 and 2 are the halves.
+    fn check(&self, asked: Asked<'_>, person: usize) -> usize;
 }

@@ -50,9 +50,9 @@ pub(crate) trait Kind: fmt::Debug {
         false
     }
 
-    /// Whether whom it is measured beside can be named on the command line.
-    fn takes_baselines(&self) -> bool {
-        false
+    /// Whom the command line may name to be measured beside it.
+    fn baselines(&self) -> &'static [(&'static str, Who)] {
+        &[]
     }
 
     /// Measures.
@@ -60,4 +60,26 @@ pub(crate) trait Kind: fmt::Debug {
     /// # Errors
     /// When it cannot be brought to its end. What goes wrong while something is measured is among the findings.
     fn run(&self, scenario: &Scenario, runner: &mut Runner) -> Result<Findings, Problem>;
+}
+
+/// Those of `against` that are among `known`; none if it names none of them, and is about other scenarios.
+pub(crate) fn named(against: Option<&[Who]>, known: &[(&str, Who)]) -> Option<Vec<Who>> {
+    let is_known = |who: &&Who| known.iter().any(|(_, known)| known == *who);
+    let named: Vec<Who> = against?.iter().filter(is_known).copied().collect();
+    (!named.is_empty()).then_some(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::LIBRARIES;
+
+    #[test]
+    fn names_of_other_scenarios_leave_a_scenario_with_whom_its_file_names() {
+        let against = [Who::Edge, Who::Eppo, Who::Floor];
+        assert_eq!(named(Some(&against), LIBRARIES), Some(vec![Who::Eppo]));
+        assert_eq!(named(Some(&against), checks::BASELINES), Some(vec![Who::Edge, Who::Floor]));
+        assert_eq!(named(Some(&[Who::Edge]), LIBRARIES), None);
+        assert_eq!(named(None, LIBRARIES), None);
+    }
 }

@@ -2,6 +2,7 @@
 //! their own words. What they do not offer is said and not measured. `make peers` brings them.
 
 mod edge;
+mod library;
 mod place;
 mod program;
 mod unleash;
@@ -16,6 +17,7 @@ use crate::checks::{EXPOSURE, is_on, key};
 use crate::cores::Cores;
 use crate::kinds::checks::Request;
 use crate::sender::{SendError, Whole, ask};
+pub(crate) use library::{LIBRARIES, Library};
 pub(crate) use place::sweep_if_asked;
 
 use place::Place;

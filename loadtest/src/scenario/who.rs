@@ -1,7 +1,7 @@
 //! Whose figures there are: a closed list. A line of it is the name in the program and the name in files and on the
 //! command line.
 
-use crate::peers::Peer;
+use crate::peers::{LIBRARIES, Peer};
 
 macro_rules! whos {
     ($($(#[$doc:meta])* $who:ident = $name:literal,)+) => {
@@ -29,6 +29,11 @@ impl Who {
             Who::Unleash => Some(Peer::Unleash),
             _ => None,
         }
+    }
+
+    /// Whether it is an engine of somebody else, in process.
+    pub(crate) fn is_library(self) -> bool {
+        LIBRARIES.iter().any(|(_, who)| *who == self)
     }
 }
 
@@ -69,9 +74,9 @@ whos! {
     CheckLoop = "check-loop",
     /// A flag for the users on a list.
     CheckList = "check-list",
-    /// Our engine on one thread.
+    /// The SDK on one thread.
     OneThread = "one-thread",
-    /// Our engine on two threads at once.
+    /// The SDK on two threads at once.
     TwoThreads = "two-threads",
     /// The rules written by hand on one thread.
     FloorOneThread = "floor-one-thread",
@@ -109,4 +114,18 @@ whos! {
     Edge = "edge",
     /// The server of Unleash, a peer.
     Unleash = "unleash",
+    /// The engine of Unleash's SDKs, in process, as are the next ones.
+    UnleashRust = "unleash-rust",
+    /// The core of Eppo's SDKs.
+    Eppo = "eppo",
+    /// The evaluation of LaunchDarkly's server SDK.
+    LaunchDarkly = "launchdarkly",
+    /// GrowthBook's SDK.
+    GrowthBook = "growthbook",
+    /// Statsig's server SDK.
+    Statsig = "statsig",
+    /// The engine of Flagsmith's SDKs.
+    Flagsmith = "flagsmith",
+    /// The engine of flagd's providers.
+    Flagd = "flagd",
 }

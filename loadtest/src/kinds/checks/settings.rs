@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kinds::Kind;
+use crate::kinds::{Kind, named};
 use crate::problem::Problem;
 use crate::report::Findings;
 use crate::rounds::{LEAD_IN, Plan};
@@ -124,7 +124,7 @@ impl Checks {
 
     /// Who is measured beside: those that the command line names instead, if it does.
     pub(crate) fn beside(&self, against: Option<&[Who]>) -> Vec<Who> {
-        against.map_or_else(|| self.beside.clone(), <[Who]>::to_vec)
+        named(against, BASELINES).unwrap_or_else(|| self.beside.clone())
     }
 }
 
@@ -155,8 +155,8 @@ impl Kind for Checks {
         true
     }
 
-    fn takes_baselines(&self) -> bool {
-        true
+    fn baselines(&self) -> &'static [(&'static str, Who)] {
+        BASELINES
     }
 
     fn run(&self, _: &Scenario, runner: &mut Runner) -> Result<Findings, Problem> {

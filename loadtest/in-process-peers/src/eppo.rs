@@ -1,92 +1,14 @@
-//! Other engines with the same flags, people and questions.
+//! The core of Eppo's SDKs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use eppo_core::eval::get_assignment;
 use eppo_core::ufc::UniversalFlagConfig;
 use eppo_core::{Attributes, Configuration, SdkMetadata, Str};
 use serde_json::{Map, Value, json};
-use unleash_types::client_features::{ClientFeatures, Context};
-use unleash_yggdrasil::EngineState;
 
-use tidegate_loadtest::in_process::world::{
-    COUNTRIES, Engine, Kind, PEOPLE, RULES, SUFFIX, VERSION, flags, list, people,
-};
-
-/// Unleash.
-pub(crate) struct Unleash {
-    engine: EngineState,
-    people: Vec<Context>,
-}
-
-impl Unleash {
-    pub(crate) fn new() -> Unleash {
-        let features: Vec<Value> = flags().iter().map(|(name, kind)| unleash_flag(name, *kind)).collect();
-        let features: ClientFeatures =
-            serde_json::from_value(json!({"version": 2, "features": features})).expect("features");
-        let engine = EngineState::default();
-        assert!(engine.apply_client_features(features).is_none(), "Unleash takes all flags");
-        let people = people().into_iter().map(|person| Context {
-            user_id: Some(person.user),
-            properties: Some(HashMap::from([
-                ("country".to_owned(), person.country.to_owned()),
-                ("appVersion".to_owned(), person.version),
-                ("email".to_owned(), person.email),
-            ])),
-            ..Context::default()
-        });
-        Unleash { engine, people: people.collect() }
-    }
-}
-
-impl Engine for Unleash {
-    fn name(&self) -> &'static str {
-        "Unleash 0.21.7"
-    }
-
-    fn check(&self, flag: &str, person: usize) -> usize {
-        let context = &self.people[person & (PEOPLE - 1)];
-        // A loop asks whether flags are on, as Unleash's own SDKs do.
-        if flag == RULES {
-            return match self.engine.get_variant(flag, context, &None).name.as_str() {
-                "a" => 1,
-                "b" => 2,
-                _ => 0,
-            };
-        }
-        usize::from(self.engine.is_enabled(flag, context, &None))
-    }
-}
-
-fn unleash_flag(name: &str, kind: Kind) -> Value {
-    let rollout = |percent: &str| {
-        json!({"name": "flexibleRollout",
-               "parameters": {"rollout": percent, "stickiness": "userId", "groupId": name}})
-    };
-    let rule = |context: &str, operator: &str, key: &str, value: Value| {
-        let mut strategy = rollout("100");
-        strategy["constraints"] = json!([{"contextName": context, "operator": operator, key: value}]);
-        strategy["variants"] = json!([
-            {"name": "a", "weight": 500, "stickiness": "userId"},
-            {"name": "b", "weight": 500, "stickiness": "userId"},
-        ]);
-        strategy
-    };
-    let strategies = match kind {
-        Kind::Off => json!([rollout("100")]),
-        Kind::Rollout => json!([rollout("30")]),
-        Kind::Rules => json!([
-            rule("country", "IN", "values", json!(COUNTRIES)),
-            rule("appVersion", "SEMVER_GTE", "value", json!(VERSION)),
-            rule("email", "STR_ENDS_WITH", "values", json!([SUFFIX])),
-        ]),
-        Kind::List => json!([{"name": "default", "constraints": [
-            {"contextName": "userId", "operator": "IN", "values": list()},
-        ]}]),
-    };
-    json!({"name": name, "enabled": kind != Kind::Off, "strategies": strategies})
-}
+use crate::Library;
+use crate::world::{Asked, COUNTRIES, Kind, PEOPLE, VERSION, flags, list, people};
 
 /// Eppo.
 pub(crate) struct Eppo {
@@ -122,12 +44,16 @@ impl Eppo {
     }
 }
 
-impl Engine for Eppo {
+impl Library for Eppo {
     fn name(&self) -> &'static str {
-        "Eppo 10"
+        "eppo_core 10.0.0"
     }
 
-    fn check(&self, flag: &str, person: usize) -> usize {
+    fn says(&self) -> &'static str {
+        "a mail's end is a regular expression"
+    }
+
+    fn check(&self, Asked { flag, .. }: Asked<'_>, person: usize) -> usize {
         let (user, attributes) = &self.people[person & (PEOPLE - 1)];
         match get_assignment(Some(&self.configuration), flag, user, attributes, None, self.now) {
             Ok(Some(assignment)) => 1 + usize::from(assignment.value.as_str() == Some("b")),

@@ -1,17 +1,15 @@
-//! What a check costs in process, beside its floor and (with the feature `peers`) other engines, in one
-//! run. Ends with an error if a bar is not met. Runs the scenarios whose names begin with an argument, or
-//! all if there is none. What counting the answers costs is measured beside it, also while another thread counts.
+//! What counting the answers of checks in process costs, also while another thread counts and as the server counts what
+//! is asked over HTTP, and how often a check allocates. Ends with an error if a bar is not met. Runs the scenarios whose
+//! names begin with an argument, or all if there is none. What a check costs in all, beside its floor, `loadtest sdk`
+//! measures.
 //!
 //! That is a few nanoseconds, and as much is decided by where a program's data happen to lie in memory, which is another
 //! place each time that it is started. So it is measured in several processes, of which the middle one counts: this
 //! program again, with [`DIFFERENCE`] and the name of a scenario. How its code is inlined is worth a few nanoseconds
 //! too, to either side; so the same code is run with counting and passing over it, which costs both a branch that is
-//! always foreseen. The rows of the table are compiled apart: their difference says nothing of counting.
+//! always foreseen. The SDK's client always counts, so it is the engine under it that is run so.
 
 #![allow(missing_docs, reason = "a program, not a library")]
-
-#[cfg(feature = "peers")]
-mod peers;
 
 use std::cell::Cell;
 use std::process::{Command, ExitCode};
@@ -19,15 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
 use tidegate_loadtest::figures;
-use tidegate_loadtest::in_process::measure::{self, Cost, Work};
-use tidegate_loadtest::in_process::world::{Engine as _, IN_LIST, LOOP, OFF, PEOPLE, ROLLOUT, RULES};
-use tidegate_loadtest::in_process::{Shown, are_right, floor, ours};
+use tidegate_loadtest::in_process::measure;
+use tidegate_loadtest::in_process::world::{Asked, Engine as _, IN_LIST, LOOP, OFF, PEOPLE, ROLLOUT, RULES};
+use tidegate_loadtest::in_process::{Shown as _, are_right, ours, sdk::Sdk};
 
 #[global_allocator]
 static ALLOCATOR: measure::Counting = measure::Counting;
 
-/// Most that we may take of the extended floor's time.
-const TIMES_FLOOR: f64 = 1.5;
 /// Most that counting an answer may take, in nanoseconds.
 const COUNTING_NS: f64 = 5.0;
 /// How far below nothing a difference may be, in nanoseconds: what is measured is off by as much now and then.
@@ -42,24 +38,16 @@ const OVER_HTTP: &str = "7_over_http";
 struct Scenario {
     name: &'static str,
     /// The flag that is asked for; none: a hundred flags in a loop.
-    flag: Option<&'static str>,
-    /// A peer, and how many times quicker than it we have to be.
-    peer: Option<(&'static str, f64)>,
+    flag: Option<Asked<'static>>,
 }
 
 const SCENARIOS: [Scenario; 5] = [
-    Scenario { name: "1_off", flag: Some(OFF), peer: None },
-    Scenario { name: "2_rollout30", flag: Some(ROLLOUT), peer: Some(("Unleash", 3.0)) },
-    Scenario { name: "3_rules3", flag: Some(RULES), peer: Some(("Eppo", 5.0)) },
-    Scenario { name: "4_bulk100_loop", flag: None, peer: Some(("Eppo", 5.0)) },
-    Scenario { name: "5_list10k", flag: Some(IN_LIST), peer: Some(("Unleash", 1.0)) },
+    Scenario { name: "1_off", flag: Some(OFF) },
+    Scenario { name: "2_rollout30", flag: Some(ROLLOUT) },
+    Scenario { name: "3_rules3", flag: Some(RULES) },
+    Scenario { name: "4_bulk100_loop", flag: None },
+    Scenario { name: "5_list10k", flag: Some(IN_LIST) },
 ];
-
-/// The place of our own engine and its floor.
-const EXTENDED: usize = 1;
-const OURS: usize = 2;
-/// The same, with every answer counted.
-const COUNTING: usize = 3;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -69,31 +57,20 @@ fn main() -> ExitCode {
         println!("{}", difference(scenario));
         return ExitCode::SUCCESS;
     }
-    let ours = Arc::new(ours::Tidegate::with_all());
-    let engines: Vec<Box<dyn Shown>> = vec![
-        Box::new(floor::Plain::with_all()),
-        Box::new(floor::Extended::with_all()),
-        Box::new(Arc::clone(&ours)),
-        Box::new(ours::Counting::of(&ours)),
-        #[cfg(feature = "peers")]
-        Box::new(peers::Unleash::new()),
-        #[cfg(feature = "peers")]
-        Box::new(peers::Eppo::new()),
-    ];
-    println!("Shares of 1,024 people, to show that all do the same work:");
-    println!("| engine | off | rollout30 | rules3 | rules3 a | list10k |\n|---|---|---|---|---|---|");
-    let mut same = true;
-    for engine in &engines {
-        let shares = engine.shares();
-        println!("| {} | {} |", engine.name(), shares.map(|share| format!("{share:.3}")).join(" | "));
-        same &= are_right(shares);
-    }
-    let mut met = true;
+    let sdk = match Sdk::start() {
+        Ok(sdk) => sdk,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut met = bar("the SDK's client does the work that it should", are_right(sdk.shares()));
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|start| name.starts_with(start));
     for scenario in SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)) {
-        let mut works: Vec<Work<'_>> = engines.iter().map(|engine| engine.work(scenario.flag)).collect();
-        let costs = measure::measure(&mut works);
-        met &= report(scenario, &engines, &costs);
+        println!("\n### {}", scenario.name);
+        let allocations = measure::allocations(&mut sdk.work(scenario.flag));
+        met &=
+            bar(&format!("{allocations} allocations of the SDK's client, none allowed"), allocations == 0.0);
         met &= counts_cheaply(scenario.name);
     }
     if is_wanted(TWO_THREADS) {
@@ -104,47 +81,7 @@ fn main() -> ExitCode {
         println!("\n### {OVER_HTTP}: as the server counts what is asked over HTTP");
         met &= counts_cheaply(OVER_HTTP);
     }
-    if !same {
-        println!("\nThe engines did not do the same work.");
-    }
-    if met && same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Prints a scenario and says whether its bars are met.
-fn report(scenario: &Scenario, engines: &[Box<dyn Shown>], costs: &[Cost]) -> bool {
-    println!("\n### {}", scenario.name);
-    println!("| engine | ns p10 (median, p90) | x extended floor | allocations |\n|---|---|---|---|");
-    for (engine, cost) in engines.iter().zip(costs) {
-        println!(
-            "| {} | {:.1} ({:.1}, {:.1}) | {:.2} | {} |",
-            engine.name(),
-            cost.p10_ns,
-            cost.median_ns,
-            cost.p90_ns,
-            cost.times(&costs[EXTENDED]),
-            cost.allocations
-        );
-    }
-    let ours = &costs[OURS];
-    let [times, counting] = [ours, &costs[COUNTING]].map(|cost| cost.times(&costs[EXTENDED]));
-    let mut met = bar(
-        &format!("{times:.2} x extended floor, {counting:.2} with counting, at most {TIMES_FLOOR}"),
-        times <= TIMES_FLOOR && counting <= TIMES_FLOOR,
-    );
-    met &= bar(&format!("{} allocations, none allowed", ours.allocations), ours.allocations == 0.0);
-    let allocations = costs[COUNTING].allocations;
-    met &= bar(&format!("{allocations} allocations with counting, none allowed"), allocations == 0.0);
-    if let Some((peer, quicker)) = scenario.peer {
-        let found = engines.iter().position(|engine| engine.name().starts_with(peer));
-        match found.map(|at| costs[at].times(ours)) {
-            Some(times) => {
-                met &=
-                    bar(&format!("{times:.1} x quicker than {peer}, at least {quicker}"), times >= quicker);
-            }
-            None => println!("SKIPPED: compared with {peer} only with --features peers"),
-        }
-    }
-    met
+    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Whether counting costs as little as it has to.
@@ -235,7 +172,7 @@ fn beside_another(silent: &ours::Counting, counting: &ours::Counting) -> f64 {
 struct Calls(Cell<u64>);
 
 /// The same, and how often.
-fn noting<'w>(Calls(calls): &'w Calls, mut work: Work<'w>) -> Work<'w> {
+fn noting<'w>(Calls(calls): &'w Calls, mut work: measure::Work<'w>) -> measure::Work<'w> {
     Box::new(move |person| {
         calls.set(calls.get() + 1);
         work(person)
