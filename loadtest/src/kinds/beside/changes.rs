@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::turns::{Company, Turn, Turns, figures, stood_still, taken};
+use super::turns::{Company, Turns, figures, stood_still, taken};
 use crate::checks::{APP, Contender, Shop, key, state_of, tag_of};
 use crate::client::request;
 use crate::kinds::Kind;
@@ -165,8 +165,10 @@ impl Changes {
             },
         ];
         let turns = length.turns.run(&mut companies, |_| checks, runner, findings)?;
-        let p99 = figures(Measure::P99Ms, &companies, &turns, Turn::p99_ms, stood_still);
-        let all = figures(Measure::P99OfAllMs, &companies, &turns, |turn, _| turn.p99_of_all_ms(), |_| None);
+        let p99 =
+            figures(Measure::P99Ms, &companies, &turns, |turn, pair| Some(turn.p99_ms(pair)), stood_still);
+        let all =
+            figures(Measure::P99OfAllMs, &companies, &turns, |turn, _| Some(turn.p99_of_all_ms()), |_| None);
         findings.figures.extend(p99.into_iter().chain(all).chain(taken(&companies, &turns)));
         findings
             .notes

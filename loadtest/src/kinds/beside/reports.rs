@@ -112,7 +112,7 @@ impl Kind for Reports {
         ];
         let done = turns.run(&mut companies, |_| Pace::Saturate, runner, &mut findings)?;
         findings.figures =
-            figures(Measure::Throughput, &companies, &done, |turn, _| turn.rate(), had_no_core);
+            figures(Measure::Throughput, &companies, &done, |turn, _| Some(turn.rate()), had_no_core);
         findings.figures.extend(taken(&companies, &done));
         let wrong = load.wrong.get();
         if wrong > 0 {

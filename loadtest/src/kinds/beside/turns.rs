@@ -138,23 +138,25 @@ pub(super) fn taken(companies: &[Company<'_>], turns: &[Turn]) -> Vec<Figure> {
     let cpu =
         figures(Measure::CpuUsPerCheck, companies, turns, |turn, _| turn.cpu_us_per_check(), had_no_core);
     let memory = figures(Measure::RssKib, companies, turns, |turn, _| turn.rss_kib(), |_| None);
-    cpu.into_iter().chain(memory).collect()
+    // Where nobody saw any turn there is no figure.
+    cpu.into_iter().chain(memory).filter(|figure| figure.value.is_finite()).collect()
 }
 
 /// A figure of every company, those but the first beside it. The value of a turn is asked for together with the turn that
-/// makes a pair with it.
+/// makes a pair with it; where nobody saw one there is no pair.
 pub(super) fn figures(
     measure: Measure,
     companies: &[Company<'_>],
     turns: &[Turn],
-    value: impl Fn(&Turn, &Turn) -> f64,
+    value: impl Fn(&Turn, &Turn) -> Option<f64>,
     doubt: impl Fn(&[&Turn]) -> Option<String>,
 ) -> Vec<Figure> {
     let of = |who: Who| turns.iter().filter(move |turn| turn.who == who);
     let Some(alone) = companies.first() else { return Vec::new() };
     let beside = |turn: &Turn| of(alone.who).find(|other| other.round == turn.round);
     let middle = |who: Who| {
-        median(&of(who).map(|turn| value(turn, beside(turn).unwrap_or(turn))).collect::<Vec<f64>>())
+        let seen = of(who).filter_map(|turn| value(turn, beside(turn).unwrap_or(turn)));
+        median(&seen.collect::<Vec<f64>>())
     };
     let figure = |company: &Company<'_>| {
         let figure = Figure::new(measure, company.who, company.label.clone(), middle(company.who));
@@ -163,7 +165,7 @@ pub(super) fn figures(
         }
         let pair = |turn: &Turn| {
             let other = beside(turn)?;
-            Some(value(turn, other) / value(other, turn))
+            Some(value(turn, other)? / value(other, turn)?)
         };
         let pairs: Vec<f64> = of(company.who).filter_map(pair).collect();
         let both: Vec<&Turn> = of(company.who).chain(of(alone.who)).collect();
@@ -198,16 +200,16 @@ impl Turn {
         ms(self.tally.all_us(0.99))
     }
 
-    /// CPU time of the server for each check that was answered, with whatever it did beside; no number if nobody saw it.
-    fn cpu_us_per_check(&self) -> f64 {
-        #[allow(clippy::cast_precision_loss, reason = "seconds of nanoseconds")]
-        self.cpu_ns.map_or(f64::NAN, |ns| ns as f64 / 1e3 / self.tally.answered as f64)
+    /// CPU time of the server for each check that was answered, with whatever it did beside.
+    #[allow(clippy::cast_precision_loss, reason = "seconds of nanoseconds")]
+    fn cpu_us_per_check(&self) -> Option<f64> {
+        Some(self.cpu_ns? as f64 / 1e3 / self.tally.answered as f64)
     }
 
-    /// The server's memory; no number if nobody saw it.
-    fn rss_kib(&self) -> f64 {
-        #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
-        self.rss_kib.map_or(f64::NAN, |kib| kib as f64)
+    /// The server's memory.
+    #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
+    fn rss_kib(&self) -> Option<f64> {
+        Some(self.rss_kib? as f64)
     }
 }
 
@@ -269,10 +271,9 @@ mod tests {
     #[test]
     fn a_turn_tells_what_the_server_took_for_each_check_and_nothing_where_nobody_saw_it() {
         let seen = turn(Who::Alone, 0, 100, 0);
-        assert!((seen.cpu_us_per_check() - 20.0).abs() < 1e-9, "{}", seen.cpu_us_per_check());
-        assert!((seen.rss_kib() - 30_000.0).abs() < 1e-9);
+        assert_eq!((seen.cpu_us_per_check(), seen.rss_kib()), (Some(20.0), Some(30_000.0)));
         let unseen = Turn { cpu_ns: None, rss_kib: None, ..seen };
-        assert!(unseen.cpu_us_per_check().is_nan() && unseen.rss_kib().is_nan());
+        assert_eq!((unseen.cpu_us_per_check(), unseen.rss_kib()), (None, None));
     }
 
     #[test]
