@@ -1,7 +1,8 @@
 //! What a thread remembers from one check to the next: whose secret text was found to be a token's, and what the answers to
 //! that token have in common. Neither is believed without a look at what is published now.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 
 use rollout_rules::governance::Token;
@@ -15,22 +16,42 @@ use crate::http::ofrep::{Asking, bulk};
 use crate::http::stream_token::StreamKey;
 use crate::state::Published;
 
-/// Most tokens that a thread remembers. One more takes the place of the one that was remembered first, whose next request
-/// finds its token as if it was never seen.
-const MOST: usize = 64;
+/// Most tokens that a thread remembers: those of a thousand apps with a few environments each. One more pushes out the one
+/// that was remembered first, whose next request finds its token as if it was never seen. A token takes about 800 bytes,
+/// and 1,300 at most if clients name the longest host: 5 MiB for each thread.
+const MOST: usize = 4_096;
 
 /// The tokens that a thread remembers.
 pub(super) struct Known {
     /// Names texts. Only this thread has the key, so nobody can make a text that bears another's name.
     key: RandomState,
     tokens: Vec<Remembered>,
+    /// Where in `tokens` each is.
+    places: HashMap<Name, usize, BuildHasherDefault<OwnHash>>,
     /// Which one the next that is not known replaces.
     oldest: usize,
 }
 
+/// What names a text: a keyed hash of it.
+type Name = u128;
+
+/// The hash of a name: its first half, as the name is a hash already.
+#[derive(Default)]
+struct OwnHash(u64);
+
+impl Hasher for OwnHash {
+    fn write(&mut self, name: &[u8]) {
+        self.0 = name.first_chunk().map_or(0, |half| u64::from_ne_bytes(*half));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A token, and what its text was found to be.
 pub(super) struct Remembered {
-    name: [u64; 2],
+    name: Name,
     id: TokenId,
     /// What the whole text hashes to: it is the token's as long as the token of this id has this hash.
     hash: Digest,
@@ -41,7 +62,7 @@ pub(super) struct Remembered {
 impl Known {
     /// None yet.
     pub(super) fn nobody() -> Known {
-        Known { key: RandomState::new(), tokens: Vec::new(), oldest: 0 }
+        Known { key: RandomState::new(), tokens: Vec::new(), places: HashMap::default(), oldest: 0 }
     }
 
     /// The valid token of a secret text, and what is remembered of it; none if there is none.
@@ -55,7 +76,7 @@ impl Known {
         now: UnixMs,
     ) -> Option<(&'s Token, &mut Remembered)> {
         let name = self.name_of(secret);
-        let place = self.tokens.iter().position(|known| known.name == name);
+        let place = self.places.get(&name).copied();
         let found = place.and_then(|place| {
             let known = &self.tokens[place];
             let token = snapshot.token(&known.id).filter(|token| token.hash == known.hash)?;
@@ -66,33 +87,38 @@ impl Known {
             return Some((token, &mut self.tokens[place]));
         }
         let token = auth::look_up(std::str::from_utf8(secret).ok()?, snapshot, now).ok()?;
-        let place = place.unwrap_or_else(|| self.place());
         let known = Remembered { name, id: token.id.clone(), hash: token.hash, standing: None, stream: None };
-        if place == self.tokens.len() {
-            self.tokens.push(known);
-        } else {
-            self.tokens[place] = known;
-        }
+        let place = self.remember(place, known);
         Some((token, &mut self.tokens[place]))
     }
 
-    fn place(&mut self) -> usize {
-        if self.tokens.len() < MOST {
-            return self.tokens.len();
+    /// Puts a token where its text was remembered before, or in a place of its own; says where.
+    fn remember(&mut self, place: Option<usize>, known: Remembered) -> usize {
+        if place.is_none() && self.tokens.len() < MOST {
+            self.places.insert(known.name, self.tokens.len());
+            self.tokens.push(known);
+            return self.tokens.len() - 1;
         }
-        let place = self.oldest;
-        self.oldest = (place + 1) % MOST;
+        let place = place.unwrap_or_else(|| {
+            let place = self.oldest;
+            self.oldest = (place + 1) % MOST;
+            self.places.remove(&self.tokens[place].name);
+            self.places.insert(known.name, place);
+            place
+        });
+        self.tokens[place] = known;
         place
     }
 
-    fn name_of(&self, secret: &[u8]) -> [u64; 2] {
+    fn name_of(&self, secret: &[u8]) -> Name {
         let mut hash = self.key.build_hasher();
         hash.write(secret);
-        [0, 1].map(|half| {
+        let [low, high] = [0, 1].map(|half| {
             let mut hash = hash.clone();
             hash.write_u8(half);
-            hash.finish()
-        })
+            Name::from(hash.finish())
+        });
+        high << 64 | low
     }
 }
 
@@ -160,6 +186,7 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
     use rollout_rules::change::Command;
     use rollout_rules::governance::{Actor, Scope};
 
@@ -167,7 +194,7 @@ mod tests {
     use crate::http::tests::{Node, START};
     use crate::secret::{self, Minted};
 
-    async fn minted(node: &Node) -> Minted {
+    fn drawn() -> (Minted, Token) {
         let minted = secret::mint(Scope::Viewer);
         let token = Token {
             id: minted.id.clone(),
@@ -182,27 +209,45 @@ mod tests {
             origins: Vec::new(),
             outcomes: None,
         };
+        (minted, token)
+    }
+
+    async fn minted(node: &Node) -> Minted {
+        let (minted, token) = drawn();
         node.submit(Command::CreateToken { token }).await;
         minted
+    }
+
+    /// Whether a text that is valid was remembered already.
+    fn was_known(known: &mut Known, snapshot: &Snapshot, minted: &Minted) -> bool {
+        let (token, remembered) = known.token(minted.text.as_bytes(), snapshot, START).expect("it is valid");
+        assert_eq!((&token.id, &remembered.id, remembered.hash), (&minted.id, &minted.id, minted.hash));
+        // What is kept with a token is there as long as it is remembered.
+        let nothing = Stream { until: START, base: String::new(), host: None, text: String::new() };
+        remembered.stream.replace(nothing).is_some()
     }
 
     #[tokio::test]
     async fn as_many_tokens_are_remembered_as_there_is_room_for_and_all_are_found() {
         let node = Node::start().await;
-        let mut texts = Vec::new();
-        for _ in 0..MOST + 3 {
-            texts.push(minted(&node).await);
+        let (texts, tokens): (Vec<Minted>, Vec<Token>) = (0..MOST + 3).map(|_| drawn()).unzip();
+        for some in tokens.chunks(64) {
+            let submitted = some.iter().cloned().map(|token| node.submit(Command::CreateToken { token }));
+            join_all(submitted).await;
         }
         let (shared, mut known) = (node.shared(), Known::nobody());
         let published = shared.published_full();
-        for _ in 0..2 {
-            for minted in &texts {
-                let (token, remembered) =
-                    known.token(minted.text.as_bytes(), &published.snapshot, START).expect("it is valid");
-                assert_eq!((&token.id, &remembered.id), (&minted.id, &minted.id));
-            }
-            assert_eq!(known.tokens.len(), MOST);
-        }
+        let ask = |known: &mut Known, texts: &[Minted]| {
+            texts.iter().filter(|minted| was_known(known, &published.snapshot, minted)).count()
+        };
+        // The 65th and the last that there is room for are remembered as the first is.
+        assert_eq!(ask(&mut known, &texts[..MOST]), 0);
+        assert_eq!(ask(&mut known, &texts[..MOST]), MOST);
+        // Three more push out the first three, and nobody else.
+        assert_eq!(ask(&mut known, &texts[MOST..]), 0);
+        assert_eq!(ask(&mut known, &texts[3..]), MOST);
+        assert_eq!(ask(&mut known, &texts[..3]), 0);
+        assert_eq!((known.tokens.len(), known.places.len()), (MOST, MOST));
         let guess = format!("{}x", &texts[0].text[..texts[0].text.len() - 1]);
         assert!(known.token(guess.as_bytes(), &published.snapshot, START).is_none());
         node.state.stop().await;
