@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// No answer may take longer.
+/// No answer may take longer between two reads of it.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest head of an answer, in bytes.
+const MAX_HEAD_BYTES: u64 = 64 * 1024;
+/// Longest body of an answer, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why there is no answer, or not the one that is needed.
 #[derive(Debug)]
@@ -20,7 +24,7 @@ pub enum ClientError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// What came is no answer of HTTP/1.1 with text.
+    /// What came is no answer of HTTP/1.1 with text, or one whose head is longer than 64 KiB or its body than 64 MiB.
     Malformed {
         /// The server's.
         address: String,
@@ -138,10 +142,11 @@ impl Client {
         Ok(Client { address: address.to_owned(), token: token.to_owned(), reader: BufReader::new(socket) })
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer: 30 s at most for each piece of it, after which the connection counts as broken. An
+    /// answer that does not say its `content-length`, in chunks or not, counts as one without a body.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is none, or one of more than 64 MiB.
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         self.ask(method, path, headers, body).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -149,7 +154,7 @@ impl Client {
     /// The same, for who can go on without.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or one of more than 64 MiB.
     pub fn ask(
         &mut self,
         method: &str,
@@ -182,10 +187,10 @@ impl Client {
         self.send(method, path, &[], body).granted()
     }
 
-    /// The head of an answer, and the socket on which the rest comes.
+    /// The head of an answer, and the socket on which the rest comes, which waits 30 s at most for each piece.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or one of more than 64 KiB.
     pub fn open(
         mut self,
         path: &str,
@@ -204,7 +209,12 @@ impl Client {
     fn head(&mut self) -> Result<(u16, String), ClientError> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            let read = self.reader.read_line(&mut head).map_err(|source| broken(&self.address, source))?;
+            let room = MAX_HEAD_BYTES.saturating_sub(head.len() as u64);
+            let read = self.reader.by_ref().take(room).read_line(&mut head);
+            let read = read.map_err(|source| broken(&self.address, source))?;
+            if room == 0 {
+                return Err(self.malformed());
+            }
             if read == 0 {
                 return Err(broken(&self.address, ErrorKind::UnexpectedEof.into()));
             }
@@ -217,6 +227,9 @@ impl Client {
         let (status, head) = self.head()?;
         let mut answer = Answer { status, head, body: String::new() };
         let length = answer.header("content-length").parse().unwrap_or(0);
+        if length > MAX_BODY_BYTES {
+            return Err(self.malformed());
+        }
         let mut body = vec![0; length];
         self.reader.read_exact(&mut body).map_err(|source| broken(&self.address, source))?;
         answer.body = String::from_utf8(body).map_err(|_| self.malformed())?;
@@ -226,4 +239,40 @@ impl Client {
 
 fn broken(address: &str, source: std::io::Error) -> ClientError {
     ClientError::Broken { address: address.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is made of an answer as it stands.
+    fn read(answer: Vec<u8>) -> Result<Answer, ClientError> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one").to_string();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a client");
+            // Who has read enough closes.
+            let _ = socket.write_all(&answer);
+            let _ = socket.read(&mut [0; 1024]);
+        });
+        let asked = Client::connect(&address, "token")
+            .and_then(|mut client| client.ask("GET", "/", &[], &Value::Null));
+        server.join().expect("it only writes");
+        asked
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_not_read() {
+        let head = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}").into_bytes();
+        let whole = read(head("content-length: 2\r\n\r\n{}")).expect("it is whole");
+        assert_eq!((whole.status, whole.body.as_str()), (200, "{}"));
+        let endless = format!("content-length: {}\r\n\r\n", MAX_BODY_BYTES + 1);
+        assert!(matches!(read(head(&endless)), Err(ClientError::Malformed { .. })));
+        let lines = "a: b\r\n".repeat(20_000);
+        assert!(matches!(read(head(&lines)), Err(ClientError::Malformed { .. })));
+        let chunks = read(head("transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"));
+        assert_eq!(chunks.expect("its head is read").body, "");
+    }
 }

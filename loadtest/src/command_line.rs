@@ -11,7 +11,8 @@ use crate::kinds::checks::BASELINES;
 use crate::kinds::{named, scale};
 use crate::peers::{LIBRARIES, Library};
 use crate::process::resident_kib;
-use crate::report::{Report, are_good};
+use crate::report::are_good;
+use crate::results::Results;
 use crate::run::Runner;
 use crate::scenario::{Scenario, Who, built_in, from_file};
 use crate::show::{self, Machine, Progress};
@@ -30,8 +31,8 @@ A scenario is one by name (--list), or a file that ends with .toml.
   --against NAMES    whom to measure beside it, by comma: floor, floor-get, floor-same-length,
                      and peers that `make peers` brought: edge, unleash; in process, for sdk: unleash-rust,
                      eppo, launchdarkly, growthbook, statsig, flagsmith, flagd
-  --json FILE        where to write everything that was measured
-  --charts DIR       where to write latency.svg, throughput.svg and kill.svg
+  --json FILE        where to write everything that was measured, anew after each scenario
+  --charts DIR       where to write latency.svg, throughput.svg and kill.svg, as often
   --seed N           what chance begins with
   --list             the scenarios
 
@@ -54,8 +55,7 @@ struct Wanted {
     flag: Option<String>,
     pid: Option<u32>,
     against: Option<Vec<Who>>,
-    json: Option<PathBuf>,
-    charts: Option<PathBuf>,
+    results: Results,
     seed: Option<u64>,
     is_list: bool,
 }
@@ -114,8 +114,8 @@ fn read(arguments: &[String]) -> Result<Wanted, Misuse> {
             "--flag" => wanted.flag = Some(value()?),
             "--pid" => wanted.pid = Some(process(&value()?)?),
             "--against" => wanted.against = Some(against(&value()?)?),
-            "--json" => wanted.json = Some(value()?.into()),
-            "--charts" => wanted.charts = Some(value()?.into()),
+            "--json" => wanted.results.json = Some(value()?.into()),
+            "--charts" => wanted.results.charts = Some(value()?.into()),
             "--seed" => {
                 let seed =
                     value()?.parse().map_err(|_| Misuse("`--seed` needs a whole number".to_owned()))?;
@@ -242,8 +242,8 @@ fn measure(wanted: &Wanted, scenarios: Vec<Scenario>, target: Option<Origin>) ->
         return ExitCode::from(2);
     };
     // A long run is not to end with a folder that is not there.
-    if let Err(misuse) = make_places(wanted) {
-        eprintln!("{misuse}");
+    if let Err(unwritten) = wanted.results.look() {
+        eprintln!("{unwritten}");
         return ExitCode::from(2);
     }
     // From here on this program has one core.
@@ -257,40 +257,15 @@ fn measure(wanted: &Wanted, scenarios: Vec<Scenario>, target: Option<Origin>) ->
         cores,
         progress: Progress::new(),
     };
-    let reports = runner.run_all(scenarios);
+    let mut written = Ok(());
+    let reports = runner.run_all(scenarios, &mut |reports, to_come| {
+        written = wanted.results.write(reports, to_come, &machine);
+    });
     print!("{}", show::table(&reports, &machine));
-    let written = write(wanted, &reports, &machine);
     if let Err(error) = &written {
         eprintln!("{error}");
     }
     if written.is_ok() && are_good(&reports) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn make_places(wanted: &Wanted) -> Result<(), Misuse> {
-    let failed = |path: &Path, error: std::io::Error| Misuse(format!("{}: {error}", path.display()));
-    if let Some(path) = &wanted.json {
-        std::fs::File::create(path).map_err(|error| failed(path, error))?;
-    }
-    if let Some(folder) = &wanted.charts {
-        std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
-    }
-    Ok(())
-}
-
-fn write(wanted: &Wanted, reports: &[Report], machine: &Machine) -> Result<(), Misuse> {
-    let put = |path: &Path, text: &str| {
-        let failed = |error| Misuse(format!("{}: {error}", path.display()));
-        std::fs::write(path, text).map_err(failed)
-    };
-    if let Some(path) = &wanted.json {
-        put(path, &format!("{:#}\n", show::json(reports, machine)))?;
-    }
-    if let Some(folder) = &wanted.charts {
-        for (name, chart) in show::charts(reports) {
-            put(&folder.join(name), &chart)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count
 }
 
-/// The value that so great a share of all does not pass; the values are put in order.
+/// The value that so great a share of all does not pass, 0 if there are none; the values are put in order.
 pub fn quantile(values: &mut [u32], share: f64) -> u32 {
     values.sort_unstable();
     #[allow(
@@ -67,7 +67,7 @@ pub(crate) fn ms(us: u64) -> f64 {
     us / 1e3
 }
 
-/// The middle one, or what lies between the two in the middle.
+/// The middle one, or what lies between the two in the middle; of none it is no number.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

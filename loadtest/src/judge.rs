@@ -1,11 +1,34 @@
 //! Figures held against bars.
 
+use std::fmt;
+
 use crate::ratio::Verdict;
 use crate::report::{Figure, Findings, Judged};
 use crate::scenario::{Measure, Threshold, Who};
 
-/// Why a figure is no number.
-const NO_ANSWER: &str = "nothing was answered";
+/// Why nothing stands against a bar.
+#[derive(Clone, Debug, PartialEq)]
+enum NotMeasured {
+    /// The run said why.
+    Missing(String),
+    /// There is no such figure of them, and nobody said why.
+    NoFigure(Who),
+    /// Of a pair, one has no figure.
+    NoPair,
+    /// The figure is no number.
+    NoAnswer,
+}
+
+impl fmt::Display for NotMeasured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotMeasured::Missing(why) => f.write_str(why),
+            NotMeasured::NoFigure(who) => write!(f, "there is no such figure of {}", who.name()),
+            NotMeasured::NoPair => f.write_str("a pair has no figure of both"),
+            NotMeasured::NoAnswer => f.write_str("nothing was answered"),
+        }
+    }
+}
 
 /// The circumstances of a run.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +53,13 @@ pub(crate) fn judge(bar: &Threshold, findings: &Findings, circumstances: Circums
             (Some(value), Verdict::Unsure("the short form judges nothing".to_owned()))
         }
         Ok((value, verdict)) => (Some(value), verdict),
-        Err(why) => (None, Verdict::NotMeasured(why)),
+        Err(why) => (None, Verdict::NotMeasured(why.to_string())),
     };
     Judged { bar: *bar, by, value, verdict }
 }
 
 /// The value that stands against the bar, and what it is worth; or why there is none.
-fn held(bar: &Threshold, by: Measure, findings: &Findings) -> Result<(f64, Verdict), String> {
+fn held(bar: &Threshold, by: Measure, findings: &Findings) -> Result<(f64, Verdict), NotMeasured> {
     let figure = findings.figure(by, bar.who).ok_or_else(|| why_missing(bar.who, findings))?;
     let Some(of) = bar.of else { return of_itself(bar, figure) };
     let beside = figure.beside.iter().find(|beside| beside.of == of);
@@ -48,29 +71,29 @@ fn held(bar: &Threshold, by: Measure, findings: &Findings) -> Result<(f64, Verdi
         (None, Some(ratio)) => ratio.judged(bar.bar),
         (None, None) => by_value(bar, value),
     };
-    let why = if beside.ratio.is_some() { "a pair has no figure of both" } else { NO_ANSWER };
+    let why = if beside.ratio.is_some() { NotMeasured::NoPair } else { NotMeasured::NoAnswer };
     is_number(value, why).map(|value| (value, verdict))
 }
 
-fn of_itself(bar: &Threshold, figure: &Figure) -> Result<(f64, Verdict), String> {
+fn of_itself(bar: &Threshold, figure: &Figure) -> Result<(f64, Verdict), NotMeasured> {
     let verdict = match &figure.doubt {
         Some(doubt) => Verdict::Unsure(doubt.clone()),
         None => by_value(bar, figure.value),
     };
-    is_number(figure.value, NO_ANSWER).map(|value| (value, verdict))
+    is_number(figure.value, NotMeasured::NoAnswer).map(|value| (value, verdict))
 }
 
-fn is_number(value: f64, why: &str) -> Result<f64, String> {
-    if value.is_finite() { Ok(value) } else { Err(why.to_owned()) }
+fn is_number(value: f64, why: NotMeasured) -> Result<f64, NotMeasured> {
+    if value.is_finite() { Ok(value) } else { Err(why) }
 }
 
 fn by_value(bar: &Threshold, value: f64) -> Verdict {
     if bar.bar.is_met_by(value) { Verdict::Met } else { Verdict::Missed }
 }
 
-fn why_missing(who: Who, findings: &Findings) -> String {
+fn why_missing(who: Who, findings: &Findings) -> NotMeasured {
     let known = findings.missing.iter().find(|(missing, _)| *missing == who);
-    known.map_or_else(|| format!("there is no such figure of {}", who.name()), |(_, why)| why.clone())
+    known.map_or(NotMeasured::NoFigure(who), |(_, why)| NotMeasured::Missing(why.clone()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,13 @@
-//! What the system knows of a process and of a core.
+//! What the system knows of a process and of a core, and the end of a process.
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
+use std::io;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// Between two looks whether a process has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The memory that a process holds, in KiB; 0 if it has ended.
 pub fn resident_kib(process: u32) -> u64 {
@@ -17,6 +23,25 @@ fn status_kib(process: u32, name: &str) -> u64 {
     let status = read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(name));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+}
+
+/// How a process ended; none if it has not after so long: then it still runs.
+pub(crate) fn ended_within(process: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let give_up = Instant::now() + limit;
+    loop {
+        let ended = process.try_wait()?;
+        if ended.is_some() || Instant::now() > give_up {
+            return Ok(ended);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Kills a process, and waits for its end.
+pub(crate) fn kill(process: &mut Child) {
+    // It may have ended already.
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 /// The time that each thread of a process has had on a core.
@@ -82,6 +107,8 @@ impl CoreTime {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -94,6 +121,18 @@ mod tests {
         assert_eq!(after.shares_since(&after), None);
         assert_eq!(CoreTime::read("cpu0 1 2 3", 0), None);
         assert_eq!(CoreTime::read("cpu1 1 2 3 4 5 6 7 8", 0), None);
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_waited_for_so_long_and_not_longer() {
+        // It reads for as long as the other end of its pipe is open.
+        let mut endless =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a cat");
+        let soon = ended_within(&mut endless, Duration::from_millis(100)).expect("it can be waited for");
+        assert_eq!(soon, None);
+        drop(endless.stdin.take());
+        let ended = ended_within(&mut endless, Duration::from_secs(60)).expect("it can be waited for");
+        assert!(ended.is_some_and(|status| status.success()));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) judged: Vec<Judged>,
     /// Why it was not run at all.
     pub(crate) skipped: Option<String>,
+    /// From its start to its end, with all that was prepared.
+    pub(crate) took: Duration,
 }
 
 /// Figures of a scenario.
@@ -324,7 +326,9 @@ mod tests {
         let scenario = built_in().remove(0);
         let bar = scenario.thresholds[0];
         let judged = vec![Judged { bar, by: bar.measure, value: None, verdict }];
-        Report { scenario, is_short, is_of_target, findings: Findings::default(), judged, skipped: None }
+        let findings = Findings::default();
+        let took = Duration::ZERO;
+        Report { scenario, is_short, is_of_target, findings, judged, skipped: None, took }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Scenarios one after another.
 
+use std::time::{Duration, Instant};
+
 use crate::checks::Origin;
 use crate::cores::Cores;
 use crate::judge::{Circumstances, judge};
@@ -23,12 +25,24 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Runs all of them; what fails in one is in its report, and the next is run all the same.
-    pub(crate) fn run_all(&mut self, scenarios: Vec<Scenario>) -> Vec<Report> {
+    /// Runs all of them; what fails in one is in its report, and the next is run all the same. After each, `done` gets the
+    /// reports so far and the names of those to come.
+    pub(crate) fn run_all(
+        &mut self,
+        scenarios: Vec<Scenario>,
+        done: &mut dyn FnMut(&[Report], &[String]),
+    ) -> Vec<Report> {
         let planned = scenarios.iter().filter(|scenario| self.can_run(scenario));
         let planned = planned.map(|scenario| scenario.kind.planned(self.is_short, self.against.as_deref()));
         self.progress.plan(planned.sum());
-        let reports = scenarios.into_iter().map(|scenario| self.run(scenario)).collect();
+        let names: Vec<String> = scenarios.iter().map(|scenario| scenario.name.clone()).collect();
+        let mut reports = Vec::with_capacity(scenarios.len());
+        for scenario in scenarios {
+            let began = Instant::now();
+            let report = self.run(scenario);
+            reports.push(Report { took: began.elapsed(), ..report });
+            done(&reports, &names[reports.len()..]);
+        }
         self.progress.end();
         reports
     }
@@ -47,6 +61,7 @@ impl Runner {
             findings,
             judged,
             skipped,
+            took: Duration::ZERO,
         };
         let skipped = |scenario, why| report(scenario, Findings::default(), Vec::new(), Some(why));
         if !self.can_run(&scenario) {

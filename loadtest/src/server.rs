@@ -21,8 +21,16 @@ use crate::process::resident_kib;
 
 /// The argument that makes a bench the server: a directory for its data and settings as `name=value` follow.
 const MODE: &str = "--be-tidegate";
+/// The settings of a server that is measured: one worker, which has one core. Requests count against a rate, as they do
+/// where people run it, which no token comes near.
+pub(crate) const MEASURED: [&str; 3] =
+    ["workers=1", "limits.requests_per_second=10000000", "limits.burst=10000000"];
 /// What the server says before its address.
 const LISTENING: &str = "listening on http://";
+/// How long it is tried to remove the data of a server whose threads still write.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const REMOVE_AGAIN: Duration = Duration::from_millis(5);
 /// A process that has not said what is waited for so long after its start says nothing more.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,11 +71,19 @@ pub fn end_with_parent(before: impl FnOnce() + Send + 'static) {
     });
 }
 
-/// Removes the data of a server that nobody will start again, and the folder around it if nothing else is in it.
+/// Removes the data of a server that nobody will start again, and the folder around it if nothing else is in it. The
+/// server's threads may still make files in it: it is tried again then, for [`REMOVE_PATIENCE`] at most. What cannot be
+/// removed stays behind in the folder for what is temporary.
 pub(crate) fn remove(data: &Path) {
-    // What cannot be removed stays behind in the folder for what is temporary.
-    let _ = std::fs::remove_dir_all(data);
-    let _ = data.parent().map(std::fs::remove_dir);
+    let give_up = Instant::now() + REMOVE_PATIENCE;
+    loop {
+        let _ = std::fs::remove_dir_all(data);
+        let _ = data.parent().map(std::fs::remove_dir);
+        if !data.exists() || Instant::now() > give_up {
+            return;
+        }
+        std::thread::sleep(REMOVE_AGAIN);
+    }
 }
 
 /// Starts this program again with other arguments, and gives its lines of the first minute. Its input stays open as
@@ -237,6 +253,7 @@ impl Drop for Server {
 mod tests {
     use std::io::Write as _;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -248,6 +265,29 @@ mod tests {
         // The other end is still open.
         assert!(said.iter().all(|line| line == "starting"), "{said:?}");
         other.write_all(b"ing").expect("room for a few bytes");
+    }
+
+    #[test]
+    fn data_is_removed_while_somebody_still_writes_more_of_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("server/data");
+        std::fs::create_dir_all(&data).expect("a folder");
+        let (is_ended, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                // As a server does: into the folder that it made at its start.
+                while !is_ended.load(Ordering::Relaxed) {
+                    let next = written.fetch_add(1, Ordering::Relaxed);
+                    let _ = std::fs::write(data.join(next.to_string()), b"more");
+                }
+            });
+            while written.load(Ordering::Relaxed) < 1_000 {
+                std::thread::yield_now();
+            }
+            remove(&data);
+            is_ended.store(true, Ordering::Relaxed);
+        });
+        assert!(!folder.path().join("server").exists(), "nothing of it is left");
     }
 
     #[test]

@@ -4,9 +4,12 @@ mod proof;
 mod shop;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(crate) use proof::prove;
-pub(crate) use shop::{APP, EXPOSURE, Shop, is_on, key, origin_of, put_at_share, state_of, tag_of};
+pub(crate) use shop::{
+    APP, EXPOSURE, Shop, is_on, key, make_each, origin_of, put_at_share, state_of, tag_of,
+};
 
 use crate::bounds::Target;
 use crate::floor::{self, Floor};
@@ -14,7 +17,7 @@ use crate::kinds::checks::Request;
 use crate::peers::{Question, Running};
 use crate::problem::Problem;
 use crate::scenario::Who;
-use crate::sender::{Lane, ask};
+use crate::sender::{Lane, Last, ask};
 
 /// Who asks; a few attributes, as an app has them at hand.
 const CONTEXT: &str =
@@ -78,6 +81,8 @@ pub(crate) struct Contender {
     pub(crate) process: Option<u32>,
     address: SocketAddr,
     request: Vec<u8>,
+    /// What is sent instead in turn, if there is more than one request.
+    in_turn: Arc<[Vec<u8>]>,
     expected: u16,
     connections: usize,
     /// Every answer is as long as the first.
@@ -95,14 +100,19 @@ impl Contender {
         request: Request,
         connections: usize,
     ) -> Contender {
-        let (request, expected) = match request {
-            Request::Single => (origin.single(&origin.flag), 200),
-            Request::Bulk | Request::Unchanged => (origin.bulk(None), 200),
+        let request = match request {
+            Request::Single => origin.single(&origin.flag),
+            Request::Bulk | Request::Unchanged => origin.bulk(None),
         };
-        let (address, process) = (origin.at.address, origin.process);
-        // What another server answers may tell the time.
-        let is_even = origin.is_ours;
-        Contender { who, label, process, address, request, expected, connections, is_even, tag_of: None }
+        let asked = Question { request, status: 200 };
+        let at = (origin.at.address, origin.process);
+        Contender { is_even: origin.is_ours, ..Contender::asked(who, label, at, asked, connections) }
+    }
+
+    /// The same, asked for one flag by each of these in turn.
+    pub(crate) fn in_turn(mut self, origins: &[Origin]) -> Contender {
+        self.in_turn = origins.iter().map(|origin| origin.single(&origin.flag)).collect();
+        self
     }
 
     /// The same, whose every answer is that nothing changed.
@@ -135,27 +145,28 @@ impl Contender {
         let tag = if request == Request::Unchanged { origin.tag()? } else { None };
         let as_long = Origin { at: Target { base: String::new(), ..origin.at.clone() }, ..origin.clone() };
         let request = as_long.request(method, path, tag.as_deref());
-        let (address, process) = (floor.address, Some(floor.process()));
-        let label = label.to_owned();
-        let is_even = true;
-        Ok(Contender { who, label, process, address, request, expected, connections, is_even, tag_of: None })
+        let asked = Question { request, status: expected };
+        let at = (floor.address, Some(floor.process()));
+        Ok(Contender { is_even: true, ..Contender::asked(who, label.to_owned(), at, asked, connections) })
     }
 
     /// A peer, which is asked in its own words.
     pub(crate) fn peer(who: Who, peer: &Running, asked: Question, connections: usize) -> Contender {
-        let Question { request, status } = asked;
-        Contender {
-            who,
-            label: peer.label.clone(),
-            process: Some(peer.process),
-            address: peer.address,
-            request,
-            expected: status,
-            connections,
-            // What another server answers may tell the time.
-            is_even: false,
-            tag_of: None,
-        }
+        let at = (peer.address, Some(peer.process));
+        Contender::asked(who, peer.label.clone(), at, asked, connections)
+    }
+
+    /// Somebody whose answers may be of any length: they may tell the time.
+    fn asked(
+        who: Who,
+        label: String,
+        (address, process): (SocketAddr, Option<u32>),
+        asked: Question,
+        connections: usize,
+    ) -> Contender {
+        let Question { request, status: expected } = asked;
+        let (in_turn, is_even, tag_of) = (Arc::default(), false, None);
+        Contender { who, label, process, address, request, in_turn, expected, connections, is_even, tag_of }
     }
 
     /// What is sent now: tags die, so a fresh one is fetched.
@@ -163,6 +174,15 @@ impl Contender {
         if let Some(origin) = &self.tag_of {
             let tag = origin.tag()?.ok_or(Problem::NoTag)?;
             self.request = origin.bulk(Some(&tag));
+        }
+        if !self.in_turn.is_empty() {
+            let (requests, mut sent) = (Arc::clone(&self.in_turn), 0);
+            let write = Box::new(move |request: &mut Vec<u8>, _: Last<'_>| {
+                request.extend_from_slice(&requests[sent % requests.len()]);
+                sent += 1;
+            });
+            // Whoever asks may be told another variant than the one before.
+            return Ok(Lane::of_written(self.address, write, self.expected, self.connections));
         }
         let lane = Lane::of_same(self.address, self.request.clone(), self.expected, self.connections);
         Ok(if self.is_even { lane.even() } else { lane })

@@ -7,9 +7,9 @@ use crate::bounds::Target;
 use crate::client::{Client, ClientError};
 use crate::cores::Cores;
 use crate::problem::Problem;
-use crate::server::Server;
+use crate::server::{MEASURED, Server};
 
-/// Clients that make flags at the same time: the log writes what comes together at once.
+/// Clients that make flags, or other things, at the same time: the log writes what comes together at once.
 const MAKERS: u64 = 16;
 /// Flags that are on are so for so many users of a hundred.
 pub(crate) const EXPOSURE: u64 = 30;
@@ -30,8 +30,7 @@ pub(crate) struct Shop {
 impl Shop {
     /// Starts one on its core.
     pub(crate) fn start(cores: &Cores, flags: u64, many_flags: Option<u64>) -> Result<Shop, Problem> {
-        // No token is asked to be slower than it can be.
-        let server = cores.start(|| Server::start(&["workers=1", "limits.requests_per_second=0"]));
+        let server = cores.start(|| Server::start(&MEASURED));
         Shop::on(server, flags, many_flags)
     }
 
@@ -92,20 +91,29 @@ pub(crate) fn state_of(app: &str, flag: &str) -> String {
 
 /// An app with so many flags: the first and every other one is on, at 30 %.
 fn app(server: &Server, app: &str, flags: u64) -> Result<Origin, Problem> {
-    let connect = || Client::connect(server.address(), server.admin_token());
-    let mut admin = connect()?;
+    let mut admin = Client::connect(server.address(), server.admin_token())?;
     let environments = json!([{"key": "live", "kind": "production"}]);
     admin.ask("POST", "/v1/apps", &[], &json!({"key": app, "environments": environments}))?.if_granted()?;
-    let made = &|maker: u64| -> Result<(), ClientError> {
-        let mut admin = connect()?;
-        let mut places = (maker..flags).step_by(usize::try_from(MAKERS).expect("a few"));
-        places.try_for_each(|place| flag(&mut admin, app, place))
+    make_each(server, flags, |admin, place| Ok(flag(admin, app, place)?))?;
+    origin_of(server, &mut admin, app, "live", FLAG)
+}
+
+/// Makes so many things by their places, some at a time, by clients that may do everything. They come in no order.
+pub(crate) fn make_each<T: Send>(
+    server: &Server,
+    count: u64,
+    make: impl Fn(&mut Client, u64) -> Result<T, Problem> + Sync,
+) -> Result<Vec<T>, Problem> {
+    let made = &|maker: u64| {
+        let mut admin = Client::connect(server.address(), server.admin_token())?;
+        let places = (maker..count).step_by(usize::try_from(MAKERS).expect("a few"));
+        places.map(|place| make(&mut admin, place)).collect::<Result<Vec<T>, Problem>>()
     };
     std::thread::scope(|threads| {
         let makers: Vec<_> = (0..MAKERS).map(|maker| threads.spawn(move || made(maker))).collect();
-        makers.into_iter().try_for_each(|maker| maker.join().expect("it only asks"))
-    })?;
-    origin_of(server, &mut admin, app, "live", FLAG)
+        let all = makers.into_iter().map(|maker| maker.join().expect("it only asks"));
+        Ok(all.collect::<Result<Vec<Vec<T>>, Problem>>()?.into_iter().flatten().collect())
+    })
 }
 
 /// Somebody who checks flags of an app.

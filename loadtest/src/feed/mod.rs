@@ -145,15 +145,33 @@ pub(crate) fn serve_if_asked(arguments: &[String]) -> Option<ExitCode> {
 
 /// Whether so many clients fit: each takes a file here and one in the server. The limit on open files is raised as far
 /// as the system allows; if that is too little, says so.
-pub(crate) fn has_room(clients: usize) -> Result<(), String> {
+pub(crate) fn has_room(clients: usize) -> Result<(), NoRoom> {
     // The server keeps a quarter of its connections for requests.
     let needed = clients + clients / 3 + SPARE_FILES;
     let room = tidegate::descriptors::make_room(needed);
     if room >= needed {
         return Ok(());
     }
-    Err(format!(
-        "{clients} clients need {needed} open files here and in the server, and the system allows {room} besides those \
-         of the server itself (ulimit -Hn)"
-    ))
+    Err(NoRoom { clients, needed, room })
 }
+
+/// The system allows too few open files for so many clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoRoom {
+    clients: usize,
+    needed: usize,
+    room: usize,
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NoRoom { clients, needed, room } = self;
+        write!(
+            f,
+            "{clients} clients need {needed} open files here and in the server, and the system allows {room} besides \
+             those of the server itself (ulimit -Hn)"
+        )
+    }
+}
+
+impl std::error::Error for NoRoom {}

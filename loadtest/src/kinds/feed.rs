@@ -123,7 +123,7 @@ impl Kind for Settings {
         let mut findings = Findings::default();
         if let Err(why) = feed::has_room(length.clients) {
             findings.missing =
-                [Who::Tidegate, Who::RawWrites, Who::Channels].map(|who| (who, why.clone())).into();
+                [Who::Tidegate, Who::RawWrites, Who::Channels].map(|who| (who, why.to_string())).into();
             return Ok(findings);
         }
         runner.progress.say("starting");

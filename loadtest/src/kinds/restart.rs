@@ -15,7 +15,7 @@ use crate::report::{Beside, Figure, Findings};
 use crate::run::Runner;
 use crate::scenario::{Measure, Reading, SPELL_MS, Scenario, Who};
 use crate::sender::{Arrivals, Lane, Last, Meanwhile, Pace, Sender, Tally, ask};
-use crate::server::Restarted;
+use crate::server::{MEASURED, Restarted};
 
 /// Most restarts of a scenario.
 const MAX_RESTARTS: u64 = 20;
@@ -104,12 +104,11 @@ impl Kind for Settings {
         let length = self.length(runner.is_short);
         let mut findings = Findings::default();
         if let Err(why) = feed::has_room(length.clients) {
-            findings.missing.push((Who::Tidegate, why));
+            findings.missing.push((Who::Tidegate, why.to_string()));
             return Ok(findings);
         }
         runner.progress.say("starting");
-        let settings = ["workers=1", "limits.requests_per_second=0"];
-        let mut node = runner.cores.start(|| Node::start(&settings, FLAGS))?;
+        let mut node = runner.cores.start(|| Node::start(&MEASURED, FLAGS))?;
         let mut sdks = Sdks::new(node.address(), node.key(), length.clients, runner.seed)?;
         until_all_live(&mut sdks)?;
         let address = node.address();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rollout_rules::ids::FlagKey;
 use tempfile::TempDir;
 
-use crate::checks::{Contender, Origin, origin_of, put_at_share, tag_of};
+use crate::checks::{Contender, Origin, make_each, origin_of, put_at_share, tag_of};
 use crate::client::Client;
 use crate::cores::Cores;
 use crate::driver::{Driver, app_key, create_flag};
@@ -22,7 +22,7 @@ use crate::rounds::{self, Plan};
 use crate::run::Runner;
 use crate::scenario::{Measure, Reading, Scenario, Who};
 use crate::sender::ask;
-use crate::server::{Server, end_with_parent, remove, start_self_with};
+use crate::server::{MEASURED, Server, end_with_parent, remove, start_self_with};
 
 /// Most flags of an app, as the server has it.
 const MAX_FLAGS: u64 = 100_000;
@@ -32,6 +32,8 @@ const MAX_APPS: u64 = 10_000;
 const MAX_FLAGS_OF_AN_APP: u64 = 10;
 /// Most starts of each server.
 const MAX_STARTS: u64 = 64;
+/// Of many apps, most that are asked, each by its own token.
+const ASKED_APPS: u64 = 500;
 /// How often all flags are asked for.
 const ASKED: usize = 21;
 /// The argument that makes this program fill a directory; it, apps, and flags of each follow.
@@ -168,10 +170,15 @@ impl Kind for Scale {
         }
         let mut findings = Findings::default();
         memory(&servers, &mut findings);
+        runner.progress.say("making tokens of apps");
         let contender = |one: &Sized| {
-            Contender::origin(one.who, one.label.clone(), &one.origin, Request::Single, self.connections)
+            let label = one.label.clone();
+            let contender = Contender::origin(one.who, label, &one.origin, Request::Single, self.connections);
+            let askers = one.askers()?;
+            Ok(if askers.len() > 1 { contender.in_turn(&askers) } else { contender })
         };
-        let mut contenders: Vec<Contender> = servers.iter().map(contender).collect();
+        let contenders: Result<Vec<Contender>, Problem> = servers.iter().map(contender).collect();
+        let mut contenders = contenders?;
         rounds::run(&mut contenders, length.plan, runner, &mut findings)?;
         findings.standings = contenders.iter().map(|one| standing(one, &findings)).collect();
         for measure in [Measure::ChecksPerCpuSecond, Measure::Throughput] {
@@ -192,20 +199,26 @@ impl Scale {
 }
 
 impl Sized {
-    /// Fills a directory and starts a server on it, whose first flag is on for 30 %.
+    /// Fills a directory and starts a server on it, whose first app is asked.
     fn start(who: Who, label: String, apps: u64, flags: u64, cores: &Cores) -> Result<Sized, Problem> {
         let directory = tempfile::tempdir().map_err(Problem::Start)?;
         fill(&directory.path().join("data"), apps, flags)?;
         let server = start_on(directory, cores)?;
-        let (app, flag) = (app_key(0), key(0));
         let mut admin = Client::connect(server.address(), server.admin_token())?;
-        let tag = tag_of(&mut admin, app.as_str(), flag.as_str())?;
-        let state = format!("/v1/apps/{app}/flags/{flag}/environments/{ENVIRONMENT}");
-        put_at_share(&mut admin, &state, &tag)?;
-        let origin = origin_of(&server, &mut admin, app.as_str(), ENVIRONMENT, flag.as_str())?;
+        let origin = asker(&server, &mut admin, 0)?;
         let mut sized = Sized { who, label, apps, flags, server, origin, rss_kib: Vec::new() };
         sized.look()?;
         Ok(sized)
+    }
+
+    /// Who asks, app by app: of many apps some that lie evenly among all. Made once its memory was looked at, which then
+    /// holds no more than that of the apps.
+    fn askers(&self) -> Result<Vec<Origin>, Problem> {
+        let asked = self.apps.min(ASKED_APPS);
+        let more = make_each(&self.server, asked - 1, |admin, place| {
+            asker(&self.server, admin, (place + 1) * self.apps / asked)
+        })?;
+        Ok([vec![self.origin.clone()], more].concat())
     }
 
     /// Starts it again on what it has.
@@ -227,9 +240,17 @@ impl Sized {
     }
 }
 
+/// Somebody who asks for the first flag of an app, which is on for 30 % from now on.
+fn asker(server: &Server, admin: &mut Client, app: u64) -> Result<Origin, Problem> {
+    let (app, flag) = (app_key(usize::try_from(app).expect("ten thousand")), key(0));
+    let tag = tag_of(admin, app.as_str(), flag.as_str())?;
+    let state = format!("/v1/apps/{app}/flags/{flag}/environments/{ENVIRONMENT}");
+    put_at_share(admin, &state, &tag)?;
+    origin_of(server, admin, app.as_str(), ENVIRONMENT, flag.as_str())
+}
+
 fn start_on(directory: TempDir, cores: &Cores) -> Result<Server, Problem> {
-    let settings = ["workers=1", "limits.requests_per_second=0"];
-    let server = cores.start(|| Server::start_in(directory, &settings));
+    let server = cores.start(|| Server::start_in(directory, &MEASURED));
     if server.address().is_empty() { Err(Problem::ended_early()) } else { Ok(server) }
 }
 

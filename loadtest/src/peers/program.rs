@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{Read as _, Seek as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::PeerError;
+use crate::process::{ended_within, kill};
 use crate::sender::ask;
 
 /// No program takes longer to come up, or to do what it is started for.
@@ -138,24 +139,6 @@ pub(super) fn run(what: &'static str, command: &mut Command, limit: Duration) ->
         None => format!("nothing, and it was killed after {} s", limit.as_secs()),
     };
     Err(PeerError::NotUp { what, said })
-}
-
-/// How a process ended; none if it has not after so long.
-fn ended_within(process: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let give_up = Instant::now() + limit;
-    loop {
-        let ended = process.try_wait()?;
-        if ended.is_some() || Instant::now() > give_up {
-            return Ok(ended);
-        }
-        std::thread::sleep(BETWEEN);
-    }
-}
-
-fn kill(process: &mut Child) {
-    // It may have ended already.
-    let _ = process.kill();
-    let _ = process.wait();
 }
 
 /// The end of what a program said.

@@ -45,27 +45,17 @@ impl fmt::Debug for Lane {
 impl Lane {
     /// One that asks the same all the time.
     pub(crate) fn of_same(address: SocketAddr, request: Vec<u8>, expected: u16, connections: usize) -> Lane {
-        Lane {
-            address,
-            expected,
-            connections,
-            is_even: false,
-            may_go_away: false,
-            requests: Requests::Same(request),
-        }
+        Lane::of(address, Requests::Same(request), expected, connections)
     }
 
     /// One whose every request is written when it is due and a connection is free. What falls due while the sender stands
     /// still is sent after it: such a lane is there for what it gives the server to do, not for its own latency.
     pub(crate) fn of_written(address: SocketAddr, write: Write, expected: u16, connections: usize) -> Lane {
-        Lane {
-            address,
-            expected,
-            connections,
-            is_even: false,
-            may_go_away: false,
-            requests: Requests::Written(write),
-        }
+        Lane::of(address, Requests::Written(write), expected, connections)
+    }
+
+    fn of(address: SocketAddr, requests: Requests, expected: u16, connections: usize) -> Lane {
+        Lane { address, expected, connections, is_even: false, may_go_away: false, requests }
     }
 
     /// The same, where an answer of another length than the first is a wrong one.

@@ -1,5 +1,7 @@
 //! The same for programs.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Chart, Line, Machine, Panel};
@@ -11,15 +13,17 @@ use crate::sender::QUANTILES;
 /// Of this document; a reader that knows another does not guess.
 const FORMAT: u32 = 1;
 
-/// Everything that was measured.
-pub(crate) fn json(reports: &[Report], machine: &Machine) -> Value {
+/// Everything that was measured; scenarios of these names are still to come.
+pub(crate) fn json(reports: &[Report], to_come: &[String], machine: &Machine) -> Value {
     json!({
         "format": FORMAT,
         "machine": machine.json(),
         "commit": machine.commit(),
         "rustc": env!("LOADTEST_RUSTC"),
         "optimised": Machine::is_optimised(),
-        "good": are_good(reports),
+        "good": are_good(reports) && to_come.is_empty(),
+        "to_come": to_come,
+        "took_s": reports.iter().map(|report| report.took).sum::<Duration>().as_secs_f64(),
         "scenarios": reports.iter().map(scenario).collect::<Vec<Value>>(),
     })
 }
@@ -41,6 +45,7 @@ fn scenario(report: &Report) -> Value {
         "title": report.scenario.title,
         "length": if report.is_short { "short" } else { "full" },
         "measured": report.scenario.kind.words(report.is_short),
+        "took_s": report.took.as_secs_f64(),
         "skipped": report.skipped,
         "errors": findings.errors,
         "figures": findings.figures.iter().map(figure).collect::<Vec<Value>>(),

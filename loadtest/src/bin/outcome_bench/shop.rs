@@ -5,12 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tidegate_loadtest::client::Client;
+use tidegate_loadtest::outcomes::summary;
 use tidegate_loadtest::server::Server;
 
 /// Summaries in one batch.
-const BATCH: usize = 100;
-/// Units that a summary lists.
-const UNITS: u64 = 20;
+pub(crate) const BATCH: usize = 100;
 
 /// A server whose app has many flags.
 pub(crate) struct Shop {
@@ -67,34 +66,18 @@ impl Sender {
     /// it has.
     pub(crate) fn send_batch(&mut self) -> usize {
         let now = now_ms();
-        let summaries: Value =
-            (0..BATCH).map(|place| self.summary(self.batch * BATCH + place, now)).collect();
+        let summaries: Value = (0..BATCH)
+            .map(|place| {
+                let number = self.batch * BATCH + place;
+                summary(&format!("flag-{}", number / 2 % self.flags), number as u64, now)
+            })
+            .collect();
         let body =
             json!({"instance": self.instance, "batch": self.batch.to_string(), "summaries": summaries});
         self.batch += 1;
         let told = self.client.call("POST", "/v1/outcomes", &body);
         assert_eq!(told["added"], BATCH, "{}", told["refused"]);
         BATCH
-    }
-
-    fn summary(&self, number: usize, now: u64) -> Value {
-        let flag = number / 2 % self.flags;
-        let variant = if number.is_multiple_of(2) { "on" } else { "off" };
-        // Different units for each, in the form of their hashes.
-        let unit = |unit: u64| {
-            let hash = (number as u64 * UNITS + unit).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            format!("{hash:016x}")
-        };
-        let served: Vec<String> = (0..UNITS).map(unit).collect();
-        let slow: Vec<Value> = served.iter().map(|unit| json!([unit, 20_000])).collect();
-        json!({
-            "flag": format!("flag-{flag}"), "flag_revision": 5, "split": ".exposure", "variant": variant, "slot": now,
-            "outcomes": {
-                "units": UNITS, "requests": 60, "bad_requests": 1, "cost_micros": 600,
-                "latency": [[8_000, 30], [16_000, 20], [20_000, 9], [90_000, 1]],
-                "served": { "units": served }, "bad": { "units": [served[0]] }, "slow": { "units": slow },
-            },
-        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::rounds::LEAD_IN;
 use crate::run::Runner;
 use crate::scenario::{Measure, Reading, SPELL_MS, Scenario, Who};
 use crate::sender::{Arrivals, Lane, Last, Pace, Sender};
-use crate::server::Server;
+use crate::server::{MEASURED, Server};
 
 /// Most flags of the app.
 const MAX_FLAGS: u64 = 10_000;
@@ -126,8 +126,7 @@ impl Changes {
     /// The same server, whose writes wait for no disk.
     fn in_memory(&self, runner: &mut Runner) -> Result<Option<Shop>, Problem> {
         let Ok(directory) = tempfile::tempdir_in(MEMORY) else { return Ok(None) };
-        let settings = ["workers=1", "limits.requests_per_second=0"];
-        let server = runner.cores.start(|| Server::start_in(directory, &settings));
+        let server = runner.cores.start(|| Server::start_in(directory, &MEASURED));
         Shop::on(server, self.flags, None).map(Some)
     }
 

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use crate::checks::key;
 use crate::client::request;
+use crate::outcomes::summary;
 
 /// Summaries in one batch.
 pub(super) const BATCH: u64 = 100;
-/// Units that a summary lists.
-const UNITS: u64 = 20;
 /// Batches with different units, which are sent in turns.
 const BATCHES: u64 = 40;
 /// Stands for a batch's number: as many letters as it has digits.
@@ -35,7 +34,12 @@ impl Outcomes {
     /// Of so many flags.
     pub(super) fn prepare(host: &str, token: &str, flags: u64) -> Outcomes {
         let batch = |batch: u64| {
-            let summaries: Value = (0..BATCH).map(|place| summary(batch * BATCH + place, flags)).collect();
+            let summaries: Value = (0..BATCH)
+                .map(|place| {
+                    let number = batch * BATCH + place;
+                    summary(&key(number / 2 % flags), number, TIME)
+                })
+                .collect();
             let body = json!({"instance": "load", "batch": NUMBER, "summaries": summaries});
             let bytes = request("POST", "/v1/outcomes", host, token, &[], &body);
             let [numbers, times_at] = [NUMBER, &TIME.to_string()].map(|mark| places(&bytes, mark.as_bytes()));
@@ -55,22 +59,6 @@ impl Outcomes {
         let now = format!("{:013}", now_ms());
         prepared.times_at.iter().for_each(|at| put(*at, &now));
     }
-}
-
-fn summary(number: u64, flags: u64) -> Value {
-    let variant = if number.is_multiple_of(2) { "on" } else { "off" };
-    // Different units for each, in the form of their hashes.
-    let unit = |unit: u64| format!("{:016x}", (number * UNITS + unit).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let served: Vec<String> = (0..UNITS).map(unit).collect();
-    let slow: Vec<Value> = served.iter().map(|unit| json!([unit, 20_000])).collect();
-    json!({
-        "flag": key(number / 2 % flags), "flag_revision": 5, "split": ".exposure", "variant": variant, "slot": TIME,
-        "outcomes": {
-            "units": UNITS, "requests": 60, "bad_requests": 1, "cost_micros": 600,
-            "latency": [[8_000, 30], [16_000, 20], [20_000, 9], [90_000, 1]],
-            "served": { "units": served }, "bad": { "units": [served[0]] }, "slow": { "units": slow },
-        },
-    })
 }
 
 fn places(bytes: &[u8], mark: &[u8]) -> Vec<usize> {

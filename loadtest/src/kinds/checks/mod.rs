@@ -160,7 +160,10 @@ fn latency(
 ) -> Result<(), Problem> {
     let length = checks.length(runner.is_short).clone();
     let floor = findings.standings.iter().find(|standing| standing.who == Who::Floor);
-    let Some(most) = floor.map(|floor| floor.rate) else { return Ok(()) };
+    let Some(most) = floor.map(|floor| floor.rate) else {
+        findings.notes.push("no latency: `--against` leaves floor out, of which rates are shares".to_owned());
+        return Ok(());
+    };
     for (turn, share) in length.at.iter().enumerate() {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some ten thousand")]
         let due = (most * share).max(1.0) as u32;

@@ -122,9 +122,12 @@ impl Checks {
         if is_short { &self.short } else { &self.full }
     }
 
-    /// Who is measured beside: those that the command line names instead, if it does.
+    /// Who is measured beside: those that the command line names instead, if it does, and our own server with many flags,
+    /// which it has no name for.
     pub(crate) fn beside(&self, against: Option<&[Who]>) -> Vec<Who> {
-        named(against, BASELINES).unwrap_or_else(|| self.beside.clone())
+        let Some(against) = named(against, BASELINES) else { return self.beside.clone() };
+        let own = self.beside.iter().filter(|who| **who == Who::TidegateMany);
+        own.copied().chain(against).collect()
     }
 }
 

@@ -1,14 +1,16 @@
 //! Our engine as WebAssembly in Node, beside a rule written by hand.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::beside;
+use crate::process::{ended_within, kill};
 use crate::report::Findings;
 use crate::scenario::{Measure, Who};
 
@@ -16,8 +18,6 @@ use crate::scenario::{Measure, Who};
 const IN_NODE: Duration = Duration::from_secs(4);
 /// Longest that Node may take; then it is killed.
 const MOST_IN_NODE: Duration = Duration::from_secs(120);
-/// How often it is looked whether it has ended.
-const LOOK: Duration = Duration::from_millis(20);
 /// Rounds in Node for the short form.
 const SHORT_ROUNDS: &str = "3";
 /// How long those take, start and warm-up included.
@@ -35,7 +35,7 @@ pub(super) fn in_node(is_short: bool, findings: &mut Findings) {
     let measured = match ask_node(is_short) {
         Ok(measured) => measured,
         Err(why) => {
-            findings.missing.extend([Who::Wasm, Who::WasmAgain].map(|who| (who, why.clone())));
+            findings.missing.extend([Who::Wasm, Who::WasmAgain].map(|who| (who, why.to_string())));
             return;
         }
     };
@@ -64,46 +64,69 @@ pub(super) fn in_node(is_short: bool, findings: &mut Findings) {
 }
 
 /// What the bench in Node measured, or why there is nothing.
-fn ask_node(is_short: bool) -> Result<Value, String> {
+fn ask_node(is_short: bool) -> Result<Value, NotInNode> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     if !top.join("../sdk-wasm/dist/tidegate-node.js").exists() {
-        return Err("the SDK for Node is not built: make wasm".to_owned());
+        return Err(NotInNode::NoSdk);
     }
     let mut node = Command::new("node");
     node.arg(top.join("js/check-bench.mjs")).args(["--json", "--without-chromium", "--only", "ours,hand"]);
     if is_short {
         node.args(["--rounds", SHORT_ROUNDS]);
     }
-    let failed = |error: io::Error| format!("Node could not be asked: {error}");
+    let failed = NotInNode::System;
     let [told, complaints] = [tempfile::tempfile().map_err(failed)?, tempfile::tempfile().map_err(failed)?];
     node.stdin(Stdio::null()).stdout(told.try_clone().map_err(failed)?);
     node.stderr(complaints.try_clone().map_err(failed)?);
-    let child = node.spawn().map_err(|error| format!("there is no Node: {error}"))?;
-    let Some(status) = ended_within(child, MOST_IN_NODE).map_err(failed)? else {
-        return Err(format!("the bench in Node took longer than {} s", MOST_IN_NODE.as_secs()));
+    let mut child = node.spawn().map_err(NotInNode::NoNode)?;
+    let Some(status) = ended_within(&mut child, MOST_IN_NODE).map_err(failed)? else {
+        kill(&mut child);
+        return Err(NotInNode::TooLong);
     };
     let [told, complaints] = [start_of(told).map_err(failed)?, start_of(complaints).map_err(failed)?];
     let said = String::from_utf8_lossy(&complaints);
     let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or_default();
     match serde_json::from_slice(&told) {
         Ok(measured) if status.success() => Ok(measured),
-        _ => Err(format!("the bench in Node ended with {status}: {last}")),
+        _ => Err(NotInNode::Failed { status, last: last.to_owned() }),
     }
 }
 
-/// How a process ended; none if it took longer, and was killed.
-fn ended_within(mut process: Child, most: Duration) -> io::Result<Option<ExitStatus>> {
-    let end = Instant::now() + most;
-    loop {
-        if let Some(status) = process.try_wait()? {
-            return Ok(Some(status));
+/// Why nothing was measured in Node.
+#[derive(Debug)]
+enum NotInNode {
+    /// Our SDK for it is not built.
+    NoSdk,
+    /// It does not start.
+    NoNode(io::Error),
+    /// The system does not let it be asked.
+    System(io::Error),
+    /// It took longer than [`MOST_IN_NODE`], and was killed.
+    TooLong,
+    /// It ended so, or with no figures; and the last line that it complained in.
+    Failed { status: ExitStatus, last: String },
+}
+
+impl fmt::Display for NotInNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotInNode::NoSdk => f.write_str("the SDK for Node is not built: make wasm"),
+            NotInNode::NoNode(source) => write!(f, "there is no Node: {source}"),
+            NotInNode::System(source) => write!(f, "Node could not be asked: {source}"),
+            NotInNode::TooLong => {
+                write!(f, "the bench in Node took longer than {} s", MOST_IN_NODE.as_secs())
+            }
+            NotInNode::Failed { status, last } => write!(f, "the bench in Node ended with {status}: {last}"),
         }
-        if Instant::now() >= end {
-            process.kill()?;
-            process.wait()?;
-            return Ok(None);
+    }
+}
+
+impl std::error::Error for NotInNode {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            NotInNode::NoNode(source) | NotInNode::System(source) => Some(source),
+            _ => None,
         }
-        std::thread::sleep(LOOK);
     }
 }
 
@@ -113,26 +136,4 @@ fn start_of(mut file: File) -> io::Result<Vec<u8>> {
     file.rewind()?;
     file.take(MOST_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SPELL: Duration = Duration::from_millis(100);
-
-    #[test]
-    fn a_process_that_does_not_end_is_ended() {
-        // It reads for as long as the other end of its pipe is open.
-        let endless =
-            || Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a cat");
-        let mut child = endless();
-        let open = child.stdin.take();
-        assert!(ended_within(child, SPELL).expect("it can be waited for").is_none());
-        drop(open);
-        let mut child = endless();
-        drop(child.stdin.take());
-        let ended = ended_within(child, Duration::from_secs(60)).expect("it can be waited for");
-        assert!(ended.is_some_and(|status| status.success()));
-    }
 }

@@ -17,8 +17,8 @@ use crate::http::stream_token::StreamKey;
 use crate::state::Published;
 
 /// Most tokens that a thread remembers: those of a thousand apps with a few environments each. One more pushes out the one
-/// that was remembered first, whose next request finds its token as if it was never seen. A token takes about 800 bytes,
-/// and 1,300 at most if clients name the longest host: 5 MiB for each thread.
+/// that was remembered first, whose next request finds its token as if it was never seen. What is kept of each is bounded:
+/// [`Remembered`], with the address of an event stream, for which clients give a host of 260 bytes at most.
 const MOST: usize = 4_096;
 
 /// The tokens that a thread remembers.
