@@ -211,7 +211,10 @@ mod tests {
         assert_eq!((both.answered, both.answered_in_time, both.overlapped, both.lost), (4, 2, 2, 2));
         assert_eq!((both.broken, both.odd, both.reopened, both.wrong()), (6, 8, 10, 4 + 14));
         assert_eq!(both.wrong, BTreeMap::from([(429, 1), (503, 3)]));
-        assert_eq!([both.all_us(0.5), both.all_us(1.0), both.steady_us(0.5), both.steady_us(1.0)], [100, 900, 100, 900]);
+        assert_eq!(
+            [both.all_us(0.5), both.all_us(1.0), both.steady_us(0.5), both.steady_us(1.0)],
+            [100, 900, 100, 900]
+        );
         assert_eq!(both.failed_ns, Some((100, 100)), "that of the first alone");
     }
 }
