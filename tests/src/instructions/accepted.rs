@@ -77,7 +77,7 @@ impl Accepted {
     ///
     /// # Errors
     /// The same, if one of them has grown too much or was never accepted.
-    pub fn judge(&self, measured: &[Measured]) -> Result<String, String> {
+    pub fn judge(&self, measured: &[Measured]) -> Result<String, NotAccepted> {
         let (mut said, mut is_good) = (String::new(), true);
         for Measured { name, count } in measured {
             let now = count.instructions;
@@ -103,7 +103,7 @@ impl Accepted {
                 );
             }
         }
-        if is_good { Ok(said) } else { Err(said) }
+        if is_good { Ok(said) } else { Err(NotAccepted(said)) }
     }
 
     /// Accepts these in their place; those of which nothing was measured are no more. `is_forced` accepts what has grown too
@@ -167,6 +167,18 @@ impl Accepted {
         text
     }
 }
+
+/// What there is to say of counts, of which one has grown too much or was never accepted.
+#[derive(Debug)]
+pub struct NotAccepted(String);
+
+impl fmt::Display for NotAccepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotAccepted {}
 
 /// What takes too much more than was accepted, and which functions of it do.
 #[derive(Debug)]
@@ -295,7 +307,7 @@ mod tests {
     #[test]
     fn who_made_a_path_dearer_is_told_which_functions_grew_and_what_to_do() {
         let now = measured(11_200, &[("shop::sell", 8_010), ("shop::weigh", 1_200), ("tiny", 90)]);
-        let said = accepted().judge(&[now]).expect_err("it has grown");
+        let said = accepted().judge(&[now]).expect_err("it has grown").to_string();
         let lines: Vec<&str> = said.lines().map(str::trim).collect();
         assert!(lines[0].ends_with(": 11200 (+12.00 % of 10000)"), "{said}");
         assert_eq!(lines[2], "+1100 =      1200  shop::weigh", "{said}");
@@ -313,7 +325,8 @@ mod tests {
 
     #[test]
     fn what_nobody_accepted_is_not_good() {
-        let said = Accepted::default().judge(&[measured(1, &[])]).expect_err("nothing was accepted");
+        let said =
+            Accepted::default().judge(&[measured(1, &[])]).expect_err("nothing was accepted").to_string();
         assert!(said.contains("none was accepted yet"), "{said}");
     }
 }
