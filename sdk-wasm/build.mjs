@@ -3,7 +3,8 @@
  *
  *   node build.mjs [--dist FOLDER] [--generated FOLDER] [--features NAME,…] [--module-only]
  *
- * The same sources and the same compiler make the same bytes, wherever they lie.
+ * There are two modules of the same sources: a small one for all that travels to pages and to the edge, and a quick one for Node,
+ * which reads it from its disk. The same sources and the same compiler make the same bytes, wherever they lie.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -31,7 +32,7 @@ const FEATURES = ["bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "m
 const OURS = `
   address again around attribute base beacon begin cached catchUp changed channel clock confirm connect connected copy core correct
   cutOff dead disconnect driver due ears elapsed epoch exact export fallsAt fault flush forward generation granted
-  guardedUntil heard home host inbox input isHeard isHidden isKept isOwn isPage keep kept lastRevision lasts link live lost
+  guardedUntil heap heard home host inbox input isHeard isHidden isKept isOwn isPage keep kept lastRevision lasts link live lost
   memoryFor mode names note noticed onChange onEnded onFault onGrant onLeaving onOtherContext onReopened onRest onState onStatus
   onTag open options page pass position problem random ready renew reopened rest row said secret seen session settledUntil stood
   system table take takes takeServed tell teller tick touched unconfirmed until wakeAt wakesAt wanted write
@@ -48,9 +49,31 @@ const { values: options } = parseArgs({
 const dist = resolve(options.dist);
 const generated = resolve(options.generated);
 
+/** How a module is made: what cargo is told beside the profile `wasm`, and how wasm-opt goes over it. */
+const SMALL = {
+  generated,
+  /** Of the libraries that are made anew, where they are. */
+  libraries: ["-Zbuild-std-features=optimize_for_size"],
+  config: [],
+  features: [],
+  optimised: ["-Oz", "--converge"],
+  name: (bytes) => `tidegate-${createHash("sha384").update(bytes).digest("hex").slice(0, 16)}.wasm`,
+};
+/** Not a profile of its own: so it shares all that was built to run here, such as macros. */
+const QUICK = {
+  generated: join(generated, "node"),
+  libraries: [],
+  config: ["--config", "profile.wasm.opt-level=3"],
+  features: ["quick"],
+  optimised: ["-O3"],
+  name: () => "tidegate-node.wasm",
+};
+
 const toolchain = findToolchain();
 emptyDist();
-const wasm = buildModule();
+// The small one last: what cargo leaves is looked into by those who ask what is in it.
+const quick = buildModule(QUICK);
+const wasm = buildModule(SMALL);
 const files = options["module-only"] ? [wasm] : [wasm, ...await buildScripts()];
 writeManifest();
 
@@ -76,7 +99,7 @@ function findToolchain() {
       RUSTC_BOOTSTRAP: "1",
       CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER: findLinker(),
     },
-    flags: ["-Zbuild-std=core,alloc", "-Zbuild-std-features=optimize_for_size"],
+    flags: ["-Zbuild-std=core,alloc"],
     // Another compiler would make everything in the usual folder anew, and be made anew by it.
     target: join(targetFolder(), "wasm"),
   };
@@ -107,12 +130,13 @@ function emptyDist() {
   }
 }
 
-/** Compiles the core, connects it and makes it small. */
-function buildModule() {
-  const { cargo, env, flags, target } = toolchain;
+/** Compiles the core, connects it and goes over it once more; the file's name. */
+function buildModule({ generated, libraries, config, features: own, optimised, name }) {
+  const { cargo, env, target } = toolchain;
+  const flags = toolchain.flags.length === 0 ? [] : [...toolchain.flags, ...libraries];
   const common = { ...process.env, CARGO_TARGET_DIR: target, RUSTFLAGS: "" };
-  const features = options.features === "" ? [] : ["--features", options.features];
-  const args = ["build", "--locked", "--quiet", "--profile", "wasm", "--target", TARGET, "-p", "tidegate-wasm"];
+  const features = [...own, options.features].filter((name) => name !== "").flatMap((name) => ["--features", name]);
+  const args = ["build", "--locked", "--quiet", "--profile", "wasm", ...config, "--target", TARGET, "-p", "tidegate-wasm"];
   // Panics name the files that they are in, and those must not hang on where they lie here.
   delete common.RUSTFLAGS;
   run(cargo, [...args, ...features, ...flags], { ...common, ...env, CARGO_ENCODED_RUSTFLAGS: remapped().join("\x1f") });
@@ -125,15 +149,14 @@ function buildModule() {
     .replace(/^if \(Symbol\.dispose\).*\n/m, "")
     .replace(": new FinalizationRegistry", ": /* @__PURE__ */ new FinalizationRegistry");
   writeFileSync(join(generated, "core.js"), script);
-  const small = join(generated, "core.wasm");
-  run(tool("wasm-opt"), [join(generated, "core_bg.wasm"), "-o", small, "-Oz", "--converge",
+  const made = join(generated, "core.wasm");
+  run(tool("wasm-opt"), [join(generated, "core_bg.wasm"), "-o", made, ...optimised,
     // Nothing lies in the first kilobyte: it is the stack's very end.
     "--low-memory-unused", "--strip-debug", "--strip-producers", "--strip-target-features",
     ...FEATURES.map((name) => `--enable-${name}`)]);
-  const bytes = readFileSync(small);
-  const name = `tidegate-${createHash("sha384").update(bytes).digest("hex").slice(0, 16)}.wasm`;
-  writeFileSync(join(dist, name), bytes);
-  return name;
+  const bytes = readFileSync(made);
+  writeFileSync(join(dist, name(bytes)), bytes);
+  return name(bytes);
 }
 
 /** Paths are told from the top of the repository, or from the registry. */
@@ -155,6 +178,7 @@ async function buildScripts() {
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     define: {
       __WASM_FILE__: JSON.stringify(wasm),
+      __NODE_WASM_FILE__: JSON.stringify(quick),
       __WASM_INTEGRITY__: JSON.stringify(integrity(wasm)),
       TIDEGATE_VERSION: JSON.stringify(version),
     },
@@ -217,18 +241,18 @@ async function buildScripts() {
   return scripts.map(([name]) => name);
 }
 
-/** What was built, for the server that takes it in and for whoever looks. */
+/** What was built, for the server that takes the files in, which are for browsers too, and for whoever looks. */
 function writeManifest() {
   const media = (name) => name.endsWith(".wasm") ? "application/wasm" : "text/javascript; charset=utf-8";
-  const described = files.map((name) => {
+  const described = (name) => {
     const bytes = readFileSync(join(dist, name));
     const sha384 = `sha384-${createHash("sha384").update(bytes).digest("base64")}`;
     return { name, media: media(name), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length, sha384 };
-  });
+  };
   const { version } = JSON.parse(readFileSync(join(HERE, "package.json"), "utf8"));
-  const manifest = { version, rustc: toolchain.rustc, files: described };
+  const manifest = { version, rustc: toolchain.rustc, files: files.map(described), only_packed: [described(quick)] };
   writeFileSync(join(dist, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
-  for (const { name, bytes, gzip_bytes: gzip } of described) {
+  for (const { name, bytes, gzip_bytes: gzip } of [...manifest.files, ...manifest.only_packed]) {
     console.log(`${name.padEnd(32)} ${String(bytes).padStart(8)} bytes ${String(gzip).padStart(8)} gzipped`);
   }
 }

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 try {
-  const { version, files } = JSON.parse(readFileSync(at("dist/manifest.json"), "utf8"));
+  const { version, files, only_packed: others } = JSON.parse(readFileSync(at("dist/manifest.json"), "utf8"));
   const wanted = JSON.parse(readFileSync(at("package.json"), "utf8")).version;
   if (version !== wanted) throw new Error(`what was built is ${version}, and this is ${wanted}`);
-  for (const { name, sha384 } of files) {
+  for (const { name, sha384 } of [...files, ...others]) {
     const found = `sha384-${createHash("sha384").update(readFileSync(at(`dist/${name}`))).digest("base64")}`;
     if (found !== sha384) throw new Error(`${name} is not what was built`);
   }

@@ -10,7 +10,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-import { byHand, growthBook, launchDarkly, tidegate, unleash } from './contenders.mjs';
+import { byHand, byHandAsData, growthBook, launchDarkly, tidegate, unleash } from './contenders.mjs';
 import { agree, measure, share } from './measure.mjs';
 
 const SDK = fileURLToPath(new URL('../../sdk-wasm/', import.meta.url));
@@ -28,6 +28,7 @@ const NAMES = {
   ours: 'Tidegate',
   hand: 'by hand, with the clock that an expiry needs',
   handWithoutClock: 'by hand, without a clock',
+  handAsData: 'by hand, the rule as data, with the clock',
   growthBook: 'GrowthBook 1.8.0',
   unleash: 'Unleash 6.12.1',
   launchDarkly: 'LaunchDarkly 9.13.7 (awaited)',
@@ -54,7 +55,7 @@ function wantedRounds() {
 }
 
 /** Ours, and what is written by hand. */
-const OF_OUR_OWN = new Set(['ours', 'hand', 'handWithoutClock']);
+const OF_OUR_OWN = new Set(['ours', 'hand', 'handWithoutClock', 'handAsData']);
 
 /** What the process has had of its cores: on a machine that others use too, time passes quicker. */
 function cpuMs() {
@@ -69,6 +70,7 @@ async function inNode() {
     ours: () => ours,
     hand: () => byHand({ clock: true }),
     handWithoutClock: () => byHand({ clock: false }),
+    handAsData: byHandAsData,
     growthBook: () => growthBook(require('@growthbook/growthbook')),
     unleash: () => unleash(require('unleash-client')),
     launchDarkly: () => launchDarkly(require('@launchdarkly/node-server-sdk'), require('@launchdarkly/node-server-sdk/integrations')),
@@ -79,7 +81,7 @@ async function inNode() {
   const { medians, rounds } = await measure(all, process.argv.includes('--json') ? cpuMs : undefined, wantedRounds());
   const shares = [];
   for (const contender of all) shares.push(await share(contender));
-  const agrees = agree(ours, contenders.hand);
+  const agrees = [contenders.hand, contenders.handAsData].every((hand) => hand === undefined || agree(ours, hand));
   for (const { close } of all) await close?.();
   return { names: Object.keys(contenders), medians, rounds, shares, agrees };
 }

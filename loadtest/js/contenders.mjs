@@ -71,7 +71,47 @@ export function byHand({ clock }) {
 }
 
 function isIn(unit) {
-  return Math.floor((murmur3(FLAG + unit + '#exp') * 100_000) / 2 ** 32) < SHARE * 1_000;
+  return bucket(FLAG, unit) < SHARE * 1_000;
+}
+
+/** Where a unit is among the thousandths of a percent. */
+function bucket(flag, unit) {
+  return Math.floor((murmur3(flag + unit + '#exp') * 100_000) / 2 ** 32);
+}
+
+/**
+ * The load test's floor. The same rule by hand, but as data, which is what a flag is: nobody knows beforehand which flags there are,
+ * what they look at, and of what type that will be. So flags are found by key, attributes by name, and the clock is read for each check.
+ */
+export function byHandAsData() {
+  const rules = [{ attribute: 'plan', op: 'in', values: new Set(GOLD) }];
+  const flags = new Map([[FLAG, { key: FLAG, on: true, expires: Date.parse(EXPIRES), share: SHARE * 1_000, rules }]]);
+  return {
+    check: (context) => isOn(flags.get(FLAG), context),
+    context: (targetingKey, plan, country) => ({ targetingKey, plan, country }),
+  };
+}
+
+function isOn(flag, context) {
+  if (flag === undefined || !flag.on || Date.now() >= flag.expires) return false;
+  for (const { attribute, op, values } of flag.rules) {
+    if (holds(op, values, context[attribute])) return true;
+  }
+  const unit = context.targetingKey;
+  return flag.share > 0 && typeof unit === 'string' && bucket(flag.key, unit) < flag.share;
+}
+
+function holds(op, values, value) {
+  switch (op) {
+    case 'in':
+      return (typeof value === 'string' || typeof value === 'number') && values.has(value);
+    case 'ends_with':
+      return typeof value === 'string' && values.some((end) => value.endsWith(end));
+    case 'num_gte':
+      return typeof value === 'number' && values.some((least) => value >= least);
+    default:
+      return false;
+  }
 }
 
 function scramble(block) {

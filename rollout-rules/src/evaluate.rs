@@ -128,8 +128,8 @@ impl Prerequisites {
 
 impl<'a> Check<'_, 'a, '_> {
     /// What keeps the flag at its off variant, whoever asks.
-    #[cfg_attr(not(target_arch = "wasm32"), inline)]
-    #[cfg_attr(target_arch = "wasm32", inline(never))]
+    #[cfg_attr(any(not(target_arch = "wasm32"), feature = "quick"), inline)]
+    #[cfg_attr(not(any(not(target_arch = "wasm32"), feature = "quick")), inline(never))]
     fn stop(self, flag: &CompiledFlag) -> Option<Reason> {
         let FlagSet { shared, app, environment } = *self.flags;
         if is_killed(&shared.kills, &environment.key) {
@@ -164,8 +164,8 @@ impl<'a> Check<'_, 'a, '_> {
     }
 
     /// The answer of a flag that is alive.
-    #[cfg_attr(not(target_arch = "wasm32"), inline)]
-    #[cfg_attr(target_arch = "wasm32", inline(never))]
+    #[cfg_attr(any(not(target_arch = "wasm32"), feature = "quick"), inline)]
+    #[cfg_attr(not(any(not(target_arch = "wasm32"), feature = "quick")), inline(never))]
     fn decide(self, flag: &'a CompiledFlag, prerequisites: &mut Prerequisites) -> (u16, Reason) {
         let mut exposure = flag.exposure;
         if let Some(program) = &flag.program {

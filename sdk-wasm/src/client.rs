@@ -19,6 +19,9 @@ use crate::{context, said, shown};
 /// Bytes of the inbox: no context that may be asked about is larger.
 pub const INBOX_BYTES: usize = 64 * 1024;
 
+/// Whether this is built for speed, whatever it weighs.
+const IS_QUICK: bool = cfg!(feature = "quick");
+
 /// A flag that is or was there. Its place among them is its id.
 pub(crate) struct Entry {
     pub(crate) key: FlagKey,
@@ -42,6 +45,8 @@ pub struct Core {
     version: u32,
     inbox: Vec<u8>,
     context: Context,
+    /// The flag for which the context has a text for all that it needs.
+    texts_for: Option<u32>,
     is_usable: bool,
 }
 
@@ -66,6 +71,7 @@ impl Core {
             version: 0,
             inbox: alloc::vec![0; INBOX_BYTES],
             context: Context::anonymous(),
+            texts_for: None,
             is_usable,
         };
         if let Some(state) = state {
@@ -137,6 +143,7 @@ impl Core {
 
     /// The flags that changed since a version, those included that are gone.
     pub fn flags(&mut self, since: u32) -> String {
+        self.texts_for = None;
         let changed = self.entries.iter_mut().enumerate().filter(|(_, entry)| entry.changed > since);
         shown::flags(self.state.as_deref(), changed)
     }
@@ -155,6 +162,7 @@ impl Core {
 
     /// Takes the context of that many bytes in the inbox. Below zero: it is refused, and nobody asks.
     pub fn context(&mut self, bytes: u32) -> i32 {
+        self.texts_for = None;
         let bytes = self.inbox.get(..bytes as usize).unwrap_or_default();
         match context::read(bytes, &mut self.context) {
             Ok(()) => 0,
@@ -174,9 +182,16 @@ impl Core {
     pub fn check_for(&mut self, id: u32, bytes: u32, now: f64) -> u32 {
         let Some(entry) = self.entries.get(id as usize) else { return NO_FLAG };
         let bytes = self.inbox.get(..bytes as usize).unwrap_or_default();
-        if context::read_wanted(bytes, &entry.wanted, &mut self.context).is_err() {
-            self.context.clear();
-            return REFUSED;
+        let is_renewed = IS_QUICK && self.texts_for == Some(id);
+        if !is_renewed || !context::renew_wanted(bytes, &entry.wanted, &mut self.context) {
+            self.texts_for = None;
+            if context::read_wanted(bytes, &entry.wanted, &mut self.context).is_err() {
+                self.context.clear();
+                return REFUSED;
+            }
+            if IS_QUICK && self.context.is_text_for_all(&entry.wanted) {
+                self.texts_for = Some(id);
+            }
         }
         self.check(id, now)
     }
@@ -194,7 +209,7 @@ impl Core {
 }
 
 impl Core {
-    #[inline(never)]
+    #[cfg_attr(not(feature = "quick"), inline(never))]
     fn answer(&self, id: u32, now: f64) -> Option<Answer<'_>> {
         let flag = self.entries.get(id as usize)?.flag.as_ref()?;
         evaluate_flag(&self.state.as_ref()?.flag_set(), flag, &self.context, UnixMs(whole(now)))

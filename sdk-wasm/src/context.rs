@@ -72,6 +72,18 @@ pub(crate) fn read_wanted(bytes: &[u8], wanted: &Wanted, context: &mut Context) 
     if reader.0.is_empty() { Ok(()) } else { Err(Refused::Malformed) }
 }
 
+/// [`read_wanted`] for a context that has a text for all that this very flag needs: short texts take their places, and everything around
+/// them stays. False: it has to be read as a whole.
+#[inline(always)]
+pub(crate) fn renew_wanted(bytes: &[u8], wanted: &Wanted, context: &mut Context) -> bool {
+    let mut reader = Reader(bytes);
+    let next = || match reader.array() {
+        Ok([SHORT_TEXT, length]) => reader.take(usize::from(length)).ok(),
+        _ => None,
+    };
+    context.renew_wanted(wanted, next) && reader.0.is_empty()
+}
+
 const SHORT_TEXT: u8 = 7;
 const NOT_THERE: u8 = 8;
 

@@ -86,8 +86,10 @@ whos! {
     Wasm = "wasm",
     /// The same for the same person again and again.
     WasmAgain = "wasm-again",
-    /// A rule written by hand in JavaScript.
+    /// A rule written by hand in JavaScript, with what no engine can do without: it is data.
     ByHand = "by-hand",
+    /// The same rule as code that does nothing else.
+    ByHandAsCode = "by-hand-as-code",
     /// A server with few flags.
     FewFlags = "few-flags",
     /// One whose app has many.

@@ -66,6 +66,8 @@ export class Module {
   /** Grows with each new instance; clients of older ones are dead. */
   generation = 0;
   exports!: InitOutput;
+  /** Its memory, which each check needs: looking it up among all that is exported takes longer. */
+  heap!: WebAssembly.Memory;
   readonly #module: WebAssembly.Module;
 
   private constructor(module: WebAssembly.Module) {
@@ -100,19 +102,19 @@ export class Module {
   #begin(instance: WebAssembly.Instance): void {
     // Until it has begun it cannot say what is wrong.
     this.exports = instance.exports as unknown as InitOutput;
+    this.heap = this.exports.memory;
     this.exports.__wbindgen_start?.();
   }
 
   #text(pointer: number, length: number): string {
-    return new TextDecoder().decode(new Uint8Array(this.exports.memory.buffer, pointer >>> 0, length >>> 0));
+    return new TextDecoder().decode(new Uint8Array(this.heap.buffer, pointer >>> 0, length >>> 0));
   }
 
   /** Puts text or bytes inside, for the next call, which takes them. */
   pass(piece: string | Uint8Array): Piece {
     const bytes = typeof piece === "string" ? utf8.encode(piece) : piece;
-    const { memory, __wbindgen_malloc: allocate } = this.exports;
-    const pointer = allocate(bytes.length, 1) >>> 0;
-    new Uint8Array(memory.buffer).set(bytes, pointer);
+    const pointer = this.exports.__wbindgen_malloc(bytes.length, 1) >>> 0;
+    new Uint8Array(this.heap.buffer).set(bytes, pointer);
     return [pointer, bytes.length];
   }
 

@@ -34,50 +34,51 @@ export class Encoder {
       this.#bytes = new Uint8Array(memory.buffer);
       this.#view = new DataView(memory.buffer);
     }
-    this.#at = start;
-    this.#end = start + length;
+    const bytes = this.#bytes;
+    const end = (this.#end = start + length);
+    let at = start;
     for (let i = 0; i < values.length; i++) {
       const value = values[i];
-      if (typeof value !== "string") this.#value(value, 1);
-      else if (value.length > SHORT || !this.#short(value)) this.#text(value);
+      // A short text is written letter by letter, which is quicker than the encoder; unless it turns out not to be ASCII.
+      if (typeof value === "string" && value.length <= SHORT && end - at > value.length + 1) {
+        const { length } = value;
+        const first = at + 2;
+        let all = 0;
+        for (let i = 0; i < length; i++) {
+          const code = value.charCodeAt(i);
+          all |= code;
+          bytes[first + i] = code;
+        }
+        if (all < 0x80) {
+          bytes[at] = 7;
+          bytes[at + 1] = length;
+          at = first + length;
+          continue;
+        }
+      }
+      this.#at = at;
+      this.#value(value, 1);
+      at = this.#at;
     }
-    return this.#at - start;
+    return at - start;
   }
 
-  /** Writes a short text letter by letter, which is quicker than the encoder; unless it is not ASCII. */
-  #short(text: string): boolean {
-    const { length } = text;
-    this.#room(length + 2);
-    const bytes = this.#bytes;
-    let at = this.#at;
-    bytes[at++] = 7;
-    bytes[at++] = length;
-    for (let i = 0; i < length; i++) {
-      const code = text.charCodeAt(i);
-      if (code > 0x7f) return false;
-      bytes[at++] = code;
-    }
-    this.#at = at;
-    return true;
+  /** Where so many bytes may be written. */
+  #room(bytes: number): number {
+    const at = this.#at;
+    if (bytes > this.#end - at) throw new ContextRefused();
+    this.#at = at + bytes;
+    return at;
   }
 
-  #room(bytes: number): void {
-    if (bytes > this.#end - this.#at) throw new ContextRefused();
+  /** Where so many bytes may be written, behind their tag. */
+  #tag(tag: number, bytes = 0): number {
+    const at = this.#room(bytes + 1);
+    this.#bytes[at] = tag;
+    return at + 1;
   }
 
-  #tag(tag: number): void {
-    this.#room(1);
-    this.#bytes[this.#at++] = tag;
-  }
-
-  #tagged(tag: number, count: number): void {
-    this.#room(5);
-    this.#bytes[this.#at] = tag;
-    this.#view.setUint32(this.#at + 1, count, true);
-    this.#at += 5;
-  }
-
-  #value(value: unknown, depth: number): void {
+  #value(value: unknown, depth: number): unknown {
     // What goes in circles ends here too.
     if (depth > MAX_DEPTH) throw new ContextRefused();
     switch (typeof value) {
@@ -98,18 +99,13 @@ export class Encoder {
   }
 
   #number(value: number): void {
-    if (!Number.isFinite(value)) return this.#tag(0);
-    this.#room(9);
-    this.#bytes[this.#at] = 3;
+    if (!Number.isFinite(value)) this.#tag(0);
     // There is one zero.
-    this.#view.setFloat64(this.#at + 1, value + 0, true);
-    this.#at += 9;
+    else this.#view.setFloat64(this.#tag(3, 8), value + 0, true);
   }
 
   #text(text: string): void {
-    const before = this.#at;
-    this.#tagged(4, 0);
-    this.#view.setUint32(before + 1, this.#utf8(text), true);
+    this.#view.setUint32(this.#tag(4, 4), this.#utf8(text), true);
   }
 
   /** Writes a text as it is; halves of characters become U+FFFD. */
@@ -120,30 +116,27 @@ export class Encoder {
     return written;
   }
 
-  #nested(given: object, depth: number): void {
+  #nested(given: object, depth: number): unknown {
     // As what is sent of a page's context: dates are moments, and objects say themselves what they are as JSON.
     const toJSON = "toJSON" in given && given.toJSON;
     const value: unknown = typeof toJSON === "function" ? toJSON.call(given, "") : given;
     if (typeof value !== "object" || value === null) return this.#value(value, depth);
-    const start = this.#at;
+    const isList = Array.isArray(value);
+    const start = this.#tag(isList ? 5 : 6, 4);
     let count = 0;
-    if (Array.isArray(value)) {
-      this.#tagged(5, 0);
+    if (isList) {
       for (; count < value.length; count++) this.#value(value[count], depth + 1);
     } else {
-      this.#tagged(6, 0);
       for (const name of Object.keys(value)) {
         const field = (value as Record<string, unknown>)[name];
         if (field === undefined) continue;
-        const length = this.#at;
-        this.#room(2);
-        this.#at += 2;
+        const length = this.#room(2);
         // What does not fit into the length does not fit into a context.
         this.#view.setUint16(length, this.#utf8(name), true);
         this.#value(field, depth + 1);
         count++;
       }
     }
-    this.#view.setUint32(start + 1, count, true);
+    this.#view.setUint32(start, count, true);
   }
 }

@@ -9,12 +9,12 @@ import type { Tidegate as Public } from "./public.js";
 export type * from "./types.js";
 export { keptIn } from "./folder.js";
 
-declare const __WASM_FILE__: string;
+declare const __NODE_WASM_FILE__: string;
 
 export const Tidegate: typeof Public = {
   async start(options) {
     const base = check(options);
-    const wasm = () => readFile(new URL(__WASM_FILE__, import.meta.url));
+    const wasm = () => readFile(new URL(__NODE_WASM_FILE__, import.meta.url));
     return start(options, base, { mode: modeOf(options), around: anywhere(), wasm });
   },
 };

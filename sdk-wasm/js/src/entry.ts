@@ -56,7 +56,8 @@ export class Entry {
       const value = (context as Record<string, unknown>)[needs[i] as string];
       // A getter checked this very flag for another context.
       if (turn !== this.#turn) return this.#seeAll(needs.map((name) => (context as Record<string, unknown>)[name]));
-      if (value === seen[i]) continue;
+      // Once one differs, all are taken down as they come: to compare texts takes longer.
+      if (this.epoch >= 0 && value === seen[i]) continue;
       seen[i] = value;
       this.epoch = -1;
     }

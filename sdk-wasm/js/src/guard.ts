@@ -98,14 +98,14 @@ export class Core {
 
   /** Where the context is written that a flag is asked for next; nothing, if the flag cannot be asked. */
   memoryFor(key: string, revision: number): Memory | undefined {
-    return this.#ready(key, revision)?.memory;
+    return this.#ready(key, revision) && this.#module?.heap;
   }
 
   /** The answer of a flag to the context that was written there, of so many bytes. */
   check(key: string, id: number, revision: number, memory: Memory, length: number, now: number): number {
-    const { exports } = this.#module as Module;
+    const { exports, heap } = this.#module as Module;
     // The instance was replaced while a context was written whose getters do more than get.
-    if (exports.memory !== memory) return NO_FLAG;
+    if (heap !== memory) return NO_FLAG;
     try {
       return exports.core_check_for(this.#client, id, length, now) >>> 0;
     } catch (error) {

@@ -97,11 +97,14 @@ const requests = {
   frames({ frames, cached, picks }) {
     open(frames, cached);
     const answers = [];
+    let before = new Map();
     for (const [context, now] of picks) {
       put(context);
       const whole = ids.map(({ id }) => client.check(id, now));
       values[context] ??= cut(contexts[context]);
-      const needed = ids.map((flag) => checkFor(flag, values[context], now));
+      // Who asked before leaves a context behind, in whose room this one's may be written.
+      const needed = ids.map((flag) => (checkFor(flag, before, now), checkFor(flag, values[context], now)));
+      before = values[context];
       // Answers that hang on how they are asked are no answers.
       answers.push(...whole.map((answer, at) => (needed[at] === answer ? answer : DIFFERS)));
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tidegate_tests::prerequisites::repository;
 
-use crate::node::{Node, built, module};
+use crate::node::{Node, built, module, quick_module};
 
 /// The module and the script of pages together, as they travel.
 const MOST_GZIPPED_BYTES: u64 = 120 * 1024;
@@ -25,14 +25,27 @@ fn the_module_and_the_script_of_a_page_travel_in_120_kib() {
     let files = manifest["files"].as_array().expect("files");
     let is_of_a_page = |file: &&Value| {
         let name = file["name"].as_str().unwrap_or_default();
-        name == "tidegate.js"
-            || (name.starts_with("tidegate-") && name.ends_with(".wasm") && !name.contains("server"))
+        name == "tidegate.js" || (name.starts_with("tidegate-") && name.ends_with(".wasm"))
     };
     let of_a_page: Vec<&Value> = files.iter().filter(is_of_a_page).collect();
     assert_eq!(of_a_page.len(), 2, "{files:?}");
     let bytes: u64 = of_a_page.iter().filter_map(|file| file["gzip_bytes"].as_u64()).sum();
     println!("{bytes} of {MOST_GZIPPED_BYTES} bytes");
     assert!(bytes <= MOST_GZIPPED_BYTES, "{bytes} bytes");
+}
+
+#[test]
+#[cfg_attr(not(has_wasm), ignore = "needs the SDK for JavaScript: make wasm")]
+fn the_module_for_node_is_packed_and_not_among_what_servers_hand_out() {
+    let manifest = manifest();
+    let names = |list: &str| -> Vec<String> {
+        let files = manifest[list].as_array().expect("files").iter();
+        files.map(|file| file["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names("only_packed"), ["tidegate-node.wasm"]);
+    assert!(!names("files").contains(&"tidegate-node.wasm".to_owned()), "{:?}", names("files"));
+    let script = std::fs::read_to_string(built().join("tidegate-node.js")).expect("a script");
+    assert!(script.contains("tidegate-node.wasm"), "Node reads another module");
 }
 
 /// Runs a script of JavaScript.
@@ -50,20 +63,22 @@ fn the_module_asks_for_nothing_but_a_way_to_throw_and_has_no_way_to_fail_on_purp
         const module = new WebAssembly.Module(readFileSync(process.argv.at(-1)));
         const names = (list) => list.map(({ name }) => name);
         console.log(JSON.stringify([names(WebAssembly.Module.imports(module)), names(WebAssembly.Module.exports(module))]));";
-    let said: [Vec<String>; 2] = serde_json::from_str(&node(script, &[&module()])).expect("two lists");
-    let [imports, exports] = said;
-    let others: Vec<&String> = imports
-        .iter()
-        .filter(|name| !name.contains("wbindgen_throw") && !name.contains("init_externref"))
-        .collect();
-    assert!(others.is_empty(), "it asks for {others:?}");
-    assert!(exports.iter().any(|name| name == "core_check"), "{exports:?}");
-    let odd: Vec<&String> = exports
-        .iter()
-        // What begins with two underscores is what connects it.
-        .filter(|name| !name.starts_with("core_") && !name.starts_with("__") && *name != "memory")
-        .collect();
-    assert!(odd.is_empty(), "it gives {odd:?}");
+    for module in [module(), quick_module()] {
+        let said: [Vec<String>; 2] = serde_json::from_str(&node(script, &[&module])).expect("two lists");
+        let [imports, exports] = said;
+        let others: Vec<&String> = imports
+            .iter()
+            .filter(|name| !name.contains("wbindgen_throw") && !name.contains("init_externref"))
+            .collect();
+        assert!(others.is_empty(), "it asks for {others:?}");
+        assert!(exports.iter().any(|name| name == "core_check"), "{exports:?}");
+        let odd: Vec<&String> = exports
+            .iter()
+            // What begins with two underscores is what connects it.
+            .filter(|name| !name.starts_with("core_") && !name.starts_with("__") && *name != "memory")
+            .collect();
+        assert!(odd.is_empty(), "it gives {odd:?}");
+    }
 }
 
 /// Words of the names of functions that no page needs: who may change what, what the log folds to, hashes of entries,
@@ -153,19 +168,22 @@ fn build(folder: &Path, more: &[&str]) {
 
 #[test]
 #[cfg_attr(not(has_wasm), ignore = "needs the SDK for JavaScript: make wasm")]
-fn two_builds_in_two_folders_give_one_module_and_one_that_fails_is_begun_anew() {
+fn two_builds_in_two_folders_give_the_same_modules_and_one_that_fails_is_begun_anew() {
     let folder = copied();
     build(folder.path(), &[]);
-    let name = module().file_name().expect("a name").to_owned();
-    let other = folder.path().join("sdk-wasm/dist").join(&name);
-    assert!(other.exists(), "another module than {}", name.display());
-    assert_eq!(std::fs::read(other).expect("a module"), std::fs::read(module()).expect("a module"));
+    for module in [module(), quick_module()] {
+        let name = module.file_name().expect("a name");
+        let other = folder.path().join("sdk-wasm/dist").join(name);
+        assert!(other.exists(), "another module than {}", name.display());
+        let [one, other] = [&module, &other].map(|path| std::fs::read(path).expect("a module"));
+        assert!(one == other, "{} is another one", name.display());
+    }
     build(folder.path(), &["--features", "fault"]);
     let frames = include_str!("../../../rollout-rules/golden/frames-v2.jsonl");
     let script = "import { readFileSync, readdirSync } from 'node:fs';
         const [folder, frame] = process.argv.slice(-2);
         const core = await import(`${folder}/generated/core.js`);
-        const file = readdirSync(`${folder}/dist`).find((name) => name.endsWith('.wasm'));
+        const file = readdirSync(`${folder}/dist`).find((name) => name.endsWith('.wasm') && name !== 'tidegate-node.wasm');
         core.initSync({ module: readFileSync(`${folder}/dist/${file}`) });
         let client = new core.Core(readFileSync(frame, 'utf8').split('\\n')[0], 45000, 0);
         const before = client.flags(0);

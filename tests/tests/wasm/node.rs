@@ -1,7 +1,7 @@
 //! The module in Node, asked line by line.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use base64::Engine as _;
@@ -15,7 +15,12 @@ pub(crate) fn built() -> PathBuf {
     repository().join("sdk-wasm/dist")
 }
 
-/// The module's file.
+/// The file of the module for Node.
+pub(crate) fn quick_module() -> PathBuf {
+    built().join("tidegate-node.wasm")
+}
+
+/// The file of the module for pages, named by its hash.
 pub(crate) fn module() -> PathBuf {
     let names = std::fs::read_dir(built()).expect("make wasm was run").filter_map(Result::ok);
     let mut modules: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
@@ -23,7 +28,7 @@ pub(crate) fn module() -> PathBuf {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name.starts_with("tidegate-") && name.ends_with(".wasm")
     });
-    modules.sort();
+    modules.retain(|path| *path != quick_module());
     modules.into_iter().next().expect("make wasm made a module")
 }
 
@@ -34,11 +39,21 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// With the module for pages.
     pub(crate) fn start() -> Node {
+        Node::with(&module())
+    }
+
+    /// One with either module.
+    pub(crate) fn both() -> [Node; 2] {
+        [module(), quick_module()].map(|module| Node::with(&module))
+    }
+
+    fn with(module: &Path) -> Node {
         let mut child = Command::new("node")
             .arg(repository().join("tests/clients/wasm/answers.mjs"))
             .arg(repository().join("sdk-wasm/generated/core.js"))
-            .arg(module())
+            .arg(module)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -83,7 +83,8 @@ impl Kind for Sdk {
                 of.is_none_or(|of| of == Who::ExtendedFloor || of.is_library())
             }
             Measure::NsPerCheck => {
-                matches!(who, Who::Wasm | Who::WasmAgain) && of.is_none_or(|of| of == Who::ByHand)
+                matches!(who, Who::Wasm | Who::WasmAgain)
+                    && of.is_none_or(|of| matches!(of, Who::ByHand | Who::ByHandAsCode))
             }
             Measure::CheckRate => who == Who::TwoThreads && of.is_none_or(|of| of == Who::OneThread),
             _ => false,
@@ -160,13 +161,13 @@ impl Sdk {
 
 /// A figure and what it is beside, of pairs of values.
 fn beside(measure: Measure, [(who, label), (of, other)]: [(Who, &str); 2], pairs: &[(f64, f64)]) -> Figure {
+    let value = median(&pairs.iter().map(|pair| pair.0).collect::<Vec<f64>>());
+    Figure::new(measure, who, label, value).beside(what_beside((of, other), pairs))
+}
+
+/// What a figure is beside, of pairs of its values and the other's.
+fn what_beside((of, label): (Who, &str), pairs: &[(f64, f64)]) -> Beside {
     let ratios: Vec<f64> = pairs.iter().map(|(one, other)| one / other).collect();
-    let middle = |of: fn(&(f64, f64)) -> f64| median(&pairs.iter().map(of).collect::<Vec<f64>>());
-    Figure::new(measure, who, label, middle(|pair| pair.0)).beside(Beside {
-        of,
-        label: other.to_owned(),
-        value: middle(|pair| pair.1),
-        ratio: Ratio::of(&ratios),
-        doubt: None,
-    })
+    let value = median(&pairs.iter().map(|pair| pair.1).collect::<Vec<f64>>());
+    Beside { of, label: label.to_owned(), value, ratio: Ratio::of(&ratios), doubt: None }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::beside;
+use super::{beside, what_beside};
 use crate::process::{ended_within, kill};
 use crate::report::Findings;
 use crate::scenario::{Measure, Who};
@@ -30,7 +30,7 @@ pub(super) fn takes(is_short: bool) -> Duration {
     if is_short { SHORT_IN_NODE } else { IN_NODE }
 }
 
-/// The same engine as WebAssembly, beside a rule written by hand in JavaScript with the clock that an expiry needs.
+/// The same engine as WebAssembly, beside a rule written by hand in JavaScript with the clock that an expiry needs: as data and as code.
 pub(super) fn in_node(is_short: bool, findings: &mut Findings) {
     let measured = match ask_node(is_short) {
         Ok(measured) => measured,
@@ -53,13 +53,15 @@ pub(super) fn in_node(is_short: bool, findings: &mut Findings) {
                 .filter_map(Value::as_f64)
                 .collect()
         };
-        let pairs: Vec<(f64, f64)> = of("ours").into_iter().zip(of("hand")).collect();
-        if pairs.is_empty() {
+        let pairs = |name: &str| -> Vec<(f64, f64)> { of("ours").into_iter().zip(of(name)).collect() };
+        let [as_data, as_code] = ["handAsData", "hand"].map(pairs);
+        if as_data.is_empty() || as_code.is_empty() {
             findings.missing.push((who, "Node says nothing of it".to_owned()));
             continue;
         }
-        let by_hand = (Who::ByHand, "by hand in JavaScript");
-        findings.figures.push(beside(Measure::NsPerCheck, [(who, label), by_hand], &pairs));
+        let as_code = what_beside((Who::ByHandAsCode, "by hand in JavaScript, a rule as code"), &as_code);
+        let by_hand = (Who::ByHand, "by hand in JavaScript, a rule as data");
+        findings.figures.push(beside(Measure::NsPerCheck, [(who, label), by_hand], &as_data).beside(as_code));
     }
 }
 
@@ -70,7 +72,12 @@ fn ask_node(is_short: bool) -> Result<Value, NotInNode> {
         return Err(NotInNode::NoSdk);
     }
     let mut node = Command::new("node");
-    node.arg(top.join("js/check-bench.mjs")).args(["--json", "--without-chromium", "--only", "ours,hand"]);
+    node.arg(top.join("js/check-bench.mjs")).args([
+        "--json",
+        "--without-chromium",
+        "--only",
+        "ours,hand,handAsData",
+    ]);
     if is_short {
         node.args(["--rounds", SHORT_ROUNDS]);
     }
