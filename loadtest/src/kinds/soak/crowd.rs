@@ -1,7 +1,7 @@
 //! SDKs that are always there, but for one now and then whose network ends and who comes back.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
@@ -24,17 +24,18 @@ pub(super) struct Ended {
     pub(super) errors: Vec<String>,
 }
 
-/// Lets them come and go, and in the end come back.
+/// Lets them come and go, and in the end come back; says how many acknowledgements are under way.
 pub(super) fn come_and_go(
     mut sdks: Sdks,
     mut chance: Chance,
     ended: &AtomicBool,
+    acks_open: &AtomicU64,
     patience: Duration,
 ) -> Result<Ended, FeedError> {
     let clients = sdks.live_since().count() as u64;
     let (mut cut, mut last) = (0, Instant::now());
     while !ended.load(Ordering::Relaxed) {
-        sdks.step(CUT, AT_ONCE)?;
+        step(&mut sdks, acks_open)?;
         if last.elapsed() >= CUT {
             last = Instant::now();
             cut += 1;
@@ -44,8 +45,10 @@ pub(super) fn come_and_go(
     let waited = Instant::now();
     let is_back = |sdks: &Sdks| sdks.live() as u64 == clients && sdks.acks().0 == 0;
     while !is_back(&sdks) && waited.elapsed() < patience {
-        sdks.step(CUT, AT_ONCE)?;
+        step(&mut sdks, acks_open)?;
     }
+    // Whoever still waits for news needs an operator who goes on.
+    acks_open.store(0, Ordering::Relaxed);
     let told = sdks.told();
     let (open, answered, lost) = sdks.acks();
     let note = format!(
@@ -65,6 +68,14 @@ pub(super) fn come_and_go(
         ));
     }
     Ok(Ended { note, errors })
+}
+
+/// Goes on. While acknowledgements are under way there is something to do at once.
+fn step(sdks: &mut Sdks, acks_open: &AtomicU64) -> Result<(), FeedError> {
+    let wait = if sdks.acks().0 > 0 { Duration::ZERO } else { CUT };
+    sdks.step(wait, AT_ONCE)?;
+    acks_open.store(sdks.acks().0 as u64, Ordering::Relaxed);
+    Ok(())
 }
 
 /// What a server with time for everybody has no reason to do. Whose network ended may have had an acknowledgement on its
@@ -105,7 +116,9 @@ mod tests {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let sdks = Sdks::new(address, "nobody", 3, 1).unwrap();
         let is_ended = AtomicBool::new(true);
-        let ended = come_and_go(sdks, Chance::new(1), &is_ended, Duration::from_millis(1)).unwrap();
+        let ended =
+            come_and_go(sdks, Chance::new(1), &is_ended, &AtomicU64::new(0), Duration::from_millis(1))
+                .unwrap();
         let all = ended.errors.concat();
         assert!(all.contains("3 of 3 SDKs are not served"), "{ended:?}");
     }

@@ -169,7 +169,8 @@ fn traffic_and_memory(
         let operating = threads.spawn(|| shop.operate(&closed, counts));
         let following = threads.spawn(|| shop.follow(&ended, counts));
         let checking = threads.spawn(|| shop.check(&ended, counts));
-        let coming = threads.spawn(|| Ok(come_and_go(sdks, chance, &ended, crowd::PATIENCE)?));
+        let coming =
+            threads.spawn(|| Ok(come_and_go(sdks, chance, &ended, &counts.acks_open, crowd::PATIENCE)?));
         runner.progress.begin("tidegate", "warm-up", length.measured);
         watch(server, length.measured, runner);
         let done = || counts.changes.load(Ordering::Relaxed);

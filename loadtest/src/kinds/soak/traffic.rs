@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ use crate::server::Server;
 
 /// Flags of the app.
 const FLAGS: usize = 20;
+/// Between two looks at whether the SDKs have acknowledged what the operator did.
+const LOOK: Duration = Duration::from_millis(1);
 /// Members of its segment.
 const MEMBERS: usize = 500;
 /// Operators who fill what is kept at the same time.
@@ -29,6 +32,8 @@ const STATE: &str = "environments/live";
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) changes: AtomicU64,
+    /// Acknowledgements of SDKs that are to be sent or are not answered, now.
+    pub(super) acks_open: AtomicU64,
     kills: AtomicU64,
     previews: AtomicU64,
     proposals: AtomicU64,
@@ -173,6 +178,12 @@ impl Shop {
         let mut admin = self.operator()?;
         let mut round = 0;
         while !ended.load(Ordering::Relaxed) {
+            // Their connections carry fewer than a quick machine makes of his kills, and who acknowledges minutes late has
+            // another stream by then.
+            if counts.acks_open.load(Ordering::Relaxed) > 0 {
+                std::thread::sleep(LOOK);
+                continue;
+            }
             round += 1;
             change(&mut admin, round, &json!({"on": true, "exposure": round % 100 + 1}))?;
             let kill = json!({ "kill_id": format!("kill-{round}") });
