@@ -13,7 +13,7 @@ ifdef CI
 export CARGO_INCREMENTAL ?= 0
 endif
 # Many tests wait for a server or a date rather than work: half as many again as there are cores run at a time.
-TEST_THREADS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
+TEST_THREADS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) \* 3 / 2)
 PYTHON ?= python3
 CLIENTS := target/clients
 PYTHON_STAMP := $(CLIENTS)/python/.ready
@@ -50,6 +50,7 @@ test: tools counters clients wasm lint docs ## Install what is missing, then run
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path loadtest/in-process-peers/Cargo.toml
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
 docs: ## Every public item documented, every link sound

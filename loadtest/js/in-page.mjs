@@ -10,5 +10,5 @@ window.bench = async (sdk) => {
   const contenders = { ours, hand: byHand({ clock: true }), handWithoutClock: byHand({ clock: false }), handAsData: byHandAsData(), growthBook: growthBook({ GrowthBookClient }) };
   const all = Object.values(contenders);
   const { medians } = await measure(all);
-  return { names: Object.keys(contenders), medians, shares: await Promise.all(all.map(share)), agrees: agree(ours, contenders.hand) };
+  return { names: Object.keys(contenders), medians, shares: await Promise.all(all.map(share)), agrees: agree(ours, contenders.hand) && agree(ours, contenders.handAsData) };
 };

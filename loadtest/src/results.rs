@@ -47,10 +47,14 @@ impl Results {
     /// Looks whether all can be written, and changes nothing but that the folder for charts is made.
     pub(crate) fn look(&self) -> Result<(), Unwritten> {
         let can = |path: &Path| {
+            if !is_replaced(path) {
+                // To open a pipe for a look would end it for whoever reads it.
+                return Ok(());
+            }
             if path.exists() {
                 OpenOptions::new().append(true).open(path)?;
             }
-            if is_replaced(path) { beside(path).map(drop) } else { Ok(()) }
+            beside(path).map(drop)
         };
         if let Some(path) = &self.json {
             can(path).map_err(unwritten(path))?;
@@ -93,9 +97,11 @@ fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
     |source| Unwritten { path, source }
 }
 
-/// Whether another file takes its place: not so of a pipe or a device.
+/// Whether another file takes its place: not so of a pipe or a device, nor of what one of those stands for.
 fn is_replaced(path: &Path) -> bool {
-    std::fs::metadata(path).map_or(true, |there| there.is_file())
+    !path.starts_with("/dev/fd")
+        && !path.starts_with("/dev/stdout")
+        && std::fs::metadata(path).map_or(true, |there| there.is_file())
 }
 
 /// A file beside it, with a name of its own.

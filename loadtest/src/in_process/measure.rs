@@ -113,7 +113,7 @@ pub fn until(work: &dyn Fn(usize) -> usize, is_enough: &dyn Fn() -> bool) -> f64
 
 /// How much longer a call of `with` takes than one of `without`, in nanoseconds: the middle one of the differences of
 /// many pairs, each so short that the machine seldom changes within it. A few nanoseconds drown in what it does
-/// from one sample of [`measure`] to the next.
+/// from one sample of [`sampling`] to the next.
 pub fn difference(without: &mut Work<'_>, with: &mut Work<'_>) -> f64 {
     let calls = calibrate(without, PAIR_NS).max(calibrate(with, PAIR_NS));
     let pairs = (0..PAIRS).map(|pair| {
