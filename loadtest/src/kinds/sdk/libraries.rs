@@ -1,11 +1,9 @@
 //! The engines of others, in turns with ours.
 
-use super::Check;
-use crate::figures::median;
+use super::{Check, what_beside};
 use crate::in_process::{are_right, measure};
 use crate::kinds::named;
 use crate::peers::{LIBRARIES, Library};
-use crate::ratio::Ratio;
 use crate::report::{Beside, Findings};
 use crate::run::Runner;
 
@@ -69,7 +67,5 @@ pub(super) fn beside(
         findings.errors.push(format!("{label}: {error}"));
         return None;
     }
-    let ratios: Vec<f64> = pairs.iter().map(|(ours, other)| ours / other).collect();
-    let value = median(&pairs.iter().map(|(_, other)| *other).collect::<Vec<f64>>());
-    Some(Beside { of, label, value, ratio: Ratio::of(&ratios), doubt: None })
+    Some(what_beside((of, &label), &pairs))
 }
