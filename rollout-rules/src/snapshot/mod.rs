@@ -42,6 +42,7 @@ pub use self::rollouts::RolloutPlace;
 use self::rollouts::Rollouts;
 use self::runbook::Runs;
 pub use self::runbook::{Kept, Runbook};
+pub use self::serving::Served;
 pub use self::subject::{Apps, Subject};
 use self::uses::Uses;
 pub(crate) use self::uses::collect_segments;
@@ -215,7 +216,12 @@ impl Snapshot {
 
     /// One token; a revoked one for [`REVOKED_TOKENS_KEPT`].
     pub fn token(&self, id: &TokenId) -> Option<&Token> {
-        self.tokens.get(id).map(|token| &**token)
+        self.token_to_keep(id).map(|token| &**token)
+    }
+
+    /// One token, revoked or not, for whoever looks at it again and again.
+    pub fn token_to_keep(&self, id: &TokenId) -> Option<&Arc<Token>> {
+        self.tokens.get(id)
     }
 
     /// The tokens by id, revoked ones that are kept included, from after `cursor`.

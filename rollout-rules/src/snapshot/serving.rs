@@ -5,10 +5,17 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Snapshot;
-use super::app::{App, FlagRecord, StateRecord};
+use super::app::{App, EnvironmentRecord, FlagRecord, StateRecord};
 use crate::compile::{CompiledFlag, Definition, FlagSource};
 use crate::evaluate::FlagSet;
 use crate::ids::{AppKey, EnvKey, FlagKey};
+
+/// Where an app environment lies in a snapshot, for whoever checks its flags again and again. It keeps what it was found in
+/// from being freed.
+pub struct Served {
+    app: Arc<App>,
+    environment: Arc<EnvironmentRecord>,
+}
 
 impl Snapshot {
     /// Everything that checks in an app environment look at.
@@ -16,6 +23,20 @@ impl Snapshot {
         let app = self.app(app)?;
         let record = app.environment(environment)?;
         Some(FlagSet { shared: &self.whole.rules, app: &app.rules, environment: &record.flags })
+    }
+
+    /// Where an app environment lies in this snapshot.
+    pub fn served(&self, app: &AppKey, environment: &EnvKey) -> Option<Served> {
+        let app = self.apps.get(app)?;
+        let environment = app.environments.get(environment)?;
+        Some(Served { app: Arc::clone(app), environment: Arc::clone(environment) })
+    }
+
+    /// The same as [`flag_set`](Snapshot::flag_set), of what was found in this very snapshot: of another, it is what that one
+    /// served.
+    pub fn flag_set_of<'s>(&'s self, served: &'s Served) -> FlagSet<'s> {
+        let Served { app, environment } = served;
+        FlagSet { shared: &self.whole.rules, app: &app.rules, environment: &environment.flags }
     }
 
     /// Compiles those states of a flag that changed; all of them if its definition or its kills did.

@@ -272,11 +272,11 @@ pub(super) fn look_up<'s>(
     text: &str,
     snapshot: &'s Snapshot,
     now: UnixMs,
-) -> Result<&'s Token, &'static str> {
+) -> Result<&'s Arc<Token>, &'static str> {
     // One answer for an unknown id and a wrong secret: a guess learns nothing of which ids exist.
     const UNKNOWN: &str = "the token is not valid";
     let id = secret::id_of(text).and_then(|id| TokenId::new(id).ok()).ok_or(UNKNOWN)?;
-    let token = snapshot.token(&id).ok_or(UNKNOWN)?;
+    let token = snapshot.token_to_keep(&id).ok_or(UNKNOWN)?;
     if !secret::matches(text, &token.hash) {
         return Err(UNKNOWN);
     }

@@ -1,13 +1,14 @@
-//! What a thread remembers from one check to the next: whose secret text was found to be a token's, and what the answers to
-//! that token have in common. Neither is believed without a look at what is published now.
+//! What a thread remembers from one check to the next: whose secret text was found to be a token's, where that token and its
+//! flags lie in what is published, and what the answers to it have in common. Nothing of it outlives what it was found in: as
+//! soon as something else is published, each is looked for again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 
 use rollout_rules::governance::Token;
-use rollout_rules::ids::{AppKey, Digest, EnvKey, TokenId};
-use rollout_rules::snapshot::Snapshot;
+use rollout_rules::ids::{Digest, TokenId};
+use rollout_rules::snapshot::Served;
 use rollout_rules::time::UnixMs;
 
 use crate::http::auth;
@@ -30,6 +31,12 @@ pub(super) struct Known {
     places: HashMap<Name, usize, BuildHasherDefault<OwnHash>>,
     /// Which one the next that is not known replaces.
     oldest: usize,
+    /// What was published when a token was looked for last. Nothing else is ever at its address while this is here.
+    published: Weak<Published>,
+    /// How many times something else was published by then.
+    edition: u64,
+    /// The edition in which what was found in others was let go of.
+    swept: u64,
 }
 
 /// What names a text: a keyed hash of it.
@@ -50,46 +57,91 @@ impl Hasher for OwnHash {
 }
 
 /// A token, and what its text was found to be.
-pub(super) struct Remembered {
+struct Remembered {
     name: Name,
     id: TokenId,
     /// What the whole text hashes to: it is the token's as long as the token of this id has this hash.
     hash: Digest,
-    standing: Option<Standing>,
+    found: Option<Found>,
     stream: Option<Stream>,
+}
+
+/// What was found of a token in what is published.
+pub(super) struct Found {
+    /// Which edition that was.
+    edition: u64,
+    token: Arc<Token>,
+    /// The one environment that the token is for, if it is for one that is there.
+    served: Option<Served>,
+    standing: Option<Standing>,
+}
+
+/// A token that is valid, and what is kept with it.
+pub(super) struct Holder<'k> {
+    /// The token.
+    pub(super) token: &'k Token,
+    /// The one environment that it is for, if it is for one that is there.
+    pub(super) served: Option<&'k Served>,
+    /// What answers to it have in common.
+    pub(super) answers: Answers<'k>,
+}
+
+/// What the answers to a token have in common.
+pub(super) struct Answers<'k> {
+    standing: &'k mut Option<Standing>,
+    stream: &'k mut Option<Stream>,
 }
 
 impl Known {
     /// None yet.
     pub(super) fn nobody() -> Known {
-        Known { key: RandomState::new(), tokens: Vec::new(), places: HashMap::default(), oldest: 0 }
+        Known {
+            key: RandomState::new(),
+            tokens: Vec::new(),
+            places: HashMap::default(),
+            oldest: 0,
+            published: Weak::new(),
+            edition: 0,
+            swept: 0,
+        }
+    }
+
+    /// Sees whether what is published is still the same.
+    fn look_at(&mut self, published: &Arc<Published>) {
+        if !std::ptr::eq(self.published.as_ptr(), Arc::as_ptr(published)) {
+            self.published = Arc::downgrade(published);
+            self.edition += 1;
+        }
     }
 
     /// The valid token of a secret text, and what is remembered of it; none if there is none.
     ///
     /// Texts are remembered by a keyed hash of 128 bits, after the token's own hash was found to match. That spares a
-    /// SHA-256 and nothing else: whether the token is there, is revoked or has expired is looked at each time.
-    pub(super) fn token<'s>(
+    /// SHA-256; and as long as the same is published, looking for the token and its flags. Whether it has expired is looked
+    /// at each time.
+    pub(super) fn token(
         &mut self,
         secret: &[u8],
-        snapshot: &'s Snapshot,
+        published: &Arc<Published>,
         now: UnixMs,
-    ) -> Option<(&'s Token, &mut Remembered)> {
+    ) -> Option<Holder<'_>> {
+        self.look_at(published);
         let name = self.name_of(secret);
         let place = self.places.get(&name).copied();
-        let found = place.and_then(|place| {
-            let known = &self.tokens[place];
-            let token = snapshot.token(&known.id).filter(|token| token.hash == known.hash)?;
-            Some((token, place))
-        });
-        if let Some((token, place)) = found {
-            auth::still_valid(token, now).ok()?;
-            return Some((token, &mut self.tokens[place]));
-        }
-        let token = auth::look_up(std::str::from_utf8(secret).ok()?, snapshot, now).ok()?;
-        let known = Remembered { name, id: token.id.clone(), hash: token.hash, standing: None, stream: None };
-        let place = self.remember(place, known);
-        Some((token, &mut self.tokens[place]))
+        let place = match place {
+            Some(place) if self.tokens[place].is_found(self.edition, published) => place,
+            _ => {
+                let token =
+                    auth::look_up(std::str::from_utf8(secret).ok()?, &published.snapshot, now).ok()?;
+                let found = Some(Found::of(token, self.edition, published));
+                let known = Remembered { name, id: token.id.clone(), hash: token.hash, found, stream: None };
+                self.remember(place, known)
+            }
+        };
+        let Remembered { found, stream, .. } = &mut self.tokens[place];
+        let Found { token, served, standing, .. } = found.as_mut()?;
+        auth::still_valid(token, now).ok()?;
+        Some(Holder { token, served: served.as_ref(), answers: Answers { standing, stream } })
     }
 
     /// Puts a token where its text was remembered before, or in a place of its own; says where.
@@ -110,6 +162,19 @@ impl Known {
         place
     }
 
+    /// Takes out what was found in anything else than what is published, or it stayed in memory for as long as nobody asks.
+    /// Freeing it may take a while.
+    pub(super) fn take_outdated(&mut self, published: &Arc<Published>) -> Vec<Found> {
+        self.look_at(published);
+        let current = self.edition;
+        if self.swept == current {
+            return Vec::new();
+        }
+        self.swept = current;
+        let outdated = |known: &mut Remembered| known.found.take_if(|found| found.edition != current);
+        self.tokens.iter_mut().filter_map(outdated).collect()
+    }
+
     fn name_of(&self, secret: &[u8]) -> Name {
         let mut hash = self.key.build_hasher();
         hash.write(secret);
@@ -122,10 +187,8 @@ impl Known {
     }
 }
 
-/// What all answers to a token have in common while nothing changes that it is served.
+/// What names the answers to a token while nothing changes that it is served.
 struct Standing {
-    /// What was published. Nothing else is ever at its address while this is here.
-    published: Weak<Published>,
     /// Between these moments nothing changes by itself.
     since: UnixMs,
     until: UnixMs,
@@ -133,16 +196,32 @@ struct Standing {
 }
 
 impl Remembered {
-    /// What names the answers to bodies, for an environment that is there.
-    pub(super) fn tags(&mut self, asking: &Asking<'_>, published: &Arc<Published>) -> &BodyTags {
-        let stands = self.standing.as_ref().is_some_and(|standing| {
-            std::ptr::eq(standing.published.as_ptr(), Arc::as_ptr(published))
-                && (standing.since..standing.until).contains(&asking.now)
-        });
-        if !stands {
-            self.standing = None;
+    /// Whether it is known where the token lies in this edition of what is published. It is looked for if need be.
+    fn is_found(&mut self, edition: u64, published: &Published) -> bool {
+        if self.found.as_ref().is_none_or(|found| found.edition != edition) {
+            let token = published.snapshot.token_to_keep(&self.id).filter(|token| token.hash == self.hash);
+            self.found = token.map(|token| Found::of(token, edition, published));
         }
-        &self.standing.get_or_insert_with(|| Standing::of(asking, published)).tags
+        self.found.is_some()
+    }
+}
+
+impl Found {
+    fn of(token: &Arc<Token>, edition: u64, published: &Published) -> Found {
+        let audience = token.app.as_ref().zip(token.environment.as_ref());
+        let served = audience.and_then(|(app, environment)| published.snapshot.served(app, environment));
+        Found { edition, token: Arc::clone(token), served, standing: None }
+    }
+}
+
+impl Answers<'_> {
+    /// What names the answers to bodies, for an environment that is there.
+    pub(super) fn tags(&mut self, asking: &Asking<'_>) -> &BodyTags {
+        let stands = |standing: &Standing| (standing.since..standing.until).contains(&asking.now);
+        if !self.standing.as_ref().is_some_and(stands) {
+            *self.standing = None;
+        }
+        &self.standing.get_or_insert_with(|| Standing::of(asking)).tags
     }
 
     /// What an answer says of its event stream. The client reaches this server at `base`, or where there is a host, there by
@@ -152,7 +231,7 @@ impl Remembered {
         let is_this =
             |stream: &Stream| stream.until == until && stream.base == base && stream.host.as_deref() == host;
         if !self.stream.as_ref().is_some_and(is_this) {
-            self.stream = None;
+            *self.stream = None;
         }
         let stream = self.stream.get_or_insert_with(|| {
             let whole = host.map_or_else(|| base.to_owned(), |host| format!("{base}://{host}"));
@@ -172,11 +251,10 @@ struct Stream {
 }
 
 impl Standing {
-    fn of(asking: &Asking<'_>, published: &Arc<Published>) -> Standing {
-        let (app, environment): (&AppKey, &EnvKey) = (asking.app, asking.environment);
-        let (snapshot, now) = (&published.snapshot, asking.now);
+    fn of(asking: &Asking<'_>) -> Standing {
+        let Asking { published, app, environment, now, .. } = *asking;
+        let snapshot = &published.snapshot;
         Standing {
-            published: Arc::downgrade(published),
             since: snapshot.boundary(app, environment, now),
             until: snapshot.next_boundary_in(app, environment, now).unwrap_or(UnixMs::NEVER),
             tags: bulk::tags(asking),
@@ -219,12 +297,12 @@ mod tests {
     }
 
     /// Whether a text that is valid was remembered already.
-    fn was_known(known: &mut Known, snapshot: &Snapshot, minted: &Minted) -> bool {
-        let (token, remembered) = known.token(minted.text.as_bytes(), snapshot, START).expect("it is valid");
-        assert_eq!((&token.id, &remembered.id, remembered.hash), (&minted.id, &minted.id, minted.hash));
+    fn was_known(known: &mut Known, published: &Arc<Published>, minted: &Minted) -> bool {
+        let holder = known.token(minted.text.as_bytes(), published, START).expect("it is valid");
+        assert_eq!((&holder.token.id, holder.token.hash), (&minted.id, minted.hash));
         // What is kept with a token is there as long as it is remembered.
         let nothing = Stream { until: START, base: String::new(), host: None, text: String::new() };
-        remembered.stream.replace(nothing).is_some()
+        holder.answers.stream.replace(nothing).is_some()
     }
 
     #[tokio::test]
@@ -238,7 +316,7 @@ mod tests {
         let (shared, mut known) = (node.shared(), Known::nobody());
         let published = shared.published_full();
         let ask = |known: &mut Known, texts: &[Minted]| {
-            texts.iter().filter(|minted| was_known(known, &published.snapshot, minted)).count()
+            texts.iter().filter(|minted| was_known(known, &published, minted)).count()
         };
         // The 65th and the last that there is room for are remembered as the first is.
         assert_eq!(ask(&mut known, &texts[..MOST]), 0);
@@ -249,7 +327,7 @@ mod tests {
         assert_eq!(ask(&mut known, &texts[..3]), 0);
         assert_eq!((known.tokens.len(), known.places.len()), (MOST, MOST));
         let guess = format!("{}x", &texts[0].text[..texts[0].text.len() - 1]);
-        assert!(known.token(guess.as_bytes(), &published.snapshot, START).is_none());
+        assert!(known.token(guess.as_bytes(), &published, START).is_none());
         node.state.stop().await;
     }
 
@@ -259,13 +337,31 @@ mod tests {
         let minted = minted(&node).await;
         let (shared, mut known) = (node.shared(), Known::nobody());
         let before = shared.published_full();
-        assert!(known.token(minted.text.as_bytes(), &before.snapshot, START).is_some());
+        assert!(known.token(minted.text.as_bytes(), &before, START).is_some());
         let other = Node::start().await;
-        assert!(
-            known.token(minted.text.as_bytes(), &other.shared().published_full().snapshot, START).is_none()
-        );
-        assert!(known.token(minted.text.as_bytes(), &before.snapshot, START).is_some());
+        assert!(known.token(minted.text.as_bytes(), &other.shared().published_full(), START).is_none());
+        assert!(known.token(minted.text.as_bytes(), &before, START).is_some());
         other.state.stop().await;
+        node.state.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_published_any_more_is_let_go_of_though_nobody_asks() {
+        let node = Node::start().await;
+        let minted = minted(&node).await;
+        let (shared, mut known) = (node.shared(), Known::nobody());
+        let before = shared.published_full();
+        let holders = || Arc::strong_count(before.snapshot.token_to_keep(&minted.id).expect("it is there"));
+        let without = holders();
+        assert!(known.token(minted.text.as_bytes(), &before, START).is_some());
+        assert!(known.take_outdated(&before).is_empty());
+        assert_eq!(holders(), without + 1);
+        self::minted(&node).await;
+        let after = shared.published_full();
+        drop(known.take_outdated(&after));
+        assert_eq!(holders(), without);
+        assert!(known.token(minted.text.as_bytes(), &after, START).is_some());
+        assert!(known.take_outdated(&after).is_empty());
         node.state.stop().await;
     }
 }

@@ -73,7 +73,7 @@ struct Parts<S> {
     left: Cell<Option<Waker>>,
 }
 
-/// Wakes what was left without a second poll, as long as the service is there.
+/// Wakes what was left without a second poll, and lets go of what is not published any more, as long as the service is there.
 async fn look_after<S>(parts: Weak<Parts<S>>) {
     let mut ticks = tokio::time::interval(LOOK_AFTER);
     loop {
@@ -81,6 +81,10 @@ async fn look_after<S>(parts: Weak<Parts<S>>) {
         let Some(parts) = parts.upgrade() else { return };
         if let Some(left) = parts.left.take() {
             left.wake();
+        }
+        let outdated = parts.worker.take_outdated();
+        if !outdated.is_empty() {
+            drop(tokio::task::spawn_blocking(move || drop(outdated)));
         }
     }
 }

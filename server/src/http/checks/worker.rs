@@ -8,12 +8,13 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web;
+use rollout_rules::evaluate::FlagSet;
 use rollout_rules::governance::{Scope, Token};
 use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::time::UnixMs;
 
 use super::asked::{Asked, What};
-use super::known::{Known, Remembered};
+use super::known::{Answers, Found, Holder, Known};
 use crate::http::Shared;
 use crate::http::etag::{self, BodyTag};
 use crate::http::guard::{InFlight, REQUEST_ID};
@@ -60,6 +61,11 @@ impl Worker {
         }
     }
 
+    /// Takes out what it remembers of what is not published any more. Freeing it may take a while.
+    pub(super) fn take_outdated(&self) -> Vec<Found> {
+        self.known.borrow_mut().take_outdated(&self.shared.published())
+    }
+
     /// Answers a request with its whole body.
     pub(super) fn answer(&self, head: &RequestHead, body: &[u8]) -> Outcome {
         let started = Instant::now();
@@ -95,21 +101,23 @@ impl Worker {
         let published = shared.published();
         let now = shared.clock.coarse();
         let mut known = self.known.borrow_mut();
-        let (token, remembered) = known.token(asked.secret, &published.snapshot, now)?;
+        let Holder { token, served, mut answers } = known.token(asked.secret, &published, now)?;
         let (app, environment) = audience_of(token)?;
+        let flags = published.snapshot.flag_set_of(served?);
         shared.limits.count_request(&token.id, now).ok()?;
         *rate_taken = true;
         let asking = Asking { shared, published: &published, token, app, environment, now };
         match &asked.what {
             What::One(key) => {
                 let context = good_context(body, shared)?;
-                let checked = Checked::of(key, &context, asking).filter(|checked| !checked.lacks_unit())?;
+                let checked =
+                    Checked::of(key, &context, flags, asking).filter(|checked| !checked.lacks_unit())?;
                 checked.count();
                 Some((json(checked.text()), self.series(&self.one, ofrep::ONE, StatusCode::OK)))
             }
             What::All => {
-                let tag = remembered.tags(&asking, &published).of(body);
-                self.all(&asked, body, &asking, tag, remembered)
+                let tag = answers.tags(&asking).of(body);
+                self.all(&asked, body, &asking, &flags, tag, answers)
             }
         }
     }
@@ -119,26 +127,26 @@ impl Worker {
         asked: &Asked<'_>,
         body: &[u8],
         asking: &Asking<'_>,
+        flags: &FlagSet<'_>,
         tag: BodyTag,
-        remembered: &mut Remembered,
+        mut answers: Answers<'_>,
     ) -> Option<(Response<BoxBody>, Option<&Series>)> {
-        let Asking { shared, published, app, environment, now, .. } = *asking;
+        let Asking { shared, now, .. } = *asking;
         if let Some(quoted) = asked.known.and_then(|known| still_good(known, tag, now)) {
             let mut answer = Response::with_body(StatusCode::NOT_MODIFIED, BoxBody::new(()));
             answer.headers_mut().insert(header::ETAG, quoted);
             return Some((answer, self.series(&self.unchanged, ofrep::ALL, StatusCode::NOT_MODIFIED)));
         }
-        let flags = published.snapshot.flag_set(app, environment)?;
         let stream = match &shared.settings.public_url {
-            Some(url) => remembered.stream(asking, url.trim_end_matches('/'), None),
+            Some(url) => answers.stream(asking, url.trim_end_matches('/'), None),
             None => {
                 let host = asked.host?.to_str().ok().filter(|host| !host.is_empty())?;
-                remembered.stream(asking, self.scheme, Some(host))
+                answers.stream(asking, self.scheme, Some(host))
             }
         };
         let context = good_context(body, shared)?;
         let tag = HeaderValue::try_from(bulk::whole_tag(tag, now)).ok()?;
-        let mut answer = json(bulk::text(asking, &flags, &context, stream));
+        let mut answer = json(bulk::text(asking, flags, &context, stream));
         answer.headers_mut().insert(header::ETAG, tag);
         Some((answer, self.series(&self.all, ofrep::ALL, StatusCode::OK)))
     }

@@ -29,7 +29,8 @@ pub async fn evaluate_flag(
     let now = shared.clock.coarse();
     let asking = Asking { shared: &shared, published: access.published(), token, app, environment, now };
     let key = percent_decoded(request.path().strip_prefix(BEFORE_KEY).unwrap_or(""));
-    let Some(checked) = Checked::of(&key, &context, asking) else {
+    let flags = asking.published.snapshot.flag_set(app, environment);
+    let Some(checked) = flags.and_then(|flags| Checked::of(&key, &context, flags, asking)) else {
         let detail =
             format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
@@ -49,9 +50,13 @@ pub(in crate::http) struct Checked<'r> {
 }
 
 impl<'r> Checked<'r> {
-    /// Checks a flag.
-    pub(in crate::http) fn of(key: &str, context: &Context, asking: Asking<'r>) -> Option<Checked<'r>> {
-        let flags = asking.published.snapshot.flag_set(asking.app, asking.environment)?;
+    /// Checks a flag of these, which are those of the environment that is asked for.
+    pub(in crate::http) fn of(
+        key: &str,
+        context: &Context,
+        flags: FlagSet<'r>,
+        asking: Asking<'r>,
+    ) -> Option<Checked<'r>> {
         let found = evaluate(&flags, key, context, asking.now)?;
         is_for(asking.token, &found).then_some(Checked { asking, flags, found })
     }
