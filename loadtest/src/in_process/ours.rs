@@ -143,6 +143,8 @@ pub struct OverHttp {
     engine: Arc<Tidegate>,
     exposures: Exposures,
     app: AppKey,
+    /// Kept for as long as the same is published.
+    counting: exposures::Counting,
     counts: bool,
 }
 
@@ -151,7 +153,10 @@ impl OverHttp {
     pub fn of(engine: &Arc<Tidegate>, counts: bool) -> OverHttp {
         let exposures = Exposures::in_memory(UnixMs(coarse_ms()));
         let app = AppKey::new("shop").expect("a key");
-        OverHttp { engine: Arc::clone(engine), exposures, app, counts }
+        let published = engine.published.load();
+        let EnvironmentFlags { key, flags, .. } = &published.environment;
+        let counting = exposures.counting(&app, key, flags);
+        OverHttp { engine: Arc::clone(engine), exposures, app, counting, counts }
     }
 
     /// How many answers of a flag were counted.
@@ -175,9 +180,9 @@ impl Engine for OverHttp {
 
     #[inline]
     fn check(&self, Asked { flag, .. }: Asked<'_>, person: usize) -> usize {
-        self.engine.check_and(flag, person, |answer, environment| {
+        self.engine.check_and(flag, person, |answer, _| {
             if black_box(self.counts) {
-                self.exposures.count_asked(&self.app, &environment.key, &environment.flags, answer);
+                self.counting.count_asked(answer);
             }
         })
     }

@@ -85,40 +85,8 @@ impl Exposures {
         Exposures(Arc::new(Inner { tallies, collecting, sums, recent, left_out, writer }))
     }
 
-    /// Counts an answer to somebody who asked for one flag of an environment. A check that gave none of the flag's
-    /// variants for want of a unit counts as such. It is looked for where the environment is counted if this thread
-    /// last counted in another.
-    #[inline]
-    pub fn count_asked(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable, answer: &Answer<'_>) {
-        LAST.with(|last| {
-            // Taken and put back: cheaper than a borrow that is noted and ended.
-            let tallied = match last.take() {
-                Some(known) if self.0.tallies.is_of(&known, flags) => Some(known),
-                other => self.instead_of(other, app, environment, flags),
-            };
-            if let Some(tallied) = &tallied {
-                tallied.asked().count(cell(answer), lanes::own());
-            }
-            last.set(tallied);
-        });
-    }
-
-    /// Where to count from now on. It lets go of the other by itself, so that nothing of that stands where none is.
-    #[cold]
-    #[inline(never)]
-    fn instead_of(
-        &self,
-        other: Option<Arc<Tallied>>,
-        app: &AppKey,
-        environment: &EnvKey,
-        flags: &FlagTable,
-    ) -> Option<Arc<Tallied>> {
-        drop(other);
-        self.counting(app, environment, flags).0
-    }
-
-    /// Where the checks of an environment are counted, for as long as its flags are these. One look-up for
-    /// a request, however many flags it checks.
+    /// Where the checks of an environment are counted, for as long as its flags are these. One look-up, however many flags
+    /// are checked; and whoever keeps it keeps the memory of it.
     pub fn counting(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Counting {
         let tallied = self.0.tallies.of(app, environment, flags);
         if tallied.is_none() {
@@ -295,16 +263,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-thread_local! {
-    /// Where this thread counted last. Requests of one environment come in a row more often than not, and whoever checks
-    /// one flag should not pay for a look-up.
-    static LAST: std::cell::Cell<Option<Arc<Tallied>>> = const { std::cell::Cell::new(None) };
-}
-
 /// Counts the checks of one environment. `None` inside if as many environments as fit are counted already.
 pub struct Counting(Option<Arc<Tallied>>);
 
 impl Counting {
+    /// Whether there was no room for another environment.
+    pub fn is_nowhere(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Counts an answer to somebody who asked for one flag. A check that gave none of the flag's variants for want of a unit
+    /// counts as such.
+    #[inline]
+    pub fn count_asked(&self, answer: &Answer<'_>) {
+        let Counting(Some(tallied)) = self else { return };
+        tallied.asked().count(cell(answer), lanes::own());
+    }
+
     /// Counts an answer among those of all flags, of which nobody can tell which were wanted.
     #[inline]
     pub fn count_listed(&self, answer: &Answer<'_>) {

@@ -1,7 +1,5 @@
 //! A tally for each environment whose flags are checked over HTTP.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
@@ -18,10 +16,8 @@ use super::locked;
 /// threads need ([`Tally::new`]).
 pub(super) const MAX_TALLIES: usize = 10_000;
 /// An environment of which nothing was counted so many times in a row when it was looked at takes no memory any
-/// more: an hour. For longer, if a thread counted there last and has been idle since.
+/// more: an hour. For longer, if somebody keeps where it is counted.
 const QUIET_LOOKS: u32 = 360;
-/// Instead of the number of its tallies: another has taken its place, and who counts there looks for that.
-const GIVEN_UP: u64 = u64::MAX;
 
 /// What was counted in an environment since the last time.
 pub(super) struct Told {
@@ -41,8 +37,6 @@ impl Told {
 
 /// The tallies of an environment, and who reads them.
 pub(super) struct Tallied {
-    /// The number of its tallies; [`GIVEN_UP`] once another has taken its place.
-    of: AtomicU64,
     asked: Tally,
     listed: Tally,
     /// An empty table that counts with those whose flags are counted here.
@@ -58,11 +52,11 @@ struct Reading {
 }
 
 impl Tallied {
-    fn new(of: u64, flags: &FlagTable) -> Tallied {
+    fn new(flags: &FlagTable) -> Tallied {
         let collector = || Collector::beginning_with(flags);
         let reading = Mutex::new(Reading { asked: collector(), listed: collector(), quiet: 0 });
         let (asked, listed, numbered) = (Tally::new(), Tally::new(), flags.of_only([]));
-        Tallied { of: AtomicU64::new(of), asked, listed, numbered, reading }
+        Tallied { asked, listed, numbered, reading }
     }
 
     /// The tally of checks of single flags.
@@ -94,8 +88,7 @@ impl Tallied {
     }
 
     /// Whether these flags are counted here.
-    #[inline]
-    pub(super) fn counts(&self, flags: &FlagTable) -> bool {
+    fn counts(&self, flags: &FlagTable) -> bool {
         flags.counts_with(&self.numbered)
     }
 
@@ -106,32 +99,15 @@ impl Tallied {
 
 type Name = (AppKey, EnvKey);
 
-/// How many tallies there were in this process: a server has one of its own, and so has each of a test's.
-static NUMBERED: AtomicU64 = AtomicU64::new(0);
-
 /// All tallies.
+#[derive(Default)]
 pub(super) struct Tallies {
-    /// Which they are.
-    number: u64,
     current: DashMap<Name, Arc<Tallied>>,
     /// Those whose environment was made anew, to be read until nobody counts there any more.
     left: Mutex<Vec<(Name, Arc<Tallied>)>>,
 }
 
-impl Default for Tallies {
-    fn default() -> Tallies {
-        let (current, left) = Default::default();
-        Tallies { number: NUMBERED.fetch_add(1, Relaxed), current, left }
-    }
-}
-
 impl Tallies {
-    /// Whether these flags are counted there, and by these tallies.
-    #[inline]
-    pub(super) fn is_of(&self, known: &Tallied, flags: &FlagTable) -> bool {
-        known.of.load(Relaxed) == self.number && known.counts(flags)
-    }
-
     /// The tally of an environment with these flags; none if there is no room for another.
     pub(super) fn of(&self, app: &AppKey, environment: &EnvKey, flags: &FlagTable) -> Option<Arc<Tallied>> {
         let name = (app.clone(), environment.clone());
@@ -146,16 +122,12 @@ impl Tallies {
         match self.current.entry(name) {
             Entry::Occupied(mut known) => {
                 if !known.get().counts(flags) {
-                    let left = known.insert(Arc::new(Tallied::new(self.number, flags)));
-                    // A thread that counted there last does so no more, or nobody would be told.
-                    left.of.store(GIVEN_UP, Relaxed);
+                    let left = known.insert(Arc::new(Tallied::new(flags)));
                     locked(&self.left).push((known.key().clone(), left));
                 }
                 Some(Arc::clone(known.get()))
             }
-            Entry::Vacant(place) => {
-                Some(Arc::clone(&place.insert(Arc::new(Tallied::new(self.number, flags)))))
-            }
+            Entry::Vacant(place) => Some(Arc::clone(&place.insert(Arc::new(Tallied::new(flags))))),
         }
     }
 
@@ -219,27 +191,6 @@ mod tests {
 
     use super::*;
     use crate::exposures::lanes;
-
-    #[test]
-    fn nobody_goes_on_counting_where_nobody_looks_any_more() {
-        let tallies = Tallies::default();
-        let (app, live) = (AppKey::new("shop").expect("a key"), EnvKey::new("live").expect("a key"));
-        let (old, new) = (FlagTable::default(), FlagTable::default());
-        let of = |flags: &FlagTable| tallies.of(&app, &live, flags).expect("there is room");
-        let first = of(&old);
-        assert!(tallies.is_of(&first, &old));
-        let second = of(&new);
-        assert!(tallies.is_of(&second, &new) && !tallies.is_of(&first, &old));
-        // A request that began before the environment was made anew.
-        of(&old);
-        assert!(!tallies.is_of(&second, &new));
-        tallies.collect(None, &Snapshot::default(), |_, _| {});
-        assert!(!tallies.is_of(&second, &new) && !tallies.is_of(&first, &old));
-        let third = of(&new);
-        tallies.collect(None, &Snapshot::default(), |_, _| {});
-        assert!(tallies.is_of(&third, &new) && Arc::ptr_eq(&third, &of(&new)));
-        assert!(!Tallies::default().is_of(&third, &new), "of another server");
-    }
 
     #[test]
     fn what_was_counted_last_is_told_of_those_that_nobody_asks_for_any_more() {

@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 
+use rollout_rules::evaluate::FlagSet;
 use rollout_rules::governance::Token;
 use rollout_rules::ids::{Digest, TokenId};
 use rollout_rules::snapshot::Served;
 use rollout_rules::time::UnixMs;
 
+use crate::exposures::Counting;
 use crate::http::auth;
 use crate::http::etag::BodyTags;
 use crate::http::ofrep::{Asking, bulk};
@@ -73,8 +75,13 @@ pub(super) struct Found {
     token: Arc<Token>,
     /// The one environment that the token is for, if it is for one that is there.
     served: Option<Served>,
+    counted: Counted,
     standing: Option<Standing>,
 }
+
+/// Where the checks of the environment are counted, from the first of them.
+#[derive(Default)]
+pub(super) struct Counted(Option<Counting>);
 
 /// A token that is valid, and what is kept with it.
 pub(super) struct Holder<'k> {
@@ -82,6 +89,8 @@ pub(super) struct Holder<'k> {
     pub(super) token: &'k Token,
     /// The one environment that it is for, if it is for one that is there.
     pub(super) served: Option<&'k Served>,
+    /// Where its checks are counted.
+    pub(super) counted: &'k mut Counted,
     /// What answers to it have in common.
     pub(super) answers: Answers<'k>,
 }
@@ -139,9 +148,9 @@ impl Known {
             }
         };
         let Remembered { found, stream, .. } = &mut self.tokens[place];
-        let Found { token, served, standing, .. } = found.as_mut()?;
+        let Found { token, served, counted, standing, .. } = found.as_mut()?;
         auth::still_valid(token, now).ok()?;
-        Some(Holder { token, served: served.as_ref(), answers: Answers { standing, stream } })
+        Some(Holder { token, served: served.as_ref(), counted, answers: Answers { standing, stream } })
     }
 
     /// Puts a token where its text was remembered before, or in a place of its own; says where.
@@ -210,7 +219,20 @@ impl Found {
     fn of(token: &Arc<Token>, edition: u64, published: &Published) -> Found {
         let audience = token.app.as_ref().zip(token.environment.as_ref());
         let served = audience.and_then(|(app, environment)| published.snapshot.served(app, environment));
-        Found { edition, token: Arc::clone(token), served, standing: None }
+        Found { edition, token: Arc::clone(token), served, counted: Counted::default(), standing: None }
+    }
+}
+
+impl Counted {
+    /// Where the checks of these flags are counted, which are those that the token is for. If there was no room before, it is
+    /// asked for again.
+    pub(super) fn at(&mut self, asking: &Asking<'_>, flags: &FlagSet<'_>) -> &Counting {
+        if self.0.as_ref().is_some_and(Counting::is_nowhere) {
+            self.0 = None;
+        }
+        let Asking { shared, app, environment, .. } = *asking;
+        let look_up = || shared.exposures.counting(app, environment, &flags.environment.flags);
+        self.0.get_or_insert_with(look_up)
     }
 }
 

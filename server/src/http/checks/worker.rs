@@ -14,7 +14,7 @@ use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::time::UnixMs;
 
 use super::asked::{Asked, What};
-use super::known::{Answers, Found, Holder, Known};
+use super::known::{Answers, Counted, Found, Holder, Known};
 use crate::http::Shared;
 use crate::http::etag::{self, BodyTag};
 use crate::http::guard::{InFlight, REQUEST_ID};
@@ -101,7 +101,7 @@ impl Worker {
         let published = shared.published();
         let now = shared.clock.coarse();
         let mut known = self.known.borrow_mut();
-        let Holder { token, served, mut answers } = known.token(asked.secret, &published, now)?;
+        let Holder { token, served, counted, mut answers } = known.token(asked.secret, &published, now)?;
         let (app, environment) = audience_of(token)?;
         let flags = published.snapshot.flag_set_of(served?);
         shared.limits.count_request(&token.id, now).ok()?;
@@ -111,25 +111,24 @@ impl Worker {
             What::One(key) => {
                 let context = good_context(body, shared)?;
                 let checked =
-                    Checked::of(key, &context, flags, asking).filter(|checked| !checked.lacks_unit())?;
-                checked.count();
+                    Checked::of(key, &context, &flags, asking).filter(|checked| !checked.lacks_unit())?;
+                checked.count(counted.at(&asking, &flags));
                 Some((json(checked.text()), self.series(&self.one, ofrep::ONE, StatusCode::OK)))
             }
             What::All => {
                 let tag = answers.tags(&asking).of(body);
-                self.all(&asked, body, &asking, &flags, tag, answers)
+                self.all((&asked, body), &asking, &flags, tag, (counted, answers))
             }
         }
     }
 
     fn all(
         &self,
-        asked: &Asked<'_>,
-        body: &[u8],
+        (asked, body): (&Asked<'_>, &[u8]),
         asking: &Asking<'_>,
         flags: &FlagSet<'_>,
         tag: BodyTag,
-        mut answers: Answers<'_>,
+        (counted, mut answers): (&mut Counted, Answers<'_>),
     ) -> Option<(Response<BoxBody>, Option<&Series>)> {
         let Asking { shared, now, .. } = *asking;
         if let Some(quoted) = asked.known.and_then(|known| still_good(known, tag, now)) {
@@ -146,7 +145,7 @@ impl Worker {
         };
         let context = good_context(body, shared)?;
         let tag = HeaderValue::try_from(bulk::whole_tag(tag, now)).ok()?;
-        let mut answer = json(bulk::text(asking, flags, &context, stream));
+        let mut answer = json(bulk::text(asking, flags, &context, counted.at(asking, flags), stream));
         answer.headers_mut().insert(header::ETAG, tag);
         Some((answer, self.series(&self.all, ofrep::ALL, StatusCode::OK)))
     }

@@ -8,6 +8,7 @@ use rollout_rules::ids::KillId;
 use rollout_rules::time::UnixMs;
 
 use super::{Asking, answer, is_for, read_context, sent_context};
+use crate::exposures::Counting;
 use crate::http::Shared;
 use crate::http::audience::{self, Query};
 use crate::http::auth;
@@ -57,6 +58,7 @@ pub async fn evaluate_flags(
             &asking,
             &flags,
             &context,
+            &shared.exposures.counting(app, environment, &flags.environment.flags),
             &event_stream(&asking, &shared.settings.address_for(&request)),
         )))
 }
@@ -87,13 +89,13 @@ pub(in crate::http) fn text(
     asking: &Asking<'_>,
     flags: &FlagSet<'_>,
     context: &Context,
+    counting: &Counting,
     stream: &str,
 ) -> String {
-    let Asking { shared, published, token, app, environment, now } = *asking;
+    let Asking { shared, published, token, now, .. } = *asking;
     let revision = published.snapshot.revision();
     let mut text = String::with_capacity(FRAME_BYTES + FLAG_BYTES * flags.environment.flags.len());
     text.push_str("{\"flags\":[");
-    let counting = shared.exposures.counting(app, environment, &flags.environment.flags);
     let mut checked = 0;
     for found in evaluate_all(flags, context, now).filter(|found| is_for(token, found)) {
         counting.count_listed(&found);

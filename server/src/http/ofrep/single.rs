@@ -6,6 +6,7 @@ use rollout_rules::context::Context;
 use rollout_rules::evaluate::{Answer, FlagSet, Reason, evaluate};
 
 use super::{Asking, answer, audience_of, is_for, read_context, sent_context, targeting_key_missing};
+use crate::exposures::Counting;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::body::JsonBytes;
@@ -30,12 +31,14 @@ pub async fn evaluate_flag(
     let asking = Asking { shared: &shared, published: access.published(), token, app, environment, now };
     let key = percent_decoded(request.path().strip_prefix(BEFORE_KEY).unwrap_or(""));
     let flags = asking.published.snapshot.flag_set(app, environment);
-    let Some(checked) = flags.and_then(|flags| Checked::of(&key, &context, flags, asking)) else {
+    let Some((flags, checked)) =
+        flags.and_then(|flags| Some((flags, Checked::of(&key, &context, &flags, asking)?)))
+    else {
         let detail =
             format!("there is no flag `{key}` in the environment `{environment}` of the app `{app}`");
         return Err(Problem::new(problem::FLAG_NOT_FOUND, detail));
     };
-    checked.count();
+    checked.count(&shared.exposures.counting(app, environment, &flags.environment.flags));
     if checked.lacks_unit() {
         return Err(targeting_key_missing());
     }
@@ -45,7 +48,6 @@ pub async fn evaluate_flag(
 /// A flag that is there and for whoever asks, checked.
 pub(in crate::http) struct Checked<'r> {
     asking: Asking<'r>,
-    flags: FlagSet<'r>,
     found: Answer<'r>,
 }
 
@@ -54,11 +56,11 @@ impl<'r> Checked<'r> {
     pub(in crate::http) fn of(
         key: &str,
         context: &Context,
-        flags: FlagSet<'r>,
+        flags: &FlagSet<'r>,
         asking: Asking<'r>,
     ) -> Option<Checked<'r>> {
-        let found = evaluate(&flags, key, context, asking.now)?;
-        is_for(asking.token, &found).then_some(Checked { asking, flags, found })
+        let found = evaluate(flags, key, context, asking.now)?;
+        is_for(asking.token, &found).then_some(Checked { asking, found })
     }
 
     /// Whether there is no answer, since the context names nobody whom the flag could tell from others.
@@ -66,11 +68,10 @@ impl<'r> Checked<'r> {
         self.found.reason == Reason::NoUnit
     }
 
-    /// Counts the check.
-    pub(in crate::http) fn count(&self) {
-        let Asking { shared, app, environment, .. } = self.asking;
-        shared.traffic.record_checks(1);
-        shared.exposures.count_asked(app, environment, &self.flags.environment.flags, &self.found);
+    /// Counts the check, where those of its environment are counted.
+    pub(in crate::http) fn count(&self, counting: &Counting) {
+        self.asking.shared.traffic.record_checks(1);
+        counting.count_asked(&self.found);
     }
 
     /// The answer.

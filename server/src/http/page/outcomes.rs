@@ -293,7 +293,9 @@ fn summary(
         return Err("other_answer");
     }
     if is_first {
-        shared.exposures.count_asked(&page.of.app, &page.of.environment, &flags.environment.flags, &answer);
+        let counting =
+            shared.exposures.counting(&page.of.app, &page.of.environment, &flags.environment.flags);
+        counting.count_asked(&answer);
     }
     let unit = assigned.unit;
     let mut latency = Histogram::default();
