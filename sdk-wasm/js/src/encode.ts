@@ -60,6 +60,8 @@ export class Encoder {
       this.#value(value, 1);
       at = this.#at;
     }
+    // A `toJSON` may do anything. If the memory grew meanwhile, what was written since is nowhere.
+    if (bytes.length === 0) throw new ContextRefused();
     return at - start;
   }
 

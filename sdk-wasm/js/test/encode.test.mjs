@@ -57,6 +57,14 @@ test("memory that grew is written to where it is now", () => {
   assert.equal(new Uint8Array(memory.buffer)[0], 1);
 });
 
+test("memory that grows while a value says what it is has none of it, and the check is refused", () => {
+  for (const said of [true, null, "text", { a: 1 }]) {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const growing = { toJSON: () => (memory.grow(1), said) };
+    assert.throws(() => new Encoder().write(memory, 0, 100, [1, growing]), Error, String(said));
+  }
+});
+
 test("what is nested is written as it is sent as JSON: moments, and what objects say of themselves", () => {
   class Money {
     constructor(cents) {
