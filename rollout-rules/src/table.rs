@@ -121,22 +121,44 @@ impl Item for Arc<CompiledFlag> {
     }
 }
 
+type Shard<T> = Arc<HashTable<T>>;
+
 /// Items by name.
 pub(crate) struct Shards<T> {
-    /// A power of two of them.
-    shards: Arc<[Arc<HashTable<T>>]>,
+    held: Held<T>,
     len: usize,
+}
+
+/// A power of two of shards. Most tables have one, which is found one step sooner: where a table is looked into that no
+/// cache holds, each step waits for memory.
+enum Held<T> {
+    One(Shard<T>),
+    Many(Arc<[Shard<T>]>),
 }
 
 impl<T> Clone for Shards<T> {
     fn clone(&self) -> Self {
-        Shards { shards: Arc::clone(&self.shards), len: self.len }
+        let held = match &self.held {
+            Held::One(shard) => Held::One(Arc::clone(shard)),
+            Held::Many(shards) => Held::Many(Arc::clone(shards)),
+        };
+        Shards { held, len: self.len }
     }
 }
 
 impl<T> Default for Shards<T> {
     fn default() -> Self {
-        Shards { shards: Arc::from([Arc::new(HashTable::new())]), len: 0 }
+        Shards { held: Held::One(Arc::new(HashTable::new())), len: 0 }
+    }
+}
+
+impl<T> Shards<T> {
+    #[inline]
+    fn all(&self) -> &[Shard<T>] {
+        match &self.held {
+            Held::One(shard) => core::slice::from_ref(shard),
+            Held::Many(shards) => shards,
+        }
     }
 }
 
@@ -151,7 +173,8 @@ impl<T: Item> Shards<T> {
 
     #[inline]
     pub(crate) fn get(&self, hash: u64, name: &str) -> Option<&T> {
-        self.shards[Self::place(hash, self.shards.len())].find(hash, |item| same(item.name(), name))
+        let shards = self.all();
+        shards[Self::place(hash, shards.len())].find(hash, |item| same(item.name(), name))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -159,7 +182,7 @@ impl<T: Item> Shards<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.all().iter().flat_map(|shard| shard.iter())
     }
 
     /// The table with these items added or replaced, and those names gone.
@@ -168,7 +191,7 @@ impl<T: Item> Shards<T> {
         add: impl IntoIterator<Item = T>,
         remove: impl IntoIterator<Item = &'n str>,
     ) -> Self {
-        let mut shards: Vec<Arc<HashTable<T>>> = self.shards.to_vec();
+        let mut shards: Vec<Shard<T>> = self.all().to_vec();
         let mut len = self.len;
         for name in remove {
             let hash = hash_of(name);
@@ -196,10 +219,14 @@ impl<T: Item> Shards<T> {
                 }
             }
         }
-        Shards { shards: shards.into(), len }
+        let held = match <[Shard<T>; 1]>::try_from(shards) {
+            Ok([shard]) => Held::One(shard),
+            Err(shards) => Held::Many(shards.into()),
+        };
+        Shards { held, len }
     }
 
-    fn doubled(shards: &[Arc<HashTable<T>>]) -> Vec<Arc<HashTable<T>>> {
+    fn doubled(shards: &[Shard<T>]) -> Vec<Shard<T>> {
         let count = shards.len() * 2;
         let mut tables: Vec<HashTable<T>> = (0..count).map(|_| HashTable::new()).collect();
         for item in shards.iter().flat_map(|shard| shard.iter()) {
@@ -349,7 +376,7 @@ mod tests {
             }
             assert_eq!(table.len(), set.len());
         }
-        assert!(table.shards.len() > 1, "the test is to see shards double");
+        assert!(table.all().len() > 1, "the test is to see shards double");
         assert_eq!(names(&table), set);
         assert!(set.iter().all(|name| table.get(hash_of(name), name).is_some()));
     }
@@ -384,7 +411,7 @@ mod tests {
         let units = (0..5_000).map(|i| Arc::from(format!("unit-{i}")));
         let before: Shards<Arc<str>> = Shards::default().changed(units, []);
         let after = before.changed([Arc::from("newcomer")], []);
-        let copied = before.shards.iter().zip(after.shards.iter()).filter(|(a, b)| !Arc::ptr_eq(a, b));
+        let copied = before.all().iter().zip(after.all()).filter(|(a, b)| !Arc::ptr_eq(a, b));
         assert_eq!(copied.count(), 1);
         assert_eq!((before.len(), after.len()), (5_000, 5_001));
         assert!(before.get(hash_of("newcomer"), "newcomer").is_none());
@@ -394,6 +421,6 @@ mod tests {
     fn removing_what_is_not_there_copies_nothing() {
         let before: Shards<Arc<str>> = Shards::default().changed([Arc::from("a")], []);
         let after = before.changed([], ["b"]);
-        assert!(Arc::ptr_eq(&before.shards[0], &after.shards[0]));
+        assert!(Arc::ptr_eq(&before.all()[0], &after.all()[0]));
     }
 }
