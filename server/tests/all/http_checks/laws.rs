@@ -2,26 +2,13 @@
 
 use std::sync::Arc;
 
-use rollout_rules::ids::LogId;
 use rollout_rules::time::DurationMs;
 use serde_json::{Value, json};
 use tidegate::http::Settings;
-use tidegate::log::memory::MemoryLog;
 use tidegate::log::{ChangeLog as _, Expect};
 
-use super::{Sent, both_ways, follow_each_other};
+use super::{ADA, Sent, both_ways, follow_each_other, log_of_a_shop, new_log, shop, shop_on};
 use crate::served::{Reply, Served, ungated};
-
-const ADA: &str = r#"{"context":{"targetingKey":"ada"}}"#;
-
-/// A shop with a flag `f` that is on, and its token for SDKs.
-fn shop(settings: Settings) -> (Served, String) {
-    let served = Served::with(Settings { workers: 1, ..settings }, ungated());
-    served.shop();
-    served.flag_on("f");
-    let token = served.token("sdk-server");
-    (served, token)
-}
 
 fn one(served: &Served, token: &str) -> Reply {
     served.raw(&Sent::check(token, Some("f"), ADA).bytes())
@@ -147,11 +134,8 @@ fn a_request_counts_once_against_its_tokens_rate_whichever_way_it_goes() {
 
 #[test]
 fn a_server_without_a_free_place_says_that_it_is_busy() {
-    let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
-    let before = Served::on(log.clone(), Settings { workers: 1, ..Settings::default() }, ungated());
-    before.shop();
-    before.flag_on("f");
-    let token = before.token("sdk-server");
+    let log = new_log();
+    let (before, token) = shop_on(log.clone(), Settings::default());
     assert_eq!(one(&before, &token).status, 200);
     before.stop();
     let full = Settings { workers: 1, max_in_flight: 0, ..Settings::default() };
@@ -163,12 +147,7 @@ fn a_server_without_a_free_place_says_that_it_is_busy() {
 
 #[test]
 fn a_node_that_has_not_read_its_log_checks_for_no_token() {
-    let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
-    let before = Served::on(log.clone(), Settings { workers: 1, ..Settings::default() }, ungated());
-    before.shop();
-    before.flag_on("f");
-    let token = before.token("sdk-server");
-    before.stop();
+    let (log, token) = log_of_a_shop();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let unknown: Arc<[u8]> = Arc::from(&br#"{"v":99}"#[..]);
     runtime.block_on(log.append(Expect::Any, unknown)).expect("appended");

@@ -5,11 +5,41 @@ mod alike;
 mod laws;
 mod on_the_wire;
 
-use crate::served::{Reply, Served};
+use rollout_rules::ids::LogId;
+use tidegate::http::Settings;
+use tidegate::log::memory::MemoryLog;
+
+use crate::served::{Reply, Served, ungated};
 
 /// The letters of requests' ids, lowest first.
 const LETTERS: &str = "abcdefghjkmnpqrstuvwxyz023456789";
 const ALL: &str = "/ofrep/v1/evaluate/flags";
+const ADA: &str = r#"{"context":{"targetingKey":"ada"}}"#;
+
+/// A shop with a flag `f` that is on, and its token for SDKs.
+fn shop(settings: Settings) -> (Served, String) {
+    shop_on(new_log(), settings)
+}
+
+/// The log of one, whose server has ended; and its token.
+fn log_of_a_shop() -> (MemoryLog, String) {
+    let log = new_log();
+    let (served, token) = shop_on(log.clone(), Settings::default());
+    served.stop();
+    (log, token)
+}
+
+fn new_log() -> MemoryLog {
+    MemoryLog::new(LogId::new("test-log").expect("a name"))
+}
+
+fn shop_on(log: MemoryLog, settings: Settings) -> (Served, String) {
+    let served = Served::on(log, Settings { workers: 1, ..settings }, ungated());
+    served.shop();
+    served.flag_on("f");
+    let token = served.token("sdk-server");
+    (served, token)
+}
 
 /// A request, as a client sends it.
 #[derive(Clone, Debug)]

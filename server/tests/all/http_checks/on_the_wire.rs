@@ -4,24 +4,13 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rollout_rules::ids::LogId;
 use tidegate::http::Settings;
-use tidegate::log::memory::MemoryLog;
 
-use super::{ALL, Sent};
+use super::{ADA, ALL, Sent, log_of_a_shop, shop};
 use crate::served::{Served, next_reply, ungated};
 
 /// After this long a test gives up waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
-const ADA: &str = r#"{"context":{"targetingKey":"ada"}}"#;
-
-fn shop() -> (Served, String) {
-    let served = Served::start();
-    served.shop();
-    served.flag_on("f");
-    let token = served.token("sdk-server");
-    (served, token)
-}
 
 fn connect(served: &Served) -> TcpStream {
     let stream = TcpStream::connect(served.address).expect("connects");
@@ -45,7 +34,7 @@ fn one(token: &str) -> String {
 
 #[test]
 fn a_request_that_comes_in_pieces_is_answered_as_one_that_comes_whole() {
-    let (served, token) = shop();
+    let (served, token) = shop(Settings::default());
     let text = one(&token);
     let mut reader = BufReader::new(connect(&served));
     let body = text.len() - ADA.len();
@@ -66,12 +55,7 @@ fn a_request_that_comes_in_pieces_is_answered_as_one_that_comes_whole() {
 
 #[test]
 fn a_request_in_a_row_whose_body_never_comes_is_waited_for_no_longer_than_the_first_one() {
-    let log = MemoryLog::new(LogId::new("test-log").expect("a name"));
-    let before = Served::on(log.clone(), Settings { workers: 1, ..Settings::default() }, ungated());
-    before.shop();
-    before.flag_on("f");
-    let token = before.token("sdk-server");
-    before.stop();
+    let (log, token) = log_of_a_shop();
     let settings =
         Settings { workers: 1, request_timeout: Duration::from_millis(200), ..Settings::default() };
     let served = Served::on(log, settings, ungated());
@@ -95,7 +79,7 @@ fn a_request_in_a_row_whose_body_never_comes_is_waited_for_no_longer_than_the_fi
 
 #[test]
 fn requests_that_are_sent_in_a_row_are_answered_in_their_order() {
-    let (served, token) = shop();
+    let (served, token) = shop(Settings::default());
     let paths = [format!("{ALL}/f"), format!("{ALL}/none"), ALL.to_owned()];
     let mut sent = String::new();
     for round in 0..20 {
@@ -121,7 +105,7 @@ fn requests_that_are_sent_in_a_row_are_answered_in_their_order() {
 
 #[test]
 fn a_connection_stays_open_or_is_closed_as_its_client_asks() {
-    let (served, token) = shop();
+    let (served, token) = shop(Settings::default());
     let path = format!("{ALL}/f");
     for (version, extra, stays, told) in [
         ("HTTP/1.1", "", true, ""),
@@ -147,7 +131,7 @@ fn a_connection_stays_open_or_is_closed_as_its_client_asks() {
 
 #[test]
 fn a_body_of_unknown_length_or_one_that_is_asked_for_first_is_read_all_the_same() {
-    let (served, token) = shop();
+    let (served, token) = shop(Settings::default());
     let head =
         format!("POST {ALL}/f HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n");
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{ADA}\r\n0\r\n\r\n", ADA.len());
@@ -165,10 +149,7 @@ fn a_body_of_unknown_length_or_one_that_is_asked_for_first_is_read_all_the_same(
 #[test]
 fn a_body_past_the_bound_of_the_settings_is_refused_however_short_that_is() {
     let settings = Settings { workers: 1, max_body_bytes: 512, ..Settings::default() };
-    let served = Served::with(settings, ungated());
-    served.shop();
-    served.flag_on("f");
-    let token = served.token("sdk-server");
+    let (served, token) = shop(settings);
     for (length, status) in [(512, 200), (513, 413), (9_000, 413)] {
         let body = format!("{ADA}{}", " ".repeat(length - ADA.len()));
         for key in [None, Some("f")] {
@@ -181,10 +162,7 @@ fn a_body_past_the_bound_of_the_settings_is_refused_however_short_that_is() {
 #[test]
 fn whoever_goes_away_within_a_body_keeps_no_place() {
     let settings = Settings { workers: 1, max_in_flight: 2, ..Settings::default() };
-    let served = Served::with(settings, ungated());
-    served.shop();
-    served.flag_on("f");
-    let token = served.token("sdk-server");
+    let (served, token) = shop(settings);
     for _ in 0..4 {
         let text = one(&token);
         connect(&served).write_all(&text.as_bytes()[..text.len() - 5]).expect("sent");
