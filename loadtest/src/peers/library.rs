@@ -5,14 +5,22 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use super::folder;
+use crate::process::kill;
 use crate::scenario::Who;
 
 /// The program, in the folder of peers.
 const PROGRAM: &str = "bin/in-process-peers";
+
+/// Longest that one is waited for; then it is killed. It has all its flags in some seconds, and a sample in some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Most bytes of a line that one says.
+const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// Those that it knows, by its names for them, which are those of the command line.
 pub(crate) const LIBRARIES: &[(&str, Who)] = &[
@@ -34,6 +42,8 @@ pub(crate) enum LibraryError {
     System(io::Error),
     /// It has ended.
     Ended,
+    /// It said nothing for so long, and was killed.
+    Hangs { who: Who, patience: Duration },
     /// It says something else than it should.
     Wrong { said: String },
 }
@@ -46,6 +56,9 @@ impl fmt::Display for LibraryError {
             }
             LibraryError::System(source) => write!(f, "the engines of others do not run: {source}"),
             LibraryError::Ended => write!(f, "it has ended"),
+            LibraryError::Hangs { who, patience } => {
+                write!(f, "{} said nothing for {} s, and was killed", who.name(), patience.as_secs())
+            }
             LibraryError::Wrong { said } => write!(f, "it says no time of a check: {said}"),
         }
     }
@@ -76,6 +89,7 @@ pub(crate) struct Library {
     /// The shares of people whom each flag is on for.
     pub(crate) shares: [f64; 5],
     process: Child,
+    patience: Duration,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -90,14 +104,20 @@ impl Library {
     /// Starts one, on the cores that this thread has.
     pub(crate) fn start(who: Who) -> Result<Library, LibraryError> {
         let mut program = Command::new(Library::find()?);
-        program.arg(who.name()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        program.arg(who.name());
+        Library::run(who, program, PATIENCE)
+    }
+
+    fn run(who: Who, mut program: Command, patience: Duration) -> Result<Library, LibraryError> {
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = program.spawn()?;
         let (questions, answers) = match (process.stdin.take(), process.stdout.take()) {
             (Some(questions), Some(answers)) => (questions, BufReader::new(answers)),
             _ => return Err(LibraryError::Ended),
         };
         let (label, says) = (who.name().to_owned(), String::new());
-        let mut library = Library { who, label, says, shares: [f64::NAN; 5], process, questions, answers };
+        let shares = [f64::NAN; 5];
+        let mut library = Library { who, label, says, shares, process, patience, questions, answers };
         let said = library.line()?;
         let told: Value = serde_json::from_str(&said).unwrap_or_default();
         let shares: Vec<f64> =
@@ -125,18 +145,70 @@ impl Library {
     }
 
     fn line(&mut self) -> Result<String, LibraryError> {
-        let mut line = String::new();
-        match self.answers.read_line(&mut line)? {
-            0 => Err(LibraryError::Ended),
-            _ => Ok(line.trim_end().to_owned()),
+        let give_up = Instant::now() + self.patience;
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") && line.len() < MAX_LINE_BYTES {
+            if self.answers.buffer().is_empty() && !says_something_until(self.answers.get_ref(), give_up)? {
+                kill(&mut self.process);
+                return Err(LibraryError::Hangs { who: self.who, patience: self.patience });
+            }
+            let said = self.answers.fill_buf()?;
+            if said.is_empty() {
+                return Err(LibraryError::Ended);
+            }
+            let of_line = said.iter().position(|byte| *byte == b'\n').map_or(said.len(), |end| end + 1);
+            line.extend_from_slice(&said[..of_line]);
+            self.answers.consume(of_line);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+}
+
+/// Waits until a program has said something or has ended; whether it has by then.
+fn says_something_until(answers: &ChildStdout, give_up: Instant) -> io::Result<bool> {
+    loop {
+        let left = give_up.saturating_duration_since(Instant::now());
+        let limit = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(answers, PollFlags::IN)], Some(&limit)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
 impl Drop for Library {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        kill(&mut self.process);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(100);
+
+    fn refused(who: Who, words: [&str; 2]) -> String {
+        let mut program = Command::new("sh");
+        program.args(["-c", words[0], words[1]]);
+        Library::run(who, program, SOON).err().expect("it is no engine").to_string()
+    }
+
+    #[test]
+    fn one_that_hangs_is_named_and_waited_for_no_longer_than_it_may_take() {
+        let said = refused(Who::Eppo, ["printf half; exec cat", "hangs"]);
+        assert_eq!(said, "eppo said nothing for 0 s, and was killed");
+    }
+
+    #[test]
+    fn one_that_talks_without_end_is_heard_no_further_than_a_line() {
+        let said = refused(Who::Flagd, ["exec cat /dev/zero", "talks"]);
+        assert!(said.starts_with("it says no time of a check: "), "{said}");
+    }
+
+    #[test]
+    fn one_that_ends_is_not_waited_for() {
+        assert_eq!(refused(Who::Statsig, ["exit 0", "ends"]), "it has ended");
     }
 }
