@@ -320,6 +320,7 @@ fn children_of(parent: u32) -> Vec<PathBuf> {
 fn started(words: &[&str], temporary: &Path, under_way: &str, times: usize) -> Option<Child> {
     let mut command = Command::new(loadtest());
     command.args(words).env_clear().env("TMPDIR", temporary).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     let mut process = command.spawn().expect("it runs");
     let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
     let mut said = lines.by_ref().filter(|line| line.contains(under_way) || line.contains(NEEDS_CORES));
@@ -354,6 +355,16 @@ fn what_it_started_ends_with_it_even_if_it_is_killed() {
     end(process, &started);
     let left: Vec<_> = std::fs::read_dir(temporary.path()).expect("a folder").flatten().collect();
     assert!(left.is_empty(), "no data stays behind: {left:?}");
+}
+
+#[test]
+#[cfg_attr(not(has_wasm), ignore = "needs the SDK for JavaScript: make wasm")]
+fn node_ends_with_it_even_if_it_is_killed() {
+    let temporary = folder();
+    let Some(process) = started(&["sdk", "--short"], temporary.path(), "Node", 1) else { return };
+    let node =
+        eventually("Node runs", || Some(children_of(process.id())).filter(|children| !children.is_empty()));
+    end(process, &node);
 }
 
 #[test]

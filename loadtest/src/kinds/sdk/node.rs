@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -71,8 +71,9 @@ fn ask_node(is_short: bool) -> Result<Value, NotInNode> {
     if !top.join("../sdk-wasm/dist/tidegate-node.js").exists() {
         return Err(NotInNode::NoSdk);
     }
-    let mut node = Command::new("node");
-    node.arg(top.join("js/check-bench.mjs")).args([
+    // It ends with this one, in whatever way that ends.
+    let mut node = Command::new("setpriv");
+    node.args(["--pdeathsig", "KILL", "--", "node"]).arg(top.join("js/check-bench.mjs")).args([
         "--json",
         "--without-chromium",
         "--only",
@@ -85,9 +86,8 @@ fn ask_node(is_short: bool) -> Result<Value, NotInNode> {
     let [told, complaints] = [tempfile::tempfile().map_err(failed)?, tempfile::tempfile().map_err(failed)?];
     node.stdin(Stdio::null()).stdout(told.try_clone().map_err(failed)?);
     node.stderr(complaints.try_clone().map_err(failed)?);
-    let mut child = node.spawn().map_err(NotInNode::NoNode)?;
-    let Some(status) = ended_within(&mut child, MOST_IN_NODE).map_err(failed)? else {
-        kill(&mut child);
+    let mut node = Node(node.spawn().map_err(NotInNode::NoNode)?);
+    let Some(status) = ended_within(&mut node.0, MOST_IN_NODE).map_err(failed)? else {
         return Err(NotInNode::TooLong);
     };
     let [told, complaints] = [start_of(told).map_err(failed)?, start_of(complaints).map_err(failed)?];
@@ -99,12 +99,21 @@ fn ask_node(is_short: bool) -> Result<Value, NotInNode> {
     }
 }
 
+/// One that runs; killed when dropped.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        kill(&mut self.0);
+    }
+}
+
 /// Why nothing was measured in Node.
 #[derive(Debug)]
 enum NotInNode {
     /// Our SDK for it is not built.
     NoSdk,
-    /// It does not start.
+    /// Nothing can be started.
     NoNode(io::Error),
     /// The system does not let it be asked.
     System(io::Error),
@@ -118,7 +127,7 @@ impl fmt::Display for NotInNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotInNode::NoSdk => f.write_str("the SDK for Node is not built: make wasm"),
-            NotInNode::NoNode(source) => write!(f, "there is no Node: {source}"),
+            NotInNode::NoNode(source) => write!(f, "Node does not start: {source}"),
             NotInNode::System(source) => write!(f, "Node could not be asked: {source}"),
             NotInNode::TooLong => {
                 write!(f, "the bench in Node took longer than {} s", MOST_IN_NODE.as_secs())
