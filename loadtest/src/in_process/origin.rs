@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,15 +16,20 @@ const ACK: &str = "POST /v1/feed/ack ";
 /// Where they say what they counted.
 const EXPOSURES: &str = "POST /v1/exposures ";
 
-/// The server, in threads of its own that sleep while nothing comes.
+/// The server, in threads of its own that sleep while nothing comes; when dropped it takes no more connections, and each of
+/// those that are open ends with its client.
 pub(super) struct Origin {
     address: SocketAddr,
     told: Arc<Told>,
+    /// What takes connections.
+    door: Option<JoinHandle<()>>,
 }
 
 /// What it was told.
 #[derive(Default)]
 struct Told {
+    /// Nobody is to come any more.
+    is_over: AtomicBool,
     /// Answers of flags.
     counted: AtomicU64,
     is_acked: Mutex<bool>,
@@ -37,14 +43,15 @@ impl Origin {
         let address = listener.local_addr()?;
         let told = Arc::new(Told::default());
         let (event, hears) = (Arc::new(event), Arc::clone(&told));
-        std::thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
+        let door = std::thread::spawn(move || {
+            let is_over = || hears.is_over.load(Relaxed);
+            for socket in listener.incoming().map_while(Result::ok).take_while(|_| !is_over()) {
                 let (event, hears) = (Arc::clone(&event), Arc::clone(&hears));
                 // A connection that breaks is the client's to make anew.
                 std::thread::spawn(move || drop(serve(&socket, &event, &hears)));
             }
         });
-        Ok(Origin { address, told })
+        Ok(Origin { address, told, door: Some(door) })
     }
 
     /// Where it is.
@@ -62,6 +69,17 @@ impl Origin {
     /// How many answers clients have told.
     pub(super) fn counted(&self) -> u64 {
         self.told.counted.load(Relaxed)
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.told.is_over.store(true, Relaxed);
+        // It waits for somebody to come.
+        if let (Ok(_), Some(door)) = (TcpStream::connect(self.address), self.door.take()) {
+            // It does nothing that could panic.
+            let _ = door.join();
+        }
     }
 }
 
@@ -102,5 +120,20 @@ impl Told {
             *self.is_acked.lock().unwrap_or_else(PoisonError::into_inner) = true;
             self.acked.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_let_in_once_it_is_dropped() {
+        let origin = Origin::start(Vec::new()).expect("it starts");
+        let address = origin.address;
+        TcpStream::connect(address).expect("it takes connections");
+        drop(origin);
+        let refused = TcpStream::connect(address).expect_err("nobody is there");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
