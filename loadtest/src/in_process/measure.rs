@@ -92,13 +92,31 @@ pub fn pairs(one: &mut dyn FnMut() -> f64, other: &mut dyn FnMut() -> f64, count
 }
 
 /// Gives a sample each time: what a call takes, in nanoseconds. Whatever is to be warm is after this.
-pub fn sampling<'w>(mut work: Work<'w>) -> impl FnMut() -> f64 + use<'w> {
-    let calls = calibrate(&mut work, SAMPLE_NS);
-    move || sample(&mut work, 0, calls)
+pub fn sampling<'w>(work: Work<'w>) -> impl FnMut() -> f64 + use<'w> {
+    let mut sample = counted_sampling(work);
+    move || sample().ns
+}
+
+/// Calls one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Calls {
+    /// What each took, in nanoseconds of CPU time.
+    pub ns: f64,
+    /// How many there have been, those that warmed up among them.
+    pub so_far: usize,
+}
+
+/// As [`sampling`] does, and says how often it has called.
+pub fn counted_sampling<'w>(mut work: Work<'w>) -> impl FnMut() -> Calls + use<'w> {
+    let (calls, mut so_far) = calibrate(&mut work, SAMPLE_NS);
+    move || {
+        so_far += calls;
+        Calls { ns: sample(&mut work, 0, calls), so_far }
+    }
 }
 
 /// What a call takes, in nanoseconds of CPU time of this thread, until it is told that it is enough.
-pub fn until(work: &dyn Fn(usize) -> usize, is_enough: &dyn Fn() -> bool) -> f64 {
+pub fn until(work: &dyn Fn(usize) -> usize, is_enough: &dyn Fn() -> bool) -> Calls {
     let (start, mut calls) = (cpu_ns(), 0);
     while !is_enough() {
         for person in 0..PEOPLE {
@@ -107,15 +125,15 @@ pub fn until(work: &dyn Fn(usize) -> usize, is_enough: &dyn Fn() -> bool) -> f64
         calls += PEOPLE;
     }
     #[allow(clippy::cast_precision_loss, reason = "counts of calls")]
-    let each = (cpu_ns() - start) / calls.max(1) as f64;
-    each
+    let ns = (cpu_ns() - start) / calls.max(1) as f64;
+    Calls { ns, so_far: calls }
 }
 
 /// How much longer a call of `with` takes than one of `without`, in nanoseconds: the middle one of the differences of
 /// many pairs, each so short that the machine seldom changes within it. A few nanoseconds drown in what it does
 /// from one sample of [`sampling`] to the next.
 pub fn difference(without: &mut Work<'_>, with: &mut Work<'_>) -> f64 {
-    let calls = calibrate(without, PAIR_NS).max(calibrate(with, PAIR_NS));
+    let calls = calibrate(without, PAIR_NS).0.max(calibrate(with, PAIR_NS).0);
     let pairs = (0..PAIRS).map(|pair| {
         let from = pair * calls;
         if pair % 2 == 0 {
@@ -139,14 +157,14 @@ fn sample(work: &mut Work<'_>, from: usize, calls: usize) -> f64 {
     (cpu_ns() - start) / calls as f64
 }
 
-/// Warms up and finds how many calls make a sample of this length.
+/// Warms up and finds how many calls make a sample of this length; and how many warmed up.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     reason = "counts of calls"
 )]
-fn calibrate(work: &mut Work<'_>, sample_ns: f64) -> usize {
+fn calibrate(work: &mut Work<'_>, sample_ns: f64) -> (usize, usize) {
     let start = cpu_ns();
     let mut calls = 0;
     while cpu_ns() - start < WARM_UP_NS {
@@ -156,7 +174,7 @@ fn calibrate(work: &mut Work<'_>, sample_ns: f64) -> usize {
         }
     }
     let each = (cpu_ns() - start) / calls as f64;
-    ((sample_ns / each) as usize).max(3)
+    (((sample_ns / each) as usize).max(3), calls)
 }
 
 /// How often a call allocates, where [`Counting`] is the allocator.

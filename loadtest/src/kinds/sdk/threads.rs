@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Length, beside};
 use crate::cores::Cores;
 use crate::in_process::floor::Extended;
-use crate::in_process::measure;
+use crate::in_process::measure::{self, Calls};
 use crate::in_process::sdk::Sdk as Client;
 use crate::in_process::world::{Engine, ROLLOUT};
 use crate::report::{Findings, per_second};
@@ -19,26 +19,27 @@ pub(super) const SPELLS: u32 = 6;
 /// How often two threads may wait in a second, of each other or of the system; a lock that both need is some thousand.
 const MOST_WAITS: f64 = 100.0;
 
-/// One thread, and two at once on a core each, in turns: what each check takes of the thread's own time.
+/// One thread, and two at once on a core each, in turns: what each check takes of the thread's own time. How often ours checked.
 pub(super) fn threads(
     ours: &Client,
     floor: &Extended,
     length: Length,
     runner: &mut Runner,
     findings: &mut Findings,
-) {
+) -> usize {
     let [mut of_ours, mut of_floor] = [Vec::new(), Vec::new()];
-    let (cores, mut waits) = (&runner.cores, 0);
+    let (cores, mut waits, mut checks) = (&runner.cores, 0, 0);
     for round in 0..length.rounds {
         let what = format!("round {}/{}", round + 1, length.rounds);
         runner.progress.begin("threads", &what, length.spell * SPELLS);
         let turned = round % 2 == 1;
         let our_check = |person| Engine::check(ours, ROLLOUT, person);
-        let (of_both, waited) = one_and_two(&our_check, length.spell, turned, cores);
-        of_ours.push(of_both);
-        waits += waited;
+        let ours = one_and_two(&our_check, length.spell, turned, cores);
+        of_ours.push(ours.two_and_one);
+        waits += ours.waits;
+        checks += ours.checks;
         let by_hand = |person| floor.check(ROLLOUT, person);
-        of_floor.push(one_and_two(&by_hand, length.spell, turned, cores).0);
+        of_floor.push(one_and_two(&by_hand, length.spell, turned, cores).two_and_one);
     }
     let labels = [(Who::TwoThreads, "two threads"), (Who::OneThread, "one thread")];
     let mut of_ours = beside(Measure::CheckRate, labels, &of_ours);
@@ -48,6 +49,7 @@ pub(super) fn threads(
     let labels =
         [(Who::FloorTwoThreads, "by hand, two threads"), (Who::FloorOneThread, "by hand, one thread")];
     findings.figures.push(beside(Measure::CheckRate, labels, &of_floor));
+    checks
 }
 
 /// Why what two threads take of their own time says nothing of what they can do, if so: they waited, which takes none.
@@ -58,15 +60,23 @@ fn waited_too_often(waits: u64, spells: Duration) -> Option<String> {
     })
 }
 
-/// Checks for a second of CPU time of each thread: of two at once, and of one, as it is on either core; and how often
-/// the two waited.
+/// What one thread does, and what two do.
+struct Round {
+    /// Checks for a second of CPU time of each thread: of two at once, and of one, as it is on either core.
+    two_and_one: (f64, f64),
+    /// How often the two waited.
+    waits: u64,
+    /// How many checks there were.
+    checks: usize,
+}
+
 fn one_and_two(
     work: &(dyn Fn(usize) -> usize + Sync),
     spell: Duration,
     turned: bool,
     cores: &Cores,
-) -> ((f64, f64), u64) {
-    let a_second = |ns: f64| 1e9 / ns;
+) -> Round {
+    let a_second = |calls: Calls| 1e9 / calls.ns;
     let one = || {
         let own = spell_of(work, spell);
         let on_other = || {
@@ -74,23 +84,24 @@ fn one_and_two(
             spell_of(work, spell)
         };
         let other = std::thread::scope(|threads| threads.spawn(on_other).join().expect("it only checks"));
-        f64::midpoint(a_second(own), a_second(other))
+        [own, other]
     };
-    let two = || {
-        let (each, waits) = at_once(work, spell, cores);
-        (each.map(a_second).iter().sum::<f64>(), waits)
-    };
-    if turned {
+    let two = || at_once(work, spell, cores);
+    let (one, (two, waits)) = if turned {
         let one = one();
-        let (two, waits) = two();
-        ((two, one), waits)
+        (one, two())
     } else {
-        let (two, waits) = two();
-        ((two, one()), waits)
+        let two = two();
+        (one(), two)
+    };
+    Round {
+        two_and_one: (two.map(a_second).iter().sum(), f64::midpoint(a_second(one[0]), a_second(one[1]))),
+        waits,
+        checks: one.iter().chain(&two).map(|calls| calls.so_far).sum(),
     }
 }
 
-fn spell_of(work: &dyn Fn(usize) -> usize, spell: Duration) -> f64 {
+fn spell_of(work: &dyn Fn(usize) -> usize, spell: Duration) -> Calls {
     let end = Instant::now() + spell;
     measure::until(work, &|| Instant::now() >= end)
 }
@@ -103,7 +114,7 @@ fn waits_so_far() -> u64 {
 }
 
 /// What a check takes of each of two threads while both check, and how often they waited meanwhile.
-fn at_once(work: &(dyn Fn(usize) -> usize + Sync), spell: Duration, cores: &Cores) -> ([f64; 2], u64) {
+fn at_once(work: &(dyn Fn(usize) -> usize + Sync), spell: Duration, cores: &Cores) -> ([Calls; 2], u64) {
     let (begins, is_over) = (Barrier::new(2), AtomicBool::new(false));
     std::thread::scope(|threads| {
         let other = threads.spawn(|| {
