@@ -257,15 +257,16 @@ fn measure(wanted: &Wanted, scenarios: Vec<Scenario>, target: Option<Origin>) ->
         cores,
         progress: Progress::new(),
     };
-    let mut written = Ok(());
+    let mut is_written = true;
     let reports = runner.run_all(scenarios, &mut |reports, to_come| {
-        written = wanted.results.write(reports, to_come, &machine);
+        // Whoever waits for a long run hears of it while something can be done.
+        if let Err(unwritten) = wanted.results.write(reports, to_come, &machine) {
+            is_written = false;
+            eprintln!("\nresults are not written: {unwritten}");
+        }
     });
     print!("{}", show::table(&reports, &machine));
-    if let Err(error) = &written {
-        eprintln!("{error}");
-    }
-    if written.is_ok() && are_good(&reports) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_written && are_good(&reports) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]
