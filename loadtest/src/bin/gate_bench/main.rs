@@ -117,7 +117,7 @@ fn decisions(shop: &mut Shop, bare: &Bare, what: &str, set: &[Piece]) -> bool {
 
 /// The verdict, and which checks made it.
 fn said(answer: &Value) -> String {
-    let checks = answer["decision"]["checks"].as_array().into_iter().flatten();
+    let checks = answer["judgement"]["checks"].as_array().into_iter().flatten();
     let verdict = &answer["decision"]["verdict"];
     let by = checks.filter(|check| check["level"] == *verdict).filter_map(|check| check["name"].as_str());
     format!("{} {}", verdict.as_str().unwrap_or_default(), by.collect::<Vec<_>>().join(", "))
