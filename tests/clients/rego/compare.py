@@ -2,7 +2,7 @@
 
     compare.py CASES.json
 
-The file is written by tests/tests/rego.rs. Ends with 1 if anything differs, or nothing was compared."""
+The file is written by tests/tests/all/rego.rs. Ends with 1 if anything differs, or nothing was compared."""
 
 import json
 import sys

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tidegate_tests::discount::fixtures;
 use tidegate_tests::{Discount, eventually};
 
-use crate::live::{FLAG, People, apply, proposed, standing};
+use super::live::{FLAG, People, apply, proposed, standing};
 use crate::receiver::Receiver;
 
 const HOLE: &str = "CVE-2020-14343";

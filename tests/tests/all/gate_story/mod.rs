@@ -6,12 +6,10 @@ mod formats;
 mod hole;
 mod live;
 mod mending;
-#[path = "../crash_guardrails/receiver.rs"]
-mod receiver;
 
 use tidegate_tests::Discount;
 
-use receiver::Receiver;
+use crate::receiver::Receiver;
 
 #[test]
 fn an_app_is_denied_mended_by_what_the_texts_say_goes_live_and_is_taken_back_for_a_hole_found_later() {

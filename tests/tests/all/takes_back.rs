@@ -2,15 +2,12 @@
 //! was found from comes to the same verdict wherever it is folded again.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "crash_guardrails/receiver.rs"]
-mod receiver;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use receiver::{Does, Receiver};
+use crate::receiver::{Does, Receiver};
 use rollout_rules::sli::{News, Recording};
 use serde_json::{Value, json};
 use tidegate_sdk::{Client, Context, Outcome};

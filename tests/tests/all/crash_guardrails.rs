@@ -1,9 +1,7 @@
 //! The real server is killed while a guardrail is about to act, and while what it asked for is under way: what was known
 //! goes on counting, it acts once, and the job is called under one key until it is done.
 
-mod receiver;
-
-use receiver::{Does, Receiver};
+use crate::receiver::{Does, Receiver};
 use rollout_rules::sli::{Slot, UnitHash};
 use rollout_rules::time::UnixMs;
 use serde_json::{Value, json};
