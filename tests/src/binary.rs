@@ -24,6 +24,19 @@ const OF_LOADTEST: &[&str] = &[
 
 /// The profile in which instructions are counted.
 const OPTIMISED: &str = "guard";
+/// What is selected of it. The module for the web only has the macros compiled as they are for all of the workspace.
+const OF_OPTIMISED: &[&str] = &[
+    "-p",
+    "tidegate",
+    "-p",
+    "tidegate-loadtest",
+    "-p",
+    "tidegate-wasm",
+    "--bin",
+    "tidegate",
+    "--bin",
+    "loadtest",
+];
 
 /// The real `tidegate`, of the profile that the running test was built with.
 ///
@@ -106,7 +119,7 @@ fn build(name: &str, folder: &Path) {
     };
     // The same selections as `make test` builds, so that both share what they compile.
     let packages: &[&str] = match profile {
-        OPTIMISED => &["-p", "tidegate", "-p", "tidegate-loadtest", "--bin", "tidegate", "--bin", "loadtest"],
+        OPTIMISED => OF_OPTIMISED,
         _ => &["--workspace", "--bin", name],
     };
     let mut build = cargo();

@@ -63,6 +63,28 @@ fn every_dependency_has_a_permissive_licence() {
     assert!(others.is_empty(), "{}", others.join("\n"));
 }
 
+/// Each package with the features that it is compiled with, for dependencies of these kinds.
+fn features(kinds: &str) -> BTreeSet<String> {
+    let args = ["tree", "--locked", "--offline", "--workspace", "--prefix", "none", "--format", "{p} {f}"];
+    let mut cargo = Command::new(env!("CARGO"));
+    let out =
+        cargo.current_dir(repository()).args(args).args(["--edges", kinds]).output().expect("cargo runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let said = String::from_utf8(out.stdout).expect("text");
+    said.lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+#[test]
+fn what_is_compiled_without_tests_has_the_features_that_tests_ask_for() {
+    let (without, with) = (features("normal,build"), features("normal,build,dev"));
+    assert!(without.len() > 100, "only {} packages found", without.len());
+    let twice: Vec<&String> = without.difference(&with).collect();
+    assert!(twice.is_empty(), "compiled twice; have tests/Cargo.toml ask for what tests add to:\n{twice:#?}");
+}
+
 #[test]
 fn licence_expressions_are_read_as_meant() {
     for good in ["MIT", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(MIT OR Apache-2.0) AND Unicode-3.0"] {
