@@ -1,7 +1,7 @@
 /**
  * Builds the SDK for JavaScript: the core as WebAssembly, what connects it, and the scripts around it, into `dist/`.
  *
- *   node build.mjs [--dist FOLDER] [--generated FOLDER] [--features NAME,…] [--module-only]
+ *   node build.mjs [--dist FOLDER] [--generated FOLDER] [--features NAME,…] [--connector FILE] [--module-only | --small-module-only]
  *
  * There are two modules of the same sources: a small one for all that travels to pages and to the edge, and a quick one for Node,
  * which reads it from its disk. The same sources and the same compiler make the same bytes, wherever they lie.
@@ -20,6 +20,7 @@ const REPOSITORY = dirname(HERE);
 /** What this ends with if a tool is not here. */
 const MISSING = 3;
 const TARGET = "wasm32-unknown-unknown";
+const CONNECTOR = "tidegate-wasm-build";
 const DEBIAN = { cargo: "/usr/bin/cargo", rustc: "/usr/bin/rustc" };
 /** What browsers have had for years. */
 const FEATURES = ["bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "multivalue", "mutable-globals",
@@ -43,7 +44,10 @@ const { values: options } = parseArgs({
     dist: { type: "string", default: join(HERE, "dist") },
     generated: { type: "string", default: join(HERE, "generated") },
     features: { type: "string", default: "" },
+    /** What connects a module, built before; else it is built. */
+    connector: { type: "string" },
     "module-only": { type: "boolean", default: false },
+    "small-module-only": { type: "boolean", default: false },
   },
 });
 const dist = resolve(options.dist);
@@ -72,9 +76,9 @@ const QUICK = {
 const toolchain = findToolchain();
 emptyDist();
 // The small one last: what cargo leaves is looked into by those who ask what is in it.
-const quick = buildModule(QUICK);
+const quick = options["small-module-only"] ? undefined : buildModule(QUICK);
 const wasm = buildModule(SMALL);
-const files = options["module-only"] ? [wasm] : [wasm, ...await buildScripts()];
+const files = options["module-only"] || quick === undefined ? [wasm] : [wasm, ...await buildScripts()];
 writeManifest();
 
 /** The ordinary target where rustup has it, else Debian's toolchain and the sources of Rust's own libraries. */
@@ -142,8 +146,7 @@ function buildModule({ generated, libraries, config, features: own, optimised, n
   run(cargo, [...args, ...features, ...flags], { ...common, ...env, CARGO_ENCODED_RUSTFLAGS: remapped().join("\x1f") });
   const compiled = join(target, TARGET, "wasm/tidegate_wasm.wasm");
   mkdirSync(generated, { recursive: true });
-  const hostEnv = cargo === DEBIAN.cargo ? { ...common, RUSTC: DEBIAN.rustc } : common;
-  run(cargo, ["run", "--locked", "--quiet", "-p", "tidegate-wasm-build", "--", compiled, generated], hostEnv);
+  run(options.connector ?? buildConnector(common), [compiled, generated]);
   const script = readFileSync(join(generated, "core.js"), "utf8")
     // What is not used shall fall away when scripts are bundled.
     .replace(/^if \(Symbol\.dispose\).*\n/m, "")
@@ -157,6 +160,14 @@ function buildModule({ generated, libraries, config, features: own, optimised, n
   const bytes = readFileSync(made);
   writeFileSync(join(dist, name(bytes)), bytes);
   return name(bytes);
+}
+
+/** Compiles what connects a module, with the features that all of the workspace has: so it shares what other builds compile. */
+function buildConnector(common) {
+  const { cargo, target } = toolchain;
+  const env = cargo === DEBIAN.cargo ? { ...common, RUSTC: DEBIAN.rustc } : common;
+  run(cargo, ["build", "--locked", "--quiet", "--workspace", "--bin", CONNECTOR], env);
+  return join(target, "debug", CONNECTOR);
 }
 
 /** Paths are told from the top of the repository, or from the registry. */
@@ -250,7 +261,7 @@ function writeManifest() {
     return { name, media: media(name), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length, sha384 };
   };
   const { version } = JSON.parse(readFileSync(join(HERE, "package.json"), "utf8"));
-  const manifest = { version, rustc: toolchain.rustc, files: files.map(described), only_packed: [described(quick)] };
+  const manifest = { version, rustc: toolchain.rustc, files: files.map(described), only_packed: quick === undefined ? [] : [described(quick)] };
   writeFileSync(join(dist, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   for (const { name, bytes, gzip_bytes: gzip } of [...manifest.files, ...manifest.only_packed]) {
     console.log(`${name.padEnd(32)} ${String(bytes).padStart(8)} bytes ${String(gzip).padStart(8)} gzipped`);

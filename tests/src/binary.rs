@@ -22,6 +22,9 @@ const OF_LOADTEST: &[&str] = &[
     "rustfmt.toml",
 ];
 
+/// What connects the module for the web is made of.
+const OF_CONNECTOR: &[&str] = &["sdk-wasm/build", "Cargo.toml", "Cargo.lock"];
+
 /// The profile in which instructions are counted.
 const OPTIMISED: &str = "guard";
 /// What is selected of it. The module for the web only has the macros compiled as they are for all of the workspace.
@@ -61,6 +64,16 @@ pub fn loadtest() -> &'static Path {
         let is_new = optimised.exists() && newest(&optimised) >= newest_source(OF_LOADTEST);
         if is_new { optimised } else { built("loadtest", OF_LOADTEST) }
     })
+}
+
+/// What makes the script beside the WebAssembly module, of the profile that the running test was built with.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn connector() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("tidegate-wasm-build", OF_CONNECTOR))
 }
 
 /// An optimised `tidegate` and `loadtest`, of the profile in which instructions are counted.

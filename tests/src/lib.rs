@@ -15,7 +15,7 @@ pub mod simulation;
 mod tool;
 
 pub use api::{Api, Reply, encode};
-pub use binary::{Optimised, cargo, loadtest, optimised, tidegate};
+pub use binary::{Optimised, cargo, connector, loadtest, optimised, tidegate};
 pub use client::{Client, Question, ask};
 pub use discount::Discount;
 pub use patience::{PATIENCE, eventually};

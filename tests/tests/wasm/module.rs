@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tidegate_tests::connector;
 use tidegate_tests::prerequisites::repository;
 
 use crate::node::{Node, built, module, quick_module};
@@ -154,10 +155,12 @@ fn copied() -> tempfile::TempDir {
     folder
 }
 
+/// Compiles modules in a folder. What connects them is the program that `make wasm` made: it is told where they lie.
 fn build(folder: &Path, more: &[&str]) {
     let out = Command::new("node")
         .arg(folder.join("sdk-wasm/build.mjs"))
-        .arg("--module-only")
+        .arg("--connector")
+        .arg(connector())
         .args(more)
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", folder.join("target"))
@@ -170,7 +173,7 @@ fn build(folder: &Path, more: &[&str]) {
 #[cfg_attr(not(has_wasm), ignore = "needs the SDK for JavaScript: make wasm")]
 fn two_builds_in_two_folders_give_the_same_modules_and_one_that_fails_is_begun_anew() {
     let folder = copied();
-    build(folder.path(), &[]);
+    build(folder.path(), &["--module-only"]);
     for module in [module(), quick_module()] {
         let name = module.file_name().expect("a name");
         let other = folder.path().join("sdk-wasm/dist").join(name);
@@ -178,12 +181,12 @@ fn two_builds_in_two_folders_give_the_same_modules_and_one_that_fails_is_begun_a
         let [one, other] = [&module, &other].map(|path| std::fs::read(path).expect("a module"));
         assert!(one == other, "{} is another one", name.display());
     }
-    build(folder.path(), &["--features", "fault"]);
+    build(folder.path(), &["--small-module-only", "--features", "fault"]);
     let frames = include_str!("../../../rollout-rules/golden/frames-v2.jsonl");
     let script = "import { readFileSync, readdirSync } from 'node:fs';
         const [folder, frame] = process.argv.slice(-2);
         const core = await import(`${folder}/generated/core.js`);
-        const file = readdirSync(`${folder}/dist`).find((name) => name.endsWith('.wasm') && name !== 'tidegate-node.wasm');
+        const file = readdirSync(`${folder}/dist`).find((name) => name.endsWith('.wasm'));
         core.initSync({ module: readFileSync(`${folder}/dist/${file}`) });
         let client = new core.Core(readFileSync(frame, 'utf8').split('\\n')[0], 45000, 0);
         const before = client.flags(0);
