@@ -118,6 +118,11 @@ impl AnswerReader {
         }
     }
 
+    /// Whether a part of an answer is there.
+    pub(super) fn has_begun(&self) -> bool {
+        self.answered.is_some() || !self.unread.is_empty()
+    }
+
     /// The connection was closed: that may be an answer's end.
     pub(crate) fn closed(&mut self) -> Result<Answered, Malformed> {
         if self.rest != Some(Rest::UntilClosed) {

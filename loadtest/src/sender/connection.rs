@@ -11,6 +11,9 @@ use super::ask::Whole;
 /// How long a connection may take to be opened.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The status with which a server closes a connection on which it waited too long for a request.
+const WAITS_NO_LONGER: u16 = 408;
+
 /// What reading from a connection led to.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Came {
@@ -20,7 +23,7 @@ pub(crate) enum Came {
     /// The server closed the connection in the middle of an answer, or what came is none. The connection is of no
     /// more use.
     Broken(Malformed),
-    /// The server closed a connection on which nothing was under way.
+    /// The server closed a connection on which nothing was under way, or says that it does.
     Closed,
 }
 
@@ -115,12 +118,12 @@ impl Connection {
     /// Reads what is there.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Came {
         match self.socket.read(buffer) {
-            Ok(0) if self.is_free() => Came::Closed,
+            Ok(0) if self.is_free() => self.closed_unasked(),
             Ok(0) => match self.reader.closed() {
                 Ok(answered) => Came::Answer(Answered { closes: true, ..answered }),
                 Err(malformed) => Came::Broken(malformed),
             },
-            Ok(_) if self.is_free() => Came::Broken(Malformed::Unasked),
+            Ok(length) if self.is_free() => self.take_unasked(&buffer[..length]),
             Ok(length) => match self.take(&buffer[..length]) {
                 Ok(Some(answered)) => Came::Answer(answered),
                 Ok(None) => Came::Nothing,
@@ -134,6 +137,24 @@ impl Connection {
         }
     }
 
+    /// What came though nothing was under way: that the server waits no longer (408) is the end of the connection, as if
+    /// it had been closed without a word; nothing else is any answer.
+    fn take_unasked(&mut self, bytes: &[u8]) -> Came {
+        match self.reader.take(bytes, &mut Length::default()) {
+            Ok(None) => Came::Nothing,
+            Ok(Some(answered)) => after_unasked(answered),
+            Err(_) => Came::Broken(Malformed::Unasked),
+        }
+    }
+
+    /// The server closed the connection though nothing was under way.
+    fn closed_unasked(&mut self) -> Came {
+        if !self.reader.has_begun() {
+            return Came::Closed;
+        }
+        self.reader.closed().map_or(Came::Broken(Malformed::Unasked), after_unasked)
+    }
+
     fn take(&mut self, bytes: &[u8]) -> Result<Option<Answered>, Malformed> {
         let Some(written) = &mut self.written else { return self.reader.take(bytes, &mut self.length) };
         written.answer.bytes.extend_from_slice(bytes);
@@ -144,4 +165,9 @@ impl Connection {
         }
         Ok(answered)
     }
+}
+
+/// What an answer to nothing means.
+fn after_unasked(answered: Answered) -> Came {
+    if answered.status == WAITS_NO_LONGER { Came::Closed } else { Came::Broken(Malformed::Unasked) }
 }

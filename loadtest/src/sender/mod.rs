@@ -167,15 +167,18 @@ impl Sender {
         length: Duration,
         meanwhile: &mut dyn Meanwhile,
     ) -> Result<Spell, SendError> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let before = self.renew_closed(&mut buffer)?;
         let length_ns = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
         let lanes = self.lanes.iter().zip(paces);
         let lanes = lanes.map(|(open, pace)| (open.connections.len(), !open.lane.keeps_answers(), *pace));
         let mut running = Running::new(lanes, length_ns);
-        for (open, lane) in self.lanes.iter().zip(&mut running.lanes) {
+        for ((open, lane), before) in self.lanes.iter().zip(&mut running.lanes).zip(before) {
+            lane.tally = before;
             lane.tally.times_ns = open.lane.may_go_away.then(Vec::new);
+            lane.free.retain(|place| !open.away.contains(place));
         }
         let mut events = Vec::with_capacity(EVENTS);
-        let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let began_ns = running.now_ns;
             running.look();
@@ -198,6 +201,32 @@ impl Sender {
                 return self.told(running, length);
             }
         }
+    }
+
+    /// Opens anew what the server closed since the last spell: nobody was there to hear of it. Gives what there is to
+    /// tell of it, by lanes.
+    fn renew_closed(&mut self, buffer: &mut [u8]) -> Result<Vec<Tally>, SendError> {
+        let mut tallies: Vec<Tally> = self.lanes.iter().map(|_| Tally::new()).collect();
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            events.clear();
+            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+            if events.is_empty() {
+                return Ok(tallies);
+            }
+            for event in &events {
+                let (at, place) = self.place(event.data.u64());
+                let came = self.lanes[at].connections[place].receive(buffer);
+                tallies[at].broken += u64::from(matches!(came, Came::Broken(_)));
+                if came != Came::Nothing {
+                    self.reopen(&mut tallies[at], at, place)?;
+                }
+            }
+        }
+    }
+
+    fn place(&self, number: u64) -> (usize, usize) {
+        self.places[usize::try_from(number).expect("a number that was given")]
     }
 
     fn send_due(&mut self, running: &mut Running) -> bool {
@@ -239,7 +268,7 @@ impl Sender {
     }
 
     fn receive(&mut self, running: &mut Running, number: u64, buffer: &mut [u8]) -> Result<(), SendError> {
-        let (at, place) = self.places[usize::try_from(number).expect("a number that was given")];
+        let (at, place) = self.place(number);
         let open = &mut self.lanes[at];
         let connection = &mut open.connections[place];
         let came = connection.receive(buffer);

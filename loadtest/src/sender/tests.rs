@@ -108,9 +108,7 @@ fn a_part_of_a_spell_begins_in_time_whatever_the_part_before_still_waits_for() {
     let [end, until] = [50, 100].map(Duration::from_millis);
     let before = Pace::Between { per_second: 20, from: Duration::ZERO, until: end };
     let behind = Pace::Between { per_second: 100, from: end, until };
-    // One whose requests are written is sent whatever the machine does meanwhile.
-    let write = |request: &mut Vec<u8>, _: Last<'_>| request.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
-    let lanes = [dawdles, other].map(|address| Lane::of_written(address, Box::new(write), 200, 1)).into();
+    let lanes = [dawdles, other].map(|address| written(address, 1)).into();
     let tallies = run(lanes, &[before, behind], until).unwrap();
     let [before, behind] = &tallies[..] else { panic!("two lanes") };
     assert_eq!((before.answered, before.answered_in_time, behind.answered), (1, 0, 5));
@@ -171,27 +169,90 @@ fn a_request_may_be_written_with_the_last_answer_of_its_connection() {
     assert_eq!(tags.len(), count, "no answer is told twice");
 }
 
-#[test]
-fn what_nobody_asked_for_is_counted_as_broken() {
-    // Of two connections one has the only request; on the other an answer comes all the same, before the one that was
-    // asked for.
+const WAITS_NO_LONGER: &str =
+    "HTTP/1.1 408 Request Timeout\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+
+/// One whose requests are written is sent whatever the machine does meanwhile.
+fn written(address: SocketAddr, connections: usize) -> Lane {
+    let write = |request: &mut Vec<u8>, _: Last<'_>| request.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+    Lane::of_written(address, Box::new(write), 200, connections)
+}
+
+/// Reads a request, and answers it or not.
+fn take_request(socket: &mut TcpStream, answer: &str) {
+    let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    socket.write_all(answer.as_bytes()).unwrap();
+}
+
+/// What becomes of two connections of which one has the only request, and the other is told so, and closed if it is,
+/// before the request is answered.
+fn told_unasked(unasked: &'static str, closes: bool) -> Tally {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let [(mut asked, _), (mut other, _)] = [listener.accept().unwrap(), listener.accept().unwrap()];
-        let mut lines = BufReader::new(asked.try_clone().unwrap()).lines();
-        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-        other.write_all(OK.as_bytes()).unwrap();
-        asked.write_all(OK.as_bytes()).unwrap();
-        listener
+        other.write_all(unasked.as_bytes()).unwrap();
+        let other = (!closes).then_some(other);
+        // The sender has heard of it once it has another connection.
+        let again = listener.accept().unwrap();
+        take_request(&mut asked, OK);
+        (listener, other, again)
     });
-    // One whose requests are written is sent whatever the machine does meanwhile.
-    let write = |request: &mut Vec<u8>, _: Last<'_>| request.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
-    let lane = Lane::of_written(address, Box::new(write), 200, 2);
-    let tallies = run(vec![lane], &[rate(5)], Duration::from_millis(150)).unwrap();
-    let tally = &tallies[0];
-    assert_eq!((tally.answered, tally.broken, tally.reopened), (1, 1, 1), "{tally:?}");
+    let tally = run(vec![written(address, 2)], &[rate(5)], Duration::from_millis(150)).unwrap().remove(0);
     server.join().unwrap();
+    tally
+}
+
+#[test]
+fn what_nobody_asked_for_is_counted_as_broken() {
+    let half = WAITS_NO_LONGER.strip_suffix("o").unwrap();
+    for (unasked, closes) in [(OK, false), (OK, true), ("SSH-2.0 hello\r\n\r\n", false), (half, true)] {
+        let tally = told_unasked(unasked, closes);
+        assert_eq!((tally.answered, tally.broken, tally.reopened), (1, 1, 1), "{unasked}: {tally:?}");
+    }
+}
+
+#[test]
+fn an_idle_connection_that_the_server_closes_with_a_word_or_without_is_opened_anew() {
+    let until_closed = "HTTP/1.0 408 Request Timeout\r\n\r\n";
+    for (unasked, closes) in
+        [("", true), (WAITS_NO_LONGER, true), (WAITS_NO_LONGER, false), (until_closed, true)]
+    {
+        let tally = told_unasked(unasked, closes);
+        assert_eq!((tally.answered, tally.broken, tally.reopened), (1, 0, 1), "{unasked}: {tally:?}");
+        assert_eq!((tally.wrong(), tally.lost), (0, 0), "{unasked}: {tally:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_closed_between_two_spells_is_opened_anew_before_the_next_request() {
+    for farewell in ["", WAITS_NO_LONGER] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ((end, ended), (closed, is_closed)) = (channel(), channel());
+        let server = std::thread::spawn(move || {
+            let (mut first, _) = listener.accept().unwrap();
+            take_request(&mut first, OK);
+            ended.recv().unwrap();
+            first.write_all(farewell.as_bytes()).unwrap();
+            drop(first);
+            closed.send(()).unwrap();
+            let (mut second, _) = listener.accept().unwrap();
+            take_request(&mut second, OK);
+            second
+        });
+        let mut sender = Sender::connect(vec![written(address, 1)]).unwrap();
+        let length = Duration::from_millis(20);
+        let mut spell = || sender.run(&[rate(50)], length, &mut ()).unwrap().tallies.remove(0);
+        let first = spell();
+        end.send(()).unwrap();
+        is_closed.recv().unwrap();
+        let second = spell();
+        assert_eq!((first.answered, first.wrong(), first.reopened), (1, 0, 0), "{first:?}");
+        assert_eq!((second.answered, second.wrong(), second.reopened), (1, 0, 1), "{second:?}");
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -144,14 +144,11 @@ impl Load<'_> {
         let sent = self.sender.run(&paces, length + recovery::length(), meanwhile)?;
         let silent = |tally: &Tally| tally.wrong() + tally.lost - tally.told_when;
         let silent: u64 = sent.tallies.iter().map(silent).sum();
+        if silent > 0 {
+            self.faults.errors.push(not_told(silent, &sent.tallies));
+        }
         let mut tallies = sent.tallies.into_iter();
         let tally = tallies.next().expect("a lane of checks");
-        if silent > 0 {
-            let shed = shed(&tally);
-            self.faults.errors.push(format!(
-                "{silent} checks of a storm were neither taken nor told when to come again ({shed} shed, {tally:?})"
-            ));
-        }
         Ok(Storm { tally, windows: tallies.collect() })
     }
 
@@ -207,7 +204,40 @@ impl Meanwhile for Watch<'_> {
     }
 }
 
+/// That so many checks were neither taken nor told when to come again: those of a storm, and of the windows behind it.
+fn not_told(silent: u64, tallies: &[Tally]) -> String {
+    let said = |tally: &Tally| format!("{} shed, {} told when, {tally:?}", shed(tally), tally.told_when);
+    let [storm, windows @ ..] = tallies else { return String::new() };
+    let windows = (1..).zip(windows).filter(|(_, window)| window.wrong() + window.lost + window.reopened > 0);
+    let windows = windows.map(|(at, window)| format!("; window {at} behind it: {}", said(window)));
+    format!(
+        "{silent} checks of a storm were neither taken nor told when to come again ({}{})",
+        said(storm),
+        windows.collect::<String>()
+    )
+}
+
 /// How many were answered with a status of those that have too much to do.
 fn shed(tally: &Tally) -> u64 {
     SHED.iter().filter_map(|status| tally.wrong.get(status)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_that_were_told_nothing_are_shown_with_those_that_were_and_the_windows_behind() {
+        let tally = |broken: u64, reopened: u64| {
+            let mut tally = Tally::new();
+            (tally.offered, tally.told_when, tally.broken, tally.reopened) = (12, 8, broken, reopened);
+            tally.wrong.insert(429, 9);
+            tally
+        };
+        let said = not_told(2, &[tally(1, 0), Tally::new(), tally(0, 4)]);
+        for wanted in ["2 checks", "9 shed, 8 told when", "1 broken", "window 2 behind it", "4 reopened"] {
+            assert!(said.contains(wanted), "{wanted}: {said}");
+        }
+        assert!(!said.contains("window 1"), "{said}");
+    }
 }
