@@ -1,7 +1,8 @@
 //! Plain checks, answered in front of actix-web's `App`, which costs more than the check itself.
 //!
-//! Only answers come from here, 200 and 304, and only to requests in which nothing is out of the ordinary
-//! ([`asked`] says what is). Everything else goes on to the `App` as it came, body included: what is refused is
+//! Answers come from here, 200 and 304, and only to requests in which nothing is out of the ordinary ([`asked`] says what
+//! is). So does one refusal, 429: who asks ten times as often as it may is refused nine times of ten, and to refuse should
+//! not take longer than to answer. Everything else goes on to the `App` as it came, body included: what else is refused is
 //! refused there, by the handlers of [`ofrep`](super::ofrep), so that each problem has one place. Both ways answer with
 //! the same bytes, are counted in the same places, and hold the same laws: one state of the server for an answer, the
 //! token looked at each time, its rate taken once, nothing before the log was read, and a bound on what is under way. Only

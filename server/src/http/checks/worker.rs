@@ -45,6 +45,8 @@ pub(super) struct Worker {
     one: OnceCell<Option<Series>>,
     all: OnceCell<Option<Series>>,
     unchanged: OnceCell<Option<Series>>,
+    refused_one: OnceCell<Option<Series>>,
+    refused_all: OnceCell<Option<Series>>,
 }
 
 impl Worker {
@@ -58,6 +60,8 @@ impl Worker {
             one: OnceCell::new(),
             all: OnceCell::new(),
             unchanged: OnceCell::new(),
+            refused_one: OnceCell::new(),
+            refused_all: OnceCell::new(),
         }
     }
 
@@ -104,7 +108,13 @@ impl Worker {
         let Holder { token, served, counted, mut answers } = known.token(asked.secret, &published, now)?;
         let (app, environment) = audience_of(token)?;
         let flags = published.snapshot.flag_set_of(served?);
-        shared.limits.count_request(&token.id, now).ok()?;
+        if let Err(problem) = shared.limits.count_request(&token.id, now) {
+            let series = match asked.what {
+                What::One(_) => self.series(&self.refused_one, ofrep::ONE, problem.status()),
+                What::All => self.series(&self.refused_all, ofrep::ALL, problem.status()),
+            };
+            return Some((problem.answer(head.uri.path()).into(), series));
+        }
         *rate_taken = true;
         let asking = Asking { shared, published: &published, token, app, environment, now };
         match &asked.what {

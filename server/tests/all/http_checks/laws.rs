@@ -133,6 +133,24 @@ fn a_request_counts_once_against_its_tokens_rate_whichever_way_it_goes() {
 }
 
 #[test]
+fn whoever_asks_too_often_is_refused_in_front_of_the_app_as_the_app_refuses() {
+    const BURST: u32 = 12;
+    let settings = Settings { requests_per_second: Some(1), burst: BURST, ..Settings::default() };
+    let (served, token) = shop(settings);
+    let asked = (0..BURST).map(|_| one(&served, &token).status).filter(|status| *status == 200).count();
+    assert_eq!(asked, BURST as usize);
+    for (key, body) in
+        [(Some("f"), ADA), (None, ADA), (Some("a%2Fb\"c"), ADA), (Some("none"), ADA), (None, "{")]
+    {
+        let (reply, in_front) = both_ways(&served, &Sent::check(&token, key, body));
+        assert_eq!((reply.status, reply.header("retry-after"), in_front), (429, "1", true), "{key:?} {body}");
+        assert_eq!(reply.json()["errorCode"], "GENERAL", "{}", reply.text);
+    }
+    served.clock.advance(DurationMs(1_000));
+    assert_eq!((one(&served, &token).status, one(&served, &token).status), (200, 429));
+}
+
+#[test]
 fn a_server_without_a_free_place_says_that_it_is_busy() {
     let log = new_log();
     let (before, token) = shop_on(log.clone(), Settings::default());
@@ -200,4 +218,14 @@ fn requests_are_in_the_metrics_under_the_same_names_whichever_way_they_go() {
     let checks = value("tidegate_checks_total");
     one(&served, &token);
     assert!(value("tidegate_checks_total") > checks);
+    let (limited, token) = shop(Settings { requests_per_second: Some(1), burst: 12, ..Settings::default() });
+    (0..12).for_each(|_| drop(one(&limited, &token)));
+    for (key, route) in [(Some("f"), "/ofrep/v1/evaluate/flags/{key:.*}"), (None, "/ofrep/v1/evaluate/flags")]
+    {
+        let requests =
+            format!(r#"tidegate_http_requests_total{{route="{route}",method="POST",status="429"}}"#);
+        let before = value(&requests);
+        assert!(both_ways(&limited, &Sent::check(&token, key, ADA)).1);
+        assert!(value(&requests) >= before + 3.0, "{requests}");
+    }
 }
