@@ -3,10 +3,17 @@
 /// Parts into which a series is cut before a line is drawn: what lies close together in time is alike, and would
 /// make the line look surer than it is.
 const PARTS: usize = 12;
-/// Student's t for [`PARTS`] less two degrees of freedom, 97.5 %.
+/// Student's t for ten degrees of freedom, 97.5 %: [`PARTS`] less two of a line, or less two of the growth from each
+/// part to the next.
 const T: f64 = 2.228;
+/// What lies around a line through [`PARTS`] parts may hang together if the statistic of Durbin and Watson is below
+/// this, their upper bound for so many at 5 %.
+const HANGS_TOGETHER: f64 = 1.331;
 
-/// A line through a series, by least squares.
+/// Share of a series' own squares below which what is left of it is lost in computing.
+const NOTHING: f64 = 1e-24;
+
+/// A line through a series.
 #[derive(Clone, Copy, Debug)]
 pub struct Trend {
     /// How much the value grows in a unit of time.
@@ -17,6 +24,11 @@ pub struct Trend {
 
 impl Trend {
     /// The line through points in order of time; `None` if there are too few to tell.
+    ///
+    /// It is drawn by least squares, which take each part for a witness by itself. Where the parts are none, as in a series
+    /// that once makes a step and stays there, the line is that from the first part to the last, and its margin tells how
+    /// unlike each other the growths from part to part are, which are witnesses: what always grows leaves it small, and a
+    /// single step great.
     pub fn of(points: &[(f64, f64)]) -> Option<Trend> {
         let size = points.len() / PARTS;
         if size == 0 {
@@ -30,10 +42,27 @@ impl Trend {
         let (x, y) = (mean(parts.iter().map(|at| at.0)), mean(parts.iter().map(|at| at.1)));
         let spread: f64 = parts.iter().map(|at| (at.0 - x).powi(2)).sum();
         let slope = parts.iter().map(|at| (at.0 - x) * (at.1 - y)).sum::<f64>() / spread;
-        let rest: f64 = parts.iter().map(|at| (at.1 - y - slope * (at.0 - x)).powi(2)).sum();
+        let rests: Vec<f64> = parts.iter().map(|at| at.1 - y - slope * (at.0 - x)).collect();
+        let rest: f64 = rests.iter().map(|rest| rest.powi(2)).sum();
+        let turns: f64 = rests.windows(2).map(|two| (two[1] - two[0]).powi(2)).sum();
+        // On the line itself there is nothing that could hang together, but for what is lost in computing.
+        if turns < HANGS_TOGETHER * rest && rest > NOTHING * parts.iter().map(|at| at.1.powi(2)).sum::<f64>()
+        {
+            return Some(Trend::of_growths(&parts));
+        }
         #[allow(clippy::cast_precision_loss, reason = "a dozen")]
         let error = (rest / (PARTS - 2) as f64 / spread).sqrt();
         Some(Trend { slope, margin: T * error })
+    }
+
+    fn of_growths(parts: &[(f64, f64)]) -> Trend {
+        let growths: Vec<f64> =
+            parts.windows(2).map(|two| (two[1].1 - two[0].1) / (two[1].0 - two[0].0)).collect();
+        let slope = mean(growths.iter().copied());
+        let unlike: f64 = growths.iter().map(|growth| (growth - slope).powi(2)).sum();
+        #[allow(clippy::cast_precision_loss, reason = "a dozen")]
+        let error = (unlike / ((growths.len() - 1) * growths.len()) as f64).sqrt();
+        Trend { slope, margin: T * error }
     }
 
     /// Whether the series may as well not grow at all.
@@ -92,6 +121,33 @@ mod tests {
         let grows = Trend::of(&series(0.5, 5.0)).expect("enough");
         assert!(!grows.is_noise() && (grows.slope - 0.5).abs() <= grows.margin, "{grows:?}");
         assert!(Trend::of(&series(1.0, 0.0)[..11]).is_none());
+    }
+
+    /// Memory in KiB, ten times a second for two minutes, that grows by so much a second and by steps at some of them.
+    fn memory(kib_a_second: f64, steps: &[(u32, f64)]) -> Trend {
+        let stepped = |second| steps.iter().filter(|(at, _)| *at <= second).map(|(_, kib)| kib).sum::<f64>();
+        let at =
+            |n: u32| (f64::from(n) / 10.0, 80_000.0 + f64::from(n) / 10.0 * kib_a_second + stepped(n / 10));
+        Trend::of(&(0..1_200).map(at).collect::<Vec<_>>()).expect("enough")
+    }
+
+    #[test]
+    fn a_single_step_is_no_growth_and_makes_what_is_known_of_it_less_sure() {
+        for (second, kib) in [(20, 4.0), (61, 4.0), (61, 1_036.0), (95, 1_036.0)] {
+            let trend = memory(0.0, &[(second, kib)]);
+            assert!(trend.is_noise() && trend.slope > 0.0, "{second}: {trend:?}");
+            // A mebibyte may be the first of more: two minutes of the like are not known to take less than two.
+            assert!((trend.slope + trend.margin) * 120.0 > 2.0 * kib, "{second}: {trend:?}");
+        }
+        assert!(memory(0.0, &[]).is_noise());
+    }
+
+    #[test]
+    fn what_always_grows_is_growth_in_steps_and_beside_one() {
+        let steps: Vec<(u32, f64)> = (0..10).map(|step| (step * 12 + 7, 128.0)).collect();
+        for trend in [memory(0.5, &[]), memory(0.0, &steps), memory(4.0, &[(61, 40.0)])] {
+            assert!(!trend.is_noise(), "{trend:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub fn resident_kib(process: u32) -> u64 {
     status_kib(process, "VmRSS:")
 }
 
+/// The part of that which is read from files, as its own program is, in KiB; 0 if it has ended. The system takes it back
+/// whenever it needs memory, and reads it again.
+pub(crate) fn file_kib(process: u32) -> u64 {
+    status_kib(process, "RssFile:")
+}
+
 /// The most memory that a process ever held, in KiB; 0 if it has ended.
 pub fn peak_kib(process: u32) -> u64 {
     status_kib(process, "VmHWM:")

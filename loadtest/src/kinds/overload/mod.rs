@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::client::{Client, request};
 use crate::problem::Problem;
-use crate::process::resident_kib;
+use crate::process::{file_kib, resident_kib};
 use crate::report::Findings;
 use crate::run::Runner;
 use crate::sender::{Arrivals, Lane, Meanwhile, Pace, Sender, Tally};
@@ -46,11 +46,13 @@ struct Storm {
     windows: Vec<Tally>,
 }
 
-/// The long storm.
+/// A storm with an operator.
 struct Long {
     storm: Storm,
     /// Memory in KiB by seconds.
     memory: Vec<(f64, f64)>,
+    /// Of it, what is read from files, before and after, in KiB.
+    files_kib: [u64; 2],
     operated: Operated,
 }
 
@@ -70,18 +72,18 @@ fn run(settings: &Settings, runner: &mut Runner) -> Result<Findings, Problem> {
     }
     let before_kib = resident_kib(server.process());
     let mut load = Load { settings, sender: Sender::connect(lanes)?, faults: Findings::default() };
-    runner.progress.begin("tidegate", "warm-up", length.warm_up);
-    load.storm(length.warm_up, &mut runner.progress)?;
+    // All that works later works now, or what it takes the first time would look as if memory grew.
+    let warm_up = load.operated_storm("warm-up", length.warm_up, &server, runner)?;
     let mut turns = Vec::with_capacity(length.turns);
     for turn in 0..length.turns {
         runner.progress.begin("tidegate", &format!("turn {}/{}", turn + 1, length.turns), length.turn());
         turns.push(load.turn(length, runner)?);
     }
-    runner.progress.begin("tidegate", "long storm", length.long_storm);
-    let long = load.long_storm(&server, length, runner)?;
+    let long = load.operated_storm("long-storm", length.long_storm, &server, runner)?;
     let mut findings = tell::all(settings, length, &turns, &long, before_kib);
     findings.errors = load.faults.errors;
-    findings.errors.extend(long.operated.fault());
+    findings.errors.extend(warm_up.operated.fault("the warm-up"));
+    findings.errors.extend(long.operated.fault("the long storm"));
     findings.reopened = load.faults.reopened;
     Ok(findings)
 }
@@ -160,20 +162,29 @@ impl Load<'_> {
     }
 
     /// One in which memory is watched and an operator is at work.
-    fn long_storm(&mut self, server: &Server, length: &Length, runner: &mut Runner) -> Result<Long, Problem> {
-        let operator = Operator::start(server, &runner.cores)?;
+    fn operated_storm(
+        &mut self,
+        name: &'static str,
+        length: Duration,
+        server: &Server,
+        runner: &mut Runner,
+    ) -> Result<Long, Problem> {
+        runner.progress.begin("tidegate", name, length);
+        let operator = Operator::start(server, name, &runner.cores)?;
+        let before_kib = file_kib(server.process());
         let mut watch = Watch {
             process: server.process(),
-            length: length.long_storm,
+            length,
             operator: &operator,
             next: Duration::ZERO,
             memory: Vec::new(),
             progress: &mut runner.progress,
         };
-        let storm = self.storm(length.long_storm, &mut watch);
+        let storm = self.storm(length, &mut watch);
         let memory = watch.memory;
         let operated = operator.end();
-        Ok(Long { storm: storm?, memory, operated })
+        let files_kib = [before_kib, file_kib(server.process())];
+        Ok(Long { storm: storm?, memory, files_kib, operated })
     }
 }
 

@@ -35,13 +35,13 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// Begins, on the cores that are not the load's.
-    pub(super) fn start(server: &Server, cores: &Cores) -> Result<Operator, ClientError> {
+    /// Begins, on the cores that are not the load's; the name is in each kill's id, as a kill that is known changes nothing.
+    pub(super) fn start(server: &Server, name: &'static str, cores: &Cores) -> Result<Operator, ClientError> {
         let ended = Arc::new(AtomicBool::new(false));
         let mut admin = Client::connect(server.address(), server.admin_token())?;
         let is_ended = Arc::clone(&ended);
         cores.keep_free();
-        let work = std::thread::spawn(move || work(&mut admin, &is_ended));
+        let work = std::thread::spawn(move || work(&mut admin, name, &is_ended));
         cores.take_load();
         Ok(Operator { ended, work })
     }
@@ -59,11 +59,11 @@ impl Operator {
 }
 
 /// Kills, and asks for health, until it is ended or the connection breaks.
-fn work(admin: &mut Client, is_ended: &AtomicBool) -> Operated {
+fn work(admin: &mut Client, name: &str, is_ended: &AtomicBool) -> Operated {
     let mut operated = Operated::default();
     while !is_ended.load(Ordering::Relaxed) {
         std::thread::sleep(PAUSE);
-        if let Err(error) = turn(admin, &mut operated) {
+        if let Err(error) = turn(admin, name, &mut operated) {
             operated.failed += 1;
             if operated.why.is_empty() {
                 operated.why = error.to_string();
@@ -76,8 +76,8 @@ fn work(admin: &mut Client, is_ended: &AtomicBool) -> Operated {
     operated
 }
 
-fn turn(admin: &mut Client, operated: &mut Operated) -> Result<(), ClientError> {
-    let id = format!("k-{}", operated.kills_us.len());
+fn turn(admin: &mut Client, name: &str, operated: &mut Operated) -> Result<(), ClientError> {
+    let id = format!("{name}-{}", operated.kills_us.len());
     operated.kills_us.push(timed(|| kill(admin, &id))?);
     let health = timed(|| admin.ask("GET", "/healthz", &[], &Value::Null)?.if_granted());
     operated.health_us.push(health?);
@@ -86,10 +86,9 @@ fn turn(admin: &mut Client, operated: &mut Operated) -> Result<(), ClientError> 
 
 impl Operated {
     /// What may not happen, and did: a server with too much to do has time for who operates it.
-    pub(super) fn fault(&self) -> Option<String> {
-        (self.failed > 0).then(|| {
-            format!("an operator failed {} times in the long storm, first as {}", self.failed, self.why)
-        })
+    pub(super) fn fault(&self, when: &str) -> Option<String> {
+        let Operated { failed, why, .. } = self;
+        (*failed > 0).then(|| format!("an operator failed {failed} times in {when}, first as {why}"))
     }
 }
 
@@ -148,7 +147,7 @@ mod tests {
             }
         });
         let mut admin = Client::connect(&address, "nobody").unwrap();
-        let operated = work(&mut admin, &AtomicBool::new(false));
+        let operated = work(&mut admin, "k", &AtomicBool::new(false));
         // A server that waits for more would wait for ever.
         drop(admin);
         server.join().unwrap();
@@ -159,9 +158,9 @@ mod tests {
     fn an_operator_who_is_refused_goes_on_and_says_so_in_the_end() {
         let found = operated(&[200, 200, 503, 200, 429, 200, 200]);
         assert_eq!((found.kills_us.len(), found.health_us.len()), (3, 2), "{found:?}");
-        let fault = found.fault().unwrap();
+        let fault = found.fault("a storm").unwrap();
         // Refused twice, and the end.
-        assert!(fault.contains("failed 3 times") && fault.contains("503"), "{fault}");
-        assert_eq!(Operated::default().fault(), None);
+        assert!(fault.contains("failed 3 times in a storm") && fault.contains("503"), "{fault}");
+        assert_eq!(Operated::default().fault("a storm"), None);
     }
 }

@@ -45,10 +45,12 @@ pub(super) fn all(
         let tenths = long.memory.chunks(long.memory.len().div_ceil(10)).filter_map(|tenth| tenth.first());
         let tenths: Vec<String> = tenths.map(|at| format!("{:.0}", at.1)).collect();
         findings.notes.push(format!(
-            "memory {before_kib} KiB before the first storm, then by tenths of the long one {}: {:+.0} KiB a minute, +-{:.0}",
+            "memory {before_kib} KiB before the first storm, then by tenths of the long one {}: {:+.0} KiB a minute, +-{:.0}; of that its program takes {} KiB before and {} after",
             tenths.join(" "),
             trend.slope * 60.0,
-            trend.margin * 60.0
+            trend.margin * 60.0,
+            long.files_kib[0],
+            long.files_kib[1]
         ));
     }
     let steady = |of: fn(&Turn) -> &Tally| {
@@ -270,7 +272,12 @@ mod tests {
             let length = Length { storm: second, long_storm: second, ..Length::default() };
             let quiet = || storm(125, 1_000).tally;
             let turn = || Turn { quiet: quiet(), storm: storm(275, 1_000), after: quiet() };
-            let long = Long { storm: storm(checks, us), memory: Vec::new(), operated: Operated::default() };
+            let long = Long {
+                storm: storm(checks, us),
+                memory: Vec::new(),
+                files_kib: [0; 2],
+                operated: Operated::default(),
+            };
             let figures = all(&settings, &length, &[turn(), turn()], &long, 0).figures;
             [Measure::Throughput, Measure::P99Ms].map(|measure| judged(figures.clone(), measure))
         };
