@@ -18,6 +18,9 @@ mod gnu {
 
     /// In bytes: what the engine takes for a segment of its log, again and again.
     const LARGE: libc::c_int = 512 * 1024;
+    /// In bytes: what may be free at the end of an arena, as the C library has it as long as it does not adapt. With more, what a
+    /// checkpoint takes for a moment is kept for a minute.
+    const KEPT: libc::c_int = 128 * 1024;
 
     /// Has this process keep less; before it has threads that would get arenas. What the environment says stands.
     pub fn keep_less() {
@@ -26,7 +29,7 @@ mod gnu {
         // Blocks from this size on come from the system by themselves, and go back to it.
         set("MALLOC_MMAP_THRESHOLD_", libc::M_MMAP_THRESHOLD, LARGE);
         // So does what is free at the end of an arena.
-        set("MALLOC_TRIM_THRESHOLD_", libc::M_TRIM_THRESHOLD, LARGE);
+        set("MALLOC_TRIM_THRESHOLD_", libc::M_TRIM_THRESHOLD, KEPT);
     }
 
     #[allow(unsafe_code, reason = "no crate offers it, and the environment is read before we run")]
