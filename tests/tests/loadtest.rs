@@ -362,9 +362,14 @@ fn what_it_started_ends_with_it_even_if_it_is_killed() {
 fn node_ends_with_it_even_if_it_is_killed() {
     let temporary = folder();
     let Some(process) = started(&["sdk", "--short"], temporary.path(), "Node", 1) else { return };
-    let node =
-        eventually("Node runs", || Some(children_of(process.id())).filter(|children| !children.is_empty()));
-    end(process, &node);
+    let is_node = |folder: &PathBuf| {
+        std::fs::read_link(folder.join("exe")).is_ok_and(|program| program.ends_with("node"))
+    };
+    let node = eventually("Node runs", || children_of(process.id()).into_iter().find(is_node));
+    // One that is stopped does not end by itself.
+    let id = node.file_name().expect("the id of a process");
+    assert!(Command::new("kill").arg("-STOP").arg(id).status().is_ok_and(|status| status.success()));
+    end(process, &[node]);
 }
 
 #[test]
