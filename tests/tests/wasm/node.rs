@@ -64,7 +64,8 @@ impl Node {
     }
 
     pub(crate) fn ask<T: DeserializeOwned>(&mut self, request: &Value) -> T {
-        writeln!(self.asks, "{request}").expect("node listens");
+        // At once: written as it is made, every brace and comma is a call of the system.
+        self.asks.write_all(format!("{request}\n").as_bytes()).expect("node listens");
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("node answers");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:.200}"))
