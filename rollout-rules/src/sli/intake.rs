@@ -96,9 +96,7 @@ impl Intake {
             return Err(Unacceptable::TooManyBatches { most: MAX_BATCHES });
         }
         open.batches.insert(name);
-        let mut outcomes = outcomes.clone();
-        outcomes.complete_what_is_empty();
-        open.parts.entry(place).or_default().merge(&outcomes);
+        open.parts.entry(place).or_default().merge_completed(outcomes);
         Ok(true)
     }
 

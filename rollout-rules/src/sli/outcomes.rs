@@ -45,14 +45,31 @@ pub struct Outcomes {
 impl Outcomes {
     /// Adds what became of other requests.
     pub fn merge(&mut self, other: &Outcomes) {
+        self.merge_with_lists(other, (&other.served, &other.bad, &other.slow));
+    }
+
+    /// The same of what [`Outcomes::complete_what_is_empty`] would make of them.
+    pub(super) fn merge_completed(&mut self, other: &Outcomes) {
+        let (no_units, no_slow) = (UnitList::default(), SlowUnits::default());
+        let served = if other.requests == 0 { &no_units } else { &other.served };
+        let bad = if other.bad_requests == 0 { &no_units } else { &other.bad };
+        let slow = if other.latency.count() == 0 { &no_slow } else { &other.slow };
+        self.merge_with_lists(other, (served, bad, slow));
+    }
+
+    fn merge_with_lists(
+        &mut self,
+        other: &Outcomes,
+        (served, bad, slow): (&UnitList, &UnitList, &SlowUnits),
+    ) {
         self.units = self.units.saturating_add(other.units);
         self.requests = self.requests.saturating_add(other.requests);
         self.bad_requests = self.bad_requests.saturating_add(other.bad_requests);
         self.cost_micros = self.cost_micros.saturating_add(other.cost_micros);
         self.latency.merge(&other.latency);
-        self.served.merge(&other.served);
-        self.bad.merge(&other.bad);
-        self.slow.merge(&other.slow);
+        self.served.merge(served);
+        self.bad.merge(bad);
+        self.slow.merge(slow);
         self.slow_from_us = self.slow_from_us.max(other.slow_from_us);
     }
 

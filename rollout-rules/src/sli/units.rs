@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::histogram::Bucket;
@@ -52,12 +52,26 @@ impl Serialize for UnitHash {
 
 impl<'de> Deserialize<'de> for UnitHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = alloc::borrow::Cow::<str>::deserialize(deserializer)?;
-        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let hash = if digits { u64::from_str_radix(&text, 16).ok() } else { None };
+        deserializer.deserialize_str(Digits)
+    }
+}
+
+/// Reads a hash from a text where that lies: a report has dozens of them.
+struct Digits;
+
+impl Visitor<'_> for Digits {
+    type Value = UnitHash;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<UnitHash, E> {
+        let add = |hash: u64, byte| Some(hash << 4 | u64::from(char::from(byte).to_digit(16)?));
+        let hash = if text.len() == 16 { text.bytes().try_fold(0, add) } else { None };
         hash.map(UnitHash).ok_or_else(|| {
             let shown: String = text.chars().take(40).collect();
-            D::Error::custom(format_args!("`{shown}` is not a unit's hash: use 16 hexadecimal digits"))
+            E::custom(format_args!("`{shown}` is not a unit's hash: use 16 hexadecimal digits"))
         })
     }
 }
@@ -151,14 +165,44 @@ impl<T: Listed> Sample<T> {
             return;
         }
         let bound = lower(self.complete_below, other.complete_below);
-        let both = self.below(bound).iter().chain(other.below(bound)).copied().collect();
-        *self = Sample::cut(both, bound);
+        let (ours, theirs) = (self.below(bound), other.below(bound));
+        if theirs.is_empty() && bound == self.complete_below {
+            return;
+        }
+        // One more than is kept says where what is left out begins.
+        let mut both = Vec::with_capacity((ours.len() + theirs.len()).min(MAX_LISTED + 1));
+        let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
+        while both.len() <= MAX_LISTED {
+            let next = match (ours.peek(), theirs.peek()) {
+                (Some((unit, told)), Some((other, told_too))) if unit == other => {
+                    (*unit, *told.max(told_too))
+                }
+                (Some(one), Some(other)) => {
+                    if one.0 < other.0 {
+                        **one
+                    } else {
+                        **other
+                    }
+                }
+                (Some(one), None) | (None, Some(one)) => **one,
+                (None, None) => break,
+            };
+            ours.next_if(|(unit, _)| *unit == next.0);
+            theirs.next_if(|(unit, _)| *unit == next.0);
+            both.push(next);
+        }
+        *self = Sample::short(both, bound);
     }
 
-    fn cut(mut units: Vec<(UnitHash, T)>, mut complete_below: Option<UnitHash>) -> Self {
+    fn cut(mut units: Vec<(UnitHash, T)>, complete_below: Option<UnitHash>) -> Self {
         // Of the same unit the larger comes first and stays.
         units.sort_unstable_by(|(a, told_a), (b, told_b)| a.cmp(b).then_with(|| told_b.cmp(told_a)));
         units.dedup_by_key(|(unit, _)| *unit);
+        Sample::short(units, complete_below)
+    }
+
+    /// Of units by hash, each once.
+    fn short(mut units: Vec<(UnitHash, T)>, mut complete_below: Option<UnitHash>) -> Self {
         if let Some((first_left_out, _)) = units.get(MAX_LISTED) {
             complete_below = Some(*first_left_out);
             units.truncate(MAX_LISTED);

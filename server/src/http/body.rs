@@ -1,7 +1,5 @@
 //! Reading bodies: JSON only, bounded in size and time, unknown fields refused by name.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -10,10 +8,11 @@ use actix_web::{FromRequest, HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 
 use super::Shared;
 use super::problem::{self, Problem};
+use super::unrepeated::Unrepeated;
 
 /// A body that has to be there, as JSON.
 pub struct Json<T>(pub T);
@@ -151,68 +150,19 @@ fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
 /// Reads JSON into a form; errors name the field. A name that stands twice in an object is one: programs differ
 /// in which of the two they take, so one that was looked at on the way need not be the one that counts.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // To know at each value in which field it is takes longer than reading it: only for who has to be told.
+    match serde_json::from_slice(bytes) {
+        Ok(value) if serde_json::from_slice::<Unrepeated>(bytes).is_ok() => Ok(value),
+        _ => parse_in_places(bytes),
+    }
+}
+
+/// The same, and knows at each step where it is.
+fn parse_in_places<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value = parse_once(bytes)?;
     // Only maps and values of any form still hold repeated names here: they keep the last.
     parse_once::<Unrepeated>(bytes)?;
     Ok(value)
-}
-
-/// Any JSON in which no object names a member twice.
-struct Unrepeated;
-
-impl<'de> Deserialize<'de> for Unrepeated {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unrepeated, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Unrepeated;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("JSON")
-            }
-
-            fn visit_unit<E>(self) -> Result<Unrepeated, E> {
-                Ok(Unrepeated)
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Unrepeated, E> {
-                Ok(Unrepeated)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Unrepeated, E> {
-                Ok(Unrepeated)
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Unrepeated, E> {
-                Ok(Unrepeated)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Unrepeated, E> {
-                Ok(Unrepeated)
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Unrepeated, E> {
-                Ok(Unrepeated)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unrepeated, A::Error> {
-                while items.next_element::<Unrepeated>()?.is_some() {}
-                Ok(Unrepeated)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unrepeated, A::Error> {
-                let mut names = HashSet::new();
-                while let Some(name) = members.next_key::<String>()? {
-                    if names.contains(&name) {
-                        return Err(A::Error::custom(format_args!("`{name}` stands twice in one object")));
-                    }
-                    names.insert(name);
-                    members.next_value::<Unrepeated>()?;
-                }
-                Ok(Unrepeated)
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
 }
 
 fn parse_once<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {

@@ -54,6 +54,7 @@ pub mod settings;
 mod shared;
 pub mod stream_token;
 pub mod tokens;
+mod unrepeated;
 pub mod views;
 pub mod watched;
 pub mod webhooks;
