@@ -50,11 +50,18 @@ pub(crate) fn kill(process: &mut Child) {
     let _ = process.wait();
 }
 
-/// The time that each thread of a process has had on a core.
+/// The system tells the time of a whole process in hundredths of a second, that in the system and that outside of it each.
+const TICK_NS: u64 = 10_000_000;
+/// By so much that may be off between two looks.
+const TICKS_OFF_NS: u64 = 2 * TICK_NS;
+
+/// The time that a process has had on cores.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CpuTime {
-    /// The threads by their numbers, with nanoseconds.
+    /// Its threads by their numbers, with nanoseconds.
     threads: BTreeMap<u32, u64>,
+    /// All of it, that of threads that have ended included, in nanoseconds of whole ticks.
+    whole_ns: u64,
 }
 
 impl CpuTime {
@@ -66,16 +73,31 @@ impl CpuTime {
             let schedule = read_to_string(task.path().join("schedstat")).ok()?;
             Some((thread, schedule.split_whitespace().next()?.parse().ok()?))
         };
-        CpuTime { threads: tasks.filter_map(of).collect() }
+        let stat = read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        CpuTime { threads: tasks.filter_map(of).collect(), whole_ns: whole_ns(&stat).unwrap_or_default() }
     }
 
-    /// The nanoseconds of all threads since an earlier look; none if they are not the same: what a thread had that has
-    /// ended is lost.
+    /// The nanoseconds since an earlier look; none if the process has ended. What threads had that came or went meanwhile
+    /// is known in whole ticks only.
     pub(crate) fn ns_since(&self, earlier: &CpuTime) -> Option<u64> {
-        let are_same = self.threads.keys().eq(earlier.threads.keys());
+        if self.threads.is_empty() || earlier.threads.is_empty() {
+            return None;
+        }
         let sum = |time: &CpuTime| time.threads.values().sum::<u64>();
-        are_same.then(|| sum(self).saturating_sub(sum(earlier)))
+        let (by_threads, whole) =
+            (sum(self).saturating_sub(sum(earlier)), self.whole_ns.saturating_sub(earlier.whole_ns));
+        let are_same = self.threads.keys().eq(earlier.threads.keys());
+        Some(if are_same && whole <= by_threads + TICKS_OFF_NS { by_threads } else { whole })
     }
+}
+
+/// The time of a process by its line; its name, which may hold anything, is in brackets.
+fn whole_ns(stat: &str) -> Option<u64> {
+    let (_, numbers) = stat.rsplit_once(')')?;
+    let ticks: Vec<u64> =
+        numbers.split_whitespace().skip(11).take(2).map_while(|text| text.parse().ok()).collect();
+    let [outside, inside] = *ticks.first_chunk::<2>()?;
+    Some((outside + inside) * TICK_NS)
 }
 
 /// Where the time of a core went since the machine started, in ticks of the system's clock.
@@ -146,15 +168,47 @@ mod tests {
         let own = std::process::id();
         assert!(resident_kib(own) > 0 && peak_kib(own) >= resident_kib(own));
         assert_eq!((CpuTime::of(u32::MAX), resident_kib(u32::MAX)), (CpuTime::default(), 0));
-        assert!(CpuTime::of(own).ns_since(&CpuTime::default()).is_none(), "it has threads");
+        assert_eq!(CpuTime::of(own).ns_since(&CpuTime::default()), None, "it was not there");
     }
 
     #[test]
-    fn time_of_threads_is_told_only_while_they_are_the_same() {
-        let at = |threads: &[(u32, u64)]| CpuTime { threads: threads.iter().copied().collect() };
-        let before = at(&[(7, 100), (8, 50)]);
-        assert_eq!(at(&[(7, 130), (8, 60)]).ns_since(&before), Some(40));
-        assert_eq!(at(&[(7, 130)]).ns_since(&before), None);
-        assert_eq!(at(&[(7, 130), (9, 1)]).ns_since(&before), None);
+    fn time_of_threads_that_came_and_went_is_that_of_the_process() {
+        let at = |threads: &[(u32, u64)], whole_ns| CpuTime {
+            threads: threads.iter().copied().collect(),
+            whole_ns,
+        };
+        let before = at(&[(7, 100), (8, 50)], 40 * TICK_NS);
+        assert_eq!(at(&[(7, 130), (8, 60)], 40 * TICK_NS).ns_since(&before), Some(40));
+        assert_eq!(
+            at(&[(7, 130), (8, 60)], 42 * TICK_NS).ns_since(&before),
+            Some(40),
+            "ticks are not that exact"
+        );
+        assert_eq!(at(&[(7, 130), (8, 60)], 45 * TICK_NS).ns_since(&before), Some(5 * TICK_NS));
+        assert_eq!(at(&[(7, 130)], 41 * TICK_NS).ns_since(&before), Some(TICK_NS));
+        assert_eq!(at(&[(7, 130), (9, 1)], 47 * TICK_NS).ns_since(&before), Some(7 * TICK_NS));
+        assert_eq!(CpuTime::default().ns_since(&before), None);
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_has_had_its_time() {
+        let own = std::process::id();
+        let before = CpuTime::of(own);
+        let had_ns = || {
+            let schedule = read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+            schedule.split(' ').next().and_then(|text| text.parse::<u64>().ok()).expect("a number")
+        };
+        let work = move || while had_ns() < 6 * TICK_NS {};
+        std::thread::spawn(work).join().expect("it ends");
+        let had = CpuTime::of(own).ns_since(&before).expect("this process is there");
+        assert!(had >= 4 * TICK_NS, "{had}");
+    }
+
+    #[test]
+    fn the_line_of_a_process_is_read_behind_its_name() {
+        let line = "12 (a b) 3 (x)) S 1 12 12 0 -1 4194560 2000 0 0 0 150 25 7 9 20 0 4 0 100 1 1";
+        assert_eq!(whole_ns(line), Some(175 * TICK_NS));
+        assert_eq!(whole_ns("12 (a) S 1 12"), None);
+        assert_eq!(whole_ns(""), None);
     }
 }

@@ -133,14 +133,12 @@ pub(crate) struct Before {
 /// Who had the server's core meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    /// The server's threads; none if nobody sees its process, or a thread ended, whose time is lost.
+    /// What the server had of all cores; none if nobody sees its process.
     pub(crate) cpu_ns: Option<u64>,
     /// The share that others had.
     pub(crate) foreign: Option<f64>,
     /// The share that the hypervisor had.
     pub(crate) stolen: f64,
-    /// A thread of the server ended or began.
-    has_other_threads: bool,
 }
 
 impl Load {
@@ -150,9 +148,7 @@ impl Load {
 
     /// Whether figures of that time are those of another machine.
     pub(crate) fn is_disturbed(&self) -> bool {
-        self.has_other_threads
-            || self.stolen > MOST_STOLEN
-            || self.foreign.is_some_and(|foreign| foreign > MOST_FOREIGN)
+        self.stolen > MOST_STOLEN || self.foreign.is_some_and(|foreign| foreign > MOST_FOREIGN)
     }
 }
 
@@ -160,13 +156,11 @@ impl Before {
     /// Looks again, so long after.
     pub(crate) fn end(self, length: Duration) -> Load {
         let (core_time, cpu) = (CoreTime::of(self.core), self.process.map(CpuTime::of));
-        let cpu_ns = self.cpu.zip(cpu).map(|(before, after)| after.ns_since(&before));
+        let cpu_ns = self.cpu.zip(cpu).and_then(|(before, after)| after.ns_since(&before));
         let (core_busy, stolen) = core_time.shares_since(&self.core_time).unwrap_or_default();
         #[allow(clippy::cast_precision_loss, reason = "minutes of nanoseconds")]
         let share = |ns: u64| ns as f64 / length.as_nanos() as f64;
-        let has_other_threads = cpu_ns == Some(None);
-        let cpu_ns = cpu_ns.flatten();
         let foreign = cpu_ns.map(|ns| (core_busy - share(ns)).max(0.0));
-        Load { cpu_ns, foreign, stolen, has_other_threads }
+        Load { cpu_ns, foreign, stolen }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::outcomes::{BATCH, Outcomes};
-use super::turns::{Company, Turns, figures, had_no_core, taken};
+use super::turns::{Company, Turns, figures, had_no_core, others, taken};
 use crate::checks::{APP, Contender, Shop};
 use crate::client::ClientError;
 use crate::evidence::{self, Piece};
@@ -114,6 +114,7 @@ impl Kind for Reports {
         findings.figures =
             figures(Measure::Throughput, &companies, &done, |turn, _| Some(turn.rate()), had_no_core);
         findings.figures.extend(taken(&companies, &done));
+        findings.notes.extend(others(&companies, &done));
         let wrong = load.wrong.get();
         if wrong > 0 {
             findings.errors.push(format!("{wrong} batches or decisions were not taken as they should be"));

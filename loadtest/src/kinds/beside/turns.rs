@@ -47,7 +47,9 @@ pub(super) struct Turn {
     pub(super) length: Duration,
     sender_busy: f64,
     is_disturbed: bool,
-    /// The CPU time of the server's threads, with whatever they did beside checks; none if a thread ended or began.
+    /// The share of the server's core that others had, those who write to the disk for it included.
+    foreign: Option<f64>,
+    /// The CPU time of the server, with whatever it did beside checks; none if nobody sees its process.
     cpu_ns: Option<u64>,
     /// The server's memory at the end.
     rss_kib: Option<u64>,
@@ -120,6 +122,7 @@ impl Turns {
             length,
             sender_busy,
             is_disturbed: load.is_disturbed(),
+            foreign: load.foreign,
             cpu_ns: load.cpu_ns,
             rss_kib,
             kept,
@@ -213,6 +216,20 @@ impl Turn {
     }
 }
 
+/// How much of its core others than the server had in the turns of each company; none where nobody saw it.
+pub(super) fn others(companies: &[Company<'_>], turns: &[Turn]) -> Option<String> {
+    let share = |company: &Company<'_>| {
+        let seen = turns.iter().filter(|turn| turn.who == company.who).filter_map(|turn| turn.foreign);
+        let share = median(&seen.collect::<Vec<f64>>());
+        share.is_finite().then(|| format!("{:.1} % {}", 100.0 * share, company.label))
+    };
+    let shares: Vec<String> = companies.iter().filter_map(share).collect();
+    let told = shares.join(", ");
+    (!told.is_empty()).then(|| {
+        format!("others than the server, the kernel's own threads and what it does for disk and net among them, had of its core: {told}")
+    })
+}
+
 /// Why these turns are not beside what they should be beside, if so.
 fn was_left_out(turns: &[&Turn]) -> Option<String> {
     let with = turns.iter().filter(|turn| turn.kept < 1.0).map(|turn| turn.kept).collect::<Vec<f64>>();
@@ -262,6 +279,7 @@ mod tests {
             length,
             sender_busy: 0.5,
             is_disturbed: false,
+            foreign: Some(0.01),
             cpu_ns: Some(20_000_000),
             rss_kib: Some(30_000),
             kept: 1.0,
