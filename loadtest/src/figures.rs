@@ -1,17 +1,15 @@
 //! What a series of figures says.
 
+use std::cmp::Ordering;
+
 /// Parts into which a series is cut before a line is drawn: what lies close together in time is alike, and would
 /// make the line look surer than it is.
 const PARTS: usize = 12;
 /// Student's t for ten degrees of freedom, 97.5 %: [`PARTS`] less two of a line, or less two of the growth from each
 /// part to the next.
 const T: f64 = 2.228;
-/// What lies around a line through [`PARTS`] parts may hang together if the statistic of Durbin and Watson is below
-/// this, their upper bound for so many at 5 %.
-const HANGS_TOGETHER: f64 = 1.331;
-
-/// Share of a series' own squares below which what is left of it is lost in computing.
-const NOTHING: f64 = 1e-24;
+/// Share of a step below which what is left without it is lost in computing.
+const NOTHING: f64 = 1e-9;
 
 /// A line through a series.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +21,11 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// The line through points in order of time; `None` if there are too few to tell.
+    /// The line through points in order of time, by least squares; `None` if there are too few to tell.
     ///
-    /// It is drawn by least squares, which take each part for a witness by itself. Where the parts are none, as in a series
-    /// that once makes a step and stays there, the line is that from the first part to the last, and its margin tells how
-    /// unlike each other the growths from part to part are, which are witnesses: what always grows leaves it small, and a
-    /// single step great.
+    /// They take each part for a witness by itself, and a single step for growth all along. So where a series grows but would not
+    /// without its greatest step, up or down, the line is that from the first part to the last, and its margin tells how unlike
+    /// each other the growths from part to part are: great, as the step may be the first of more.
     pub fn of(points: &[(f64, f64)]) -> Option<Trend> {
         let size = points.len() / PARTS;
         if size == 0 {
@@ -39,20 +36,19 @@ impl Trend {
             .map(|part| (mean(part.iter().map(|at| at.0)), mean(part.iter().map(|at| at.1))))
             .take(PARTS)
             .collect();
+        let line = Trend::of_parts(&parts);
+        let is_one_step = !line.is_noise() && makes_one_step(&parts);
+        Some(if is_one_step { Trend::of_growths(&parts) } else { line })
+    }
+
+    fn of_parts(parts: &[(f64, f64)]) -> Trend {
         let (x, y) = (mean(parts.iter().map(|at| at.0)), mean(parts.iter().map(|at| at.1)));
         let spread: f64 = parts.iter().map(|at| (at.0 - x).powi(2)).sum();
         let slope = parts.iter().map(|at| (at.0 - x) * (at.1 - y)).sum::<f64>() / spread;
-        let rests: Vec<f64> = parts.iter().map(|at| at.1 - y - slope * (at.0 - x)).collect();
-        let rest: f64 = rests.iter().map(|rest| rest.powi(2)).sum();
-        let turns: f64 = rests.windows(2).map(|two| (two[1] - two[0]).powi(2)).sum();
-        // On the line itself there is nothing that could hang together, but for what is lost in computing.
-        if turns < HANGS_TOGETHER * rest && rest > NOTHING * parts.iter().map(|at| at.1.powi(2)).sum::<f64>()
-        {
-            return Some(Trend::of_growths(&parts));
-        }
+        let rest: f64 = parts.iter().map(|at| (at.1 - y - slope * (at.0 - x)).powi(2)).sum();
         #[allow(clippy::cast_precision_loss, reason = "a dozen")]
         let error = (rest / (PARTS - 2) as f64 / spread).sqrt();
-        Some(Trend { slope, margin: T * error })
+        Trend { slope, margin: T * error }
     }
 
     fn of_growths(parts: &[(f64, f64)]) -> Trend {
@@ -69,6 +65,23 @@ impl Trend {
     pub fn is_noise(&self) -> bool {
         self.slope - self.margin <= 0.0
     }
+}
+
+/// Whether parts do not grow but for their greatest step, up or down. It may lie within a part, whose middle then lies between
+/// those of its neighbours.
+fn makes_one_step(parts: &[(f64, f64)]) -> bool {
+    let step = |at: usize| parts[at + 1].1 - parts[at - 1].1;
+    let greatest = (1..parts.len() - 1).max_by(|one, other| step(*one).abs().total_cmp(&step(*other).abs()));
+    let Some(at) = greatest else { return false };
+    let without = |(place, (x, y)): (usize, &(f64, f64))| match place.cmp(&at) {
+        Ordering::Less => (*x, *y),
+        Ordering::Equal => (*x, parts[at - 1].1),
+        Ordering::Greater => (*x, *y - step(at)),
+    };
+    let rest: Vec<(f64, f64)> = parts.iter().enumerate().map(without).collect();
+    let line = Trend::of_parts(&rest);
+    let grown = line.slope * (rest[rest.len() - 1].0 - rest[0].0);
+    line.is_noise() || grown < NOTHING * step(at).abs()
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
@@ -145,7 +158,17 @@ mod tests {
     #[test]
     fn what_always_grows_is_growth_in_steps_and_beside_one() {
         let steps: Vec<(u32, f64)> = (0..10).map(|step| (step * 12 + 7, 128.0)).collect();
-        for trend in [memory(0.5, &[]), memory(0.0, &steps), memory(4.0, &[(61, 40.0)])] {
+        let doubling: Vec<(u32, f64)> = (0..10).map(|step| (step * 12 + 7, f64::from(1 << step))).collect();
+        let late = [(95, 100.0), (105, 100.0), (115, 100.0)];
+        let freed = [(65, -400.0)];
+        for trend in [
+            memory(0.5, &[]),
+            memory(0.0, &steps),
+            memory(4.0, &[(61, 40.0)]),
+            memory(0.0, &doubling),
+            memory(0.0, &late),
+            memory(10.0, &freed),
+        ] {
             assert!(!trend.is_noise(), "{trend:?}");
         }
     }

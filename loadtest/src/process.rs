@@ -60,8 +60,8 @@ const TICKS_OFF_NS: u64 = 2 * TICK_NS;
 pub(crate) struct CpuTime {
     /// Its threads by their numbers, with nanoseconds.
     threads: BTreeMap<u32, u64>,
-    /// All of it, that of threads that have ended included, in nanoseconds of whole ticks.
-    whole_ns: u64,
+    /// All of it, that of threads that have ended included, in nanoseconds of whole ticks; none if the system does not tell.
+    whole_ns: Option<u64>,
 }
 
 impl CpuTime {
@@ -74,18 +74,18 @@ impl CpuTime {
             Some((thread, schedule.split_whitespace().next()?.parse().ok()?))
         };
         let stat = read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        CpuTime { threads: tasks.filter_map(of).collect(), whole_ns: whole_ns(&stat).unwrap_or_default() }
+        CpuTime { threads: tasks.filter_map(of).collect(), whole_ns: whole_ns(&stat) }
     }
 
-    /// The nanoseconds since an earlier look; none if the process has ended. What threads had that came or went meanwhile
+    /// The nanoseconds since an earlier look; none if the process has ended, or the system does not tell. What threads had that came or went meanwhile
     /// is known in whole ticks only.
     pub(crate) fn ns_since(&self, earlier: &CpuTime) -> Option<u64> {
         if self.threads.is_empty() || earlier.threads.is_empty() {
             return None;
         }
         let sum = |time: &CpuTime| time.threads.values().sum::<u64>();
-        let (by_threads, whole) =
-            (sum(self).saturating_sub(sum(earlier)), self.whole_ns.saturating_sub(earlier.whole_ns));
+        let by_threads = sum(self).saturating_sub(sum(earlier));
+        let whole = self.whole_ns?.saturating_sub(earlier.whole_ns?);
         let are_same = self.threads.keys().eq(earlier.threads.keys());
         Some(if are_same && whole <= by_threads + TICKS_OFF_NS { by_threads } else { whole })
     }
@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn time_of_threads_that_came_and_went_is_that_of_the_process() {
-        let at = |threads: &[(u32, u64)], whole_ns| CpuTime {
+        let at = |threads: &[(u32, u64)], whole_ns: u64| CpuTime {
             threads: threads.iter().copied().collect(),
-            whole_ns,
+            whole_ns: Some(whole_ns),
         };
         let before = at(&[(7, 100), (8, 50)], 40 * TICK_NS);
         assert_eq!(at(&[(7, 130), (8, 60)], 40 * TICK_NS).ns_since(&before), Some(40));

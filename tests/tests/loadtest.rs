@@ -365,10 +365,14 @@ fn node_ends_with_it_even_if_it_is_killed() {
     let is_node = |folder: &PathBuf| {
         std::fs::read_link(folder.join("exe")).is_ok_and(|program| program.ends_with("node"))
     };
-    let node = eventually("Node runs", || children_of(process.id()).into_iter().find(is_node));
     // One that is stopped does not end by itself.
-    let id = node.file_name().expect("the id of a process");
-    assert!(Command::new("kill").arg("-STOP").arg(id).status().is_ok_and(|status| status.success()));
+    let stopped = || {
+        let node = children_of(process.id()).into_iter().find(is_node)?;
+        let id = node.file_name().expect("the id of a process");
+        let stopped = Command::new("kill").arg("-STOP").arg(id).status();
+        stopped.is_ok_and(|status| status.success()).then_some(node)
+    };
+    let node = eventually("Node runs", stopped);
     end(process, &[node]);
 }
 

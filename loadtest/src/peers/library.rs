@@ -21,6 +21,8 @@ const PROGRAM: &str = "bin/in-process-peers";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Most bytes of a line that one says.
 const MAX_LINE_BYTES: usize = 16 * 1024;
+/// Of a line that is wrong, so much is shown.
+const SHOWN_CHARS: usize = 200;
 
 /// Those that it knows, by its names for them, which are those of the command line.
 pub(crate) const LIBRARIES: &[(&str, Who)] = &[
@@ -59,7 +61,10 @@ impl fmt::Display for LibraryError {
             LibraryError::Hangs { who, patience } => {
                 write!(f, "{} said nothing for {} s, and was killed", who.name(), patience.as_secs())
             }
-            LibraryError::Wrong { said } => write!(f, "it says no time of a check: {said}"),
+            LibraryError::Wrong { said } => {
+                let start: String = said.chars().take(SHOWN_CHARS).collect();
+                write!(f, "it says no time of a check: {start}")
+            }
         }
     }
 }

@@ -4,17 +4,26 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Snapshot;
 use super::app::{App, EnvironmentRecord, FlagRecord, StateRecord};
+use super::{Snapshot, Whole};
 use crate::compile::{CompiledFlag, Definition, FlagSource};
 use crate::evaluate::FlagSet;
 use crate::ids::{AppKey, EnvKey, FlagKey};
 
-/// Where an app environment lies in a snapshot, for whoever checks its flags again and again. It keeps what it was found in
-/// from being freed.
+/// What an app environment serves in one snapshot, for whoever checks its flags again and again. It keeps that from being freed.
 pub struct Served {
+    whole: Arc<Whole>,
     app: Arc<App>,
     environment: Arc<EnvironmentRecord>,
+}
+
+impl Served {
+    /// The same as [`Snapshot::flag_set`].
+    #[inline]
+    pub fn flag_set(&self) -> FlagSet<'_> {
+        let Served { whole, app, environment } = self;
+        FlagSet { shared: &whole.rules, app: &app.rules, environment: &environment.flags }
+    }
 }
 
 impl Snapshot {
@@ -25,18 +34,12 @@ impl Snapshot {
         Some(FlagSet { shared: &self.whole.rules, app: &app.rules, environment: &record.flags })
     }
 
-    /// Where an app environment lies in this snapshot.
+    /// What an app environment serves in this snapshot, to be kept.
     pub fn served(&self, app: &AppKey, environment: &EnvKey) -> Option<Served> {
         let app = self.apps.get(app)?;
         let environment = app.environments.get(environment)?;
-        Some(Served { app: Arc::clone(app), environment: Arc::clone(environment) })
-    }
-
-    /// The same as [`flag_set`](Snapshot::flag_set), of what was found in this very snapshot: of another, it is what that one
-    /// served.
-    pub fn flag_set_of<'s>(&'s self, served: &'s Served) -> FlagSet<'s> {
-        let Served { app, environment } = served;
-        FlagSet { shared: &self.whole.rules, app: &app.rules, environment: &environment.flags }
+        let (whole, app, environment) = (Arc::clone(&self.whole), Arc::clone(app), Arc::clone(environment));
+        Some(Served { whole, app, environment })
     }
 
     /// Compiles those states of a flag that changed; all of them if its definition or its kills did.

@@ -1,5 +1,5 @@
 //! Tidegate as a whole from the outside, each test in a process of its own: one program, since each is linked with the whole server.
-//! What takes long, or is filtered by its name, is a program for itself beside this one.
+//! What needs a program of its own, for how it is run or shown, lies beside this one.
 
 mod crash;
 mod crash_binary;

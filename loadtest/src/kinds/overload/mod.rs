@@ -146,12 +146,13 @@ impl Load<'_> {
         let sent = self.sender.run(&paces, length + recovery::length(), meanwhile)?;
         let silent = |tally: &Tally| tally.wrong() + tally.lost - tally.told_when;
         let silent: u64 = sent.tallies.iter().map(silent).sum();
-        if silent > 0 {
-            self.faults.errors.push(not_told(silent, &sent.tallies));
-        }
         let mut tallies = sent.tallies.into_iter();
         let tally = tallies.next().expect("a lane of checks");
-        Ok(Storm { tally, windows: tallies.collect() })
+        let windows: Vec<Tally> = tallies.collect();
+        if silent > 0 {
+            self.faults.errors.push(not_told(silent, &tally, &windows));
+        }
+        Ok(Storm { tally, windows })
     }
 
     fn turn(&mut self, length: &Length, runner: &mut Runner) -> Result<Turn, Problem> {
@@ -216,9 +217,8 @@ impl Meanwhile for Watch<'_> {
 }
 
 /// That so many checks were neither taken nor told when to come again: those of a storm, and of the windows behind it.
-fn not_told(silent: u64, tallies: &[Tally]) -> String {
+fn not_told(silent: u64, storm: &Tally, windows: &[Tally]) -> String {
     let said = |tally: &Tally| format!("{} shed, {} told when, {tally:?}", shed(tally), tally.told_when);
-    let [storm, windows @ ..] = tallies else { return String::new() };
     let windows = (1..).zip(windows).filter(|(_, window)| window.wrong() + window.lost + window.reopened > 0);
     let windows = windows.map(|(at, window)| format!("; window {at} behind it: {}", said(window)));
     format!(
@@ -245,7 +245,7 @@ mod tests {
             tally.wrong.insert(429, 9);
             tally
         };
-        let said = not_told(2, &[tally(1, 0), Tally::new(), tally(0, 4)]);
+        let said = not_told(2, &tally(1, 0), &[Tally::new(), tally(0, 4)]);
         for wanted in ["2 checks", "9 shed, 8 told when", "1 broken", "window 2 behind it", "4 reopened"] {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }

@@ -127,7 +127,7 @@ impl fmt::Display for NotInNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotInNode::NoSdk => f.write_str("the SDK for Node is not built: make wasm"),
-            NotInNode::NoNode(source) => write!(f, "Node does not start: {source}"),
+            NotInNode::NoNode(source) => write!(f, "setpriv, which starts Node, does not start: {source}"),
             NotInNode::System(source) => write!(f, "Node could not be asked: {source}"),
             NotInNode::TooLong => {
                 write!(f, "the bench in Node took longer than {} s", MOST_IN_NODE.as_secs())

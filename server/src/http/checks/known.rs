@@ -1,6 +1,6 @@
 //! What a thread remembers from one check to the next: whose secret text was found to be a token's, where that token and its
-//! flags lie in what is published, and what the answers to it have in common. Nothing of it outlives what it was found in: as
-//! soon as something else is published, each is looked for again.
+//! flags lie in what is published, and what the answers to it have in common. Where things lie does not outlive what is
+//! published: as soon as that is something else, each is looked for again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
@@ -39,6 +39,9 @@ pub(super) struct Known {
     edition: u64,
     /// The edition in which what was found in others was let go of.
     swept: u64,
+    /// What was found before and has been replaced. Freeing it may take a while, so no request waits for it, as long as it is not
+    /// more than [`MOST`].
+    outdated: Vec<Found>,
 }
 
 /// What names a text: a keyed hash of it.
@@ -112,6 +115,7 @@ impl Known {
             published: Weak::new(),
             edition: 0,
             swept: 0,
+            outdated: Vec::new(),
         }
     }
 
@@ -138,7 +142,7 @@ impl Known {
         let name = self.name_of(secret);
         let place = self.places.get(&name).copied();
         let place = match place {
-            Some(place) if self.tokens[place].is_found(self.edition, published) => place,
+            Some(place) if self.is_found(place, published) => place,
             _ => {
                 let token =
                     auth::look_up(std::str::from_utf8(secret).ok()?, &published.snapshot, now).ok()?;
@@ -167,8 +171,29 @@ impl Known {
             self.places.insert(known.name, place);
             place
         });
-        self.tokens[place] = known;
+        let before = std::mem::replace(&mut self.tokens[place], known);
+        self.let_go_of(before.found);
         place
+    }
+
+    /// Whether it is known where the token at this place lies in what is published. It is looked for if need be.
+    fn is_found(&mut self, place: usize, published: &Published) -> bool {
+        let Remembered { id, hash, found, .. } = &mut self.tokens[place];
+        if found.as_ref().is_some_and(|found| found.edition == self.edition) {
+            return true;
+        }
+        let token = published.snapshot.token_to_keep(id).filter(|token| token.hash == *hash);
+        let now = token.map(|token| Found::of(token, self.edition, published));
+        let is_found = now.is_some();
+        let before = std::mem::replace(found, now);
+        self.let_go_of(before);
+        is_found
+    }
+
+    fn let_go_of(&mut self, found: Option<Found>) {
+        if self.outdated.len() < MOST {
+            self.outdated.extend(found);
+        }
     }
 
     /// Takes out what was found in anything else than what is published, or it stayed in memory for as long as nobody asks.
@@ -176,12 +201,13 @@ impl Known {
     pub(super) fn take_outdated(&mut self, published: &Arc<Published>) -> Vec<Found> {
         self.look_at(published);
         let current = self.edition;
-        if self.swept == current {
-            return Vec::new();
+        let mut outdated = std::mem::take(&mut self.outdated);
+        if self.swept != current {
+            self.swept = current;
+            let of_others = |known: &mut Remembered| known.found.take_if(|found| found.edition != current);
+            outdated.extend(self.tokens.iter_mut().filter_map(of_others));
         }
-        self.swept = current;
-        let outdated = |known: &mut Remembered| known.found.take_if(|found| found.edition != current);
-        self.tokens.iter_mut().filter_map(outdated).collect()
+        outdated
     }
 
     fn name_of(&self, secret: &[u8]) -> Name {
@@ -202,17 +228,6 @@ struct Standing {
     since: UnixMs,
     until: UnixMs,
     tags: BodyTags,
-}
-
-impl Remembered {
-    /// Whether it is known where the token lies in this edition of what is published. It is looked for if need be.
-    fn is_found(&mut self, edition: u64, published: &Published) -> bool {
-        if self.found.as_ref().is_none_or(|found| found.edition != edition) {
-            let token = published.snapshot.token_to_keep(&self.id).filter(|token| token.hash == self.hash);
-            self.found = token.map(|token| Found::of(token, edition, published));
-        }
-        self.found.is_some()
-    }
 }
 
 impl Found {

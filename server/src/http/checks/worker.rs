@@ -107,7 +107,7 @@ impl Worker {
         let mut known = self.known.borrow_mut();
         let Holder { token, served, counted, mut answers } = known.token(asked.secret, &published, now)?;
         let (app, environment) = audience_of(token)?;
-        let flags = published.snapshot.flag_set_of(served?);
+        let flags = served?.flag_set();
         if let Err(problem) = shared.limits.count_request(&token.id, now) {
             let series = match asked.what {
                 What::One(_) => self.series(&self.refused_one, ofrep::ONE, problem.status()),

@@ -96,7 +96,7 @@ fn plain_checks_are_answered_in_front_of_the_app_as_the_app_answers_them() {
 }
 
 #[test]
-fn what_is_refused_is_refused_by_the_app() {
+fn what_is_refused_for_what_it_is_is_refused_by_the_app() {
     let served = shop();
     let token = served.token("sdk-server");
     for (key, body) in KEYS.iter().flat_map(|key| WRONG.iter().map(move |body| (key, body))) {

@@ -86,6 +86,28 @@ fn a_kill_is_in_the_next_answer_whoever_knows_the_last_one() {
 }
 
 #[test]
+fn an_environment_that_is_made_anew_is_another_to_a_token_that_asked_of_the_one_before() {
+    let (served, _) = shop(Settings::default());
+    let environment = "/v1/apps/shop/environments/trial";
+    let wanted = json!({"scope": "sdk-server", "app": "shop", "environment": "trial"});
+    let token =
+        served.post("/v1/tokens", &wanted).expect(201)["secret"].as_str().expect("a secret").to_owned();
+    let state = "/v1/apps/shop/flags/f/environments/trial";
+    let revision = served.get(state).header("etag").to_owned();
+    served
+        .patch(state, &revision, &json!({"on": true, "exposure": 100, "serve": {"variant": "on"}}))
+        .expect(200);
+    let check = || Sent::check(&token, Some("f"), ADA);
+    assert_eq!(both_ways(&served, &check()).0.expect(200)["value"], true);
+    served.call(&served.admin, "DELETE", environment, &[], &Value::Null).expect(204);
+    let (gone, in_front) = both_ways(&served, &check());
+    assert!(!in_front && gone.status >= 400, "{}", gone.text);
+    served.post("/v1/apps/shop/environments", &json!({"key": "trial", "kind": "sandbox"})).expect(201);
+    let (anew, _) = both_ways(&served, &check());
+    assert_ne!(anew.json()["value"], true, "{}", anew.text);
+}
+
+#[test]
 fn what_a_date_changes_is_changed_on_that_date_and_back_with_the_clock() {
     let (served, token) = shop(Settings::default());
     let flag = served.get("/v1/apps/shop/flags/f/environments/live").expect(200);
