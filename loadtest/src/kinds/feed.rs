@@ -164,7 +164,7 @@ struct Turn {
     events_ms: Vec<Vec<f64>>,
     /// The length of an event as it came, on the average.
     event_bytes: usize,
-    /// CPU time of the server for an event, by each client; none if one of its threads ended or began.
+    /// CPU time of the server for an event, by each client; none if it ended.
     cpu_us: Option<f64>,
     /// Others had too much of the server's core while clients connected.
     is_storm_disturbed: bool,
