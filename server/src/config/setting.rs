@@ -238,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "limits.burst",
         "200000",
-        "Requests that one token may make at once after a pause",
+        "Requests that one token may make at once after a pause; once half of them are gone, checks that came last are answered first",
         "a second's worth, so that a fleet may start together",
     ),
     setting(

@@ -295,6 +295,14 @@ pub fn still_valid(token: &Token, now: UnixMs) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// From when on a token is not valid any more.
+pub fn valid_until(token: &Token) -> UnixMs {
+    match token.revoked_at {
+        Some(_) => UnixMs(0),
+        None => token.expires_at.unwrap_or(UnixMs::NEVER),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +312,23 @@ mod tests {
         let mut map = HeaderMap::new();
         map.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
         map
+    }
+
+    #[test]
+    fn a_token_is_valid_until_then() {
+        let token = |expires_at: Option<u64>, revoked_at: Option<u64>| -> Token {
+            let token = serde_json::json!({
+                "id": "ci", "hash": "00".repeat(32), "scope": "viewer", "created_at": 0,
+                "actor": { "type": "service", "name": "ci" }, "expires_at": expires_at, "revoked_at": revoked_at,
+            });
+            serde_json::from_value(token).unwrap()
+        };
+        for (expires_at, revoked_at) in [(None, None), (Some(7), None), (Some(7), Some(3)), (None, Some(9))] {
+            let token = token(expires_at, revoked_at);
+            for now in [0, 3, 6, 7, 8, u64::MAX - 1].map(UnixMs) {
+                assert_eq!(still_valid(&token, now).is_ok(), now < valid_until(&token), "{token:?} {now:?}");
+            }
+        }
     }
 
     #[test]

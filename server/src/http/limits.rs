@@ -3,6 +3,7 @@
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use rollout_rules::ids::TokenId;
@@ -17,18 +18,27 @@ pub const MAX_TRACKED: usize = 65_536;
 /// One request, in the unit that buckets count in: a rate of n an hour fills n units a millisecond.
 const REQUEST: u64 = 60 * 60 * 1_000;
 
-#[derive(Clone, Copy)]
+/// The part of a burst below which little is left. What a standstill of the machine brings back into a bucket that is empty does not
+/// reach it; and who asks as often as it may on average is seldom below it.
+const PLENTY: u64 = 2;
+
 struct Bucket {
     left: u64,
     at: UnixMs,
+    /// Whether it made room for others: the next request of its key finds another.
+    is_out: bool,
 }
+
+/// The bucket of one key, for whoever counts many requests of it: it need not be looked for at each.
+#[derive(Default)]
+pub struct Kept(Option<Arc<Mutex<Bucket>>>);
 
 /// Buckets that fill at a steady rate up to a burst.
 pub struct Buckets<K> {
     /// Units a millisecond.
     rate: u64,
     burst: u64,
-    buckets: DashMap<K, Bucket>,
+    buckets: DashMap<K, Arc<Mutex<Bucket>>>,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
@@ -48,19 +58,26 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Takes one request out of a bucket, or says in how many seconds there will be one.
     pub fn take(&self, key: &K, now: UnixMs) -> Result<(), u64> {
-        // Counting the table locks all of it, so only a key that is new asks whether there is room.
-        let known = self.buckets.get_mut(key);
-        let mut bucket = match known {
-            Some(bucket) => bucket,
-            None => {
-                if self.buckets.len() >= MAX_TRACKED {
-                    self.make_room(now);
-                }
-                self.buckets.entry(key.clone()).or_insert(Bucket { left: self.burst, at: now })
+        self.take_kept(&mut Kept::default(), key, now)
+    }
+
+    /// The same out of a bucket that is kept, the key's own; it is looked for if it is not there yet.
+    pub fn take_kept(&self, kept: &mut Kept, key: &K, now: UnixMs) -> Result<(), u64> {
+        self.at(kept, key, |bucket| self.taken(bucket), now)
+    }
+
+    /// The same, but not while little is left: that is for those whose turn it is. Whether one was taken.
+    pub fn take_of_plenty(&self, kept: &mut Kept, key: &K, now: UnixMs) -> Result<bool, u64> {
+        let take = |bucket: &mut Bucket| {
+            if (REQUEST..self.burst / PLENTY).contains(&bucket.left) {
+                return Ok(false);
             }
+            self.taken(bucket).map(|()| true)
         };
-        bucket.left = self.filled(*bucket, now);
-        bucket.at = now;
+        self.at(kept, key, take, now)
+    }
+
+    fn taken(&self, bucket: &mut Bucket) -> Result<(), u64> {
         if bucket.left >= REQUEST {
             bucket.left -= REQUEST;
             return Ok(());
@@ -70,24 +87,70 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// Puts one request back that was taken.
     pub fn give_back(&self, key: &K) {
-        if let Some(mut bucket) = self.buckets.get_mut(key) {
+        if let Some(bucket) = self.buckets.get(key) {
+            let mut bucket = locked(&bucket);
             bucket.left = bucket.left.saturating_add(REQUEST).min(self.burst);
         }
     }
 
-    fn filled(&self, bucket: Bucket, now: UnixMs) -> u64 {
+    /// Takes out of the bucket of a key, with what came into it by now.
+    fn at<T>(&self, Kept(kept): &mut Kept, key: &K, take: impl FnOnce(&mut Bucket) -> T, now: UnixMs) -> T {
+        loop {
+            let mut bucket = locked(kept.get_or_insert_with(|| self.of(key, now)));
+            if !bucket.is_out {
+                bucket.left = self.left(&bucket, now);
+                bucket.at = now;
+                return take(&mut bucket);
+            }
+            drop(bucket);
+            *kept = None;
+        }
+    }
+
+    /// The bucket of a key; a full one if it has none yet.
+    fn of(&self, key: &K, now: UnixMs) -> Arc<Mutex<Bucket>> {
+        // Counting the table locks all of it, so only a key that is new asks whether there is room.
+        if let Some(bucket) = self.buckets.get(key) {
+            return Arc::clone(&bucket);
+        }
+        if self.buckets.len() >= MAX_TRACKED {
+            self.make_room(now);
+        }
+        let full = || Arc::new(Mutex::new(Bucket { left: self.burst, at: now, is_out: false }));
+        Arc::clone(&self.buckets.entry(key.clone()).or_insert_with(full))
+    }
+
+    fn left(&self, bucket: &Bucket, now: UnixMs) -> u64 {
         let fresh = now.since(bucket.at).0.saturating_mul(self.rate);
         bucket.left.saturating_add(fresh).min(self.burst)
     }
 
     fn make_room(&self, now: UnixMs) {
         // A bucket that is full again is as good as none.
-        self.buckets.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
+        self.take_out(|bucket| self.left(bucket, now) == self.burst);
         // Little room would be gone at once, and each further key would look through the whole table again.
         if self.buckets.len() > MAX_TRACKED / 4 * 3 {
-            self.buckets.clear();
+            self.take_out(|_| true);
         }
     }
+
+    fn take_out(&self, is_to_go: impl Fn(&Bucket) -> bool) {
+        self.buckets.retain(|_, bucket| {
+            let mut bucket = locked(bucket);
+            bucket.is_out = is_to_go(&bucket);
+            !bucket.is_out
+        });
+    }
+}
+
+/// That a token may ask again in so many seconds.
+fn too_many(seconds: u64) -> Problem {
+    Problem::new(problem::RATE_LIMITED, "this token made too many requests; slow down").retry_after(seconds)
+}
+
+/// Nobody panics who has it.
+fn locked(bucket: &Mutex<Bucket>) -> MutexGuard<'_, Bucket> {
+    bucket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// By what failed logins are counted. One machine has 2^64 addresses of IPv6, and could guess from each.
@@ -126,11 +189,20 @@ impl Limits {
 
     /// Counts a request of a token.
     pub fn count_request(&self, token: &TokenId, now: UnixMs) -> Result<(), Problem> {
+        self.count_request_kept(&mut Kept::default(), token, now)
+    }
+
+    /// The same where its bucket is kept.
+    pub fn count_request_kept(&self, kept: &mut Kept, token: &TokenId, now: UnixMs) -> Result<(), Problem> {
         let Some(tokens) = &self.tokens else { return Ok(()) };
-        tokens.take(token, now).map_err(|seconds| {
-            Problem::new(problem::RATE_LIMITED, "this token made too many requests; slow down")
-                .retry_after(seconds)
-        })
+        tokens.take_kept(kept, token, now).map_err(too_many)
+    }
+
+    /// The same, but not while little is left of what the token may ask for: that is for those whose turn it is. Whether it was
+    /// counted.
+    pub fn count_of_plenty(&self, kept: &mut Kept, token: &TokenId, now: UnixMs) -> Result<bool, Problem> {
+        let Some(tokens) = &self.tokens else { return Ok(true) };
+        tokens.take_of_plenty(kept, token, now).map_err(too_many)
     }
 
     /// Counts a failed login of an address; those of one /64 of IPv6 count together. A valid token of Tidegate is never refused for
@@ -189,6 +261,41 @@ mod tests {
             let _ = buckets.take(&address, UnixMs(1_000_000));
         }
         assert!(buckets.buckets.len() <= MAX_TRACKED);
+    }
+
+    #[test]
+    fn a_bucket_that_is_kept_is_the_one_of_its_key_also_after_it_made_room() {
+        let buckets = Buckets::new(1, 3);
+        let (mut kept, now) = (Kept::default(), UnixMs(1_000_000));
+        assert_eq!(buckets.take_kept(&mut kept, &0, now), Ok(()));
+        assert_eq!((buckets.take(&0, now), buckets.take_kept(&mut kept, &0, now)), (Ok(()), Ok(())));
+        assert_eq!((buckets.take(&0, now), buckets.take_kept(&mut kept, &0, now)), (Err(1), Err(1)));
+        // All others are as empty, so all make room.
+        for address in 1..=MAX_TRACKED as u64 {
+            let _ = buckets.take(&address, now);
+        }
+        assert!(buckets.buckets.len() < MAX_TRACKED / 4);
+        let takes = [buckets.take(&0, now), buckets.take_kept(&mut kept, &0, now), buckets.take(&0, now)];
+        assert_eq!(takes, [Ok(()); 3]);
+        assert_eq!((buckets.take(&0, now), buckets.take_kept(&mut kept, &0, now)), (Err(1), Err(1)));
+    }
+
+    #[test]
+    fn what_is_left_below_half_is_for_those_whose_turn_it_is() {
+        let buckets = Buckets::new(1, 4);
+        let (mut kept, now) = (Kept::default(), UnixMs(1_000_000));
+        let mut take = |seconds: u64| buckets.take_of_plenty(&mut kept, &0, UnixMs(now.0 + seconds * 1_000));
+        assert_eq!([take(0), take(0), take(0)], [Ok(true); 3]);
+        assert_eq!([take(0), take(0), take(1), take(1)], [Ok(false), Ok(false), Ok(true), Ok(false)]);
+        assert_eq!(buckets.take(&0, UnixMs(now.0 + 1_000)), Ok(()), "it is there for those in turn");
+        assert_eq!(
+            [take(1), take(2)],
+            [Err(1), Ok(false)],
+            "where nothing is left, there is nothing to wait for"
+        );
+        let (few, mut kept) = (Buckets::new(1, 1), Kept::default());
+        assert_eq!(few.take_of_plenty(&mut kept, &0, now), Ok(true));
+        assert_eq!(few.take_of_plenty(&mut kept, &0, UnixMs(now.0 + 999)), Err(1));
     }
 
     #[test]

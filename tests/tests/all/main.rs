@@ -19,6 +19,7 @@ mod ofrep_rust;
 mod ofrep_spec;
 mod ofrep_web;
 mod outcomes;
+mod overloaded;
 mod peer_rows;
 mod receipts;
 mod receiver;

@@ -7,15 +7,17 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 
 use rollout_rules::evaluate::FlagSet;
-use rollout_rules::governance::Token;
-use rollout_rules::ids::{Digest, TokenId};
+use rollout_rules::governance::{Scope, Token};
+use rollout_rules::ids::{AppKey, Digest, EnvKey, TokenId};
 use rollout_rules::snapshot::Served;
 use rollout_rules::time::UnixMs;
 
 use crate::exposures::Counting;
 use crate::http::auth;
 use crate::http::etag::BodyTags;
+use crate::http::limits::Kept;
 use crate::http::ofrep::{Asking, bulk};
+use crate::http::origin::{self, Source};
 use crate::http::stream_token::StreamKey;
 use crate::state::Published;
 
@@ -67,19 +69,35 @@ struct Remembered {
     id: TokenId,
     /// What the whole text hashes to: it is the token's as long as the token of this id has this hash.
     hash: Digest,
+    /// What it may ask for.
+    rate: Kept,
     found: Option<Found>,
-    stream: Option<Stream>,
+    stream: Option<Box<Stream>>,
 }
 
 /// What was found of a token in what is published.
 pub(super) struct Found {
     /// Which edition that was.
     edition: u64,
+    /// Whatever each check looks at of it is beside it here: where many tokens ask in turn, what lies elsewhere is in no cache.
     token: Arc<Token>,
-    /// The one environment that the token is for, if it is for one that is there.
-    served: Option<Served>,
+    /// When it stops being valid.
+    until: UnixMs,
+    scope: Scope,
+    audience: Option<Audience>,
     counted: Counted,
-    standing: Option<Standing>,
+    standing: Option<Box<Standing>>,
+}
+
+/// The environment that a token is for, if it is for one alone that is there, and not for pages: who may use those, and what
+/// they are told, is looked at elsewhere.
+pub(super) struct Audience {
+    /// Whose flags.
+    pub(super) app: AppKey,
+    /// Where.
+    pub(super) environment: EnvKey,
+    /// What is served there.
+    pub(super) served: Served,
 }
 
 /// Where the checks of the environment are counted, from the first of them.
@@ -90,8 +108,12 @@ pub(super) struct Counted(Option<Counting>);
 pub(super) struct Holder<'k> {
     /// The token.
     pub(super) token: &'k Token,
-    /// The one environment that it is for, if it is for one that is there.
-    pub(super) served: Option<&'k Served>,
+    /// The token's.
+    pub(super) scope: Scope,
+    /// What it may ask for.
+    pub(super) rate: &'k mut Kept,
+    /// What it is a token for.
+    pub(super) audience: Option<&'k Audience>,
     /// Where its checks are counted.
     pub(super) counted: &'k mut Counted,
     /// What answers to it have in common.
@@ -100,8 +122,8 @@ pub(super) struct Holder<'k> {
 
 /// What the answers to a token have in common.
 pub(super) struct Answers<'k> {
-    standing: &'k mut Option<Standing>,
-    stream: &'k mut Option<Stream>,
+    standing: &'k mut Option<Box<Standing>>,
+    stream: &'k mut Option<Box<Stream>>,
 }
 
 impl Known {
@@ -147,14 +169,29 @@ impl Known {
                 let token =
                     auth::look_up(std::str::from_utf8(secret).ok()?, &published.snapshot, now).ok()?;
                 let found = Some(Found::of(token, self.edition, published));
-                let known = Remembered { name, id: token.id.clone(), hash: token.hash, found, stream: None };
+                let known = Remembered {
+                    name,
+                    id: token.id.clone(),
+                    hash: token.hash,
+                    rate: Kept::default(),
+                    found,
+                    stream: None,
+                };
                 self.remember(place, known)
             }
         };
-        let Remembered { found, stream, .. } = &mut self.tokens[place];
-        let Found { token, served, counted, standing, .. } = found.as_mut()?;
-        auth::still_valid(token, now).ok()?;
-        Some(Holder { token, served: served.as_ref(), counted, answers: Answers { standing, stream } })
+        let Remembered { rate, found, stream, .. } = &mut self.tokens[place];
+        let Found { token, until, scope, audience, counted, standing, .. } = found.as_mut()?;
+        let is_valid = now < *until;
+        let answers = Answers { standing, stream };
+        is_valid.then_some(Holder {
+            token,
+            scope: *scope,
+            audience: audience.as_ref(),
+            rate,
+            counted,
+            answers,
+        })
     }
 
     /// Puts a token where its text was remembered before, or in a place of its own; says where.
@@ -232,9 +269,22 @@ struct Standing {
 
 impl Found {
     fn of(token: &Arc<Token>, edition: u64, published: &Published) -> Found {
-        let audience = token.app.as_ref().zip(token.environment.as_ref());
-        let served = audience.and_then(|(app, environment)| published.snapshot.served(app, environment));
-        Found { edition, token: Arc::clone(token), served, counted: Counted::default(), standing: None }
+        let for_one = token.app.as_ref().zip(token.environment.as_ref());
+        let is_for_pages =
+            token.scope == Scope::SdkBrowser || origin::check(token, Source::default()).is_err();
+        let audience = for_one.filter(|_| !is_for_pages).and_then(|(app, environment)| {
+            let served = published.snapshot.served(app, environment)?;
+            Some(Audience { app: app.clone(), environment: environment.clone(), served })
+        });
+        Found {
+            edition,
+            until: auth::valid_until(token),
+            scope: token.scope,
+            token: Arc::clone(token),
+            audience,
+            counted: Counted::default(),
+            standing: None,
+        }
     }
 }
 
@@ -255,10 +305,10 @@ impl Answers<'_> {
     /// What names the answers to bodies, for an environment that is there.
     pub(super) fn tags(&mut self, asking: &Asking<'_>) -> &BodyTags {
         let stands = |standing: &Standing| (standing.since..standing.until).contains(&asking.now);
-        if !self.standing.as_ref().is_some_and(stands) {
+        if !self.standing.as_deref().is_some_and(stands) {
             *self.standing = None;
         }
-        &self.standing.get_or_insert_with(|| Standing::of(asking)).tags
+        &self.standing.get_or_insert_with(|| Box::new(Standing::of(asking))).tags
     }
 
     /// What an answer says of its event stream. The client reaches this server at `base`, or where there is a host, there by
@@ -267,13 +317,13 @@ impl Answers<'_> {
         let until = StreamKey::end_of(asking.now);
         let is_this =
             |stream: &Stream| stream.until == until && stream.base == base && stream.host.as_deref() == host;
-        if !self.stream.as_ref().is_some_and(is_this) {
+        if !self.stream.as_deref().is_some_and(is_this) {
             *self.stream = None;
         }
         let stream = self.stream.get_or_insert_with(|| {
             let whole = host.map_or_else(|| base.to_owned(), |host| format!("{base}://{host}"));
             let text = bulk::event_stream(asking, &whole);
-            Stream { until, base: base.to_owned(), host: host.map(str::to_owned), text }
+            Box::new(Stream { until, base: base.to_owned(), host: host.map(str::to_owned), text })
         });
         &stream.text
     }
@@ -303,7 +353,7 @@ impl Standing {
 mod tests {
     use futures_util::future::join_all;
     use rollout_rules::change::Command;
-    use rollout_rules::governance::{Actor, Scope};
+    use rollout_rules::governance::Actor;
 
     use super::*;
     use crate::http::tests::{Node, START};
@@ -339,7 +389,7 @@ mod tests {
         assert_eq!((&holder.token.id, holder.token.hash), (&minted.id, minted.hash));
         // What is kept with a token is there as long as it is remembered.
         let nothing = Stream { until: START, base: String::new(), host: None, text: String::new() };
-        holder.answers.stream.replace(nothing).is_some()
+        holder.answers.stream.replace(Box::new(nothing)).is_some()
     }
 
     #[tokio::test]

@@ -6,11 +6,13 @@
 //! refused there, by the handlers of [`ofrep`](super::ofrep), so that each problem has one place. Both ways answer with
 //! the same bytes, are counted in the same places, and hold the same laws: one state of the server for an answer, the
 //! token looked at each time, its rate taken once, nothing before the log was read, and a bound on what is under way. Only
-//! the time that is measured begins later here, once the body is whole.
+//! the time that is measured begins later here, once the body is whole. Where a token has little left of what it may ask
+//! for, whoever asked last comes first ([`turns`]).
 
 mod asked;
 mod known;
 mod service;
+mod turns;
 mod worker;
 
 use actix_http::Request;

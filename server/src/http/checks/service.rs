@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::error::PayloadError;
 use actix_http::{HttpMessage as _, Message, Request, RequestHead, Response};
@@ -19,6 +19,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::{Stream as _, StreamExt as _, stream};
 
 use super::asked;
+use super::turns::{Turn, Turns};
 use super::worker::{Outcome, Worker};
 use crate::http::Shared;
 use crate::http::auth::RateTaken;
@@ -56,7 +57,8 @@ where
         let worker = Worker::new(web::Data::clone(&self.shared), config.secure());
         let app = self.app.new_service(config);
         Box::pin(async move {
-            let parts = Rc::new(Parts { app: app.await?, worker, left: Cell::new(None) });
+            let parts =
+                Rc::new(Parts { app: app.await?, worker, left: Cell::new(None), turns: Rc::default() });
             actix_web::rt::spawn(look_after(Rc::downgrade(&parts)));
             Ok(Front(parts))
         })
@@ -71,6 +73,7 @@ struct Parts<S> {
     worker: Worker,
     /// Wakes the last request that waits for its second poll.
     left: Cell<Option<Waker>>,
+    turns: Rc<Turns>,
 }
 
 /// Wakes what was left without a second poll, and lets go of what is not published any more, as long as the service is there.
@@ -135,6 +138,8 @@ pub(in crate::http) struct Answering<S: Service<Request>>(Step<S>);
 enum Step<S: Service<Request>> {
     /// For its body, which lies next to its head nearly always; none once it came.
     Waiting(Option<Waiting<S>>),
+    /// For its turn. Few wait for one, so it does not lie in the connection.
+    InTurn(Option<Box<InTurn<S>>>),
     OfApp(Pin<Box<S::Future>>),
 }
 
@@ -144,6 +149,15 @@ struct Waiting<S> {
     parts: Rc<Parts<S>>,
     /// Whether the body was asked for once.
     asked: bool,
+}
+
+/// A request that is there, and waits for its turn.
+struct InTurn<S> {
+    turn: Turn,
+    waiting: Waiting<S>,
+    body: Bytes,
+    /// When the body was whole.
+    since: Instant,
 }
 
 /// What there is of a body.
@@ -201,16 +215,46 @@ where
         Box::pin(self.parts.app.call(request))
     }
 
-    /// The answer, or the app at work on it.
-    fn answer(self, body: Bytes) -> Result<Response<BoxBody>, Pin<Box<S::Future>>> {
-        let answered = catch_unwind(AssertUnwindSafe(|| self.parts.worker.answer(&self.head, &body)));
-        match answered {
+    /// The answer, or what comes instead of it.
+    fn answer(self, body: Bytes, is_in_turn: bool, since: Instant) -> Result<Response<BoxBody>, Instead<S>> {
+        let answer = || self.parts.worker.answer(&self.head, &body, is_in_turn, since);
+        match catch_unwind(AssertUnwindSafe(answer)) {
             Ok(Outcome::Answered(answer)) => Ok(answer),
-            Ok(Outcome::ForApp { rate_taken }) => Err(self.by_app(vec![Ok(body)], rate_taken)),
+            Ok(Outcome::NotInTurn) => Err(Instead::NotInTurn(self, body, since)),
+            Ok(Outcome::ForApp { rate_taken }) => {
+                Err(Instead::OfApp(self.by_app(vec![Ok(body)], rate_taken)))
+            }
             // The panic hook has written where and why; the app says so to whoever asked, if it comes there too. It may be
             // counted twice against its token's rate, and not never.
-            Err(_panic) => Err(self.by_app(vec![Ok(body)], false)),
+            Err(_panic) => Err(Instead::OfApp(self.by_app(vec![Ok(body)], false))),
         }
+    }
+}
+
+/// What comes instead of an answer.
+enum Instead<S: Service<Request>> {
+    /// The app is at work on it.
+    OfApp(Pin<Box<S::Future>>),
+    /// It has to wait for its turn.
+    NotInTurn(Waiting<S>, Bytes, Instant),
+}
+
+impl<S> Step<S>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    /// What follows, or the answer.
+    fn after(
+        answer: Result<Response<BoxBody>, Instead<S>>,
+        context: &Context<'_>,
+    ) -> Result<Response<BoxBody>, Step<S>> {
+        answer.map_err(|instead| match instead {
+            Instead::OfApp(answering) => Step::OfApp(answering),
+            Instead::NotInTurn(waiting, body, since) => {
+                let turn = waiting.parts.turns.join(context.waker());
+                Step::InTurn(Some(Box::new(InTurn { turn, waiting, body, since })))
+            }
+        })
     }
 }
 
@@ -222,26 +266,40 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Answering(step) = self.get_mut();
-        if let Step::Waiting(place) = step
-            && let Some(mut waiting) = place.take()
-        {
-            let answering = match waiting.body(context.waker()) {
-                Body::NotYet => {
-                    *place = Some(waiting);
+        let next = match step {
+            Step::Waiting(place) => match place.take() {
+                Some(mut waiting) => match waiting.body(context.waker()) {
+                    Body::NotYet => {
+                        *place = Some(waiting);
+                        return Poll::Pending;
+                    }
+                    Body::Whole(body) => Step::after(waiting.answer(body, false, Instant::now()), context),
+                    Body::Pieces(pieces) => Err(Step::OfApp(waiting.by_app(pieces, false))),
+                },
+                // Answered: nobody polls for a second answer.
+                None => return Poll::Pending,
+            },
+            Step::InTurn(place) => match place.take() {
+                Some(request) if !request.waiting.parts.turns.has_come(&request.turn) => {
+                    *place = Some(request);
                     return Poll::Pending;
                 }
-                Body::Whole(body) => match waiting.answer(body) {
-                    Ok(answer) => return Poll::Ready(Ok(answer)),
-                    Err(answering) => answering,
-                },
-                Body::Pieces(pieces) => waiting.by_app(pieces, false),
-            };
-            *step = Step::OfApp(answering);
+                Some(request) => {
+                    let InTurn { waiting, body, since, .. } = *request;
+                    Step::after(waiting.answer(body, true, since), context)
+                }
+                None => return Poll::Pending,
+            },
+            Step::OfApp(answering) => return answering.as_mut().poll(context).map_ok(Into::into),
+        };
+        match next {
+            Ok(answer) => return Poll::Ready(Ok(answer)),
+            Err(next) => *step = next,
         }
         match step {
             Step::OfApp(answering) => answering.as_mut().poll(context).map_ok(Into::into),
-            // Answered: nobody polls for a second answer.
-            Step::Waiting(_) => Poll::Pending,
+            // Whatever it waits for wakes it.
+            Step::Waiting(_) | Step::InTurn(_) => Poll::Pending,
         }
     }
 }

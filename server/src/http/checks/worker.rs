@@ -9,18 +9,15 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web;
 use rollout_rules::evaluate::FlagSet;
-use rollout_rules::governance::{Scope, Token};
-use rollout_rules::ids::{AppKey, EnvKey};
 use rollout_rules::time::UnixMs;
 
 use super::asked::{Asked, What};
-use super::known::{Answers, Counted, Found, Holder, Known};
+use super::known::{Answers, Audience, Counted, Found, Holder, Known};
 use crate::http::Shared;
 use crate::http::etag::{self, BodyTag};
 use crate::http::guard::{InFlight, REQUEST_ID};
 use crate::http::ofrep::single::Checked;
 use crate::http::ofrep::{self, Asking, bulk, good_context};
-use crate::http::origin::{self, Source};
 use crate::secret::Ids;
 use crate::telemetry::Series;
 
@@ -33,6 +30,16 @@ pub(super) enum Outcome {
         /// Whether it was counted against its token's rate.
         rate_taken: bool,
     },
+    /// Its token has little left of what it may ask for, and others may have come later: it is asked again in its turn.
+    NotInTurn,
+}
+
+/// What was taken of what a token may ask for.
+enum Rate {
+    Nothing,
+    OneRequest,
+    /// Nothing, as there is little left.
+    Scarce,
 }
 
 /// What one thread keeps to answer with.
@@ -70,31 +77,41 @@ impl Worker {
         self.known.borrow_mut().take_outdated(&self.shared.published())
     }
 
-    /// Answers a request with its whole body.
-    pub(super) fn answer(&self, head: &RequestHead, body: &[u8]) -> Outcome {
-        let started = Instant::now();
-        let mut rate_taken = false;
-        match self.answered(head, body, &mut rate_taken) {
+    /// Answers a request with its whole body, which was there since a moment, in its turn or before.
+    pub(super) fn answer(
+        &self,
+        head: &RequestHead,
+        body: &[u8],
+        is_in_turn: bool,
+        since: Instant,
+    ) -> Outcome {
+        let mut rate = Rate::Nothing;
+        match self.answered(head, body, is_in_turn, &mut rate) {
             Some((mut answer, series)) => {
                 let headers = answer.headers_mut();
                 if let Ok(id) = HeaderValue::from_bytes(&self.ids.next_id()) {
                     headers.insert(REQUEST_ID, id);
                 }
                 if let Some(series) = series {
-                    series.record(started.elapsed());
+                    series.record(since.elapsed());
                 }
                 Outcome::Answered(answer)
             }
-            None => Outcome::ForApp { rate_taken },
+            None => match rate {
+                Rate::Nothing => Outcome::ForApp { rate_taken: false },
+                Rate::OneRequest => Outcome::ForApp { rate_taken: true },
+                Rate::Scarce => Outcome::NotInTurn,
+            },
         }
     }
 
-    /// The answer, and where it is counted; none if it is not for here.
+    /// The answer, and where it is counted; none if it is not for here, or not for now.
     fn answered(
         &self,
         head: &RequestHead,
         body: &[u8],
-        rate_taken: &mut bool,
+        is_in_turn: bool,
+        rate: &mut Rate,
     ) -> Option<(Response<BoxBody>, Option<&Series>)> {
         let shared = &self.shared;
         let asked = Asked::of(head)?;
@@ -105,18 +122,31 @@ impl Worker {
         let published = shared.published();
         let now = shared.clock.coarse();
         let mut known = self.known.borrow_mut();
-        let Holder { token, served, counted, mut answers } = known.token(asked.secret, &published, now)?;
-        let (app, environment) = audience_of(token)?;
-        let flags = served?.flag_set();
-        if let Err(problem) = shared.limits.count_request(&token.id, now) {
-            let series = match asked.what {
-                What::One(_) => self.series(&self.refused_one, ofrep::ONE, problem.status()),
-                What::All => self.series(&self.refused_all, ofrep::ALL, problem.status()),
-            };
-            return Some((problem.answer(head.uri.path()).into(), series));
+        let Holder { token, scope, audience, rate: bucket, counted, mut answers } =
+            known.token(asked.secret, &published, now)?;
+        let Audience { app, environment, served } = audience?;
+        let flags = served.flag_set();
+        let is_taken = if is_in_turn {
+            shared.limits.count_request_kept(bucket, &token.id, now).map(|()| true)
+        } else {
+            shared.limits.count_of_plenty(bucket, &token.id, now)
+        };
+        match is_taken {
+            Ok(true) => {}
+            Ok(false) => {
+                *rate = Rate::Scarce;
+                return None;
+            }
+            Err(problem) => {
+                let series = match asked.what {
+                    What::One(_) => self.series(&self.refused_one, ofrep::ONE, problem.status()),
+                    What::All => self.series(&self.refused_all, ofrep::ALL, problem.status()),
+                };
+                return Some((problem.answer(head.uri.path()).into(), series));
+            }
         }
-        *rate_taken = true;
-        let asking = Asking { shared, published: &published, token, app, environment, now };
+        *rate = Rate::OneRequest;
+        let asking = Asking { shared, published: &published, token, scope, app, environment, now };
         match &asked.what {
             What::One(key) => {
                 let context = good_context(body, shared)?;
@@ -169,13 +199,6 @@ impl Worker {
     ) -> Option<&'w Series> {
         place.get_or_init(|| self.shared.traffic.series(route, "POST", status.as_u16())).as_ref()
     }
-}
-
-/// The environment that a token is for, if it is for one alone and not for pages: who may use those, and what they are
-/// told, is looked at elsewhere.
-fn audience_of(token: &Token) -> Option<(&AppKey, &EnvKey)> {
-    let is_for_pages = token.scope == Scope::SdkBrowser || origin::check(token, Source::default()).is_err();
-    if is_for_pages { None } else { token.app.as_ref().zip(token.environment.as_ref()) }
 }
 
 /// The tag that a client has, in quotes, if its answer is still good.

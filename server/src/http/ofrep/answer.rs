@@ -57,7 +57,7 @@ const fn after_revision(reason: Reason) -> &'static str {
 
 /// Writes the answer, braces included. Names that people gave to kills and rules are not for pages, which everybody reads.
 pub(super) fn write(out: &mut String, answer: &Answer<'_>, asking: &Asking<'_>) {
-    let tells_names = asking.token.scope != Scope::SdkBrowser;
+    let tells_names = asking.scope != Scope::SdkBrowser;
     out.push('{');
     out.push_str(answer.serialized());
     // In few pieces: this is done for every flag of every answer, and a format is read anew each time.

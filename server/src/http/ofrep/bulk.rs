@@ -38,7 +38,9 @@ pub async fn evaluate_flags(
         &audience::resolve(token.app.as_ref(), token.environment.as_ref(), &request, &query)?;
     let sent = sent_context(&body.0)?;
     let now = shared.clock.coarse();
-    let asking = Asking { shared: &shared, published: access.published(), token, app, environment, now };
+    let scope = token.scope;
+    let asking =
+        Asking { shared: &shared, published: access.published(), token, scope, app, environment, now };
     let Some(flags) = asking.published.snapshot.flag_set(app, environment) else {
         let detail = format!("there is no environment `{environment}` of an app `{app}`");
         return Err(Problem::new(problem::NOT_FOUND, detail));
@@ -65,7 +67,7 @@ pub async fn evaluate_flags(
 
 /// What names the answers to bodies.
 pub(in crate::http) fn tags(asking: &Asking<'_>) -> BodyTags {
-    let Asking { shared, published, token, app, environment, now } = *asking;
+    let Asking { shared, published, token, app, environment, now, .. } = *asking;
     let overlays: Vec<KillId> = etag::reaching(published, app, environment);
     BodyTags::new(
         &shared.tag_key,
@@ -92,12 +94,12 @@ pub(in crate::http) fn text(
     counting: &Counting,
     stream: &str,
 ) -> String {
-    let Asking { shared, published, token, now, .. } = *asking;
+    let Asking { shared, published, scope, now, .. } = *asking;
     let revision = published.snapshot.revision();
     let mut text = String::with_capacity(FRAME_BYTES + FLAG_BYTES * flags.environment.flags.len());
     text.push_str("{\"flags\":[");
     let mut checked = 0;
-    for found in evaluate_all(flags, context, now).filter(|found| is_for(token, found)) {
+    for found in evaluate_all(flags, context, now).filter(|found| is_for(scope, found)) {
         counting.count_listed(&found);
         if checked > 0 {
             text.push(',');

@@ -34,6 +34,8 @@ pub(super) struct Asking<'r> {
     pub(super) published: &'r Published,
     /// Who asks.
     pub(super) token: &'r Token,
+    /// The token's, at hand: it is looked at for each flag.
+    pub(super) scope: Scope,
     /// Whose flags.
     pub(super) app: &'r AppKey,
     /// Where.
@@ -100,8 +102,8 @@ fn targeting_key_missing() -> Problem {
 
 /// Whether a flag is for a token. Everybody can read the key of a page: it sees what is marked for browsers, and of the rest
 /// nothing but that something changed: revisions, tags and event streams are of the whole environment.
-fn is_for(token: &Token, found: &Answer<'_>) -> bool {
-    token.scope != Scope::SdkBrowser || found.definition().flag().browser.is_some()
+fn is_for(scope: Scope, found: &Answer<'_>) -> bool {
+    scope != Scope::SdkBrowser || found.definition().flag().browser.is_some()
 }
 
 /// The app and environment whose flags a request asks for.

@@ -28,7 +28,9 @@ pub async fn evaluate_flag(
     let (app, environment) = &audience_of(token, &request)?;
     let context = read_context(sent_context(&body.0)?, &shared)?;
     let now = shared.clock.coarse();
-    let asking = Asking { shared: &shared, published: access.published(), token, app, environment, now };
+    let scope = token.scope;
+    let asking =
+        Asking { shared: &shared, published: access.published(), token, scope, app, environment, now };
     let key = percent_decoded(request.path().strip_prefix(BEFORE_KEY).unwrap_or(""));
     let flags = asking.published.snapshot.flag_set(app, environment);
     let Some((flags, checked)) =
@@ -60,7 +62,7 @@ impl<'r> Checked<'r> {
         asking: Asking<'r>,
     ) -> Option<Checked<'r>> {
         let found = evaluate(flags, key, context, asking.now)?;
-        is_for(asking.token, &found).then_some(Checked { asking, found })
+        is_for(asking.scope, &found).then_some(Checked { asking, found })
     }
 
     /// Whether there is no answer, since the context names nobody whom the flag could tell from others.
