@@ -27,13 +27,22 @@ impl Trend {
     /// without its greatest step, up or down, the line is that from the first part to the last, and its margin tells how unlike
     /// each other the growths from part to part are: great, as the step may be the first of more.
     pub fn of(points: &[(f64, f64)]) -> Option<Trend> {
+        Trend::through(points, mean)
+    }
+
+    /// The same of the least in each part: of what comes and goes within one, whatever stays.
+    pub fn of_least(points: &[(f64, f64)]) -> Option<Trend> {
+        Trend::through(points, |part| part.fold(f64::INFINITY, f64::min))
+    }
+
+    fn through(points: &[(f64, f64)], told: fn(&mut dyn Iterator<Item = f64>) -> f64) -> Option<Trend> {
         let size = points.len() / PARTS;
         if size == 0 {
             return None;
         }
         let parts: Vec<(f64, f64)> = points[points.len() % PARTS..]
             .chunks(size)
-            .map(|part| (mean(part.iter().map(|at| at.0)), mean(part.iter().map(|at| at.1))))
+            .map(|part| (mean(&mut part.iter().map(|at| at.0)), told(&mut part.iter().map(|at| at.1))))
             .take(PARTS)
             .collect();
         let line = Trend::of_parts(&parts);
@@ -42,7 +51,7 @@ impl Trend {
     }
 
     fn of_parts(parts: &[(f64, f64)]) -> Trend {
-        let (x, y) = (mean(parts.iter().map(|at| at.0)), mean(parts.iter().map(|at| at.1)));
+        let (x, y) = (mean(&mut parts.iter().map(|at| at.0)), mean(&mut parts.iter().map(|at| at.1)));
         let spread: f64 = parts.iter().map(|at| (at.0 - x).powi(2)).sum();
         let slope = parts.iter().map(|at| (at.0 - x) * (at.1 - y)).sum::<f64>() / spread;
         let rest: f64 = parts.iter().map(|at| (at.1 - y - slope * (at.0 - x)).powi(2)).sum();
@@ -54,7 +63,7 @@ impl Trend {
     fn of_growths(parts: &[(f64, f64)]) -> Trend {
         let growths: Vec<f64> =
             parts.windows(2).map(|two| (two[1].1 - two[0].1) / (two[1].0 - two[0].0)).collect();
-        let slope = mean(growths.iter().copied());
+        let slope = mean(&mut growths.iter().copied());
         let unlike: f64 = growths.iter().map(|growth| (growth - slope).powi(2)).sum();
         #[allow(clippy::cast_precision_loss, reason = "a dozen")]
         let error = (unlike / ((growths.len() - 1) * growths.len()) as f64).sqrt();
@@ -84,7 +93,7 @@ fn makes_one_step(parts: &[(f64, f64)]) -> bool {
     line.is_noise() || grown < NOTHING * step(at).abs()
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
+fn mean(values: &mut dyn Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / count
 }
@@ -171,6 +180,20 @@ mod tests {
         ] {
             assert!(!trend.is_noise(), "{trend:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_and_goes_within_a_part_is_no_noise_of_what_stays() {
+        // Buffers of half a mebibyte are filled in 4.3 s and go.
+        let memory = |kib_a_second: f64| -> Vec<(f64, f64)> {
+            let at =
+                |n: u32| (f64::from(n) / 10.0, f64::from(n) / 10.0 * kib_a_second + f64::from(n % 43) * 12.0);
+            (0..600).map(at).collect()
+        };
+        let least = |kib| Trend::of_least(&memory(kib)).expect("enough");
+        assert!(Trend::of(&memory(0.0)).expect("enough").margin > 2.0 * least(0.0).margin);
+        assert!(least(0.0).is_noise() && least(0.0).margin < 0.5, "{:?}", least(0.0));
+        assert!(!least(5.0).is_noise() && (least(5.0).slope - 5.0).abs() < 0.5, "{:?}", least(5.0));
     }
 
     #[test]

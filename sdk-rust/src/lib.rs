@@ -1,6 +1,7 @@
 //! Feature flags from Tidegate.
 //!
-//! A check is a local look-up: it takes nanoseconds, never fails, never blocks and never allocates. A
+//! A check is a local look-up: it takes nanoseconds, never fails and never blocks. It allocates nothing, but
+//! once in the life of a thread that checks, or twice where there are many flags, for room to count answers in. A
 //! thread of the SDK's own follows the server's feed and swaps in what changes; a kill is in effect
 //! milliseconds after the operator's call. While the server is down, checks go on with what was known
 //! last, from the disk if the program has restarted meanwhile, and expiry dates are still honoured.

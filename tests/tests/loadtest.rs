@@ -26,12 +26,13 @@ const NAMES: [&str; 13] = [
     "soak",
 ];
 /// Measures that may be nothing, or less.
-const MAY_BE_NOTHING: [&str; 7] = [
+const MAY_BE_NOTHING: [&str; 8] = [
     "recovery_s",
     "told_when",
     "kib_per_minute",
     "kib_taken",
     "growth_kib",
+    "least_growth_kib",
     "kib_per_token",
     "kib_per_client",
 ];

@@ -41,11 +41,11 @@ pub(super) fn all(
         shed(storm),
         long.operated.kills_us.len(),
     ));
-    if let Some(trend) = Trend::of(&long.memory) {
+    if let Some(trend) = Trend::of_least(&long.memory) {
         let tenths = long.memory.chunks(long.memory.len().div_ceil(10)).filter_map(|tenth| tenth.first());
         let tenths: Vec<String> = tenths.map(|at| format!("{:.0}", at.1)).collect();
         findings.notes.push(format!(
-            "memory {before_kib} KiB before the first storm, then by tenths of the long one {}: {:+.0} KiB a minute, +-{:.0}; of that its program takes {} KiB before and {} after",
+            "memory {before_kib} KiB before the first storm, then by tenths of the long one {}: what stays grows by {:+.0} KiB a minute, +-{:.0}; of that its program takes {} KiB before and {} after",
             tenths.join(" "),
             trend.slope * 60.0,
             trend.margin * 60.0,
@@ -174,7 +174,7 @@ fn told_when(turns: &[Turn]) -> Figure {
 
 fn memory(long: &Long, before_kib: u64) -> Vec<Figure> {
     let mut figures = Vec::new();
-    if let Some(trend) = Trend::of(&long.memory) {
+    if let Some(trend) = Trend::of_least(&long.memory) {
         // What it may be at most, as far as such a series tells.
         let most = (trend.slope + trend.margin) * 60.0;
         let mut figure = Figure::new(Measure::KibPerMinute, Who::Tidegate, LONG_STORM, most);
@@ -183,9 +183,10 @@ fn memory(long: &Long, before_kib: u64) -> Vec<Figure> {
         }
         figures.push(figure);
     }
+    let most = long.memory.iter().map(|(_, kib)| *kib).reduce(f64::max);
     #[allow(clippy::cast_precision_loss, reason = "kibibytes of a process are far below 2^52")]
-    if let Some((_, last)) = long.memory.last() {
-        let taken = last - before_kib as f64;
+    if let Some(most) = most {
+        let taken = most - before_kib as f64;
         figures.push(Figure::new(Measure::KibTaken, Who::Tidegate, "all storms", taken));
     }
     figures
