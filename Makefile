@@ -43,7 +43,14 @@ IN_PROCESS := $(PEERS)/bin/in-process-peers
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-test: tools counters clients wasm lint docs ## Install what is missing, then run every check and test
+# What is fetched waits for others most of the time, and what is built for the web is on one core: they share both cores.
+test: tools counters core-sources ## Install what is missing, then run every check and test
+	$(MAKE) --no-print-directory clients & clients=$$!
+	trap "kill $$clients" EXIT
+	$(MAKE) --no-print-directory wasm
+	wait $$clients
+	trap - EXIT
+	$(MAKE) --no-print-directory lint docs
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	if command -v valgrind >/dev/null; then $(BUILD_GUARD); else cargo build $(CARGO_FLAGS) --workspace --bin loadtest; fi
 	cargo nextest run $(CARGO_FLAGS) --workspace --test-threads $(TEST_THREADS)
@@ -81,7 +88,7 @@ tools: ## The test runner
 
 counters: ## What counts instructions
 	@if ! command -v valgrind >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind || true
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends valgrind || true
 	fi
 	command -v valgrind >/dev/null || echo "MISSING: valgrind; the tests that count instructions will be skipped" >&2
 
@@ -95,7 +102,7 @@ clients: ## The real OpenFeature clients and the verifiers that the tests drive
 # A virtual environment needs Python's own installer, which Debian keeps in a package of its own.
 define VENV
 	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends python3-venv
 	fi
 	$(PYTHON) -c 'import ensurepip' || { echo "needs python3 with venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(@D)
@@ -124,7 +131,7 @@ $(WEB_STAMP): tests/clients/web/package-lock.json tests/clients/web/package.json
 $(BROWSER_STAMP): tests/clients/browser/package-lock.json tests/clients/browser/package.json
 	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
 	if [ ! -x /usr/bin/chromium ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends chromium
 	fi
 	test -x /usr/bin/chromium || { echo "needs /usr/bin/chromium" >&2; exit 1; }
 	cd tests/clients/browser && npm ci --silent
@@ -154,7 +161,7 @@ core-sources: ## A toolchain that can build the core without the standard librar
 	if [ -d "/usr/$$sources" ] && [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ]; then exit 0; fi
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src lld && exit 0
+			apt-get install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends rustc-web cargo-web rust-web-src lld && exit 0
 	fi
 	echo "MISSING: no sources of Rust's core library (rustup component add rust-src, or as root on Debian:" \
 		"apt-get install rustc-web cargo-web rust-web-src); the no_std test will be skipped" >&2
@@ -185,7 +192,7 @@ $(EDGE):
 $(UNLEASH):
 	command -v npm >/dev/null || { echo "needs node 20 and npm" >&2; exit 1; }
 	if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends postgresql
 	fi
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null || { echo "needs PostgreSQL" >&2; exit 1; }
 	mkdir -p $(PEERS)/unleash

@@ -56,8 +56,7 @@ fn a_request_that_comes_in_pieces_is_answered_as_one_that_comes_whole() {
 #[test]
 fn a_request_in_a_row_whose_body_never_comes_is_waited_for_no_longer_than_the_first_one() {
     let (log, token) = log_of_a_shop();
-    let settings =
-        Settings { workers: 1, request_timeout: Duration::from_millis(200), ..Settings::default() };
+    let settings = Settings { workers: 1, request_timeout: Duration::from_secs(1), ..Settings::default() };
     let served = Served::on(log, settings, ungated());
     // Several at once, of which each but the last is seen to by the next.
     let mut readers: Vec<_> = [token.as_str(), "none", token.as_str()]
