@@ -12,13 +12,12 @@ use rollout_rules::ids::{AppKey, Digest, EnvKey, TokenId};
 use rollout_rules::snapshot::Served;
 use rollout_rules::time::UnixMs;
 
+use super::answers::{Answers, Standing, Stream};
 use crate::exposures::Counting;
 use crate::http::auth;
-use crate::http::etag::BodyTags;
 use crate::http::limits::Kept;
-use crate::http::ofrep::{Asking, bulk};
+use crate::http::ofrep::Asking;
 use crate::http::origin::{self, Source};
-use crate::http::stream_token::StreamKey;
 use crate::state::Published;
 
 /// Most tokens that a thread remembers: those of a thousand apps with a few environments each. One more pushes out the one
@@ -118,12 +117,6 @@ pub(super) struct Holder<'k> {
     pub(super) counted: &'k mut Counted,
     /// What answers to it have in common.
     pub(super) answers: Answers<'k>,
-}
-
-/// What the answers to a token have in common.
-pub(super) struct Answers<'k> {
-    standing: &'k mut Option<Box<Standing>>,
-    stream: &'k mut Option<Box<Stream>>,
 }
 
 impl Known {
@@ -259,14 +252,6 @@ impl Known {
     }
 }
 
-/// What names the answers to a token while nothing changes that it is served.
-struct Standing {
-    /// Between these moments nothing changes by itself.
-    since: UnixMs,
-    until: UnixMs,
-    tags: BodyTags,
-}
-
 impl Found {
     fn of(token: &Arc<Token>, edition: u64, published: &Published) -> Found {
         let for_one = token.app.as_ref().zip(token.environment.as_ref());
@@ -298,54 +283,6 @@ impl Counted {
         let Asking { shared, app, environment, .. } = *asking;
         let look_up = || shared.exposures.counting(app, environment, &flags.environment.flags);
         self.0.get_or_insert_with(look_up)
-    }
-}
-
-impl Answers<'_> {
-    /// What names the answers to bodies, for an environment that is there.
-    pub(super) fn tags(&mut self, asking: &Asking<'_>) -> &BodyTags {
-        let stands = |standing: &Standing| (standing.since..standing.until).contains(&asking.now);
-        if !self.standing.as_deref().is_some_and(stands) {
-            *self.standing = None;
-        }
-        &self.standing.get_or_insert_with(|| Box::new(Standing::of(asking))).tags
-    }
-
-    /// What an answer says of its event stream. The client reaches this server at `base`, or where there is a host, there by
-    /// that scheme.
-    pub(super) fn stream(&mut self, asking: &Asking<'_>, base: &str, host: Option<&str>) -> &str {
-        let until = StreamKey::end_of(asking.now);
-        let is_this =
-            |stream: &Stream| stream.until == until && stream.base == base && stream.host.as_deref() == host;
-        if !self.stream.as_deref().is_some_and(is_this) {
-            *self.stream = None;
-        }
-        let stream = self.stream.get_or_insert_with(|| {
-            let whole = host.map_or_else(|| base.to_owned(), |host| format!("{base}://{host}"));
-            let text = bulk::event_stream(asking, &whole);
-            Box::new(Stream { until, base: base.to_owned(), host: host.map(str::to_owned), text })
-        });
-        &stream.text
-    }
-}
-
-/// The event stream that answers name, for as long as its address stays the same.
-struct Stream {
-    until: UnixMs,
-    base: String,
-    host: Option<String>,
-    text: String,
-}
-
-impl Standing {
-    fn of(asking: &Asking<'_>) -> Standing {
-        let Asking { published, app, environment, now, .. } = *asking;
-        let snapshot = &published.snapshot;
-        Standing {
-            since: snapshot.boundary(app, environment, now),
-            until: snapshot.next_boundary_in(app, environment, now).unwrap_or(UnixMs::NEVER),
-            tags: bulk::tags(asking),
-        }
     }
 }
 
@@ -388,8 +325,7 @@ mod tests {
         let holder = known.token(minted.text.as_bytes(), published, START).expect("it is valid");
         assert_eq!((&holder.token.id, holder.token.hash), (&minted.id, minted.hash));
         // What is kept with a token is there as long as it is remembered.
-        let nothing = Stream { until: START, base: String::new(), host: None, text: String::new() };
-        holder.answers.stream.replace(Box::new(nothing)).is_some()
+        holder.answers.stream.replace(Box::default()).is_some()
     }
 
     #[tokio::test]

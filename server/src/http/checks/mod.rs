@@ -9,6 +9,7 @@
 //! the time that is measured begins later here, once the body is whole. Where a token has little left of what it may ask
 //! for, whoever asked last comes first ([`turns`]).
 
+mod answers;
 mod asked;
 mod known;
 mod service;

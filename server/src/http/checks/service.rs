@@ -215,46 +215,26 @@ where
         Box::pin(self.parts.app.call(request))
     }
 
-    /// The answer, or what comes instead of it.
-    fn answer(self, body: Bytes, is_in_turn: bool, since: Instant) -> Result<Response<BoxBody>, Instead<S>> {
+    /// The answer, or what comes before it, in the task of this waker.
+    fn answer(
+        self,
+        body: Bytes,
+        is_in_turn: bool,
+        waker: &Waker,
+        since: Instant,
+    ) -> Result<Response<BoxBody>, Step<S>> {
         let answer = || self.parts.worker.answer(&self.head, &body, is_in_turn, since);
         match catch_unwind(AssertUnwindSafe(answer)) {
             Ok(Outcome::Answered(answer)) => Ok(answer),
-            Ok(Outcome::NotInTurn) => Err(Instead::NotInTurn(self, body, since)),
-            Ok(Outcome::ForApp { rate_taken }) => {
-                Err(Instead::OfApp(self.by_app(vec![Ok(body)], rate_taken)))
+            Ok(Outcome::NotInTurn) => {
+                let turn = self.parts.turns.join(waker);
+                Err(Step::InTurn(Some(Box::new(InTurn { turn, waiting: self, body, since }))))
             }
+            Ok(Outcome::ForApp { rate_taken }) => Err(Step::OfApp(self.by_app(vec![Ok(body)], rate_taken))),
             // The panic hook has written where and why; the app says so to whoever asked, if it comes there too. It may be
             // counted twice against its token's rate, and not never.
-            Err(_panic) => Err(Instead::OfApp(self.by_app(vec![Ok(body)], false))),
+            Err(_panic) => Err(Step::OfApp(self.by_app(vec![Ok(body)], false))),
         }
-    }
-}
-
-/// What comes instead of an answer.
-enum Instead<S: Service<Request>> {
-    /// The app is at work on it.
-    OfApp(Pin<Box<S::Future>>),
-    /// It has to wait for its turn.
-    NotInTurn(Waiting<S>, Bytes, Instant),
-}
-
-impl<S> Step<S>
-where
-    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
-{
-    /// What follows, or the answer.
-    fn after(
-        answer: Result<Response<BoxBody>, Instead<S>>,
-        context: &Context<'_>,
-    ) -> Result<Response<BoxBody>, Step<S>> {
-        answer.map_err(|instead| match instead {
-            Instead::OfApp(answering) => Step::OfApp(answering),
-            Instead::NotInTurn(waiting, body, since) => {
-                let turn = waiting.parts.turns.join(context.waker());
-                Step::InTurn(Some(Box::new(InTurn { turn, waiting, body, since })))
-            }
-        })
     }
 }
 
@@ -273,7 +253,7 @@ where
                         *place = Some(waiting);
                         return Poll::Pending;
                     }
-                    Body::Whole(body) => Step::after(waiting.answer(body, false, Instant::now()), context),
+                    Body::Whole(body) => waiting.answer(body, false, context.waker(), Instant::now()),
                     Body::Pieces(pieces) => Err(Step::OfApp(waiting.by_app(pieces, false))),
                 },
                 // Answered: nobody polls for a second answer.
@@ -286,7 +266,7 @@ where
                 }
                 Some(request) => {
                     let InTurn { waiting, body, since, .. } = *request;
-                    Step::after(waiting.answer(body, true, since), context)
+                    waiting.answer(body, true, context.waker(), since)
                 }
                 None => return Poll::Pending,
             },

@@ -11,8 +11,9 @@ use actix_web::web;
 use rollout_rules::evaluate::FlagSet;
 use rollout_rules::time::UnixMs;
 
+use super::answers::Answers;
 use super::asked::{Asked, What};
-use super::known::{Answers, Audience, Counted, Found, Holder, Known};
+use super::known::{Audience, Counted, Found, Holder, Known};
 use crate::http::Shared;
 use crate::http::etag::{self, BodyTag};
 use crate::http::guard::{InFlight, REQUEST_ID};

@@ -1,6 +1,8 @@
 //! An event on its way to everybody: many clients connect at once, wait, and are told; ours beside servers that do
 //! nothing else, in turns.
 
+mod turns;
+
 use std::time::{Duration, Instant};
 
 use crate::feed::{self, Feed, FeedFloor, MAX_CLIENTS, Node, Pages, Watchers, What};
@@ -15,6 +17,10 @@ use crate::run::Runner;
 use crate::scenario::{Measure, Reading, Scenario, Who};
 use crate::show::{Axis, Chart, Line, Panel, Picture, Scale};
 
+use turns::{
+    HAD_NO_CORE, Turn, cpu_pairs, cpu_us_per_client, had_no_core, middle_cpu_us, slowest, unlike_bytes,
+};
+
 /// Most turns, and most events in each.
 const MAX_TURNS: u64 = 20;
 const MAX_EVENTS: u64 = 100;
@@ -22,10 +28,6 @@ const MAX_EVENTS: u64 = 100;
 const MAX_IDLE_MS: u64 = 60_000;
 /// Clients that hear the event by which floors are told how long theirs are.
 const FIRST_CLIENTS: usize = 40;
-/// Events of floors may be so much longer or shorter than ours, as a part of ours.
-const MOST_UNLIKE: f64 = 0.05;
-/// Turns in which others had too much of the server's core, at most, for a verdict.
-const MOST_TURNS_DISTURBED: f64 = 0.5;
 /// Points of a line in the chart, about.
 const POINTS: usize = 60;
 /// About what a turn takes for each client and each event, and what it takes at least.
@@ -155,23 +157,6 @@ struct Contender {
     turns: Vec<Turn>,
 }
 
-/// What a turn told.
-#[derive(Debug, Default)]
-struct Turn {
-    /// Until all were connected.
-    storm_s: f64,
-    /// When each client had each event, in milliseconds, in order.
-    events_ms: Vec<Vec<f64>>,
-    /// The length of an event as it came, on the average.
-    event_bytes: usize,
-    /// CPU time of the server for an event, by each client; none if it ended.
-    cpu_us: Option<f64>,
-    /// Others had too much of the server's core while clients connected.
-    is_storm_disturbed: bool,
-    /// The same while events were sent.
-    are_events_disturbed: bool,
-}
-
 impl Settings {
     /// Everybody, started. Floors send events that are as long as ours.
     fn stage(&self, length: &Length, runner: &mut Runner) -> Result<Vec<Contender>, Problem> {
@@ -299,56 +284,9 @@ impl Contender {
     }
 }
 
-impl Turn {
-    fn last_ms(&self) -> f64 {
-        let last: Vec<f64> = self.events_ms.iter().filter_map(|event| event.last().copied()).collect();
-        median(&last)
-    }
-}
-
-/// CPU time of the middle turn that has one.
-fn middle_cpu_us(turns: &[Turn]) -> f64 {
-    median(&turns.iter().filter_map(|turn| turn.cpu_us).collect::<Vec<f64>>())
-}
-
-/// How many times the CPU time of another's turn ours took; a turn of which nobody saw it makes no pair.
-fn cpu_pairs(ours: &[Turn], other: &[Turn]) -> Vec<f64> {
-    let pair = |(ours, other): (&Turn, &Turn)| Some(ours.cpu_us? / other.cpu_us?);
-    ours.iter().zip(other).filter_map(pair).collect()
-}
-
-/// Nanoseconds of so many events, each to so many clients, as microseconds of one to one.
-#[allow(clippy::cast_precision_loss, reason = "minutes of nanoseconds")]
-fn cpu_us_per_client(cpu_ns: u64, clients: usize, events: usize) -> f64 {
-    cpu_ns as f64 / 1e3 / (clients * events) as f64
-}
-
-fn slowest(turns: &[Turn]) -> &Turn {
-    let slowest = turns.iter().max_by(|a, b| a.storm_s.total_cmp(&b.storm_s));
-    slowest.expect("a scenario has one turn at least")
-}
-
-/// Why it says little for sure what somebody took, if so.
-const HAD_NO_CORE: &str = "others had too much of the server's core: run it on a quieter machine";
-
-/// Why events of two servers say nothing for sure beside each other, if so.
-fn had_no_core(ours: &[Turn], other: &[Turn]) -> Option<String> {
-    let disturbed = ours.iter().chain(other).filter(|turn| turn.are_events_disturbed).count();
-    #[allow(clippy::cast_precision_loss, reason = "a few dozen")]
-    let share = disturbed as f64 / (ours.len() + other.len()).max(1) as f64;
-    (share > MOST_TURNS_DISTURBED).then(|| HAD_NO_CORE.to_owned())
-}
-
 /// Why two servers did not send the same, if so.
 fn unlike(ours: &Contender, other: &Contender) -> Option<String> {
     unlike_bytes(ours.event_bytes(), other.event_bytes())
-}
-
-fn unlike_bytes(ours: usize, other: usize) -> Option<String> {
-    #[allow(clippy::cast_precision_loss, reason = "some hundred bytes")]
-    let apart = ours.abs_diff(other) as f64 / ours.max(1) as f64;
-    (apart > MOST_UNLIKE)
-        .then(|| format!("an event of ours has {ours} bytes, and one of what is beside it {other}"))
 }
 
 /// Connects the clients, lets the server send, and lets them go.
@@ -420,8 +358,6 @@ fn curve(event: &[f64]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ratio::Verdict;
-    use crate::scenario::{Threshold, built_in};
 
     #[test]
     fn a_curve_has_its_first_and_last_client_and_not_thousands_of_points() {
@@ -438,50 +374,6 @@ mod tests {
         let events = [vec![1.0, 9.0], vec![1.0, 2.0], vec![], vec![1.0, 5.0]];
         assert_eq!(middle(events.iter().map(Vec::as_slice)), Some(&[1.0, 5.0][..]));
         assert_eq!(middle(std::iter::empty()), None);
-    }
-
-    #[test]
-    fn a_turn_counts_once_whatever_it_has_of_events_and_the_slowest_storm_is_told() {
-        let turn = |storm_s, last: &[f64]| Turn {
-            storm_s,
-            events_ms: last.iter().map(|last| vec![0.5, *last]).collect(),
-            ..Turn::default()
-        };
-        let turns = [turn(1.0, &[4.0, 9.0, 3.0]), turn(5.0, &[7.0]), turn(2.0, &[2.0, 2.0])];
-        assert_eq!(turns.each_ref().map(Turn::last_ms), [4.0, 7.0, 2.0]);
-        assert!((slowest(&turns).storm_s - 5.0).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn turns_on_a_core_of_somebody_else_and_events_of_another_length_are_doubted() {
-        let turn = |are_events_disturbed| Turn { are_events_disturbed, ..Turn::default() };
-        assert_eq!(had_no_core(&[turn(true), turn(false)], &[turn(true), turn(false)]), None);
-        assert!(had_no_core(&[turn(true), turn(true)], &[turn(true), turn(false)]).is_some());
-        assert_eq!(unlike_bytes(620, 600), None);
-        assert!(unlike_bytes(620, 560).is_some() && unlike_bytes(300, 620).is_some());
-    }
-
-    #[test]
-    fn a_server_that_takes_twice_the_cpu_time_of_bare_writes_misses_its_bar() {
-        let scenario = built_in().into_iter().find(|one| one.name == "feed").expect("it comes with it");
-        let is_bar = |bar: &&Threshold| bar.measure == Measure::CpuUsPerClient;
-        let bar = scenario.thresholds.iter().find(is_bar).expect("a bar for CPU time").bar;
-        // 10,000 clients and 5 events in half a second.
-        assert!((cpu_us_per_client(500_000_000, 10_000, 5) - 10.0).abs() < 1e-9);
-        let turns = |cpu_us: [Option<f64>; 7]| cpu_us.map(|cpu_us| Turn { cpu_us, ..Turn::default() });
-        let bare = turns([Some(10.0); 7]);
-        let judged = |ours: [Option<f64>; 7]| {
-            Ratio::of(&cpu_pairs(&turns(ours), &bare)).expect("some pairs").judged(bar)
-        };
-        let mut ours = [Some(14.0); 7];
-        assert_eq!(judged(ours), Verdict::Met);
-        assert_eq!(judged([Some(20.0); 7]), Verdict::Missed);
-        // A turn that nobody saw is left out, and is no turn that took nothing.
-        ours[3] = None;
-        assert_eq!(judged(ours), Verdict::Met);
-        ours[4] = None;
-        assert!(matches!(judged(ours), Verdict::Unsure(_)), "five are too few");
-        assert!((middle_cpu_us(&turns(ours)) - 14.0).abs() < 1e-9);
     }
 
     #[test]
