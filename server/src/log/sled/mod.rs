@@ -34,10 +34,10 @@ pub use watch::Patience;
 use watch::{Pulse, Steps};
 use writer::{Submission, Writer};
 
-/// Most of the database that sled keeps in memory, in bytes as they lie on disk; in memory they take about
-/// twice that, and until it looks, which it does at every 64th read in each of 256 shards, more. Entries are read
+/// Most of the database that sled keeps in memory, in bytes as they lie on disk; in memory they take about twice that. Each of
+/// its 256 shards keeps the page that it used last, whatever is set here, and looks at every 64th read. Entries are read
 /// rarely, since the log itself keeps the recent ones.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+const CACHE_BYTES: u64 = 1024 * 1024;
 /// How often, and how far apart, a database whose file is locked is tried.
 const CLOSING_TRIES: u32 = 500;
 const CLOSING_PAUSE: Duration = Duration::from_millis(2);
@@ -108,7 +108,7 @@ impl SledLog {
     /// a checkpoint spares folding the entries before it, not checking them. Whoever calls it holds the
     /// directory's [lock](super::lock::DirectoryLock).
     ///
-    /// A torn tail is dropped. A break before that, and a checkpoint of entries that are no longer there,
+    /// A torn tail is dropped. Any other break, and a checkpoint of entries that are no longer there,
     /// are refused.
     pub fn open(directory: &Path) -> Result<SledLog, OpenError> {
         SledLog::open_with(directory, Patience::default())

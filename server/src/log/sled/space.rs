@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 /// Space claimed beyond the end of the database file, in bytes: eight of sled's segments.
 const CLAIM_BYTES: u64 = 4 * 1024 * 1024;
-/// What sled may write for an empty batch, in bytes: leaves that it writes anew, a new segment.
+/// What sled may write for an empty batch, in bytes: leaves that it writes anew, the row that goes on, a new segment.
 const FIXED_BYTES: u64 = 768 * 1024;
 /// What sled may write for each byte of a batch.
 const AMPLIFICATION: u64 = 4;
