@@ -1,17 +1,14 @@
 //! A check allocates nothing, whatever the flag is made of.
 #![allow(clippy::unwrap_used, unsafe_code, reason = "tests; an allocator cannot be written without")]
 
-#[path = "all/flags/mod.rs"]
-mod flags;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use flags::World;
 use rollout_rules::context::Context;
 use rollout_rules::evaluate::evaluate_flag;
 use rollout_rules::time::UnixMs;
+use rollout_rules_tests::World;
 use serde_json::{Value, json};
 
 thread_local! {

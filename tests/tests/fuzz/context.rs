@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use rollout_rules::context::{Attribute, Context};
 use rollout_rules::ids::Digest;
 use rollout_rules::time::UnixMs;
+use rollout_rules_tests::{Built, World};
 use serde_json::{Map, Value, json};
 
-use crate::flags::{Built, World};
 use crate::mutate::Chance;
 use crate::run::{Outcome, Target};
 use crate::shapes::manner;

@@ -11,9 +11,6 @@
 mod context;
 mod entry;
 mod feed;
-// The flags that golden vectors describe.
-#[path = "../../../rollout-rules/tests/all/flags/mod.rs"]
-mod flags;
 mod gate;
 mod mutate;
 mod reach;

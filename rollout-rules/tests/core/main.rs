@@ -12,7 +12,6 @@ mod feed_golden;
 mod feed_machine;
 mod feed_rest;
 mod feed_told;
-mod flags;
 mod fold_properties;
 mod gate;
 mod golden;

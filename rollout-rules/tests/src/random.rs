@@ -1,5 +1,5 @@
 //! Random flags, conditions and attributes over a small set of names, so that they meet.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses what it needs")]
+#![allow(clippy::unwrap_used, reason = "for tests")]
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use super::World;
 
 /// When the random flags are asked.
-pub(crate) const NOW: UnixMs = UnixMs(1_800_000_000_000);
-pub(crate) const VARIANTS: [&str; 3] = ["a", "b", "off"];
-pub(crate) const UNITS: [&str; 4] = ["ann", "bob", "eve", "joe"];
+pub const NOW: UnixMs = UnixMs(1_800_000_000_000);
+const VARIANTS: [&str; 3] = ["a", "b", "off"];
+/// Whom they are asked for.
+pub const UNITS: [&str; 4] = ["ann", "bob", "eve", "joe"];
 
-pub(crate) fn seldom<T: std::fmt::Debug + Clone + 'static>(
+fn seldom<T: std::fmt::Debug + Clone + 'static>(
     value: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Option<T>> {
     prop::option::weighted(0.15, value)
@@ -87,7 +88,8 @@ fn state(prerequisite: bool) -> impl Strategy<Value = Value> {
         )
 }
 
-pub(crate) fn world() -> impl Strategy<Value = World> {
+/// Some flags that refer to each other.
+pub fn world() -> impl Strategy<Value = World> {
     let states = (any::<bool>().prop_flat_map(state), state(false));
     let ends = seldom(prop_oneof![Just(NOW.0), Just(NOW.0 + 1)]);
     (states, kills(), kills(), kills(), ends).prop_map(|((f, g), everything, app, own, ends)| {
@@ -105,7 +107,8 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
     })
 }
 
-pub(crate) fn attribute() -> impl Strategy<Value = Value> {
+/// The value of an attribute.
+pub fn attribute() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -122,7 +125,8 @@ pub(crate) fn attribute() -> impl Strategy<Value = Value> {
     })
 }
 
-pub(crate) fn condition() -> impl Strategy<Value = Value> {
+/// A condition, as people write it.
+pub fn condition() -> impl Strategy<Value = Value> {
     let operator = select(
         &[
             "in",

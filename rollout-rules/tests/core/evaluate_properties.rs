@@ -2,10 +2,6 @@
 //! fails.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::flags;
-
-use flags::World;
-use flags::random::{NOW, UNITS, attribute, condition, world};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rollout_rules::bucketing::{is_exposed, split_bucket};
@@ -14,6 +10,8 @@ use rollout_rules::context::Context;
 use rollout_rules::flag::{Kills, Serve};
 use rollout_rules::ids::Revision;
 use rollout_rules::percent::Exposure;
+use rollout_rules_tests::World;
+use rollout_rules_tests::random::{NOW, UNITS, attribute, condition, world};
 use serde_json::{Value, json};
 
 /// One flag `f` whose answer is decided the slow way, from what people wrote. The order is that of law 8,

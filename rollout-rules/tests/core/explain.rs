@@ -1,10 +1,8 @@
 //! An explanation tells how the check came to its answer, and never another answer.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::flags;
 use crate::world;
 
-use flags::random::{NOW, UNITS, attribute, condition};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rollout_rules::bucketing::{is_exposed, split_bucket};
@@ -17,6 +15,7 @@ use rollout_rules::explain::{
 use rollout_rules::percent::Exposure;
 use rollout_rules::snapshot::{Checkpoint, Snapshot};
 use rollout_rules::time::{DurationMs, UnixMs};
+use rollout_rules_tests::random::{NOW, UNITS, attribute, condition};
 use serde_json::{Value, json};
 use world::random::changes::changes;
 use world::random::{APPS, ENVIRONMENTS, FLAGS, USERS, commands};
@@ -86,7 +85,7 @@ proptest! {
 
     #[test]
     fn an_explanation_says_what_the_check_says(
-        world in flags::random::world(),
+        world in rollout_rules_tests::random::world(),
         conditions in prop::collection::vec(condition(), 6),
         unit in prop::option::of(select(&UNITS[..])),
         a in attribute(), b in attribute(),
@@ -170,7 +169,7 @@ fn flag(key: &str, targeting: &Value) -> Value {
 }
 
 fn told(flags: &[Value], key: &str, context: &Value) -> Explanation {
-    let world: flags::World =
+    let world: rollout_rules_tests::World =
         serde_json::from_value(json!({"environment": {"key": "production"}, "flags": flags})).unwrap();
     let context: Context = serde_json::from_value(context.clone()).unwrap();
     explain(&world.build().set(), key, &context, NOW).unwrap()

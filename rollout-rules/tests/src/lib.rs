@@ -1,8 +1,6 @@
 //! A set of flags in one environment, built for tests from what people would write.
 
-#![allow(dead_code, reason = "each test uses what it needs")]
-
-pub(crate) mod random;
+pub mod random;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,52 +16,73 @@ use serde::Deserialize;
 
 /// The flags, as a golden vector or a test describes them.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct World {
-    pub(crate) environment: Place,
+pub struct World {
+    /// Where they are asked.
+    pub environment: Place,
+    /// What was stopped.
     #[serde(default)]
-    pub(crate) kills: AllKills,
+    pub kills: AllKills,
+    /// Who belongs together.
     #[serde(default)]
-    pub(crate) segments: AllSegments,
-    pub(crate) flags: Vec<Entry>,
+    pub segments: AllSegments,
+    /// By key.
+    pub flags: Vec<Entry>,
 }
 
+/// An environment.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) key: EnvKey,
+pub struct Place {
+    /// Its key.
+    pub key: EnvKey,
+    /// When a preview ends.
     #[serde(default)]
-    pub(crate) ends_at: Option<UnixMs>,
+    pub ends_at: Option<UnixMs>,
 }
 
+/// The kills that are in effect.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct AllKills {
-    pub(crate) everything: Kills,
-    pub(crate) app: Kills,
-    pub(crate) flags: BTreeMap<FlagKey, Kills>,
+pub struct AllKills {
+    /// Those of all apps.
+    pub everything: Kills,
+    /// Those of the app.
+    pub app: Kills,
+    /// Those of single flags.
+    pub flags: BTreeMap<FlagKey, Kills>,
 }
 
+/// The segments that rules may name.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct AllSegments {
-    pub(crate) app: Vec<Members>,
-    pub(crate) shared: Vec<Members>,
+pub struct AllSegments {
+    /// Those of the app.
+    pub app: Vec<Members>,
+    /// Those of all apps.
+    pub shared: Vec<Members>,
 }
 
+/// A segment with its members.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Members {
-    pub(crate) segment: Segment,
-    pub(crate) members: Vec<Arc<str>>,
+pub struct Members {
+    /// The segment.
+    pub segment: Segment,
+    /// Its members.
+    pub members: Vec<Arc<str>>,
 }
 
+/// A flag in the environment.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Entry {
-    pub(crate) flag: Flag,
-    pub(crate) state: FlagState,
-    pub(crate) revision: Revision,
+pub struct Entry {
+    /// What it is.
+    pub flag: Flag,
+    /// What it is set to.
+    pub state: FlagState,
+    /// The entry that set it.
+    pub revision: Revision,
 }
 
 /// The flags, compiled.
-pub(crate) struct Built {
+pub struct Built {
     shared: SharedRules,
     app: AppFlags,
     environment: EnvironmentFlags,
@@ -76,7 +95,8 @@ fn table(segments: &[Members]) -> SegmentTable {
 }
 
 impl World {
-    pub(crate) fn build(&self) -> Built {
+    /// Compiles them.
+    pub fn build(&self) -> Built {
         let kills = &self.kills;
         let shared = SharedRules { kills: kills.everything.clone(), segments: table(&self.segments.shared) };
         let app = AppFlags { kills: kills.app.clone(), segments: table(&self.segments.app) };
@@ -103,11 +123,13 @@ impl World {
 }
 
 impl Built {
-    pub(crate) fn set(&self) -> FlagSet<'_> {
+    /// What is asked.
+    pub fn set(&self) -> FlagSet<'_> {
         FlagSet { shared: &self.shared, app: &self.app, environment: &self.environment }
     }
 
-    pub(crate) fn check(&self, key: &str, context: &Context, now: UnixMs) -> Option<Answer<'_>> {
+    /// What the flag of a key gives for a context.
+    pub fn check(&self, key: &str, context: &Context, now: UnixMs) -> Option<Answer<'_>> {
         evaluate(&self.set(), key, context, now)
     }
 }

@@ -72,7 +72,6 @@ fn the_condition_of_a_segment_names_no_segment() {
     assert_eq!(named, ["beta", "shared:staff"]);
 }
 
-#[cfg(feature = "regex-build")]
 mod regular_expressions {
     use rollout_rules::compile::{RegexError, compile_regex};
     use rollout_rules::condition::MAX_DFA_BYTES;
