@@ -1,4 +1,4 @@
-//! Half an hour of traffic in two minutes: whether the server's memory grows, and whether what it counts is as it was
+//! Half an hour of traffic in four minutes: whether the server's memory grows, and whether what it counts is as it was
 //! once everybody has gone.
 //!
 //! What passes in half an hour is compressed: everybody asks again as soon as they are answered. What the server keeps
